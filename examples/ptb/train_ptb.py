@@ -1,0 +1,77 @@
+#!/usr/bin/env python
+"""Trains a recurrent language model on the Penn Treebank, with Chainer's Trainer.
+
+The flags are those of Chainer's examples/ptb/train_ptb.py and mean the same.
+"""
+import os
+
+import rnnlm
+
+import chainer
+from chainer import links as L
+from chainer import training
+from chainer.training import extensions
+
+from rnnlm import experiment, plotting
+
+import options
+
+
+def main():
+    args = options.training_options(__doc__).parse_args()
+    device, corpus = options.prepare(args)
+    parts = [part[:100] if args.test else part
+             for part in (corpus.train, corpus.valid, corpus.test)]
+    experiment.make_folder(args.out)
+
+    # Each iterator reads its text in parallel streams.
+    train_iter = rnnlm.ParallelSequentialIterator(parts[0], args.batchsize)
+    val_iter = rnnlm.ParallelSequentialIterator(parts[1], 1, repeat=False)
+    test_iter = rnnlm.ParallelSequentialIterator(parts[2], 1, repeat=False)
+
+    # The model, and the loss around it.
+    rnn = rnnlm.RNNForLM(
+        len(corpus.vocabulary), args.unit, args.layer, args.dropout)
+    model = L.Classifier(rnn)
+    model.compute_accuracy = False  # only the perplexity is wanted
+    model.to_device(device)
+
+    optimizer = chainer.optimizers.SGD(lr=1.0)
+    optimizer.setup(model)
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(args.gradclip))
+
+    updater = rnnlm.BPTTUpdater(train_iter, optimizer, args.bproplen, device)
+    trainer = training.Trainer(updater, (args.epoch, 'epoch'), out=args.out)
+
+    # The same model is evaluated: the evaluator puts its state aside meanwhile.
+    trainer.extend(rnnlm.PerplexityEvaluator(val_iter, model))
+    interval = (10 if args.test else 500), 'iteration'
+    trainer.extend(extensions.LogReport(
+        postprocess=rnnlm.add_perplexity, trigger=interval))
+    trainer.extend(extensions.PrintReport(
+        ['epoch', 'iteration', 'perplexity', 'val_perplexity', 'elapsed_time']),
+        trigger=interval)
+    if plotting.available():
+        trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit),
+                       trigger=interval)
+    trainer.extend(extensions.ProgressBar(update_interval=1 if args.test else 10))
+    trainer.extend(extensions.snapshot())
+    trainer.extend(extensions.snapshot_object(
+        model, 'model_iter_{.updater.iteration}'))
+    if args.resume:
+        rnnlm.resume(args.resume, trainer)
+
+    # Ctrl-C finishes the window and leaves a snapshot.
+    signal, snapshot = rnnlm.run(trainer)
+    if signal:
+        print(f'stopped; go on with --resume {snapshot}')
+        return 128 + signal
+
+    perplexity = experiment.perplexity(rnnlm.PerplexityEvaluator(test_iter, model))
+    print(f'test perplexity: {perplexity}')
+    rnnlm.save_npz(args.model, model)
+    corpus.vocabulary.save(os.path.join(args.out, experiment.VOCABULARY))
+
+
+if __name__ == '__main__':
+    options.run(main)

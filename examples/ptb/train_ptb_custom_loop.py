@@ -1,0 +1,76 @@
+#!/usr/bin/env python
+"""Trains a recurrent language model on the Penn Treebank, in a loop of its own.
+
+What train_ptb.py leaves to Chainer's Trainer stands here in plain sight.
+"""
+import os
+
+import rnnlm
+
+import chainer
+from chainer import links as L
+import numpy
+
+from rnnlm import experiment
+
+import options
+
+
+def evaluate(model, words):
+    """Perplexity of `model` on a text."""
+    iterator = rnnlm.ParallelSequentialIterator(words, 1, repeat=False)
+    return experiment.perplexity(rnnlm.PerplexityEvaluator(iterator, model))
+
+
+def main():
+    parser = options.training_options(__doc__)
+    parser.set_defaults(model='rnnlm.model')
+    args = parser.parse_args()
+    device, corpus = options.prepare(args)
+    train, valid, test = [
+        part[:100] if args.test else part
+        for part in (corpus.train, corpus.valid, corpus.test)]
+    experiment.make_folder(args.out)
+    train_iter = rnnlm.ParallelSequentialIterator(train, args.batchsize)
+
+    rnn = rnnlm.RNNForLM(
+        len(corpus.vocabulary), args.unit, args.layer, args.dropout)
+    model = L.Classifier(rnn)
+    model.compute_accuracy = False  # only the perplexity is wanted
+    model.to_device(device)
+    optimizer = chainer.optimizers.SGD(lr=1.0)
+    optimizer.setup(model)
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(args.gradclip))
+    if args.resume:
+        rnnlm.load_model(args.resume, model)
+
+    interval = 1 if args.test else 20  # windows between two lines of report
+    losses = []
+    windows = 0
+    while train_iter.epoch < args.epoch:
+        # T + 1 rows of words: those to read, and one step later those to predict.
+        ids = device.send(train_iter.next_window(args.bproplen))
+        loss = rnn.loss(ids[:-1], ids[1:])  # summed over the steps
+        model.cleargrads()
+        loss.backward()
+        loss.unchain_backward()  # truncates the graph: the next window starts here
+        optimizer.update()
+
+        windows += 1
+        losses.append(float(loss.array) / (len(ids) - 1))
+        if windows % interval == 0:
+            print(f'iteration: {windows}')
+            print(f'training perplexity: {numpy.exp(numpy.mean(losses))}', flush=True)
+            losses.clear()
+        if train_iter.is_new_epoch:
+            print(f'epoch: {train_iter.epoch}')
+            print(f'validation perplexity: {evaluate(model, valid)}', flush=True)
+
+    print(f'test perplexity: {evaluate(model, test)}')
+    rnnlm.save_npz(args.model, model)
+    rnnlm.save_npz('rnnlm.state', optimizer)
+    corpus.vocabulary.save(os.path.join(args.out, experiment.VOCABULARY))
+
+
+if __name__ == '__main__':
+    options.run(main)

@@ -1,0 +1,26 @@
+"""Chainer's recurrent language model on today's machines."""
+import os
+
+# Read when NumPy loads OpenBLAS: how long idle BLAS threads spin, as a power of 2
+# of clock cycles.  The default, 26, keeps a core from the work between products.
+os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '12')
+
+from rnnlm import _platform
+
+_platform.apply()  # before anything imports Chainer
+
+# flake8: noqa: E402
+from rnnlm.checkpoint import load_model, resume, run, save_npz
+from rnnlm.errors import InputError
+from rnnlm.iterators import ParallelSequentialIterator
+from rnnlm.model import RNNForLM
+from rnnlm.training import (
+    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, Recipe, add_perplexity)
+from rnnlm import v1
+
+__version__ = '0.1.0'
+__all__ = [
+    'BPTTUpdater', 'InputError', 'LearningRateDecay', 'ParallelSequentialIterator',
+    'PerplexityEvaluator', 'RNNForLM', 'Recipe', 'add_perplexity', 'load_model',
+    'resume', 'run', 'save_npz', 'v1',
+]

@@ -1,0 +1,392 @@
+"""What Chainer 7.8.1 (January 2022) needs on today's Python, NumPy and CuPy.
+
+`ROWS` is the whole of it: each row names what broke, the Chainer module, since
+which release of what, whether this machine needs the row, and the patch, which
+is one line of Chainer's source beside the line that stands in for it.
+
+`apply()` puts the rows that are needed in place and imports Chainer.  NumPy,
+setuptools and `sys.modules` look the same afterwards as before: a patch changes
+the code of the Chainer module it names and of nothing else.  Chainer's files stay
+as they are, so a traceback through a patched line shows the line that was there.
+"""
+
+import importlib.machinery
+import importlib.metadata
+import importlib.util
+import operator
+import re
+import sys
+import types
+import typing
+import warnings
+
+import numpy
+
+
+def _release(distribution):
+    """The version of a distribution as four integers; None if not installed."""
+    try:
+        return _numbers(importlib.metadata.version(distribution))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version):
+    numbers = [int(n) for n in re.findall(r'\d+', version)[:4]]
+    return tuple(numbers + [0] * (4 - len(numbers)))
+
+
+def _python(*version):
+    return lambda: sys.version_info >= version
+
+
+def _numpy(*version):
+    return lambda: _numbers(numpy.__version__) >= version
+
+
+def _h5py(*version):
+    return lambda: (_release('h5py') or ()) >= version
+
+
+def _cupy(*version):
+    def needed():
+        try:
+            import cupy  # Chainer imports it anyway, and lives with any failure
+        except Exception:
+            return False
+        return _numbers(cupy.__version__) >= version
+    return needed
+
+
+def _no_quiet_pkg_resources():
+    release = _release('setuptools')
+    return (release is None or release >= (67, 5)  # absent, or it warns
+            or sys.version_info >= (3, 12))        # older ones need pkgutil.ImpImporter
+
+
+# The table ------------------------------------------------------------------
+
+class Row(typing.NamedTuple):
+    what: str        # what broke
+    module: str      # in which Chainer module
+    since: str       # since which release of what
+    needed: typing.Callable[[], bool]
+    edits: typing.Tuple[typing.Tuple[str, str], ...]  # (Chainer's text, ours)
+
+
+ROWS = (
+    # What stops the import.
+
+    Row('the environment check imports numpy.distutils and pkg_resources',
+        'chainer._environment_check',
+        'NumPy 1.23 (June 2022: it warns; gone with Python 3.12) and '
+        'setuptools 67.5 (March 2023: it warns; gone with 82)',
+        _numpy(1, 23),
+        # What they served is as old: Accelerate on macOS, CuPy 7 or older.
+        (('import numpy.distutils.system_info\nimport pkg_resources\n', '\n\n'),
+         ('    _check_osx_numpy_backend()\n'
+          '    _check_optional_dependencies()\n', '\n\n'))),
+
+    Row('numpy.sctypes is gone',
+        'chainer.functions.array.as_strided',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (("np.sctypes['int']", '(np.int8, np.int16, np.int32, np.int64)'),
+         ("np.sctypes['float']",
+          '(np.float16, np.float32, np.float64, np.longdouble)'))),
+
+    Row('chainer.testing imports pkg_resources',
+        'chainer.testing.helper',
+        'setuptools 67.5 (March 2023: it warns; gone with 82)',
+        _no_quiet_pkg_resources,
+        (('import pkg_resources', 'pkg_resources = _platform.pkg_resources'),)),
+
+    Row('chainer.testing imports pkg_resources',
+        'chainer.testing.doctest_helper',
+        'setuptools 67.5 (March 2023: it warns; gone with 82)',
+        _no_quiet_pkg_resources,
+        (('import pkg_resources', 'pkg_resources = _platform.pkg_resources'),)),
+
+    # What stops a run.
+
+    Row('numpy.float is gone',
+        'chainer.functions.array.resize_images',
+        'NumPy 1.20 (January 2021: it warns; gone with 1.24, December 2022)',
+        _numpy(1, 20),
+        (('dtype=numpy.float)', 'dtype=float)'),)),
+
+    Row('HDF5 strings come back as bytes',
+        'chainer.serializers.hdf5',
+        'h5py 3.0 (October 2020)',
+        _h5py(3),
+        (('value = type(value)(numpy.asarray(dataset))',
+          'value = type(value)(_platform.hdf5_value(dataset))'),)),
+
+    # What changes numbers in silence: since NumPy 2 (NEP 50) a Python number
+    # no longer widens a NumPy scalar, and a NumPy scalar does widen an array.
+
+    Row('means of float32 and float16 scalars are summed in their own precision',
+        'chainer.reporter',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('value = value.as_grad_stopped()\n\n',
+          'value = value.as_grad_stopped()\n'
+          '        value, weight = _platform.strong_scalars(self, value, weight)\n'),
+         )),
+
+    Row('the numerator and denominator of MicroAverage likewise',
+        'chainer.training.extensions.micro_average',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('observation[self._numerator_key]\n',
+          '_platform.wide(observation[self._numerator_key])\n'),
+         ('observation[self._denominator_key]\n',
+          '_platform.wide(observation[self._denominator_key])\n'))),
+
+    Row('the clipping norm is summed over the parameters in float32',
+        'chainer.optimizer_hooks.gradient_clipping',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('sum(dots)', 'sum(map(_platform.wide, dots))'),
+         ('grad *= rate', 'grad *= _platform.weak(rate)'))),
+
+    Row('1 / count is a NumPy scalar, and each gradient passes through float64',
+        'chainer.functions.loss.softmax_cross_entropy',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('self._coeff = 1.0 / max(count, 1)',
+          'self._coeff = _platform.weak(1.0 / max(count, 1))'),
+         ('gx *= gloss * self.coeff',
+          'gx *= _platform.weak(gloss) * self.coeff'))),
+
+    Row("the sampler of NegativeSampling and BlackOut builds its table in float32",
+        'chainer.utils.walker_alias',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('p = prob * len(probs)', 'p = _platform.wide(prob) * len(probs)'),
+         ('1.0 - threshold[ir]', '1.0 - _platform.wide(threshold[ir])'))),
+
+    Row('the rate of LARS is computed in float32',
+        'chainer.optimizer_hooks.gradient_lars',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('xp.linalg.norm(p)', '_platform.wide(xp.linalg.norm(p))'),
+         ('xp.linalg.norm(g)', '_platform.wide(xp.linalg.norm(g))'),
+         ('g += self.weight_decay * p', 'g += _platform.weak(self.weight_decay) * p'),
+         ('                g *= rate', '                g *= _platform.weak(rate)'))),
+
+    Row('a NumPy scalar as rate of decay makes float64 of float32 gradients',
+        'chainer.optimizer_hooks.weight_decay',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('g += rate * p', 'g += _platform.weak(rate) * p'),)),
+
+    Row('a NumPy scalar as rate of decay makes float64 of float32 gradients',
+        'chainer.optimizer_hooks.lasso',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('g += self.rate * sign', 'g += _platform.weak(self.rate) * sign'),)),
+
+    Row('a NumPy scalar as hyperparameter makes float64 of float32 updates',
+        'chainer.optimizer',
+        'NumPy 2.0 (June 2024)',
+        _numpy(2),
+        (('        self._parent = parent\n\n',
+          '        self._parent = parent\n\n'
+          '    def __setattr__(self, name, value):\n'
+          '        self.__dict__[name] = _platform.weak(value)\n\n'),)),
+
+    # What warns.
+
+    Row('Thread.setDaemon is deprecated',
+        'chainer.iterators.multiprocess_iterator',
+        'Python 3.10 (October 2021)',
+        _python(3, 10),
+        (('thread.setDaemon(True)', 'thread.daemon = True'),)),
+
+    Row("a third positional argument of numpy.maximum is deprecated",
+        'chainer.dataset.convert',
+        'NumPy 2.4 (December 2025)',
+        _numpy(2, 4),
+        (('numpy.maximum(shape, array.shape, shape)',
+          'numpy.maximum(shape, array.shape, out=shape)'),)),
+
+    Row('CuPy has no cuDNN any more, and Chainer asks to reinstall CuPy',
+        'chainer.backends.cuda',
+        'CuPy 14.0 (February 2026)',
+        _cupy(14),
+        (('not _cudnn_disabled_by_user and\n',
+          'not _cudnn_disabled_by_user and _cupy_major < 14 and\n'),)),
+)
+
+
+# What the edited lines call -------------------------------------------------
+
+def weak(value):
+    """A NumPy scalar as a Python number, which does not widen an array."""
+    if isinstance(value, (numpy.number, numpy.ndarray)) and value.ndim == 0:
+        return value.item()
+    return value
+
+
+def wide(value):
+    """A NumPy floating scalar as float64; anything else as it is."""
+    if (isinstance(value, (numpy.floating, numpy.ndarray)) and value.ndim == 0
+            and value.dtype.kind == 'f'):
+        return numpy.float64(value)
+    return value
+
+
+def strong_scalars(summary, value, weight):
+    """What `Summary.add` adds, its Python numbers as wide as NumPy 1 took them.
+
+    Device arrays are left alone: they never followed NumPy's rules for scalars.
+    """
+    if any(isinstance(v, (numpy.generic, numpy.ndarray)) and v.ndim == 0
+           for v in (value, weight)):
+        summary._x, summary._x2, summary._n, value, weight = map(
+            _strong, (summary._x, summary._x2, summary._n, value, weight))
+    return value, weight
+
+
+def _strong(value):
+    dtype = {float: numpy.float64, int: numpy.int_}.get(type(value))
+    return value if dtype is None else dtype(value)
+
+
+def hdf5_value(dataset):
+    """The content of an HDF5 dataset, its strings as `str`."""
+    value = numpy.asarray(dataset)
+    if value.dtype == object and isinstance(value[()], bytes):
+        return value[()].decode('utf-8')
+    return value
+
+
+class pkg_resources:
+    """As much of the module of this name as `chainer.testing` uses."""
+
+    class ResolutionError(Exception):
+        pass
+
+    class WorkingSet:
+        def require(self, *requirements):
+            compare = {'<': operator.lt, '<=': operator.le, '==': operator.eq,
+                       '!=': operator.ne, '>=': operator.ge, '>': operator.gt}
+            for requirement in requirements:
+                found = _release(re.match(r'[\w.-]+', requirement).group())
+                clauses = re.findall(r'([<>=!]=?)\s*([\d.]+)', requirement)
+                if found is None or not all(compare[relation](found, _numbers(v))
+                                            for relation, v in clauses):
+                    raise pkg_resources.ResolutionError(requirement)
+
+
+# The machinery --------------------------------------------------------------
+
+_active = {}  # module name -> edits, of the rows that are needed
+
+
+def apply():
+    """Patch what is missing and import Chainer.
+
+    Raises:
+        ImportError: Chainer is not installed, is not 7.x, or was imported
+            before and failed.
+    """
+    _require_chainer_7()
+    for row in ROWS:
+        if row.needed():
+            _active[row.module] = row.edits
+    # By name: after a reload the class of an earlier finder is another one.
+    sys.meta_path[:] = [_Finder()] + [
+        finder for finder in sys.meta_path
+        if getattr(finder, 'name', None) != _Finder.name]
+    for name in _active:
+        module = sys.modules.get(name)
+        if hasattr(module, '__file__') and not hasattr(module, '_platform'):
+            _renew(module)  # Chainer was imported before us, and it worked
+    importlib.import_module('chainer')
+
+
+def report():
+    """Every row's (module: what broke, whether it is in place here)."""
+    return [('{}: {}'.format(row.module, row.what), row.module in _active)
+            for row in ROWS]
+
+
+def _require_chainer_7():
+    chainer = sys.modules.get('chainer')
+    if chainer is None and any(n.startswith('chainer.') for n in sys.modules):
+        raise ImportError(
+            'chainer: an earlier import of it failed in this process and left its '
+            'parts behind.  Start anew and import rnnlm before chainer.',
+            name='chainer')
+    version = getattr(chainer, '__version__', None)
+    if version is None:
+        try:
+            version = importlib.metadata.version('chainer')
+        except importlib.metadata.PackageNotFoundError:
+            raise ImportError(
+                'chainer: expected release 7.8.1, found none installed.  '
+                'Install it: pip install chainer==7.8.1 (its build needs '
+                'setuptools<81).', name='chainer') from None
+    if not version.startswith('7.'):
+        raise ImportError(
+            'chainer: expected release 7.x (7.8.1 is the last), found {}.  Install '
+            'it: pip install chainer==7.8.1 (its build needs setuptools<81).'.format(
+                version), name='chainer')
+
+
+class _Finder:
+    """Finds the Chainer modules of the table, and no other."""
+
+    name = 'rnnlm._platform'
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in _active:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _Loader(fullname, spec.loader.path)
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Runs a module's edited source; the file and its .pyc stay as they are."""
+
+    def get_code(self, fullname):
+        source = self.get_source(fullname)
+        for old, new in _active[fullname]:
+            if old not in source:
+                warnings.warn('{}: a line that rnnlm mends is not there ({!r}); is '
+                              'this Chainer 7.8.1?'.format(self.path, old.strip()))
+            source = source.replace(old, new)
+        return compile(source, self.path, 'exec', dont_inherit=True)
+
+    def exec_module(self, module):
+        module._platform = sys.modules[__name__]
+        super().exec_module(module)
+
+
+def _renew(module):
+    """Give the functions of an imported module their edited code.
+
+    In place, since others hold them already.
+    """
+    def renew(owner, code):
+        for const in code.co_consts:
+            if not isinstance(const, types.CodeType):
+                continue
+            old = vars(owner).get(const.co_name)
+            old = getattr(old, '__func__', old)
+            if old is None and const.co_name == '__setattr__':  # of ours
+                owner.__setattr__ = types.FunctionType(const, vars(module))
+            elif getattr(old, '__module__', None) != module.__name__:
+                continue
+            elif isinstance(old, type):
+                renew(old, const)
+            elif (isinstance(old, types.FunctionType)
+                  and old.__code__.co_freevars == const.co_freevars):
+                old.__code__ = const
+
+    module._platform = sys.modules[__name__]  # the edited lines call it
+    renew(module, _Loader(module.__name__, module.__file__).get_code(module.__name__))

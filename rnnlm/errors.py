@@ -1,0 +1,38 @@
+"""The one exception that means: what you gave cannot be used."""
+import math
+
+
+class InputError(ValueError):
+    """A file, an option or an argument that cannot be used.
+
+    Its message names the thing, what was expected, what was found and what to
+    do.  The command line prints it without a traceback.
+    """
+
+
+def require(name, value, expected, is_good):
+    """Raises InputError unless ``is_good(value)``; `expected` says what is good."""
+    try:
+        good = is_good(value)
+    except (TypeError, ValueError, OverflowError):
+        good = False
+    if not good:
+        raise InputError('{}: expected {}, found {!r}'.format(name, expected, value))
+
+
+def require_count(name, value, least=1):
+    """Raises InputError unless `value` is an integer of at least `least`."""
+    require(name, value, 'an integer of at least {}'.format(least),
+            lambda v: int(v) == v and v >= least)
+
+
+def require_ratio(name, value):
+    """Raises InputError unless 0 <= value < 1."""
+    require(name, value, 'a ratio of at least 0 and less than 1',
+            lambda v: 0 <= v < 1)
+
+
+def require_positive(name, value):
+    """Raises InputError unless `value` is finite and greater than 0."""
+    require(name, value, 'a finite number greater than 0',
+            lambda v: v > 0 and math.isfinite(v))

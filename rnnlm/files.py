@@ -1,0 +1,57 @@
+"""Reading text, and writing a file whole or not at all."""
+import contextlib
+import os
+import tempfile
+
+from rnnlm.errors import InputError
+
+
+@contextlib.contextmanager
+def writing(path):
+    """A new binary file that takes the place of `path` when it is whole.
+
+    Whatever happens, `path` is the old file or the new one, never a part of it.
+
+    Args:
+        path (str or os.PathLike): the file.
+
+    Raises:
+        OSError: if it cannot be written; the old file is then untouched.
+    """
+    path = os.fspath(path)
+    handle, temporary = tempfile.mkstemp(
+        prefix=f'.{os.path.basename(path)}.', dir=os.path.dirname(path) or '.')
+    try:
+        with os.fdopen(handle, 'wb') as f:
+            yield f
+            f.flush()
+            os.fsync(f.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets nobody else read
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask():
+    mask = os.umask(0)  # there is no way to read it but to set it
+    os.umask(mask)
+    return mask
+
+
+def read_text(path):
+    """Text of a UTF-8 file, with or without a byte order mark."""
+    try:
+        with open(path, 'rb') as f:
+            data = f.read()
+    except OSError as e:
+        raise InputError(
+            f'{path}: expected a file that can be read: {e.strerror}') from e
+    try:
+        text = data.decode('utf-8')
+    except UnicodeDecodeError as e:
+        raise InputError(
+            f'{path}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
+            f'offset {e.start} ({e.reason}); convert it, for example with '
+            'iconv -t utf-8') from None
+    return text[1:] if text.startswith('\ufeff') else text

@@ -1,0 +1,160 @@
+"""Output layer, log-softmax, cross entropy and their gradients as one function."""
+import chainer
+from chainer import backend
+from chainer.utils import type_check
+import numpy
+
+from rnnlm.functions.embedding import add_rows
+
+# Rows of logits are made this many elements at a time (64 MiB of float32), so
+# that memory is bounded by the chunk and not by T x B x V.
+CHUNK_ELEMENTS = 2 ** 24
+
+
+def linear_softmax_cross_entropy(x, W, b, t):
+    """Linear layer, softmax and cross entropy over a window.
+
+    .. math::
+        L = \\sum_{t=1}^{T} \\frac{1}{B_t} \\sum_{b}
+            -\\log \\mathrm{softmax}(W x_{tb} + b)_{y_{tb}}
+
+    the sum over the steps of the mean over the batch, which is what Chainer's
+    official updater accumulates.  A target of -1 is left out, of the sum and of
+    the count :math:`B_t` (:func:`chainer.functions.softmax_cross_entropy`).
+
+    The gradients are computed together with the loss, a chunk of rows at a
+    time: the logits of a window never exist as a whole, unless they fit into one
+    chunk (`CHUNK_ELEMENTS`), and never twice.
+
+    Args:
+        x: Variable or array (T, B, n), float32 or float64.
+        W: (V, n).
+        b: (V,).
+        t: (T, B), int; ids in [0, V), or -1.
+
+    Returns:
+        Variable: a scalar.
+
+    Raises:
+        chainer.utils.type_check.InvalidType: if the shapes or dtypes differ.
+        RuntimeError: if a second derivative is asked for.
+    """
+    return LinearSoftmaxCrossEntropy(t).apply((x, W, b))[0]
+
+
+class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
+
+    def __init__(self, t):
+        self._t = t.array if isinstance(t, chainer.Variable) else t
+
+    def check_type_forward(self, in_types):
+        type_check._argname(in_types, ('x', 'W', 'b'))
+        x, W, b = in_types
+        type_check.expect(
+            x.dtype.kind == 'f',
+            x.ndim == 3,
+            W.ndim == 2,
+            b.ndim == 1,
+        )
+        type_check.expect(
+            W.dtype == x.dtype,
+            b.dtype == x.dtype,
+            W.shape[1] == x.shape[2],
+            b.shape[0] == W.shape[0],
+        )
+        t = self._t
+        if t.dtype.kind != 'i' or t.ndim != 2:
+            raise type_check.InvalidType(
+                't: int array of shape (T, B)',
+                '{} array of shape {}'.format(t.dtype, t.shape))
+        type_check.expect(x.shape[0] == t.shape[0], x.shape[1] == t.shape[1])
+
+    def forward(self, inputs):
+        self.retain_inputs((0, 1, 2))
+        loss, self._gradients = self._compute(
+            inputs, with_gradients=chainer.config.enable_backprop)
+        return loss,
+
+    def _compute(self, inputs, with_gradients):
+        x, W, b = inputs
+        xp = backend.get_array_module(x)
+        V, n = W.shape
+        rows = x.reshape(-1, n)  # (T * B, n)
+        t = self._t
+        valid = t >= 0
+        counts = xp.maximum(valid.sum(axis=1, keepdims=True), 1)
+        weights = (valid / counts).astype(x.dtype).ravel()  # (T * B,)
+        targets = xp.where(valid, t, 0).ravel()
+
+        loss = 0
+        gx = xp.empty_like(rows) if with_gradients else None
+        gW = gb = None
+        chunk = max(1, min(len(rows), CHUNK_ELEMENTS // V))
+        for start in range(0, len(rows), chunk):
+            part = slice(start, start + chunk)
+            r, w, target = rows[part], weights[part], targets[part]
+            index = xp.arange(len(r)), target
+            y = xp.dot(r, W.T)
+            y += b  # logits (rows of the chunk, V)
+            y -= y.max(axis=1, keepdims=True)
+            log_p = y[index]
+            xp.exp(y, out=y)
+            total = y.sum(axis=1)
+            log_p -= xp.log(total)
+            loss = loss - xp.dot(w, log_p)
+            if not with_gradients:
+                continue
+            # The gradient of the logits is (softmax - one-hot) * w.  Its factor
+            # w / total goes into the narrow matrices, its one-hot part into
+            # single rows: y, the wide one, is not touched again.
+            y_scale = (w / total)[:, None]
+            r_scaled = r * y_scale
+            gx[part] = xp.dot(y, W)
+            gx[part] *= y_scale
+            gx[part] -= W[target] * w[:, None]
+            gW_part = xp.dot(y.T, r_scaled)
+            gb_part = xp.dot(y_scale[:, 0], y)
+            add_rows(xp, gW_part, target, r * -w[:, None])
+            add_rows(xp, gb_part, target, -w)
+            if gW is None:
+                gW, gb = gW_part, gb_part
+            else:
+                gW += gW_part
+                gb += gb_part
+        loss = xp.asarray(loss, dtype=x.dtype)
+        if not with_gradients:
+            return loss, None
+        return loss, (gx.reshape(x.shape), gW, gb)
+
+    def backward(self, indexes, grad_outputs):
+        # The gradients are handed over, not copied, since clipping and optimizers
+        # change them in place.  A second backward finds none and makes new ones.
+        inputs = self.get_retained_inputs()
+        gradients, self._gradients = self._gradients, None
+        if gradients is None:
+            _, gradients = self._compute(
+                tuple(v.array for v in inputs), with_gradients=True)
+        grads = LinearSoftmaxCrossEntropyGrad(gradients).apply(inputs + grad_outputs)
+        return tuple(grads[i] for i in indexes)
+
+
+class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
+    """Scales the gradients by that of the loss; refuses a second derivative."""
+
+    def __init__(self, gradients):
+        self._gradients = gradients
+
+    def forward(self, inputs):
+        # x, W and b are inputs so that a second derivative comes here.
+        g = inputs[-1]
+        for gradient in self._gradients:
+            # On a GPU a comparison would wait for the device.
+            if backend.get_array_module(g) is not numpy or g != 1:
+                gradient *= g
+        return self._gradients
+
+    def backward(self, indexes, grad_outputs):
+        raise RuntimeError(
+            'linear_softmax_cross_entropy has first derivatives only, and a '
+            'second one was asked for (enable_double_backprop).  Use '
+            'chainer.functions.softmax_cross_entropy on the logits.')

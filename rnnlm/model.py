@@ -1,0 +1,251 @@
+"""`RNNForLM`: Chainer's recurrent language model, one step or a window at a time."""
+import chainer
+from chainer import functions as F
+from chainer import links as L
+import numpy
+
+from rnnlm import functions
+from rnnlm.errors import InputError, require, require_count, require_ratio
+
+
+class RNNForLM(chainer.Chain):
+    """Recurrent language model: EmbedID, `n_layers` LSTM layers, Linear.
+
+    Dropout stands on the embedding, between the layers and before the output,
+    and works while ``chainer.config.train`` is true.  With two layers the children
+    have the names of Chainer's examples/ptb (``embed``, ``l1``, ``l2``, ``l3``),
+    so that snapshots load both ways, and ``numpy.random.seed(s)`` gives the same
+    parameters and the same dropout masks as there.
+
+    Args:
+        n_vocab (int): Size V of the vocabulary.
+        n_units (int): Size n of the embedding and of every layer.
+        n_layers (int): Number of LSTM layers.
+        dropout (float): Ratio of elements dropped, in [0, 1).
+        init_scale (float): Parameters are drawn uniformly from
+            [-init_scale, init_scale].
+
+    Attributes:
+        per_step (bool): If true, windows are computed one step at a time with
+            Chainer's own links: slow, and the reference for the fused way.
+
+    Raises:
+        rnnlm.errors.InputError: if an argument is out of its range.
+
+    Example:
+        >>> model = RNNForLM(n_vocab=10000, n_units=650)
+        >>> ids = numpy.zeros((35, 20), dtype=numpy.int32)
+        >>> model(ids).shape       # a window (T, B): logits (T, B, V)
+        (35, 20, 10000)
+        >>> model(ids[0]).shape    # one step (B,): logits (B, V)
+        (20, 10000)
+
+    References:
+        Zaremba, Sutskever and Vinyals, "Recurrent Neural Network
+        Regularization" (2014), https://arxiv.org/abs/1409.2329
+    """
+
+    def __init__(self, n_vocab, n_units, n_layers=2, dropout=0.5, init_scale=0.1):
+        require_count('n_vocab', n_vocab)
+        require_count('n_units', n_units)
+        require_count('n_layers', n_layers)
+        require_ratio('dropout', dropout)
+        require('init_scale', init_scale, 'a finite number of at least 0',
+                lambda v: 0 <= v < numpy.inf)
+        super().__init__()
+        self.n_vocab, self.n_units, self.n_layers = n_vocab, n_units, n_layers
+        self.dropout = dropout
+        self.per_step = False
+        with self.init_scope():
+            self.embed = L.EmbedID(n_vocab, n_units)
+            for k in range(1, n_layers + 1):
+                setattr(self, 'l{}'.format(k), L.LSTM(n_units, n_units))
+            setattr(self, 'l{}'.format(n_layers + 1), L.Linear(n_units, n_vocab))
+        for param in self._params_as_drawn():
+            param.array[...] = numpy.random.uniform(
+                -init_scale, init_scale, param.shape)
+
+    def _params_as_drawn(self):
+        """The parameters in the order in which their values are drawn."""
+        return self.params()
+
+    @property
+    def layers(self):
+        """list of LSTM links: the layers from the bottom up."""
+        return [self['l{}'.format(k)] for k in range(1, self.n_layers + 1)]
+
+    @property
+    def output(self):
+        """The Linear link that makes the logits."""
+        return self['l{}'.format(self.n_layers + 1)]
+
+    def forward(self, x):
+        """Logits of the next word, for one step or for a window.
+
+        The recurrent state goes on from the last call; see `reset_state`.
+
+        Args:
+            x: Variable or int array of word ids, (B,) or (T, B).
+
+        Returns:
+            Variable: (B, V) or (T, B, V).
+        """
+        h = self.features(x)
+        if h.ndim == 2:
+            return self.output(h)
+        return self.output(h, n_batch_axes=2)
+
+    def features(self, x):
+        """What the output layer sees: the last layer after its dropout.
+
+        Args:
+            x: Variable or int array of word ids, (B,) or (T, B).
+
+        Returns:
+            Variable: (B, n) or (T, B, n).
+        """
+        ids = x.array if isinstance(x, chainer.Variable) else x
+        self._check_ids(ids)
+        if ids.ndim == 1:
+            return self._step(x)
+        if self._fits_window(ids):
+            return self._window(ids)
+        return F.stack([self._step(step) for step in ids])
+
+    def loss(self, x, t):
+        """Loss of a window: the sum over its steps of the mean over the batch.
+
+        The output layer, the softmax and the cross entropy are one function, whose
+        logits never stand in memory twice.
+
+        Args:
+            x: Variable or int array (T, B), the words.
+            t: Variable or int array (T, B), the words to predict; -1 is left out.
+
+        Returns:
+            Variable: a scalar.
+        """
+        t = t.array if isinstance(t, chainer.Variable) else t
+        self._check_ids(t, least=-1)
+        h = self.features(x)
+        if self.per_step or self._is_altered(self.output, L.Linear):
+            return sum(
+                F.softmax_cross_entropy(self.output(h_t), t_t)
+                for h_t, t_t in zip(F.separate(h), t))
+        return functions.linear_softmax_cross_entropy(
+            h, self.output.W, self.output.b, t)
+
+    def _step(self, x):
+        """One step as in Chainer's examples/ptb; the reference of `_window`."""
+        h = self.embed(x)
+        for layer in self.layers:
+            h = layer(self._drop(h))
+        return self._drop(h)
+
+    def _drop(self, h, mask=None):
+        return F.dropout(h, self.dropout, mask=mask) if self.dropout else h
+
+    def _window(self, ids):
+        """All steps (T, B) at once: the same numbers as `_step` T times."""
+        T, B = ids.shape
+        masks = self._draw_masks(T, B)
+        h = functions.embedding(ids, self.embed.W)
+        for k, layer in enumerate(self.layers):
+            hs, c, h = functions.lstm_window(
+                self._drop(h, masks[k]), layer.c, layer.h,
+                layer.upward.W, layer.upward.b, layer.lateral.W)
+            layer.set_state(c, h)
+            h = hs
+        return self._drop(h, masks[-1])
+
+    def _draw_masks(self, T, B):
+        """Dropout masks (T, B, n) of the window, one for each use of dropout.
+
+        One draw for the window takes the numbers in the order in which the steps
+        of the reference take theirs: by step, by layer, (B, n).
+        """
+        n_masks = self.n_layers + 1
+        if not (self.dropout and chainer.config.train):
+            return [None] * n_masks
+        random = self.xp.random.rand(T, n_masks, B, self.n_units)
+        kept = random >= self.dropout
+        scale = self.embed.W.dtype.type(1 / (1 - self.dropout))
+        return [scale * kept[:, k] for k in range(n_masks)]
+
+    def _fits_window(self, ids):
+        """Whether the fused functions compute what the links would."""
+        if self.per_step or self.embed.W.dtype.kind != 'f':
+            return False
+        state = self.layers[0].h
+        return (
+            self.embed.W.dtype.itemsize >= 4
+            and self.embed.ignore_label is None
+            and not self._is_altered(self.embed, L.EmbedID)
+            and not any(
+                self._is_altered(layer, L.LSTM)
+                or self._is_altered(layer.upward, L.Linear)
+                or self._is_altered(layer.lateral, L.Linear)
+                for layer in self.layers)
+            # Streams that end one after the other are for the links.
+            and (state is None or state.shape[0] == ids.shape[1]))
+
+    @staticmethod
+    def _is_altered(link, original):
+        """Whether somebody replaced the link, or hangs a hook on its calls."""
+        return type(link) is not original or bool(link.local_link_hooks)
+
+    def _check_ids(self, ids, least=0):
+        if ids.dtype.kind not in 'iu' or ids.ndim not in (1, 2) or not ids.size:
+            raise InputError(
+                'ids: expected integers of shape (B,) or (T, B), found {} of shape '
+                '{}'.format(ids.dtype, ids.shape))
+        # On a GPU the answer would have to be waited for.
+        if isinstance(ids, numpy.ndarray):
+            low, high = ids.min(), ids.max()
+            if low < least or high >= self.n_vocab:
+                raise InputError(
+                    'ids: expected {} to {} (n_vocab - 1), found {} to {}'.format(
+                        least, self.n_vocab - 1, low, high))
+
+    def reset_state(self):
+        """Forgets the words seen so far: c and h of every layer are zeros again."""
+        for layer in self.layers:
+            layer.reset_state()
+
+    def get_state(self):
+        """The recurrent state.
+
+        Returns:
+            list of (c, h), a pair of arrays (B, n) for each layer from the bottom
+            up; ``None`` after `reset_state`.
+        """
+        if self.layers[0].h is None:
+            return None
+        return [(layer.c.array.copy(), layer.h.array.copy())
+                for layer in self.layers]
+
+    def set_state(self, state):
+        """Sets the recurrent state to what `get_state` gave.
+
+        Args:
+            state: list of (c, h), a pair of arrays (B, n) for each layer, or
+                ``None`` for the state after `reset_state`.
+
+        Raises:
+            rnnlm.errors.InputError: if the number of layers or a shape differs.
+        """
+        if state is None:
+            self.reset_state()
+            return
+        shapes = [tuple(array.shape for array in pair) for pair in state]
+        batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)
+        expected = [(batch + (self.n_units,),) * 2] * self.n_layers
+        if shapes != expected:
+            raise InputError(
+                'state: expected {} pairs (c, h) of arrays {}, found shapes '
+                '{}'.format(self.n_layers, expected[0][0], shapes))
+        dtype = self.embed.W.dtype
+        for layer, pair in zip(self.layers, state):
+            layer.set_state(*(
+                chainer.Variable(self.device.send(array).astype(dtype))
+                for array in pair))

@@ -1,0 +1,83 @@
+"""A picture of how the perplexity fell; needs matplotlib, and says so."""
+import os
+
+from chainer import training
+
+from rnnlm.files import writing
+
+
+def available():
+    """Whether matplotlib can be imported."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class PerplexityPlot(training.Extension):
+    """Trainer extension that draws the log as ``out/perplexity.png``.
+
+    Like :class:`chainer.training.extensions.PlotReport`, but of perplexities, and
+    from the whole log of :class:`~chainer.training.extensions.LogReport`, so that
+    the curve goes on after a resume.  Its log needs `rnnlm.add_perplexity` as
+    postprocess.
+
+    Args:
+        limit (float): Perplexity of the best possible model, if known.
+        file_name (str): Name of the picture.
+    """
+    trigger = 1, 'epoch'
+    priority = training.PRIORITY_READER - 1  # after LogReport
+
+    def __init__(self, limit=None, file_name='perplexity.png'):
+        self.limit = limit
+        self.file_name = file_name
+
+    def __call__(self, trainer):
+        updater = trainer.updater
+        iterator = updater.get_iterator('main')
+        windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
+        draw(trainer.get_extension('LogReport').log, windows,
+             os.path.join(trainer.out, self.file_name), self.limit)
+
+
+def draw(log, windows_per_epoch, path, limit=None):
+    """Draws the perplexities of a log.
+
+    Args:
+        log (list of dict): Entries with 'iteration', 'perplexity' and perhaps
+            'val_perplexity'.
+        windows_per_epoch (float): Iterations of an epoch.
+        path (str): PNG file to write.
+        limit (float): Drawn as a line, if given.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for key, label, style in (
+            ('perplexity', 'training (with dropout)', '-'),
+            ('val_perplexity', 'validation', 'o-')):
+        points = [(entry['iteration'] / windows_per_epoch, entry[key])
+                  for entry in log if key in entry]
+        if points:
+            axes.plot(*zip(*points), style, label=label, markersize=4)
+    if limit is not None:
+        axes.axhline(limit, color='0.4', linestyle='--', linewidth=1,
+                     label=f'best possible ({limit:.2f})')
+    if log:
+        axes.set_yscale('log')
+        axes.legend(frameon=False)
+    axes.set_xlim(left=0)
+    axes.set_xlabel('epochs')
+    axes.set_ylabel('perplexity per word')
+    axes.grid(True, which='both', color='0.9')
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('{x:g}')
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    with writing(path) as f:
+        figure.savefig(f, format='png')

@@ -1,0 +1,336 @@
+"""Training: truncated backpropagation through time, evaluation, learning rate."""
+import contextlib
+import dataclasses
+import logging
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+from chainer import reporter as reporter_module
+from chainer import training
+from chainer.dataset import convert
+from chainer.training import extensions
+import numpy
+
+from rnnlm.errors import require_count, require_positive, require_ratio
+from rnnlm.model import RNNForLM
+
+logger = logging.getLogger(__name__)
+
+# Steps times streams of one chunk of evaluation: enough for the matrix products
+# to run at full speed, few enough to fit any machine.
+EVALUATION_CHUNK = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The sizes and rates of a training run.
+
+    Attributes:
+        n_units: Units in the embedding and in each layer.
+        n_layers: LSTM layers.
+        dropout: Ratio of elements dropped.
+        init_scale: Parameters start in [-init_scale, init_scale].
+        batch_size: Streams read in parallel, B.
+        bprop_len: Steps of a window, T.
+        epochs: Sweeps over the text.
+        lr: Learning rate of SGD.
+        decay, decay_after: After epoch `decay_after`, the learning rate is
+            divided by `decay` in each epoch (`LearningRateDecay`).
+        gradclip: Largest L2 norm of the gradients.
+    """
+    n_units: int = 650
+    n_layers: int = 2
+    dropout: float = 0.5
+    init_scale: float = 0.1
+    batch_size: int = 20
+    bprop_len: int = 35
+    epochs: int = 39
+    lr: float = 1.0
+    decay: float = 1.0
+    decay_after: int = 0
+    gradclip: float = 5.0
+
+    def __post_init__(self):
+        for name in ('n_units', 'n_layers', 'batch_size', 'bprop_len', 'epochs'):
+            require_count(name, getattr(self, name))
+        require_count('decay_after', self.decay_after, least=0)
+        require_ratio('dropout', self.dropout)
+        for name in ('init_scale', 'lr', 'decay', 'gradclip'):
+            require_positive(name, getattr(self, name))
+
+
+PRESETS = {
+    # Chainer's examples/ptb, versions 1.11 to 7.8.1.
+    'chainer': Recipe(),
+    # Learns the embedded corpus in half a minute.
+    'demo': Recipe(n_units=96, dropout=0.1, bprop_len=20, epochs=10,
+                   decay=2.0, decay_after=5),
+}
+
+
+class BPTTUpdater(training.updaters.StandardUpdater):
+    """Updater of truncated backpropagation through time.
+
+    Each update reads a window of `bprop_len` steps, takes the sum over the steps
+    of the mean loss over the batch, goes back through the window, and cuts the
+    graph there; the recurrent state is carried on.
+
+    A window goes through `RNNForLM.loss` as a whole if the target is a
+    :class:`chainer.links.Classifier` on an `RNNForLM` and the iterator gives whole
+    windows.  Any other target is called step by step, as in Chainer's
+    examples/ptb.  `why_per_step` says which, and it is logged.
+
+    The reported values, 'main/loss' among them, are means over the window.
+
+    Args:
+        train_iter: `ParallelSequentialIterator`, or any iterator whose batches
+            are lists of (word, next word).
+        optimizer: A Chainer optimizer, set up with its target.
+        bprop_len (int): Steps T of a window, at least 1.
+        device: Device of the input arrays, as for
+            :class:`chainer.training.updaters.StandardUpdater`.
+        per_step (bool): If true, always goes step by step.
+
+    Raises:
+        rnnlm.errors.InputError: if `bprop_len` is less than 1.
+
+    References:
+        Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line
+        Training of Recurrent Network Trajectories" (1990).
+    """
+
+    def __init__(self, train_iter, optimizer, bprop_len, device=None,
+                 per_step=False):
+        require_count('bprop_len', bprop_len)
+        super().__init__(train_iter, optimizer, device=device)
+        self.bprop_len = bprop_len
+        self.per_step = per_step
+        self._logged = None
+
+    @property
+    def why_per_step(self):
+        """str: Why the target is called step by step; '' if windows are used."""
+        if self.per_step:
+            return 'per_step is set'
+        if not hasattr(self.get_iterator('main'), 'next_window'):
+            return 'the iterator has no next_window'
+        if self.converter is not convert.concat_examples:
+            return 'the converter is not concat_examples'
+        return why_not_windows(self.get_optimizer('main').target)
+
+    def update_core(self):
+        target = self.get_optimizer('main').target
+        reason = self.why_per_step
+        if reason != self._logged:
+            logger.info('training %s', 'step by step: ' + reason if reason
+                        else 'in whole windows')
+            self._logged = reason
+        loss = self._loss_by_steps(target) if reason else self._loss(target)
+        target.cleargrads()
+        loss.backward()
+        loss.unchain_backward()  # here the recurrent state is cut
+        self.get_optimizer('main').update()
+
+    def _loss(self, target):
+        window = self.get_iterator('main').next_window(self.bprop_len)
+        window = target.device.send(window)  # (T + 1, B)
+        x, t = window[:-1], window[1:]
+        if target.compute_accuracy:
+            y = target.predictor(x)  # (T, B, V)
+            y, t = y.reshape(-1, y.shape[2]), t.ravel()
+            mean = F.softmax_cross_entropy(y, t)
+            loss = mean * len(x)
+            values = {'loss': mean, 'accuracy': F.accuracy(y, t)}
+        else:
+            loss = target.predictor.loss(x, t)
+            values = {'loss': loss.array / len(x)}
+        chainer.report(values, target)
+        return loss
+
+    def _loss_by_steps(self, target):
+        """The official loop; a step's reports would overwrite the last one's."""
+        iterator = self.get_iterator('main')
+        summary = reporter_module.DictSummary()
+        loss = 0
+        for _ in range(self.bprop_len):
+            x, t = self.converter(next(iterator), self.device)
+            observation = {}
+            with _report_scope(observation):
+                loss += target(chainer.Variable(x), chainer.Variable(t))
+            summary.add(observation)
+        chainer.report(summary.compute_mean())
+        return loss
+
+    def serialize(self, serializer):
+        """Everything the next window depends on: resuming is exact on a CPU.
+
+        Beside what Chainer saves: the recurrent state, without which a resumed
+        run begins with zeros, and NumPy's random stream, from which dropout draws.
+        Snapshots that lack them, as Chainer's do, are accepted.
+        """
+        super().serialize(serializer)
+        _serialize_random(serializer['random'])
+        model = language_model(self.get_optimizer('main').target)
+        if model is not None:
+            _serialize_state(serializer['state'], model)
+
+
+def _report_scope(observation):
+    """Collects what is reported; outside of a trainer nobody listens."""
+    try:
+        return chainer.get_current_reporter().scope(observation)
+    except IndexError:
+        return contextlib.nullcontext()
+
+
+def _serialize_random(serializer):
+    names = ('keys', 'position', 'has_gauss', 'gauss')
+    kind, *values = numpy.random.get_state()
+    try:
+        values = [serializer(name, value) for name, value in zip(names, values)]
+    except KeyError:
+        return
+    if not isinstance(serializer, chainer.Serializer):
+        numpy.random.set_state((kind, *values))
+
+
+def _serialize_state(serializer, model):
+    state = model.get_state()
+    if isinstance(serializer, chainer.Serializer):
+        serializer('is_set', state is not None)
+        for k, (c, h) in enumerate(state or (), 1):
+            serializer['l{}'.format(k)]('c', c)
+            serializer['l{}'.format(k)]('h', h)
+        return
+    model.reset_state()
+    try:
+        is_set = serializer('is_set', False)
+    except KeyError:
+        return
+    if is_set:
+        # None makes the deserializer hand out the array as it is in the file.
+        model.set_state([
+            tuple(serializer['l{}'.format(k)](name, None) for name in 'ch')
+            for k in range(1, model.n_layers + 1)])
+
+
+def language_model(target):
+    """The `RNNForLM` in `target`, itself or a Classifier's predictor, or None."""
+    model = getattr(target, 'predictor', target)
+    return model if isinstance(model, RNNForLM) else None
+
+
+def why_not_windows(target):
+    """Why windows of `target` cannot be computed as a whole; '' if they can."""
+    model = language_model(target)
+    if type(target) is not L.Classifier or model is None:
+        return 'the target is not a Classifier of an RNNForLM'
+    if (type(model).forward is not RNNForLM.forward
+            or type(model).loss is not RNNForLM.loss):
+        return 'the model has a forward or loss of its own'
+    if target.lossfun is not F.softmax_cross_entropy:
+        return 'the loss is not softmax_cross_entropy'
+    if target.compute_accuracy and target.accfun is not F.accuracy:
+        return 'the accuracy is not F.accuracy'
+    if target.label_key != -1:
+        return 'the label key is not -1'
+    if target.local_link_hooks or model.local_link_hooks:
+        return 'a link hook wants to see every call'
+    return ''
+
+
+class PerplexityEvaluator(extensions.Evaluator):
+    """Evaluator that walks a text in windows and carries the recurrent state.
+
+    Reports '.../main/loss', the mean of -log p(word) over the text, the number
+    that :class:`chainer.training.extensions.Evaluator` finds word by word; the
+    perplexity is its exponential.  The model's own state is put aside and comes
+    back afterwards, so that it may be the one in training.
+
+    Args:
+        iterator: `ParallelSequentialIterator` with ``repeat=False``.
+        target: :class:`chainer.links.Classifier` on an `RNNForLM`; any other
+            target is evaluated as Chainer's Evaluator does.
+        kwargs: As for Chainer's Evaluator.
+    """
+
+    def evaluate(self):
+        target = self._targets['main']
+        model = language_model(target)
+        if model is None:
+            return super().evaluate()
+        state = model.get_state()
+        model.reset_state()
+        try:
+            if (self.eval_func or target.compute_accuracy
+                    or why_not_windows(target)):
+                return super().evaluate()
+            return self._evaluate_windows(target, model)
+        finally:
+            model.set_state(state)
+
+    def _evaluate_windows(self, target, model):
+        if self.eval_hook:
+            self.eval_hook(self)
+        iterator = self._iterators['main']
+        iterator.reset()
+        length = max(1, EVALUATION_CHUNK // iterator.batch_size)
+        loss, steps = 0.0, 0
+        with chainer.no_backprop_mode():
+            while True:
+                try:
+                    window = iterator.next_window(length)
+                except StopIteration:
+                    break
+                window = target.device.send(window)
+                loss += float(model.loss(window[:-1], window[1:]).array)
+                steps += len(window) - 1
+        observation = {}
+        with reporter_module.report_scope(observation):
+            chainer.report({'loss': loss / steps}, target)
+        return observation
+
+
+class LearningRateDecay(training.Extension):
+    """Divides the learning rate by `decay` in every epoch after `after_epoch`.
+
+    Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
+    where ``lr`` is the optimizer's rate at the start.  Chainer's example had it
+    until version 1.10, with 1.2 and 6.  The rate survives a resume.
+
+    Args:
+        decay (float): Divisor of the learning rate.
+        after_epoch (int): Last epoch with the whole learning rate.
+    """
+    trigger = 1, 'epoch'
+    priority = training.PRIORITY_WRITER + 1  # before the rate is reported
+
+    def __init__(self, decay, after_epoch):
+        self.decay = decay
+        self.after_epoch = after_epoch
+        self._lr = None
+
+    def initialize(self, trainer):
+        if self._lr is None:
+            self._lr = trainer.updater.get_optimizer('main').lr
+        self(trainer)
+
+    def __call__(self, trainer):
+        passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
+        trainer.updater.get_optimizer('main').lr = self._lr / self.decay ** passed
+
+    def serialize(self, serializer):
+        try:
+            self._lr = serializer('lr', self._lr)
+        except KeyError:  # a snapshot of a run without decay
+            pass
+
+
+def add_perplexity(result):
+    """Adds 'perplexity' and 'val_perplexity' to an entry of LogReport's log."""
+    for name, key in (('perplexity', 'main/loss'),
+                      ('val_perplexity', 'validation/main/loss')):
+        if key in result:
+            with numpy.errstate(over='ignore'):
+                result[name] = float(numpy.exp(result[key]))

@@ -1,0 +1,64 @@
+"""Fixtures for all tests.  `rnnlm` comes first: it makes Chainer importable."""
+import json
+import os
+
+import rnnlm  # noqa: F401
+
+import chainer
+import numpy
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def pytest_collection_modifyitems(items):
+    if not chainer.backends.cuda.available:
+        skip = pytest.mark.skip(reason='needs a CUDA device and CuPy')
+        for item in items:
+            if 'gpu' in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(params=['@numpy', pytest.param('@cupy:0', marks=pytest.mark.gpu)])
+def device(request):
+    """Each test that asks for it runs on NumPy and, where there is a GPU, on CuPy."""
+    device = chainer.get_device(request.param)
+    with chainer.using_device(device):
+        yield device
+
+
+@pytest.fixture
+def xp(device):
+    return device.xp
+
+
+@pytest.fixture
+def path_of():
+    """Path of a file in tests/."""
+    return lambda *names: os.path.join(HERE, *names)
+
+
+class Golden:
+    """A run recorded from Chainer's own example."""
+
+    def __init__(self, name):
+        with open(os.path.join(HERE, 'golden', name + '.json')) as f:
+            self.__dict__.update(json.load(f))
+        V, N = self.corpus['V'], self.corpus['N']
+        noise = numpy.random.RandomState(2015).randint(0, 5, size=N + 600)
+        x = [0]
+        for k in range(N + 600 - 1):
+            x.append((7 * x[-1] + noise[k]) % V)
+        words = numpy.array(x, dtype=numpy.int32)
+        self.train, self.valid = words[:N], words[N:]
+        self.n_vocab = V
+
+
+@pytest.fixture(params=['a', 'b'])
+def golden_7(request):
+    return Golden('chainer-7.8.1-' + request.param)
+
+
+@pytest.fixture(params=['a', 'b'])
+def golden_1(request):
+    return Golden('chainer-1.24.0-' + request.param)

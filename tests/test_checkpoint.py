@@ -1,0 +1,256 @@
+"""Resuming is exact; files from anywhere are read without running them."""
+import io
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+import chainer
+from chainer import links as L
+from chainer.training import extensions
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm import checkpoint
+from test_training import Record, classifier, make_trainer, small, text
+
+
+def extend(trainer):
+    trainer.extend(rnnlm.LearningRateDecay(1.5, 1))
+    trainer.extend(extensions.LogReport(
+        postprocess=rnnlm.add_perplexity, trigger=(3, 'iteration')))
+    valid = rnnlm.ParallelSequentialIterator(text(50), 1, repeat=False)
+    trainer.extend(rnnlm.PerplexityEvaluator(
+        valid, trainer.updater.get_optimizer('main').target))
+    return trainer
+
+
+@pytest.mark.parametrize('stop', [1, 7, 16])
+def test_resume_equals_uninterrupted_to_the_bit(tmp_path, stop):
+    def run(out, iterations, snapshot=None, seed=0):
+        model = small(seed=seed)
+        trainer = extend(make_trainer(
+            model, text(), tmp_path / out, stop=(iterations, 'iteration')))
+        if snapshot:
+            rnnlm.resume(snapshot, trainer)
+        record = Record()
+        trainer.extend(record)
+        trainer.run()
+        return model, trainer, record.seen
+
+    model, trainer, seen = run('whole', 20)
+    _, first, seen_first = run('first', stop)
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), first)
+    numpy.random.rand(17)
+    resumed, second, seen_second = run(
+        'second', 20, str(tmp_path / 'snapshot'), seed=123)
+    assert seen_first + seen_second == seen
+    for p, q in zip(model.params(), resumed.params()):
+        numpy.testing.assert_array_equal(p.array, q.array)
+    log, log_resumed = (t.get_extension('LogReport').log for t in (trainer, second))
+    for entry in log + log_resumed:
+        del entry['elapsed_time']
+    assert log == log_resumed
+
+
+def test_chainer_itself_reads_our_snapshots(tmp_path):
+    model = small()
+    trainer = extend(make_trainer(model, text(), tmp_path, stop=(4, 'iteration')))
+    trainer.run()
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), trainer)
+    other = extend(make_trainer(small(seed=1), text(), tmp_path))
+    chainer.serializers.load_npz(str(tmp_path / 'snapshot'), other)
+    assert other.updater.iteration == 4
+    target = other.updater.get_optimizer('main').target
+    for p, q in zip(model.params(), target.params()):
+        numpy.testing.assert_array_equal(p.array, q.array)
+
+
+@pytest.mark.parametrize('version', ['1.24.0', '7.8.1'])
+def test_resume_from_chainers_own_snapshots(tmp_path, path_of, version):
+    model = classifier(rnnlm.RNNForLM(97, 16))
+    words = numpy.arange(1000, dtype='i') % 97
+    trainer = make_trainer(model, words, tmp_path, B=4, T=5, stop=(65, 'iteration'))
+    trainer.extend(extensions.LogReport(trigger=(20, 'iteration')))
+    rnnlm.resume(
+        path_of('snapshots', 'chainer-' + version, 'snapshot_iter_60'), trainer)
+    assert trainer.updater.iteration == 60
+    assert trainer.updater.get_iterator('main').iteration == 300
+    assert len(trainer.get_extension('LogReport').log) == 3
+    assert trainer.updater.get_optimizer('main').t == 60
+    assert model.predictor.l1.upward.W.update_rule.t == 60
+    trainer.run()
+    assert trainer.updater.iteration == 65
+
+
+@pytest.mark.parametrize('make, prefix', [
+    (lambda model: model, 'predictor/'), (lambda model: model.predictor, '')])
+@pytest.mark.parametrize('into_classifier', [False, True])
+def test_model_files_load_into_either(tmp_path, make, prefix, into_classifier):
+    model = small()
+    path = str(tmp_path / 'model.npz')
+    rnnlm.save_npz(path, make(model))
+    with checkpoint.Npz(path) as npz:
+        assert prefix + 'embed/W' in npz
+        assert checkpoint.model_sizes(npz) == (20, 8, 2)
+    other = small(seed=1)
+    rnnlm.load_model(path, other if into_classifier else other.predictor)
+    for p, q in zip(model.params(), other.params()):
+        numpy.testing.assert_array_equal(p.array, q.array)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, ('exploded',)
+
+
+def npz_with(path, **members):
+    """An npz file whose members are given as bytes."""
+    with zipfile.ZipFile(path, 'w') as z:
+        for name, data in members.items():
+            z.writestr(name + '.npy', data)
+    return str(path)
+
+
+def npy(array):
+    f = io.BytesIO()
+    numpy.lib.format.write_array(f, array, allow_pickle=True)
+    return f.getvalue()
+
+
+def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = npy(numpy.array(None))[:128]
+    bomb = npy(numpy.array(Bomb(), dtype=object))
+    path = npz_with(
+        tmp_path / 'x.npz', none=npy(numpy.array(None)), bomb=bomb,
+        raw=header + pickle.dumps(Bomb()), text=npy(numpy.array('s', dtype=object)),
+        several=npy(numpy.array([None, None])))
+    with checkpoint.Npz(path) as npz:
+        assert npz['none'][()] is None
+        for name in 'bomb', 'raw', 'text', 'several':
+            with pytest.raises(rnnlm.InputError, match='is a pickle'):
+                npz[name]
+    assert not os.path.exists('exploded')
+    with numpy.load(path, allow_pickle=True) as npz:
+        npz['bomb']  # the danger is real
+    assert os.path.exists('exploded')
+
+
+def test_bad_files_are_refused(tmp_path):
+    model = small()
+    good = str(tmp_path / 'good.npz')
+    rnnlm.save_npz(good, model)
+    with open(good, 'rb') as f:
+        data = f.read()
+    before = [p.array.copy() for p in model.params()]
+
+    def write(name, data):
+        path = tmp_path / name
+        path.write_bytes(data)
+        return str(path)
+
+    for path in (
+            write('empty', b''), write('text', b'hello'),
+            write('cut', data[:len(data) // 2]), write('pickle', pickle.dumps(Bomb())),
+            write('npy', npy(numpy.zeros(3))), str(tmp_path),
+            str(tmp_path / 'nothing'),
+            npz_with(tmp_path / 'other.npz', a=npy(before[0])),
+            npz_with(tmp_path / 'junk.npz', **{'predictor/embed/W': b'junk'})):
+        with pytest.raises(rnnlm.InputError, match='expected|cannot read'):
+            rnnlm.load_model(path, model)
+    for p, array in zip(model.params(), before):
+        numpy.testing.assert_array_equal(p.array, array)
+
+
+@pytest.mark.parametrize('sizes, found', [
+    ((21, 8), r'embed/W.*\(21, 8\), found \(20, 8\)'),
+    ((20, 9), r'embed/W.*\(20, 9\), found \(20, 8\)'),
+    ((20, 8, 3), r'l4/W.*found nothing|l3/.*number of layers')])
+def test_other_sizes_are_refused_before_anything_changes(tmp_path, sizes, found):
+    trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
+    trainer.run()
+    path = str(tmp_path / 'snapshot')
+    rnnlm.save_npz(path, trainer)
+    other = classifier(rnnlm.RNNForLM(*sizes))
+    before = [p.array.copy() for p in other.params()]
+    with pytest.raises(rnnlm.InputError, match=found):
+        rnnlm.load_model(path, other)
+    with pytest.raises(rnnlm.InputError, match=found):
+        rnnlm.resume(path, make_trainer(other, text(), tmp_path))
+    for p, array in zip(other.params(), before):
+        numpy.testing.assert_array_equal(p.array, array)
+
+
+def test_a_model_is_no_snapshot(tmp_path):
+    path = str(tmp_path / 'model.npz')
+    model = small()
+    rnnlm.save_npz(path, model)
+    with pytest.raises(rnnlm.InputError, match='expected a snapshot of a trainer'):
+        rnnlm.resume(path, make_trainer(model, text(), tmp_path))
+
+
+def test_save_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / 'model.npz'
+    rnnlm.save_npz(str(path), small())
+    before = path.read_bytes()
+
+    class Broken(L.Linear):
+        def serialize(self, serializer):
+            super().serialize(serializer)
+            raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+        rnnlm.save_npz(str(path), Broken(3, 4))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ['model.npz']
+
+
+SCRIPT = '''
+    import os, signal, sys
+    import rnnlm
+    from test_training import make_trainer, small, text
+
+    def kill(trainer):
+        if trainer.updater.iteration == 3 and len(sys.argv) > 3:
+            for _ in range(int(sys.argv[3])):
+                os.kill(os.getpid(), int(sys.argv[2]))
+
+    trainer = make_trainer(small(), text(), sys.argv[1], stop=(8, 'iteration'))
+    trainer.extend(kill, name='kill')
+    if os.path.exists(sys.argv[1] + '/snapshot_iter_3'):
+        rnnlm.resume(sys.argv[1] + '/snapshot_iter_3', trainer)
+    number, snapshot = rnnlm.run(trainer)
+    if number:
+        sys.exit(128 + number)
+    model = trainer.updater.get_optimizer('main').target
+    rnnlm.save_npz(sys.argv[1] + '/final.npz', model)
+'''
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
+    def run(out, *args):
+        return subprocess.run(
+            [sys.executable, '-c', textwrap.dedent(SCRIPT), str(tmp_path / out), *args],
+            env=dict(os.environ, PYTHONPATH=path_of()), capture_output=True, text=True)
+
+    assert run('whole').returncode == 0
+    stopped = run('out', str(int(number)), '1')
+    assert stopped.returncode == 128 + number
+    assert signal.Signals(number).name + ': finishing the window' in stopped.stderr
+    assert run('out').returncode == 0
+    with checkpoint.Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
+            checkpoint.Npz(str(tmp_path / 'out' / 'final.npz')) as resumed:
+        assert set(whole) == set(resumed)
+        for name in whole:
+            numpy.testing.assert_array_equal(whole[name], resumed[name])
+
+    # The second signal does not wait.
+    at_once = run('at_once', str(int(number)), '2')
+    assert at_once.returncode in (-number, 1, 130)
+    assert not (tmp_path / 'at_once' / 'snapshot_iter_3').exists()

@@ -1,0 +1,329 @@
+"""RNNForLM: one step and a window are the same model, Chainer's."""
+import hashlib
+import json
+import pickle
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+import numpy
+import oracle
+import pytest
+
+import rnnlm
+
+
+def make(n_vocab=11, n_units=6, seed=0, dtype='d', **kwargs):
+    numpy.random.seed(seed)
+    with chainer.using_config('dtype', numpy.dtype(dtype)):
+        return rnnlm.RNNForLM(n_vocab, n_units, **kwargs)
+
+
+def ids(T, B, n_vocab=11, seed=1):
+    return numpy.random.RandomState(seed).randint(0, n_vocab, (T, B)).astype('i')
+
+
+def oracle_params(model):
+    return {path: chainer.cuda.to_cpu(p.array) for path, p in model.namedparams()}
+
+
+def test_names_and_shapes_are_the_official_ones():
+    model = L.Classifier(make(n_vocab=10, n_units=3))
+    assert {name: p.shape for name, p in model.namedparams()} == {
+        '/predictor/embed/W': (10, 3),
+        '/predictor/l1/upward/W': (12, 3),
+        '/predictor/l1/upward/b': (12,),
+        '/predictor/l1/lateral/W': (12, 3),
+        '/predictor/l2/upward/W': (12, 3),
+        '/predictor/l2/upward/b': (12,),
+        '/predictor/l2/lateral/W': (12, 3),
+        '/predictor/l3/W': (10, 3),
+        '/predictor/l3/b': (10,),
+    }
+
+
+@pytest.mark.parametrize('scale', [0.1, 0.04])
+def test_init_is_uniform(scale):
+    model = make(n_vocab=500, n_units=40, init_scale=scale)
+    for name, p in model.namedparams():
+        assert abs(p.array).max() <= scale
+        if p.size > 1000:
+            # A uniform variable: the tail is full, and its variance is scale^2 / 3.
+            assert abs(p.array).max() > 0.99 * scale
+            numpy.testing.assert_allclose(
+                p.array.var(), scale ** 2 / 3, rtol=0.1, err_msg=name)
+
+
+def test_golden_init(golden_7):
+    numpy.random.seed(golden_7.seed)
+    model = L.Classifier(rnnlm.RNNForLM(golden_7.n_vocab, golden_7.n_units))
+    assert {name: hashlib.sha256(p.array.tobytes()).hexdigest()
+            for name, p in model.namedparams()} == golden_7.init_sha256
+
+
+def test_golden_init_v1(golden_1):
+    numpy.random.seed(golden_1.seed)
+    model = L.Classifier(rnnlm.v1.RNNForLM(golden_1.n_vocab, golden_1.n_units))
+    assert {name: hashlib.sha256(p.array.tobytes()).hexdigest()
+            for name, p in model.namedparams()} == golden_1.init_sha256
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+@pytest.mark.parametrize('n_layers', [1, 2, 3])
+@pytest.mark.parametrize('dropout', [0, 0.5])
+def test_window_equals_oracle(device, n_layers, dropout, per_step):
+    T, B = 4, 3
+    model = make(n_layers=n_layers, dropout=dropout)
+    model.per_step = per_step
+    params = oracle_params(model)
+    model.to_device(device)
+    x, t = ids(T + 2, B), ids(T + 2, B, seed=2)
+    t[1, 0] = -1
+    if device.xp is not numpy and dropout:
+        pytest.skip('the random numbers of a GPU are others')
+
+    numpy.random.seed(7)
+    masks = [oracle.official_masks(length, n_layers, B, 6, dropout, numpy.float64)
+             if dropout else None for length in (2, T)]
+    _, state, _ = oracle.forward(params, x[:2], masks[0])
+    logits, end, _ = oracle.forward(params, x[2:], masks[1], state)
+    loss = oracle.loss(params, x[2:], t[2:], masks[1], state)
+    grads, _ = oracle.backward(params, x[2:], t[2:], masks[1], state)
+
+    numpy.random.seed(7)
+    x, t = device.send(x), device.send(t)
+    before = model(x[:2])
+    assert before.shape == (2, B, 11)
+    before.unchain_backward()
+    numpy_state = numpy.random.get_state()
+    y = model(x[2:])
+    numpy.testing.assert_allclose(
+        chainer.cuda.to_cpu(y.array), logits, rtol=1e-12, atol=1e-14)
+    for (c, h), c_end, h_end in zip(model.get_state(), *end):
+        numpy.testing.assert_allclose(chainer.cuda.to_cpu(c), c_end, rtol=1e-12)
+        numpy.testing.assert_allclose(chainer.cuda.to_cpu(h), h_end, rtol=1e-12)
+
+    # The loss, from the same state and the same random numbers.
+    numpy.random.set_state(numpy_state)
+    model.set_state(list(zip(*state)))
+    model.cleargrads()
+    actual = model.loss(x[2:], t[2:])
+    numpy.testing.assert_allclose(float(actual.array), loss, rtol=1e-12)
+    actual.backward()
+    for name, p in model.namedparams():
+        numpy.testing.assert_allclose(
+            chainer.cuda.to_cpu(p.grad), grads[name], rtol=1e-10, atol=1e-13,
+            err_msg=name)
+
+
+def test_steps_equal_window():
+    model, window = make(), make()
+    x = ids(5, 3)
+    numpy.random.seed(3)
+    steps = [model(x_t) for x_t in x]
+    numpy.random.seed(3)
+    whole = window(x)
+    assert steps[0].shape == (3, 11)
+    for y, expected in zip(steps, whole.array):
+        numpy.testing.assert_allclose(y.array, expected, rtol=1e-12)
+
+
+def test_dropout_follows_config():
+    model = make()
+    x = ids(5, 3)
+    with chainer.using_config('train', False):
+        expected = model(x).array
+        model.reset_state()
+        numpy.random.seed(99)
+        numpy.testing.assert_array_equal(model(x).array, expected)
+    model.reset_state()
+    assert abs(model(x).array - expected).max() > 1e-3
+
+
+def test_gradient_flows_across_windows_until_cut():
+    model, whole = make(dropout=0), make(dropout=0)
+    x, t = ids(6, 2), ids(6, 2, seed=5)
+    model.cleargrads()
+    (model.loss(x[:3], t[:3]) + model.loss(x[3:], t[3:])).backward()
+    whole.cleargrads()
+    whole.loss(x, t).backward()
+    for (name, p), q in zip(model.namedparams(), whole.params()):
+        numpy.testing.assert_allclose(p.grad, q.grad, rtol=1e-10, err_msg=name)
+
+    cut = make(dropout=0)
+    cut.loss(x[:3], t[:3]).unchain_backward()
+    for layer in cut.layers:
+        assert layer.c.creator is None and layer.h.creator is None
+    cut.cleargrads()
+    cut.loss(x[3:], t[3:]).backward()
+    assert abs(cut.l1.lateral.W.grad - whole.l1.lateral.W.grad).max() > 1e-6
+
+
+def test_state_can_be_read_and_set():
+    model = make()
+    assert model.get_state() is None
+    with chainer.using_config('train', False):
+        model(ids(4, 3))
+        state = model.get_state()
+        assert [(c.shape, h.shape) for c, h in state] == [((3, 6), (3, 6))] * 2
+        expected = model(ids(2, 3, seed=8)).array
+        model.reset_state()
+        assert model.get_state() is None
+        model.set_state(state)
+        numpy.testing.assert_array_equal(
+            model(ids(2, 3, seed=8)).array, expected)
+    model.set_state(None)
+    assert model.l1.h is None and model.l2.c is None
+
+
+@pytest.mark.parametrize('state', [
+    [], [(numpy.zeros((3, 6)),) * 2], [(numpy.zeros((3, 5)),) * 2] * 2,
+    [(numpy.zeros((3, 6)), numpy.zeros((2, 6)))] * 2,
+    [(numpy.zeros((3, 6)),) * 2, (numpy.zeros((4, 6)),) * 2]])
+def test_wrong_state_is_refused(state):
+    model = make()
+    with pytest.raises(rnnlm.InputError, match='state: expected 2 pairs'):
+        model.set_state(state)
+    assert model.get_state() is None
+
+
+def test_copy_shares_parameters_and_has_its_own_state():
+    model = L.Classifier(make())
+    copy = model.copy()
+    model.predictor(ids(2, 3))
+    assert copy.predictor.get_state() is None
+    state = model.predictor.get_state()
+    copy.predictor(ids(3, 2))
+    numpy.testing.assert_array_equal(model.predictor.get_state()[0][0], state[0][0])
+    model.predictor.l1.upward.W.array[...] = 5
+    assert (copy.predictor.l1.upward.W.array == 5).all()
+
+
+def test_pickle_round_trip():
+    model = make()
+    with chainer.using_config('train', False):
+        model(ids(2, 3))
+        copy = pickle.loads(pickle.dumps(model))
+        numpy.testing.assert_array_equal(
+            copy(ids(3, 3)).array, model(ids(3, 3)).array)
+
+
+def test_float16_goes_by_steps():
+    model = make(dtype='e', dropout=0)
+    x = ids(3, 2)
+    y = model(x)
+    assert y.dtype == numpy.float16 and y.shape == (3, 2, 11)
+    model.reset_state()
+    numpy.testing.assert_array_equal(model(x[0]).array, y.array[0])
+
+
+def test_a_replaced_link_is_called():
+    class Twice(L.LSTM):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    model, plain = make(dropout=0), make(dropout=0)
+    del model.l2
+    with model.init_scope(), chainer.using_config('dtype', numpy.dtype('d')):
+        model.l2 = Twice(6, 6)
+    model.l2.copyparams(plain.l2)
+    x = ids(3, 2)
+    numpy.testing.assert_allclose(
+        model.features(x).array, 2 * plain.features(x).array, rtol=1e-12)
+
+
+def test_hook_on_a_link_sees_every_call():
+    calls = []
+
+    class Count(chainer.LinkHook):
+        name = 'count'
+
+        def forward_preprocess(self, args):
+            calls.append(args.link.name)
+
+    model = make()
+    model.l1.add_hook(Count())
+    model(ids(4, 2))
+    assert calls == ['l1'] * 4
+
+
+def test_streams_that_end():
+    # L.LSTM lets a batch shrink: the rest of the state stays as it is.
+    model, links = make(dropout=0), make(dropout=0)
+    model(ids(2, 3))
+    y = model(ids(2, 2, seed=4))
+    for x_t in ids(2, 3):
+        links(x_t)
+    expected = [links(x_t) for x_t in ids(2, 2, seed=4)]
+    numpy.testing.assert_allclose(y.array[1], expected[1].array, rtol=1e-12)
+    assert model.get_state()[0][0].shape == (3, 6)
+
+
+@pytest.mark.parametrize('kwargs, name', [
+    (dict(n_vocab=0), 'n_vocab'), (dict(n_units=-3), 'n_units'),
+    (dict(n_units=2.5), 'n_units'), (dict(n_layers=0), 'n_layers'),
+    (dict(dropout=1), 'dropout'), (dict(dropout=-0.1), 'dropout'),
+    (dict(init_scale=-1), 'init_scale'), (dict(init_scale=float('nan')), 'init_scale'),
+    (dict(n_vocab='ten'), 'n_vocab'), (dict(n_vocab=None), 'n_vocab')])
+def test_wrong_arguments_are_refused(kwargs, name):
+    with pytest.raises(rnnlm.InputError, match=name + ': expected'):
+        rnnlm.RNNForLM(**dict(dict(n_vocab=5, n_units=4), **kwargs))
+
+
+@pytest.mark.parametrize('x', [
+    numpy.zeros((2, 3), 'f'), numpy.zeros((2, 3, 4), 'i'), numpy.zeros((), 'i'),
+    numpy.zeros((0, 3), 'i'), numpy.array([11], 'i'), numpy.array([[-1]], 'i')])
+def test_wrong_ids_are_refused(x):
+    with pytest.raises(rnnlm.InputError, match='ids: expected'):
+        make()(x)
+
+
+@pytest.mark.parametrize('version', ['1.24.0', '7.8.1'])
+@pytest.mark.parametrize('name', ['model.npz', 'snapshot_iter_60'])
+@pytest.mark.parametrize('per_step', [False, True])
+def test_snapshots_of_chainer_give_their_logits(path_of, version, name, per_step):
+    folder = path_of('snapshots', 'chainer-' + version)
+    with open(folder + '/expected.json') as f:
+        expected = json.load(f)
+    model = L.Classifier(rnnlm.RNNForLM(expected['n_vocab'], expected['n_units']))
+    rnnlm.load_model(folder + '/' + name, model)
+    x = numpy.array(expected['input_ids'], 'i')[:, None]
+    model.predictor.per_step = per_step
+    with chainer.using_config('train', False):
+        y = model.predictor(x)
+    numpy.testing.assert_allclose(
+        y.array[:, 0, :8], expected['first_8_logits_of_each_step'], rtol=1e-5,
+        atol=1e-6)
+
+
+def test_v1_flag_alone_decides():
+    numpy.random.seed(0)
+    model = rnnlm.v1.RNNForLM(11, 6)
+    assert model.train is True
+    x = ids(4, 2)
+
+    def run(flag, config, x):
+        model.train = flag
+        model.reset_state()
+        numpy.random.seed(1)
+        with chainer.using_config('train', config):
+            return model(x).array
+
+    for x in (ids(4, 2), ids(1, 2)[0]):
+        numpy.testing.assert_array_equal(run(True, True, x), run(True, False, x))
+        numpy.testing.assert_array_equal(run(False, True, x), run(False, False, x))
+        assert abs(run(True, False, x) - run(False, False, x)).max() > 1e-3
+    assert rnnlm.v1.RNNForLM(11, 6, train=False).train is False
+    eval_model = L.Classifier(model).copy()
+    eval_model.predictor.train = False
+    model.train = True
+    assert eval_model.predictor.train is False and model.train is True
+
+
+def test_classifier_on_one_step():
+    model = L.Classifier(make(dropout=0))
+    x, t = ids(1, 3)[0], ids(1, 3, seed=3)[0]
+    loss = model(x, t)
+    model.predictor.reset_state()
+    numpy.testing.assert_allclose(
+        loss.array, F.softmax_cross_entropy(model.predictor(x), t).array)

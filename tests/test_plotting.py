@@ -1,0 +1,31 @@
+"""The picture of a training curve."""
+import sys
+
+import pytest
+
+from rnnlm import plotting
+from test_checkpoint import extend
+from test_training import make_trainer, small, text
+
+
+def test_picture_of_a_run(tmp_path):
+    pytest.importorskip('matplotlib')
+    assert plotting.available()
+    trainer = extend(make_trainer(small(), text(), tmp_path))
+    trainer.extend(plotting.PerplexityPlot(limit=7.5), trigger=(5, 'iteration'))
+    trainer.run()
+    data = (tmp_path / 'perplexity.png').read_bytes()
+    assert data.startswith(b'\x89PNG') and len(data) > 5000
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['log', 'perplexity.png']
+
+
+def test_picture_of_an_empty_log(tmp_path):
+    pytest.importorskip('matplotlib')
+    plotting.draw([], 10, str(tmp_path / 'p.png'))
+    assert (tmp_path / 'p.png').exists()
+
+
+def test_without_matplotlib(monkeypatch):
+    for name in 'matplotlib', 'matplotlib.figure':
+        monkeypatch.setitem(sys.modules, name, None)
+    assert not plotting.available()

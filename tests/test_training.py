@@ -1,0 +1,270 @@
+"""The updater, the evaluator and the learning rate, against recorded runs."""
+import logging
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+from chainer import training
+from chainer.training import extensions
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm.training import why_not_windows
+
+
+def make_trainer(model, words, out, B=4, T=5, stop=(20, 'iteration'), lr=1.0, clip=5,
+                 **kwargs):
+    optimizer = chainer.optimizers.SGD(lr=lr).setup(model)
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(words, B), optimizer, T, -1, **kwargs)
+    return training.Trainer(updater, stop, out=str(out))
+
+
+def classifier(model):
+    model = L.Classifier(model)
+    model.compute_accuracy = False
+    return model
+
+
+def small(words=None, seed=0, n_vocab=20, **kwargs):
+    numpy.random.seed(seed)
+    return classifier(rnnlm.RNNForLM(n_vocab, 8, **kwargs))
+
+
+def text(n=203, n_vocab=20):
+    return numpy.random.RandomState(5).randint(0, n_vocab, n).astype('i')
+
+
+class Record(training.Extension):
+    """Keeps what was observed after each window."""
+
+    def __init__(self):
+        self.seen = []
+
+    def __call__(self, trainer):
+        self.seen.append({k: float(chainer.cuda.to_cpu(getattr(v, 'array', v)))
+                          for k, v in trainer.observation.items()})
+
+
+def run_golden(golden, model, out, **kwargs):
+    model = classifier(model)
+    trainer = make_trainer(
+        model, golden.train, out, golden.batchsize, golden.bproplen,
+        (golden.windows, 'iteration'), clip=golden.gradclip, **kwargs)
+    record, details = Record(), []
+    trainer.extend(record)
+    trainer.extend(lambda t: details.append(t.updater.epoch_detail), name='details')
+    trainer.run()
+    numpy.testing.assert_allclose(
+        [o['main/loss'] for o in record.seen], golden.window_mean_loss, rtol=1e-4)
+    numpy.testing.assert_allclose(details, golden.epoch_detail)
+    for name, param in model.namedparams():
+        abs_sum, total = golden.final_param_abs_sum_and_sum[name]
+        array = param.array.astype('d')
+        numpy.testing.assert_allclose(abs(array).sum(), abs_sum, rtol=1e-4)
+        numpy.testing.assert_allclose(array.sum(), total, atol=1e-4 * abs_sum)
+    return model
+
+
+def valid_loss(golden, model, evaluator=rnnlm.PerplexityEvaluator):
+    iterator = rnnlm.ParallelSequentialIterator(golden.valid, 1, repeat=False)
+    return float(evaluator(iterator, model)()['main/loss'])
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_golden_run(golden_7, tmp_path, per_step):
+    numpy.random.seed(golden_7.seed)
+    model = run_golden(
+        golden_7, rnnlm.RNNForLM(golden_7.n_vocab, golden_7.n_units), tmp_path,
+        per_step=per_step)
+    for evaluator in rnnlm.PerplexityEvaluator, extensions.Evaluator:
+        model.predictor.reset_state()
+        numpy.testing.assert_allclose(
+            valid_loss(golden_7, model, evaluator), golden_7.val_mean_loss, rtol=1e-4)
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_golden_run_v1(golden_1, tmp_path, per_step):
+    numpy.random.seed(golden_1.seed)
+    model = run_golden(
+        golden_1, rnnlm.v1.RNNForLM(golden_1.n_vocab, golden_1.n_units), tmp_path,
+        per_step=per_step)
+    model.predictor.train = False
+    numpy.testing.assert_allclose(
+        valid_loss(golden_1, model), golden_1.val_mean_loss, rtol=1e-4)
+
+
+def test_both_ways_report_the_mean_of_the_window(tmp_path):
+    losses = []
+
+    class Own(chainer.Chain):
+        """A target that the updater does not know."""
+
+        def __init__(self):
+            super().__init__()
+            with self.init_scope():
+                self.lm = small(dropout=0.3).predictor
+
+        def forward(self, x, t):
+            loss = F.softmax_cross_entropy(self.lm(x), t)
+            chainer.report({'loss': loss, 'seen': len(x)}, self)
+            losses.append(float(loss.array))
+            return loss
+
+    seen = []
+    for model in small(dropout=0.3), Own():
+        trainer = make_trainer(model, text(), tmp_path, T=5, stop=(6, 'iteration'))
+        numpy.random.seed(1)
+        record = Record()
+        trainer.extend(record)
+        trainer.run()
+        seen.append([o['main/loss'] for o in record.seen])
+    assert record.seen[0]['main/seen'] == 4
+    numpy.testing.assert_allclose(
+        seen[1], numpy.reshape(losses, (6, 5)).mean(1), rtol=1e-6)
+    numpy.testing.assert_allclose(seen[0], seen[1], rtol=1e-5)
+
+
+def test_accuracy_is_reported_as_step_by_step(tmp_path):
+    seen = []
+    for per_step in False, True:
+        model = small()
+        model.compute_accuracy = True
+        trainer = make_trainer(model, text(), tmp_path, per_step=per_step)
+        record = Record()
+        trainer.extend(record)
+        trainer.run()
+        assert bool(trainer.updater.why_per_step) == per_step
+        seen.append(record.seen)
+    for a, b in zip(*seen):
+        assert a.keys() == {'main/loss', 'main/accuracy'}
+        for key in a:
+            numpy.testing.assert_allclose(a[key], b[key], rtol=1e-4)
+
+
+def test_the_way_is_logged_once(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, logger='rnnlm.training'):
+        make_trainer(small(), text(), tmp_path).run()
+        make_trainer(small(), text(), tmp_path, per_step=True).run()
+    assert [r.getMessage() for r in caplog.records] == [
+        'training in whole windows', 'training step by step: per_step is set']
+
+
+def test_why_not_windows():
+    assert why_not_windows(small()) == ''
+    assert 'Classifier' in why_not_windows(small().predictor)
+    assert 'Classifier' in why_not_windows(L.Classifier(L.Linear(2, 2)))
+    model = small()
+    model.lossfun = F.hinge
+    assert 'loss' in why_not_windows(model)
+
+    class Own(rnnlm.RNNForLM):
+        def forward(self, x):
+            return super().forward(x) * 2
+
+    assert 'forward' in why_not_windows(classifier(Own(5, 4)))
+    model = small()
+    model.compute_accuracy, model.accfun = True, F.r2_score
+    assert 'accuracy' in why_not_windows(model)
+    assert why_not_windows(classifier(rnnlm.v1.RNNForLM(5, 4))) == ''
+
+
+def test_an_iterator_without_windows_goes_step_by_step(tmp_path):
+    words = text(41)
+    pairs = list(zip(words[:-1], words[1:]))
+    model = small()
+    optimizer = chainer.optimizers.Adam().setup(model)
+    iterator = chainer.iterators.SerialIterator(pairs, 5, shuffle=False)
+    updater = rnnlm.BPTTUpdater(iterator, optimizer, 2)
+    updater.update()
+    assert 'next_window' in updater.why_per_step
+    assert iterator.current_position == 10
+
+
+@pytest.mark.parametrize('length', [0, -1, 1.5, None])
+def test_wrong_bprop_len_is_refused(length):
+    with pytest.raises(rnnlm.InputError, match='bprop_len: expected'):
+        rnnlm.BPTTUpdater(
+            rnnlm.ParallelSequentialIterator(text(), 2),
+            chainer.optimizers.SGD().setup(small()), length)
+
+
+@pytest.mark.parametrize('B', [1, 3])
+def test_evaluator_finds_the_number_of_chainers(B):
+    model = small()
+    words = text(1203)
+    iterator = rnnlm.ParallelSequentialIterator(words, B, repeat=False)
+    model.predictor(words[:6].reshape(2, 3))
+    state = model.predictor.get_state()
+    actual = rnnlm.PerplexityEvaluator(iterator, model)()
+    for (c, h), (c_after, h_after) in zip(state, model.predictor.get_state()):
+        numpy.testing.assert_array_equal(c, c_after)
+        numpy.testing.assert_array_equal(h, h_after)
+    model.predictor.reset_state()
+    expected = extensions.Evaluator(iterator, model)()
+    assert actual.keys() == expected.keys() == {'main/loss'}
+    numpy.testing.assert_allclose(
+        actual['main/loss'], expected['main/loss'], rtol=1e-6)
+    # With accuracy it goes Chainer's way, from a fresh state all the same.
+    model.compute_accuracy = True
+    both = rnnlm.PerplexityEvaluator(iterator, model)()
+    assert both.keys() == {'main/loss', 'main/accuracy'}
+    numpy.testing.assert_allclose(both['main/loss'], expected['main/loss'], rtol=1e-6)
+
+
+def test_evaluator_in_a_trainer_changes_nothing(tmp_path):
+    final = []
+    for evaluate in False, True:
+        model = small()
+        trainer = make_trainer(model, text(), tmp_path)
+        if evaluate:
+            valid = rnnlm.ParallelSequentialIterator(text(77), 1, repeat=False)
+            trainer.extend(rnnlm.PerplexityEvaluator(valid, model),
+                           trigger=(3, 'iteration'))
+            record = Record()
+            trainer.extend(record)
+        trainer.run()
+        final.append([p.array for p in model.params()])
+    assert 'validation/main/loss' in record.seen[2]
+    assert 'validation/main/loss' not in record.seen[3]
+    for a, b in zip(*final):
+        numpy.testing.assert_array_equal(a, b)
+
+
+def test_learning_rate_decay_by_epoch(tmp_path):
+    model = small()
+    trainer = make_trainer(model, text(200), tmp_path, stop=(6, 'epoch'))
+    rates = {}
+    trainer.extend(rnnlm.LearningRateDecay(2, 3))
+    trainer.extend(lambda t: rates.setdefault(
+        t.updater.epoch, t.updater.get_optimizer('main').lr), name='rates')
+    trainer.run()
+    # Epochs 1 to 3 with the whole rate, then half of the last.
+    assert rates == {0: 1, 1: 1, 2: 1, 3: 0.5, 4: 0.25, 5: 0.125, 6: 0.0625}
+
+
+@pytest.mark.parametrize('optimizer', ['Adam', 'MomentumSGD', 'RMSprop'])
+def test_stock_optimizers_and_hooks(optimizer):
+    finals = []
+    for per_step in False, True:
+        model = small()
+        opt = getattr(chainer.optimizers, optimizer)().setup(model)
+        opt.add_hook(chainer.optimizer_hooks.WeightDecay(1e-3))
+        opt.add_hook(chainer.optimizer_hooks.GradientClipping(0.1))
+        updater = rnnlm.BPTTUpdater(
+            rnnlm.ParallelSequentialIterator(text(), 4), opt, 6, per_step=per_step)
+        for _ in range(5):
+            updater.update()
+        finals.append([p.array for p in model.params()])
+    for a, b in zip(*finals):
+        numpy.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(n_units=0), dict(epochs=-1), dict(dropout=1.0), dict(lr=0),
+    dict(gradclip=float('inf')), dict(batch_size=2.5), dict(decay=-1)])
+def test_wrong_recipes_are_refused(kwargs):
+    with pytest.raises(rnnlm.InputError, match=next(iter(kwargs)) + ': expected'):
+        rnnlm.Recipe(**kwargs)
