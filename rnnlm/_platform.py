@@ -280,6 +280,11 @@ class pkg_resources:
                     raise pkg_resources.ResolutionError(requirement)
 
 
+# A build of its own would fetch a newer setuptools, which has no pkg_resources.
+INSTALL = ("Install it: pip install 'setuptools>=70.1,<81' wheel, and then "
+           'pip install --no-build-isolation chainer==7.8.1.')
+
+
 # The machinery --------------------------------------------------------------
 
 _active = {}  # module name -> edits, of the rows that are needed
@@ -327,13 +332,11 @@ def _require_chainer_7():
         except importlib.metadata.PackageNotFoundError:
             raise ImportError(
                 'chainer: expected release 7.8.1, found none installed.  '
-                'Install it: pip install chainer==7.8.1 (its build needs '
-                'setuptools<81).', name='chainer') from None
+                + INSTALL, name='chainer') from None
     if not version.startswith('7.'):
         raise ImportError(
-            'chainer: expected release 7.x (7.8.1 is the last), found {}.  Install '
-            'it: pip install chainer==7.8.1 (its build needs setuptools<81).'.format(
-                version), name='chainer')
+            'chainer: expected release 7.x (7.8.1 is the last), found {}.  '.format(
+                version) + INSTALL, name='chainer')
 
 
 class _Finder:

@@ -1,7 +1,9 @@
 """Reading weights and snapshots that may come from anywhere; writing them whole."""
 import contextlib
+import math
 import os
 import pickle
+import pickletools
 import re
 import signal
 import sys
@@ -49,7 +51,7 @@ class Npz(Mapping):
         except FileNotFoundError:
             raise InputError(
                 f'{path}: expected an npz file, found nothing there') from None
-        except (OSError, ValueError, zipfile.BadZipFile) as e:
+        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as e:
             raise InputError(
                 f'{path}: expected an npz file as Chainer writes them, found '
                 f'something else or a part of one ({e})') from None
@@ -69,7 +71,11 @@ class Npz(Mapping):
         shape, dtype = self.describe(key)
         with self._reading(key) as f:
             if dtype.hasobject:
-                return self._read_none(f, key, shape)
+                return self._none(f, key, shape)
+            # The reader takes the memory that the header claims.
+            size = self._zip.getinfo(self._names[key]).file_size
+            if math.prod(shape) * dtype.itemsize > size:
+                raise ValueError(f'{shape} of {dtype} in {size} bytes')
             return numpy.lib.format.read_array(f, allow_pickle=False)
 
     def describe(self, key):
@@ -90,18 +96,13 @@ class Npz(Mapping):
                 f'{self.path}: cannot read {key!r}, the file is damaged '
                 f'({type(e).__name__}: {e})') from None
 
-    def _read_none(self, f, key, shape):
+    def _none(self, f, key, shape):
         _read_header(f)
-        try:
-            value = _NoneUnpickler(f).load()
-        except Exception:
-            value = ()
-        if shape != () or getattr(value, 'shape', None) != () or (
-                value[()] is not None):
+        if shape != () or _operations(f.read(1000)) not in _NONE:
             raise InputError(
                 f'{self.path}: {key!r} is a pickle.  Pickles can run code, Chainer '
                 'writes none but None, and so it is not read')
-        return value
+        return numpy.array(None)
 
     def close(self):
         self._zip.close()
@@ -121,16 +122,20 @@ def _read_header(f):
     return shape, dtype
 
 
-class _NoneUnpickler(pickle.Unpickler):
-    """Knows the three names that a pickled array of None consists of."""
+def _operations(data):
+    """What a pickle would do, without doing it, whoever wrote it."""
+    try:
+        return [
+            (code.name, arg.replace('numpy._core', 'numpy.core')
+             if isinstance(arg, str) else arg)
+            for code, arg, _ in pickletools.genops(data)
+            if code.name not in ('PROTO', 'FRAME', 'MEMOIZE', 'PUT', 'BINPUT')]
+    except Exception:  # no pickle
+        return None
 
-    def find_class(self, module, name):
-        if (module, name) in (('numpy', 'ndarray'), ('numpy', 'dtype')):
-            return getattr(numpy, name)
-        if name == '_reconstruct' and module in (
-                'numpy.core.multiarray', 'numpy._core.multiarray'):
-            return lambda *args: numpy.empty((), dtype=object)
-        raise pickle.UnpicklingError('{}.{}'.format(module, name))
+
+_NONE = [_operations(pickle.dumps(numpy.array(None), protocol))
+         for protocol in range(6)]
 
 
 class _Deserializer(chainer.serializers.NpzDeserializer):
@@ -161,16 +166,18 @@ def load_model(path, target):
     """
     link = getattr(target, 'predictor', target)
     with Npz(path) as npz:
-        prefix = model_prefix(npz)
-        _check_shapes(npz, prefix, link)
-        _Deserializer(npz, prefix).load(link)
+        arrays = _arrays(npz, model_prefix(npz), link)
+    for param, array in arrays:
+        param.array[...] = param.device.send(array)
 
 
 def model_prefix(npz):
     """Where the model stands in a file: '', 'predictor/', 'updater/model:main/'..."""
-    for name in npz:
-        if ('/' + name).endswith('/embed/W'):
-            return name[:-len('embed/W')]
+    found = [name[:-len('embed/W')] for name in npz
+             if ('/' + name).endswith('/embed/W')]
+    if found:
+        main = [prefix for prefix in found if prefix.startswith('updater/model:main/')]
+        return (main + found)[0]
     raise InputError(
         '{}: expected the parameters of an RNNForLM, found no embed/W'.format(
             npz.path))
@@ -179,27 +186,38 @@ def model_prefix(npz):
 def model_sizes(npz):
     """(n_vocab, n_units, n_layers) of the model in a file."""
     prefix = model_prefix(npz)
-    n_vocab, n_units = npz.describe(prefix + 'embed/W')[0]
+    shape, _ = npz.describe(prefix + 'embed/W')
+    if len(shape) != 2:
+        raise InputError(
+            f'{npz.path}: expected embed/W of shape (n_vocab, n_units), found {shape}')
+    n_vocab, n_units = shape
     n_layers = sum(
         re.fullmatch(re.escape(prefix) + r'l\d+/lateral/W', name) is not None
         for name in npz)
     return n_vocab, n_units, n_layers
 
 
-def _check_shapes(npz, prefix, link):
+def _arrays(npz, prefix, link):
+    """[(parameter, its array in the file)], all read and of the right shapes."""
+    arrays = []
     for name, param in link.namedparams():
         key = prefix + name.lstrip('/')
         if key not in npz:
             raise InputError(
-                '{}: expected {!r} of shape {}, found nothing of that name; was it '
-                'written by a model with another number of layers?'.format(
-                    npz.path, key, param.shape))
-        shape, _ = npz.describe(key)
+                f'{npz.path}: expected {key!r} of shape {param.shape}, found nothing '
+                'of that name; was it written by a model with another number of '
+                'layers?')
+        shape, dtype = npz.describe(key)
         if shape != param.shape:
             raise InputError(
-                '{}: expected {!r} of shape {}, found {}; give the numbers of units '
-                'and layers, and the corpus, that it was trained with'.format(
-                    npz.path, key, param.shape, shape))
+                f'{npz.path}: expected {key!r} of shape {param.shape}, found {shape}; '
+                'give the numbers of units and layers, and the corpus, that it was '
+                'trained with')
+        if dtype.kind != 'f':
+            raise InputError(
+                f'{npz.path}: expected {key!r} of {param.dtype}, found {dtype}')
+        arrays.append((param, npz[key]))
+    return arrays
 
 
 def resume(path, trainer):
@@ -220,7 +238,8 @@ def resume(path, trainer):
                 '{}: expected a snapshot of a trainer (snapshot_iter_N), found a '
                 'file without updater/iteration; is it a model?'.format(path))
         for name, optimizer in trainer.updater.get_all_optimizers().items():
-            _check_shapes(npz, 'updater/model:{}/'.format(name), optimizer.target)
+            _arrays(npz, f'updater/model:{name}/', optimizer.target)
+        _check_batch(npz, trainer.updater.get_iterator('main'))
         try:
             with warnings.catch_warnings():
                 # Old snapshots lack the triggers' memory; Chainer guesses it.
@@ -228,14 +247,28 @@ def resume(path, trainer):
                 _Deserializer(npz).load(trainer)
         except KeyError as e:
             raise InputError(
-                '{}: expected a snapshot of a run with the same extensions, found '
-                'no {}'.format(path, e)) from None
+                f'{path}: expected a snapshot of a run with the same optimizer and '
+                f'extensions, found no {e}') from e
+        except (TypeError, ValueError, OverflowError, AttributeError) as e:
+            raise InputError(
+                f'{path}: expected a snapshot that fits this trainer, found one that '
+                f'does not ({type(e).__name__}: {e})') from e
+
+
+def _check_batch(npz, iterator):
+    batch = getattr(iterator, 'batch_size', None)
+    if 'updater/state/l1/h' in npz:
+        shape, _ = npz.describe('updater/state/l1/h')
+        if batch is not None and shape[:1] != (batch,):
+            raise InputError(
+                f'{npz.path}: expected a run with the batch size {batch}, found one '
+                f'with {shape[0] if shape else None}; a run goes on with its own')
 
 
 def run(trainer):
     """Runs a trainer; a signal to stop lets it finish its window and be saved.
 
-    The first SIGINT or SIGTERM ends the run after the current window and writes
+    The first SIGINT, SIGTERM or SIGHUP ends the run after the current window and writes
     ``snapshot_iter_N`` into ``trainer.out``; the second one stops at once.
 
     Args:
@@ -248,21 +281,29 @@ def run(trainer):
     if threading.current_thread() is not threading.main_thread():
         trainer.run()
         return 0, None
-    stop = trainer.stop_trigger = _StopTrigger(trainer.stop_trigger)
-    before = {number: signal.signal(number, stop.receive)
-              for number in (signal.SIGINT, signal.SIGTERM)}
-    stop.before = before
+    given = trainer.stop_trigger
+    stop = trainer.stop_trigger = _StopTrigger(given)
+    # What is ignored, in a script's background say, stays ignored.
+    stop.before = {number: signal.getsignal(number) for number in _STOP_SIGNALS
+                   if signal.getsignal(number) is not signal.SIG_IGN}
+    for number in stop.before:
+        signal.signal(number, stop.receive)
     try:
         trainer.run()
         if not stop.signal:
             return 0, None
         path = os.path.join(
-            trainer.out, 'snapshot_iter_{}'.format(trainer.updater.iteration))
+            trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
         save_npz(path, trainer)
         return stop.signal, path
     finally:
-        for number, handler in before.items():
+        trainer.stop_trigger = given
+        for number, handler in stop.before.items():
             signal.signal(number, handler)
+
+
+_STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')
+                 if hasattr(signal, name)]
 
 
 class _StopTrigger:
@@ -276,12 +317,17 @@ class _StopTrigger:
         self.signal = number
         for other, handler in self.before.items():
             signal.signal(other, handler)
-        sys.stderr.write(
-            '\n{}: finishing the window, then a snapshot; once more to stop at '
-            'once\n'.format(signal.Signals(number).name))
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stderr.write(
+                f'\n{signal.Signals(number).name}: finishing the window, then a '
+                'snapshot; once more to stop at once\n')
 
     def __call__(self, trainer):
         return self._trigger(trainer) or bool(self.signal)
 
-    def __getattr__(self, name):
-        return getattr(self._trigger, name)
+    def serialize(self, serializer):
+        if hasattr(self._trigger, 'serialize'):
+            self._trigger.serialize(serializer)
+
+    def get_training_length(self):
+        return self._trigger.get_training_length()

@@ -7,9 +7,9 @@ import sys
 import numpy
 
 import rnnlm
-from rnnlm import checkpoint, corpus, experiment, inference
+from rnnlm import checkpoint, corpus, experiment, inference, runs
 from rnnlm.devices import get_device
-from rnnlm.training import PRESETS, PerplexityEvaluator
+from rnnlm.training import PRESETS, Recipe
 
 # Flags of `train` that set a field of the recipe, spelled as in examples/ptb.
 RECIPE_FLAGS = (
@@ -39,19 +39,38 @@ def main(argv=None):
         the signal that stopped the training.
     """
     args = make_parser().parse_args(argv)
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a letter
     try:
         return args.command(args)
     except rnnlm.InputError as e:
-        print(f'rnnlm {args.name}: error: {e}', file=sys.stderr)
+        print(f'rnnlm {args.name}: error: {in_terms_of_flags(str(e))}',
+              file=sys.stderr)
         return 2
+    except MemoryError as e:
+        print(f'rnnlm {args.name}: error: not enough memory ({e}); take fewer units, '
+              'a smaller batch, or a smaller vocabulary', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'rnnlm {args.name}: interrupted', file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
+def in_terms_of_flags(message):
+    """A message about a field of the recipe, about the flag that sets it."""
+    for flag, _, field, _, _ in RECIPE_FLAGS:
+        if message.startswith(f'{field}: '):
+            return flag + message[len(field):]
+    return message
+
+
 def make_parser():
     parser = argparse.ArgumentParser(
-        prog='rnnlm', description=rnnlm.__doc__.strip(),
+        prog='rnnlm',
+        description="Chainer's recurrent language model on today's machines.",
         epilog="'rnnlm COMMAND --help' shows the options of a command.")
     parser.add_argument('--version', action='version', version=rnnlm.__version__)
     commands = parser.add_subparsers(dest='name', metavar='COMMAND', required=True)
@@ -70,27 +89,28 @@ def make_parser():
             *filter(None, (flag, short)), dest=field, type=kind,
             metavar=flag.strip('-').upper().replace('-', '_'), help=text)
     train_parser.add_argument(
-        '--seed', type=seed, default=0, help='of the random numbers (default: 0)')
+        '--seed', type=seed, help='of the random numbers (default: 0)')
     train_parser.add_argument(
         '--out', '-o', default='result', help='folder to write (default: result)')
     train_parser.add_argument(
         '--resume', '-r', nargs='?', const=True, metavar='SNAPSHOT',
         help='go on from a snapshot (default: the newest in the --out folder)')
+    train_parser.add_argument(
+        '--overwrite', action='store_true',
+        help='delete an earlier run in the --out folder')
     train_parser.set_defaults(command=train)
 
     evaluate_parser = commands.add_parser(
         'evaluate', help='perplexity of a corpus',
         description='Prints the perplexity of the test part of a corpus.')
-    evaluate_parser.add_argument('model', help='model.npz, or a snapshot')
+    add_model_argument(evaluate_parser)
     add_corpus_options(evaluate_parser)
     evaluate_parser.set_defaults(command=evaluate)
 
     generate_parser = commands.add_parser(
         'generate', help='let a model write',
         description='Goes on with a text, word by word.')
-    generate_parser.add_argument(
-        'folder', nargs='?', default='result',
-        help='the --out folder of a training (default: result)')
+    add_model_argument(generate_parser)
     generate_parser.add_argument(
         '--primetext', '-p', help='text to begin with (default: a new sentence)')
     generate_parser.add_argument(
@@ -119,6 +139,13 @@ def add_corpus_options(parser):
     add_device_option(parser)
 
 
+def add_model_argument(parser):
+    parser.add_argument(
+        'model', nargs='?', default='result',
+        help='the --out folder of a training, or a model.npz or snapshot with its '
+             'vocabulary.json beside it (default: result)')
+
+
 def add_device_option(parser):
     parser.add_argument(
         '--device', '-d', default='-1',
@@ -138,22 +165,30 @@ def load_corpus(args):
 
 
 def train(args):
+    resume = (runs.newest_snapshot(args.out) if args.resume is True
+              else args.resume)
     preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
-    given = {field: getattr(args, field) for _, _, field, _, _ in RECIPE_FLAGS
-             if getattr(args, field) is not None}
-    recipe = dataclasses.replace(PRESETS[preset], **given)
-    resume = args.out if args.resume is True else args.resume
+    fields = dataclasses.asdict(PRESETS[preset])
+    if resume and not args.preset:  # go on as it began, but for what is given
+        began = runs.recipe_of(
+            resume if os.path.isdir(resume) else os.path.dirname(resume))
+        fields.update((name, began[name]) for name in fields if name in began)
+    fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
+                  if getattr(args, field) is not None)
+    recipe = Recipe(**fields)
+    if resume and args.seed is not None:
+        raise rnnlm.InputError(
+            '--seed: expected none with --resume, since the random numbers go on '
+            f'too, found {args.seed}')
     result = experiment.train(
-        load_corpus(args), recipe, args.out, args.device, args.seed, resume,
-        progress_bar=sys.stdout.isatty())
+        load_corpus(args), recipe, args.out, args.device, args.seed or 0, resume,
+        args.overwrite, progress_bar=sys.stdout.isatty())
     if result['signal']:
         return 128 + result['signal']
-    print(f"valid    perplexity {result['valid']:.3f}"
-          + share_of_limit(result['valid'], result['limit']))
-    print(f"test     perplexity {result['test']:.3f}"
-          + share_of_limit(result['test'], result['limit']))
-    print(f'written  {args.out}/: model.npz, vocabulary.json, log, snapshots; let it '
-          f'write with: rnnlm generate {args.out}')
+    for part in 'valid', 'test':
+        print(f'{part:9}perplexity {result[part]:.3f}'
+              + share_of_limit(result[part], result['limit']))
+    print(f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
     return 0
 
 
@@ -165,28 +200,33 @@ def share_of_limit(perplexity, limit):
 
 
 def evaluate(args):
-    model = load_model(args.model, args.device)
+    model, vocabulary = load_model(args)
     text = load_corpus(args)
-    if len(text.vocabulary) != model.n_vocab:
+    if vocabulary is None:
+        same = len(text.vocabulary) == model.n_vocab
+    else:
+        same = text.vocabulary == vocabulary
+    if not same:
         raise rnnlm.InputError(
-            f'{args.corpus}: expected a vocabulary of {model.n_vocab}, the one of '
-            f'{args.model}, found {len(text.vocabulary)}')
-    classifier = experiment.make_classifier(model)
-    evaluator = PerplexityEvaluator(
-        rnnlm.ParallelSequentialIterator(text.test, 1, repeat=False), classifier)
-    perplexity = experiment.perplexity(evaluator)
+            f'{args.corpus}: expected the vocabulary of {args.model}, '
+            f'{model.n_vocab:,} tokens, found another one of '
+            f'{len(text.vocabulary):,}; give the corpus that it was trained on')
+    perplexity = experiment.perplexity(experiment.make_evaluator(
+        text.test, experiment.make_classifier(model)))
     print(f'test     perplexity {perplexity:.3f}'
           + share_of_limit(perplexity, text.perplexity_limit))
     return 0
 
 
 def generate(args):
-    vocabulary = corpus.Vocabulary.load(
-        os.path.join(args.folder, experiment.VOCABULARY))
-    model = load_model(os.path.join(args.folder, experiment.MODEL), args.device)
+    model, vocabulary = load_model(args)
+    if vocabulary is None:
+        raise rnnlm.InputError(
+            f'{args.model}: expected a {runs.VOCABULARY} beside it, found none')
     text = args.primetext
-    if text is None:  # the beginning of a sentence
+    if text is None:  # the beginning of a sentence, if the tokens know of such
         text = '\n' if vocabulary.by_character else '<eos>'
+        text = text if text in vocabulary else vocabulary.words[0]
     prime = inference.encode_prime(vocabulary, text)
     if args.primetext is not None:
         print(text, end='' if vocabulary.by_character else ' ')
@@ -199,12 +239,17 @@ def generate(args):
     return 0
 
 
-def load_model(path, device):
-    """The model in a file, of the sizes that it has there, on a device."""
-    device = get_device(device)
+def load_model(args):
+    """The model that args.model names, of the sizes in its file, and its words."""
+    device = get_device(args.device)
+    path, vocabulary = runs.find_model(args.model)
     with checkpoint.Npz(path) as npz:
-        sizes = checkpoint.model_sizes(npz)
-    model = rnnlm.RNNForLM(*sizes)
+        n_vocab, n_units, n_layers = checkpoint.model_sizes(npz)
+    if vocabulary is not None and len(vocabulary) != n_vocab:
+        raise rnnlm.InputError(
+            f'{path}: expected a model of {len(vocabulary):,} words, as the '
+            f'{runs.VOCABULARY} beside it has, found one of {n_vocab:,}')
+    model = rnnlm.RNNForLM(n_vocab, n_units, n_layers)
     checkpoint.load_model(path, model)
     model.to_device(device)
-    return model
+    return model, vocabulary

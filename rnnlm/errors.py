@@ -1,5 +1,6 @@
 """The one exception that means: what you gave cannot be used."""
 import math
+import operator
 
 
 class InputError(ValueError):
@@ -23,7 +24,7 @@ def require(name, value, expected, is_good):
 def require_count(name, value, least=1):
     """Raises InputError unless `value` is an integer of at least `least`."""
     require(name, value, 'an integer of at least {}'.format(least),
-            lambda v: int(v) == v and v >= least)
+            lambda v: operator.index(v) >= least)
 
 
 def require_ratio(name, value):

@@ -1,6 +1,6 @@
 """A whole training run: what `rnnlm train` does, as one function."""
+import functools
 import os
-import re
 import sys
 
 import chainer
@@ -9,20 +9,17 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import checkpoint, plotting
+from rnnlm import checkpoint, plotting, runs
 from rnnlm.devices import get_device
-from rnnlm.errors import InputError
 from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
 from rnnlm.training import (
-    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, add_perplexity)
-
-MODEL = 'model.npz'
-VOCABULARY = 'vocabulary.json'
+    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, ReportTrigger,
+    add_perplexity)
 
 
 def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
-          progress_bar=True, echo=print):
+          overwrite=False, progress_bar=False):
     """Trains an `RNNForLM` on a corpus and writes what came of it into `out`.
 
     In `out` stand afterwards: ``model.npz`` and ``vocabulary.json``, the ``log``,
@@ -33,10 +30,11 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         recipe: `Recipe`.
         out (str): Folder.
         device (str or int): As for `rnnlm.devices.get_device`.
-        seed (int): Seed of ``numpy.random``; None leaves it as it is.
-        resume (str): Snapshot to go on from; a folder means the newest in it.
+        seed (int): Seed of the random numbers; None leaves them as they are.
+        resume (str): Snapshot to go on from, its random numbers included; a folder
+            means the newest in it.
+        overwrite (bool): Whether an earlier run in `out` may be deleted.
         progress_bar (bool): Whether to draw a progress bar.
-        echo: Called with each line of the report.
 
     Returns:
         dict: 'signal', the number of the signal that ended the run or 0; and
@@ -45,73 +43,80 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
 
     Raises:
         rnnlm.errors.InputError: for anything given that cannot be used; nothing
-            was trained then.
+            was trained or written then.
     """
     device = get_device(device)
     device.use()
     if seed is not None:
         numpy.random.seed(seed)
-        if device.xp is not numpy:
-            device.xp.random.seed(seed)
-    make_folder(out)
+        device.xp.random.seed(seed)
+    trainer, valid = make_trainer(corpus, recipe, out, device, progress_bar)
+    updater = trainer.updater
+    classifier = updater.get_optimizer('main').target
+    if resume:
+        if os.path.isdir(resume):
+            resume = runs.newest_snapshot(resume)
+        runs.check_resumable(resume, corpus, recipe)
+        checkpoint.resume(resume, trainer)
+        runs.make(out)
+    else:
+        runs.begin(out, corpus, recipe, overwrite)
 
+    say = functools.partial(print, file=Console())
+    windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
+    say(f'corpus   {corpus.summary()}')
+    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
+        f'{classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
+    say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
+        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}')
+    if not plotting.available():
+        say('         no perplexity.png: matplotlib cannot be imported')
+    if resume:
+        say(f'resumed  {resume}, after {updater.iteration} windows, with the '
+            'learning rate and the random numbers that it holds')
+    number, snapshot = checkpoint.run(trainer)
+    if number:
+        say(f'stopped  after {updater.iteration} windows; go on with --resume '
+            f'{snapshot}')
+        return {'signal': number}
+
+    checkpoint.save_npz(os.path.join(out, runs.MODEL), classifier)
+    return {'signal': 0, 'valid': perplexity(valid),
+            'test': perplexity(make_evaluator(corpus.test, classifier)),
+            'limit': corpus.perplexity_limit}
+
+
+def make_trainer(corpus, recipe, out, device, progress_bar):
+    """The trainer of a run, and its evaluator on the validation text."""
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale))
     classifier.to_device(device)
-    optimizer = chainer.optimizers.SGD(lr=recipe.lr)
-    optimizer.setup(classifier)
+    optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
-
-    iterator = ParallelSequentialIterator(corpus.train, recipe.batch_size)
-    updater = BPTTUpdater(iterator, optimizer, recipe.bprop_len, device)
+    updater = BPTTUpdater(
+        ParallelSequentialIterator(corpus.train, recipe.batch_size), optimizer,
+        recipe.bprop_len, device)
     trainer = training.Trainer(updater, (recipe.epochs, 'epoch'), out=out)
-    valid = PerplexityEvaluator(
-        ParallelSequentialIterator(corpus.valid, 1, repeat=False), classifier)
+
+    valid = make_evaluator(corpus.valid, classifier)
     trainer.extend(valid)
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
-
-    words = recipe.batch_size * recipe.bprop_len
-    windows = len(corpus.train) / words
-    interval = (1, 'epoch') if windows <= 500 else (500, 'iteration')
     trainer.extend(extensions.observe_lr())
+    report = ReportTrigger(500)
+    console = Console()
     trainer.extend(extensions.LogReport(
-        postprocess=_Postprocess(words), trigger=interval))
+        postprocess=_Postprocess(recipe.batch_size * recipe.bprop_len),
+        trigger=report))
     trainer.extend(extensions.PrintReport(
-        ['epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s',
-         'elapsed_time'], out=sys.stdout if progress_bar else _Plain()),
-        trigger=interval)
+        ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time'],
+        out=console), trigger=report)
     if progress_bar:
-        trainer.extend(extensions.ProgressBar(update_interval=10))
+        trainer.extend(extensions.ProgressBar(update_interval=10, out=console))
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
     trainer.extend(extensions.snapshot(n_retains=2))
-    if resume:
-        if os.path.isdir(resume):
-            resume = newest_snapshot(resume)
-        checkpoint.resume(resume, trainer)
-
-    echo(f'corpus   {corpus.summary()}')
-    echo(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
-         f'{classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
-    echo(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
-         f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}')
-    if not plotting.available():
-        echo('         no perplexity.png: matplotlib is not installed')
-    if resume:
-        echo(f'resumed  {resume} at iteration {updater.iteration}')
-    number, snapshot = checkpoint.run(trainer)
-    if number:
-        echo(f'stopped  at iteration {updater.iteration}; go on with --resume '
-             f'{snapshot}')
-        return {'signal': number}
-
-    checkpoint.save_npz(os.path.join(out, MODEL), classifier)
-    corpus.vocabulary.save(os.path.join(out, VOCABULARY))
-    test = PerplexityEvaluator(
-        ParallelSequentialIterator(corpus.test, 1, repeat=False), classifier)
-    return {'signal': 0, 'valid': perplexity(valid), 'test': perplexity(test),
-            'limit': corpus.perplexity_limit}
+    return trainer, valid
 
 
 def make_classifier(model):
@@ -121,46 +126,42 @@ def make_classifier(model):
     return classifier
 
 
+def make_evaluator(words, classifier):
+    """Evaluator of a text, read as one stream."""
+    return PerplexityEvaluator(
+        ParallelSequentialIterator(words, 1, repeat=False), classifier)
+
+
 def perplexity(evaluator):
     """Perplexity that an evaluator finds, outside of any trainer."""
     with chainer.Reporter().scope({}):
         result = evaluator()
     loss, = (value for name, value in result.items() if name.endswith('main/loss'))
-    return float(numpy.exp(loss))
+    with numpy.errstate(over='ignore'):
+        return float(numpy.exp(loss))
 
 
-def make_folder(path):
-    """Makes a folder unless it is there; an InputError says why it cannot."""
-    try:
-        os.makedirs(path, exist_ok=True)
-        writable = os.access(path, os.W_OK)
-        reason = 'no permission to write'
-    except OSError as e:
-        writable, reason = False, e.strerror
-    if not writable:
-        raise InputError(
-            f'{path}: expected a folder that can be written, found: {reason}')
+class Console:
+    """Standard output that training does not depend on.
 
-
-def newest_snapshot(folder):
-    """The snapshot of the most iterations in a folder."""
-    found = [(int(match.group(1)), match.group()) for match in (
-        re.fullmatch(r'snapshot_iter_(\d+)', name) for name in os.listdir(folder))
-        if match]
-    if not found:
-        raise InputError(
-            f'{folder}: expected a snapshot_iter_N to resume from, found none')
-    return os.path.join(folder, max(found)[1])
-
-
-class _Plain:
-    """Standard output without the escape that makes room for a progress bar."""
+    Whatever happens to it, a closed pipe or a full disk, the training goes on.
+    Where it is no terminal, the escapes that make room for the progress bar are
+    left out.
+    """
 
     def write(self, text):
-        sys.stdout.write(text.replace('\033[J', ''))
+        try:
+            if not sys.stdout.isatty():
+                text = text.replace('\033[J', '')
+            sys.stdout.write(text)
+        except (OSError, ValueError):
+            pass
 
     def flush(self):
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            pass
 
 
 class _Postprocess:

@@ -37,12 +37,17 @@ def encode_prime(vocabulary, text):
 
 def text_of(vocabulary, ids):
     """Yields the text of ids piece by piece: a line a sentence, if by word."""
+    gap = ''
     for word in ids:
         token, = vocabulary.decode([word])
         if vocabulary.by_character:
             yield token
+        elif token == EOS:
+            yield '\n'
+            gap = ''
         else:
-            yield '\n' if token == EOS else token + ' '
+            yield gap + token
+            gap = ' '
 
 
 def generate(model, prime, length, sample=True):
@@ -64,15 +69,21 @@ def generate(model, prime, length, sample=True):
     if not len(prime):
         raise InputError('prime: expected at least one word, found none')
     model.reset_state()
+    for word in prime:
+        logits = _next(model, word)
+    for _ in range(length):
+        if sample:
+            p = numpy.exp(logits - logits.max())
+            word = int(numpy.random.choice(len(p), p=p / p.sum()))
+        else:
+            word = int(logits.argmax())
+        yield word
+        logits = _next(model, word)
+
+
+def _next(model, word):
+    """Logits of the word after `word`, float64 (V,)."""
+    # Not around a yield: the caller would run under this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode():
-        for word in prime:
-            y = model(model.xp.array([word], dtype='i'))
-        for _ in range(length):
-            logits = chainer.cuda.to_cpu(y.array)[0].astype(numpy.float64)
-            if sample:
-                p = numpy.exp(logits - logits.max())
-                word = int(numpy.random.choice(len(p), p=p / p.sum()))
-            else:
-                word = int(logits.argmax())
-            yield word
-            y = model(model.xp.array([word], dtype='i'))
+        y = model(model.xp.array([word], dtype='i'))
+    return chainer.cuda.to_cpu(y.array)[0].astype(numpy.float64)

@@ -74,6 +74,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         Raises:
             StopIteration: without `repeat`, after one epoch.
         """
+        require_count('length', length)
         n_words = len(self.dataset)
         if not self.repeat:
             left = -(-n_words // self.batch_size) - self.iteration

@@ -28,6 +28,8 @@ class RNNForLM(chainer.Chain):
     Attributes:
         per_step (bool): If true, windows are computed one step at a time with
             Chainer's own links: slow, and the reference for the fused way.
+        row_gradient (rnnlm.functions.RowGradient): If set, where the gradient of
+            the embedding is kept; for those who know that no one else changes it.
 
     Raises:
         rnnlm.errors.InputError: if an argument is out of its range.
@@ -56,6 +58,7 @@ class RNNForLM(chainer.Chain):
         self.n_vocab, self.n_units, self.n_layers = n_vocab, n_units, n_layers
         self.dropout = dropout
         self.per_step = False
+        self.row_gradient = None
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
             for k in range(1, n_layers + 1):
@@ -128,7 +131,7 @@ class RNNForLM(chainer.Chain):
         t = t.array if isinstance(t, chainer.Variable) else t
         self._check_ids(t, least=-1)
         h = self.features(x)
-        if self.per_step or self._is_altered(self.output, L.Linear):
+        if self.per_step or self._is_altered(self.output, L.Linear) or _hooked():
             return sum(
                 F.softmax_cross_entropy(self.output(h_t), t_t)
                 for h_t, t_t in zip(F.separate(h), t))
@@ -149,7 +152,7 @@ class RNNForLM(chainer.Chain):
         """All steps (T, B) at once: the same numbers as `_step` T times."""
         T, B = ids.shape
         masks = self._draw_masks(T, B)
-        h = functions.embedding(ids, self.embed.W)
+        h = functions.embedding(ids, self.embed.W, self.row_gradient)
         for k, layer in enumerate(self.layers):
             hs, c, h = functions.lstm_window(
                 self._drop(h, masks[k]), layer.c, layer.h,
@@ -174,27 +177,35 @@ class RNNForLM(chainer.Chain):
 
     def _fits_window(self, ids):
         """Whether the fused functions compute what the links would."""
-        if self.per_step or self.embed.W.dtype.kind != 'f':
-            return False
-        state = self.layers[0].h
+        batches = {None if state is None else state.shape[0]
+                   for layer in self.layers for state in (layer.c, layer.h)}
         return (
-            self.embed.W.dtype.itemsize >= 4
+            not self.per_step
+            and not _hooked()
+            and self.embed.W.dtype in (numpy.float32, numpy.float64)
             and self.embed.ignore_label is None
             and not self._is_altered(self.embed, L.EmbedID)
             and not any(
                 self._is_altered(layer, L.LSTM)
                 or self._is_altered(layer.upward, L.Linear)
-                or self._is_altered(layer.lateral, L.Linear)
+                or self._is_altered(layer.lateral, L.Linear, bias=False)
                 for layer in self.layers)
             # Streams that end one after the other are for the links.
-            and (state is None or state.shape[0] == ids.shape[1]))
+            and batches in ({None}, {ids.shape[1]}))
 
     @staticmethod
-    def _is_altered(link, original):
-        """Whether somebody replaced the link, or hangs a hook on its calls."""
-        return type(link) is not original or bool(link.local_link_hooks)
+    def _is_altered(link, original, bias=True):
+        """Whether somebody replaced the link or its forward, or hangs a hook on it."""
+        return (type(link) is not original or bool(link.local_link_hooks)
+                or 'forward' in vars(link)
+                or original is L.Linear and (link.b is not None) != bias)
 
     def _check_ids(self, ids, least=0):
+        if self.embed.ignore_label is not None:
+            least = min(least, self.embed.ignore_label)
+        if not hasattr(ids, 'dtype'):
+            raise InputError(
+                f'ids: expected an array or a Variable, found {type(ids).__name__}')
         if ids.dtype.kind not in 'iu' or ids.ndim not in (1, 2) or not ids.size:
             raise InputError(
                 'ids: expected integers of shape (B,) or (T, B), found {} of shape '
@@ -217,9 +228,9 @@ class RNNForLM(chainer.Chain):
 
         Returns:
             list of (c, h), a pair of arrays (B, n) for each layer from the bottom
-            up; ``None`` after `reset_state`.
+            up; ``None`` after `reset_state`, and while any layer has none.
         """
-        if self.layers[0].h is None:
+        if any(state is None for layer in self.layers for state in (layer.c, layer.h)):
             return None
         return [(layer.c.array.copy(), layer.h.array.copy())
                 for layer in self.layers]
@@ -249,3 +260,8 @@ class RNNForLM(chainer.Chain):
             layer.set_state(*(
                 chainer.Variable(self.device.send(array).astype(dtype))
                 for array in pair))
+
+
+def _hooked():
+    """Whether a hook wants to see the calls of all links."""
+    return bool(chainer._get_link_hooks())

@@ -10,7 +10,7 @@ def available():
     """Whether matplotlib can be imported."""
     try:
         import matplotlib.figure  # noqa: F401
-    except ImportError:
+    except ImportError:  # absent, or built for another NumPy
         return False
     return True
 
@@ -68,7 +68,7 @@ def draw(log, windows_per_epoch, path, limit=None):
     if limit is not None:
         axes.axhline(limit, color='0.4', linestyle='--', linewidth=1,
                      label=f'best possible ({limit:.2f})')
-    if log:
+    if axes.lines:
         axes.set_yscale('log')
         axes.legend(frameon=False)
     axes.set_xlim(left=0)

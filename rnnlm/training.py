@@ -12,6 +12,7 @@ from chainer.dataset import convert
 from chainer.training import extensions
 import numpy
 
+from rnnlm import functions, optimizing
 from rnnlm.errors import require_count, require_positive, require_ratio
 from rnnlm.model import RNNForLM
 
@@ -107,17 +108,15 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self.bprop_len = bprop_len
         self.per_step = per_step
         self._logged = None
+        self._rows = functions.RowGradient()
 
     @property
     def why_per_step(self):
         """str: Why the target is called step by step; '' if windows are used."""
         if self.per_step:
             return 'per_step is set'
-        if not hasattr(self.get_iterator('main'), 'next_window'):
-            return 'the iterator has no next_window'
-        if self.converter is not convert.concat_examples:
-            return 'the converter is not concat_examples'
-        return why_not_windows(self.get_optimizer('main').target)
+        return why_not_windows(self.get_optimizer('main').target,
+                               self.get_iterator('main'), self.converter)
 
     def update_core(self):
         target = self.get_optimizer('main').target
@@ -126,11 +125,21 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             logger.info('training %s', 'step by step: ' + reason if reason
                         else 'in whole windows')
             self._logged = reason
-        loss = self._loss_by_steps(target) if reason else self._loss(target)
+        optimizer = self.get_optimizer('main')
+        in_blocks = not (reason or optimizing.why_not_blocks(optimizer))
+        if reason:
+            loss = self._loss_by_steps(target)
+        else:
+            target.predictor.row_gradient = self._rows if in_blocks else None
+            loss = self._loss(target)
+            target.predictor.row_gradient = None
         target.cleargrads()
         loss.backward()
         loss.unchain_backward()  # here the recurrent state is cut
-        self.get_optimizer('main').update()
+        if in_blocks:
+            optimizing.update(optimizer, self._rows)
+        else:
+            optimizer.update()
 
     def _loss(self, target):
         window = self.get_iterator('main').next_window(self.bprop_len)
@@ -139,13 +148,14 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         if target.compute_accuracy:
             y = target.predictor(x)  # (T, B, V)
             y, t = y.reshape(-1, y.shape[2]), t.ravel()
-            mean = F.softmax_cross_entropy(y, t)
-            loss = mean * len(x)
-            values = {'loss': mean, 'accuracy': F.accuracy(y, t)}
+            target.loss = F.softmax_cross_entropy(y, t)
+            target.accuracy = F.accuracy(y, t)
+            chainer.report({'accuracy': target.accuracy}, target)
+            loss = target.loss * len(x)
         else:
             loss = target.predictor.loss(x, t)
-            values = {'loss': loss.array / len(x)}
-        chainer.report(values, target)
+            target.loss = loss / len(x)
+        chainer.report({'loss': target.loss}, target)
         return loss
 
     def _loss_by_steps(self, target):
@@ -160,6 +170,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 loss += target(chainer.Variable(x), chainer.Variable(t))
             summary.add(observation)
         chainer.report(summary.compute_mean())
+        if isinstance(target, L.Classifier):  # a Variable, for dump_graph
+            chainer.report({'loss': loss / self.bprop_len}, target)
         return loss
 
     def serialize(self, serializer):
@@ -189,7 +201,7 @@ def _serialize_random(serializer):
     kind, *values = numpy.random.get_state()
     try:
         values = [serializer(name, value) for name, value in zip(names, values)]
-    except KeyError:
+    except (KeyError, ValueError):  # npz files and HDF5 files that lack it
         return
     if not isinstance(serializer, chainer.Serializer):
         numpy.random.set_state((kind, *values))
@@ -206,7 +218,7 @@ def _serialize_state(serializer, model):
     model.reset_state()
     try:
         is_set = serializer('is_set', False)
-    except KeyError:
+    except (KeyError, ValueError):
         return
     if is_set:
         # None makes the deserializer hand out the array as it is in the file.
@@ -221,14 +233,19 @@ def language_model(target):
     return model if isinstance(model, RNNForLM) else None
 
 
-def why_not_windows(target):
+def why_not_windows(target, iterator=None, converter=convert.concat_examples):
     """Why windows of `target` cannot be computed as a whole; '' if they can."""
+    if iterator is not None and not hasattr(iterator, 'next_window'):
+        return 'the iterator has no next_window'
+    if converter is not convert.concat_examples:
+        return 'the converter is not concat_examples'
     model = language_model(target)
     if type(target) is not L.Classifier or model is None:
         return 'the target is not a Classifier of an RNNForLM'
-    if (type(model).forward is not RNNForLM.forward
-            or type(model).loss is not RNNForLM.loss):
-        return 'the model has a forward or loss of its own'
+    for name in '__call__', 'forward', 'loss':
+        if (getattr(type(model), name) is not getattr(RNNForLM, name)
+                or name in vars(model)):
+            return f'the model has a {name} of its own'
     if target.lossfun is not F.softmax_cross_entropy:
         return 'the loss is not softmax_cross_entropy'
     if target.compute_accuracy and target.accfun is not F.accuracy:
@@ -263,8 +280,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         state = model.get_state()
         model.reset_state()
         try:
-            if (self.eval_func or target.compute_accuracy
-                    or why_not_windows(target)):
+            if (self.eval_func or self._progress_bar or target.compute_accuracy
+                    or why_not_windows(
+                        target, self._iterators['main'], self.converter)):
                 return super().evaluate()
             return self._evaluate_windows(target, model)
         finally:
@@ -325,6 +343,24 @@ class LearningRateDecay(training.Extension):
             self._lr = serializer('lr', self._lr)
         except KeyError:  # a snapshot of a run without decay
             pass
+
+
+class ReportTrigger:
+    """Fires every `interval` windows and at the end of each epoch.
+
+    Chainer's interval trigger alone would leave the last evaluation of a run out of
+    the log.
+
+    Args:
+        interval (int): Number of windows.
+    """
+
+    def __init__(self, interval):
+        self.interval = interval
+
+    def __call__(self, trainer):
+        return (trainer.updater.iteration % self.interval == 0
+                or trainer.updater.is_new_epoch)
 
 
 def add_perplexity(result):

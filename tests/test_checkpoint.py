@@ -130,6 +130,9 @@ def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
         tmp_path / 'x.npz', none=npy(numpy.array(None)), bomb=bomb,
         raw=header + pickle.dumps(Bomb()), text=npy(numpy.array('s', dtype=object)),
         several=npy(numpy.array([None, None])))
+    # What numpy.save wrote before NumPy 2 has another name in it.
+    assert checkpoint._operations(npy(numpy.array(None))[128:].replace(
+        b'\x16numpy._core', b'\x15numpy.core')) in checkpoint._NONE
     with checkpoint.Npz(path) as npz:
         assert npz['none'][()] is None
         for name in 'bomb', 'raw', 'text', 'several':
@@ -139,6 +142,17 @@ def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
     with numpy.load(path, allow_pickle=True) as npz:
         npz['bomb']  # the danger is real
     assert os.path.exists('exploded')
+
+
+def test_a_pickle_of_pointers_is_not_followed(tmp_path):
+    # Code of numpy.dtype('O') whose flags say that it holds no objects: NumPy's own
+    # unpickling would take the bytes for addresses.
+    bomb = (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntC\x01bt"
+            b"R(I1\n(tcnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\n"
+            b"I0\ntbI00\nC\x08AAAAAAAAtb.")
+    path = npz_with(tmp_path / 'p.npz', x=npy(numpy.array(None))[:128] + bomb)
+    with checkpoint.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='pickle'):
+        npz['x']
 
 
 def test_bad_files_are_refused(tmp_path):
@@ -184,6 +198,82 @@ def test_other_sizes_are_refused_before_anything_changes(tmp_path, sizes, found)
         rnnlm.resume(path, make_trainer(other, text(), tmp_path))
     for p, array in zip(other.params(), before):
         numpy.testing.assert_array_equal(p.array, array)
+
+
+def test_a_damaged_member_changes_nothing(tmp_path):
+    model = small()
+    good = str(tmp_path / 'good.npz')
+    rnnlm.save_npz(good, model)
+    with checkpoint.Npz(good) as npz:
+        members = {name: npy(npz[name]) for name in npz}
+    before = [p.array.copy() for p in model.params()]
+    key = 'predictor/l3/W'
+    huge = npy(numpy.zeros((20, 8), 'f')).replace(
+        b"'shape': (20, 8), }          ", b"'shape': (10000000, 1000000), }")
+    for name, data in (
+            ('cut', members[key][:-9]), ('text', npy(numpy.full((20, 8), 'x'))),
+            ('complex', npy(numpy.zeros((20, 8), 'F'))), ('huge', huge),
+            ('none', npy(numpy.array(None)))):
+        path = npz_with(tmp_path / f'{name}.npz', **dict(members, **{key: data}))
+        other = small(seed=9)
+        kept = [p.array.copy() for p in other.params()]
+        with pytest.raises(rnnlm.InputError, match='l3/W'):
+            rnnlm.load_model(path, other)
+        for p, array in zip(other.params(), kept):
+            numpy.testing.assert_array_equal(p.array, array)
+    path = npz_with(tmp_path / 'huge_w.npz', **{'predictor/embed/W': huge})
+    with checkpoint.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='damaged'):
+        npz['predictor/embed/W']
+    for p, array in zip(model.params(), before):
+        numpy.testing.assert_array_equal(p.array, array)
+
+
+@pytest.mark.parametrize('B', [3, 5])
+def test_another_batch_size_is_refused(tmp_path, B):
+    trainer = make_trainer(small(), text(), tmp_path, B=4, stop=(2, 'iteration'))
+    trainer.run()
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), trainer)
+    with pytest.raises(rnnlm.InputError, match=f'batch size {B}, found one with 4'):
+        rnnlm.resume(str(tmp_path / 'snapshot'),
+                     make_trainer(small(), text(), tmp_path, B=B))
+
+
+def test_another_optimizer_is_refused(tmp_path):
+    trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
+    trainer.run()
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), trainer)
+    other = make_trainer(small(), text(), tmp_path)
+    other.updater._optimizers['main'] = chainer.optimizers.Adam().setup(small())
+    with pytest.raises(rnnlm.InputError, match='same optimizer'):
+        rnnlm.resume(str(tmp_path / 'snapshot'), other)
+
+
+def test_learning_rate_after_a_resume_goes_on_from_the_first_one(tmp_path):
+    def run(stop, snapshot=None, lr=1.0):
+        trainer = make_trainer(
+            small(), text(200), tmp_path, stop=(stop, 'epoch'), lr=lr)
+        trainer.extend(rnnlm.LearningRateDecay(2, 1))
+        if snapshot:
+            rnnlm.resume(snapshot, trainer)
+        trainer.run()
+        return trainer
+
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), run(2))
+    trainer = run(4, str(tmp_path / 'snapshot'), lr=0.7)
+    assert trainer.updater.get_optimizer('main').lr == 2 ** -4
+
+
+def test_links_and_pipes_are_not_replaced(tmp_path):
+    real = tmp_path / 'real.npz'
+    real.write_bytes(b'old')
+    os.chmod(real, 0o600)
+    (tmp_path / 'link.npz').symlink_to(real)
+    rnnlm.save_npz(str(tmp_path / 'link.npz'), small())
+    assert (tmp_path / 'link.npz').is_symlink()
+    assert real.read_bytes()[:2] == b'PK' and real.stat().st_mode & 0o777 == 0o600
+    if os.path.exists('/dev/null'):
+        rnnlm.save_npz('/dev/null', small())
+        assert not os.path.isfile('/dev/null')
 
 
 def test_a_model_is_no_snapshot(tmp_path):
@@ -237,7 +327,8 @@ def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
     def run(out, *args):
         return subprocess.run(
             [sys.executable, '-c', textwrap.dedent(SCRIPT), str(tmp_path / out), *args],
-            env=dict(os.environ, PYTHONPATH=path_of()), capture_output=True, text=True)
+            env=dict(os.environ, PYTHONPATH=path_of()), capture_output=True, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
 
     assert run('whole').returncode == 0
     stopped = run('out', str(int(number)), '1')

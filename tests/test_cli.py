@@ -88,6 +88,73 @@ def test_resume_of_the_newest_snapshot(command, tmp_path, story):
     assert numbers[0] == numbers[1]
 
 
+def test_a_run_is_not_overwritten_unless_told(command, tmp_path, story):
+    args = ['train', '--corpus', story, *SMALL]
+    command(*args)
+    before = (tmp_path / 'result' / 'model.npz').read_bytes()
+    out = command(*args, '--seed', '5', status=2)
+    assert 'result: expected a folder without a run' in out and '--overwrite' in out
+    assert (tmp_path / 'result' / 'model.npz').read_bytes() == before
+    command(*args, '--seed', '5', '-e', '1', '--overwrite')
+    assert (tmp_path / 'result' / 'model.npz').read_bytes() != before
+    snapshots = [n for n in os.listdir(tmp_path / 'result') if 'snapshot' in n]
+    assert len(snapshots) == 1  # the old ones are gone, and cannot be resumed
+
+
+def test_a_run_goes_on_only_as_it_began(command, tmp_path, story):
+    command('train', '--corpus', story, *SMALL)
+    other = tmp_path / 'other.txt'
+    other.write_text('the cat saw the dog .\nthe mat sat on the cat .\n' * 40)
+    for args, message in (
+            (['-b', '5'], '--batchsize: expected 10'),
+            (['--lr', '0.5'], '--lr: expected 1.0'),
+            (['--corpus', str(other)], "corpus: expected 'story.txt'"),
+            (['--tokens', 'char'], "tokens: expected 'word'"),
+            (['--seed', '1'], '--seed: expected none with --resume')):
+        out = command('train', '--corpus', story, '--resume', *args, status=2)
+        assert message in out
+    # Without flags, by the recipe it began with; with more epochs, further.
+    out = command('train', '--corpus', story, '--resume')
+    assert 'training 2 epochs' in out and '12 LSTM units' in out
+    out = command('train', '--corpus', story, '--resume', '-e', '4')
+    log = json.loads((tmp_path / 'result' / 'log').read_text())
+    assert [entry['epoch'] for entry in log] == [1, 2, 3, 4]
+
+
+def test_generate_from_a_snapshot(command, tmp_path, story):
+    command('train', '--corpus', story, *SMALL)
+    text = command('generate', '-s', '1')
+    os.unlink(tmp_path / 'result' / 'model.npz')  # as of a run that was killed
+    assert command('generate', '-s', '1') == text
+    snapshot, = (n for n in os.listdir(tmp_path / 'result') if n.endswith('_11'))
+    assert command('generate', f'result/{snapshot}', '-s', '1').strip()
+
+
+def test_words_and_weights_belong_together(command, tmp_path, story):
+    command('train', '--corpus', story, *SMALL)
+    other = tmp_path / 'other.txt'
+    other.write_text('dog the cat saw . on\nmat the sat the cat .\n' * 40)
+    out = command('evaluate', '--corpus', str(other), status=2)
+    assert 'expected the vocabulary of result, 9 tokens, found another one of 9' in out
+    vocabulary = tmp_path / 'result' / 'vocabulary.json'
+    vocabulary.write_text(vocabulary.read_text().replace('"dog",\n', ''))
+    assert 'expected a model of 8 words' in command('generate', status=2)
+    vocabulary.unlink()
+    assert 'vocabulary.json beside it' in command('generate', status=2)
+
+
+def test_output_that_nobody_reads_does_not_stop_the_training(tmp_path, story):
+    env = dict(os.environ, PYTHONPATH=ROOT)
+    command = ' '.join([sys.executable, '-m rnnlm train --corpus', story, *SMALL])
+    subprocess.run(f'{command} -e 20 | head -1', shell=True, cwd=tmp_path, env=env,
+                   check=True, capture_output=True)
+    assert len(json.loads((tmp_path / 'result' / 'log').read_text())) == 20
+    if os.path.exists('/dev/full'):
+        subprocess.run(f'{command} -o full > /dev/full', shell=True, cwd=tmp_path,
+                       env=env, capture_output=True)
+        assert (tmp_path / 'full' / 'snapshot_iter_11').exists()
+
+
 def test_characters(command, story):
     out = command('train', '--corpus', story, '--tokens', 'char', *SMALL)
     assert 'characters, vocabulary 15' in out
@@ -101,18 +168,18 @@ def test_characters(command, story):
     (['--corpus', 'empty.txt'], 'empty'),
     (['--corpus', 'latin.txt'], 'UTF-8'),
     (['--corpus', 'short.txt'], 'at least 20 tokens'),
-    (['--batchsize', '-5'], 'batch_size'),
+    (['--batchsize', '-5'], '--batchsize'),
     (['--batchsize', '1000000'], 'streams'),
-    (['--bproplen', '0'], 'bprop_len'),
-    (['--epoch', '0'], 'epochs'),
+    (['--bproplen', '0'], '--bproplen'),
+    (['--epoch', '0'], '--epoch'),
     (['--dropout', '1'], 'dropout'),
-    (['--lr', 'nan'], 'lr'),
-    (['--unit', '0'], 'n_units'),
+    (['--lr', 'nan'], '--lr'),
+    (['--unit', '0'], '--unit'),
     (['--device', '0'], "device '0'"),
     (['--device', 'abacus'], "device 'abacus'"),
     (['--resume', 'nothing'], 'nothing'),
     (['--resume', 'latin.txt'], 'latin.txt'),
-    (['--resume'], 'snapshot_iter_N'),
+    (['--resume'], 'folder of a run'),
     (['--out', 'latin.txt'], 'latin.txt'),
     (['--vocab-limit', '1'], 'vocabulary limit'),
 ])
@@ -136,10 +203,10 @@ def test_other_bad_input(command, story, tmp_path):
     assert 'length' in command('generate', '--length', '-1', status=2)
     assert 'nothing there' in command('evaluate', 'nothing.npz', status=2)
     out = command('evaluate', 'result/model.npz', status=2)
-    assert 'expected a vocabulary of 9' in out
+    assert 'expected the vocabulary of result/model.npz, 9 tokens' in out
     out = command('train', '--corpus', story, *SMALL, '--unit', '13', '--resume',
                   status=2)
-    assert '(9, 13)' in out and '(9, 12)' in out
+    assert '--unit: expected 12' in out and 'found 13' in out
 
 
 def test_version_and_help(command):
@@ -174,13 +241,13 @@ def test_train_ptb_and_gentxt(script, tmp_path, story):
     assert 'iter' in out  # the progress bar
     assert re.search(r'test perplexity: \d+\.\d+\n', out)
     files = set(os.listdir(tmp_path / 'result'))
-    assert {'snapshot_iter_3', 'model_iter_3', 'vocabulary.json'} <= files
+    assert {'snapshot_iter_3', 'model_iter_3', 'log'} <= files
 
     out = script('train_ptb.py', *args, '-e', '12', '--test', '-r',
                  'result/snapshot_iter_3')
     assert 'val_perplexity' in out
     log = json.loads((tmp_path / 'result' / 'log').read_text())
-    assert log[0]['iteration'] == 10
+    assert log[-1]['iteration'] == 12 and 'val_perplexity' in log[-1]
     assert (tmp_path / 'model.npz').exists()
 
     prime = ['-p', 'the cat', '-u', '12', '--corpus', story, '--length', '9']
@@ -190,9 +257,20 @@ def test_train_ptb_and_gentxt(script, tmp_path, story):
               for s in '12']
     assert greedy[0] == greedy[1]
     assert 'elephant' in script(
-        'gentxt.py', '-m', 'm.npz', *prime, '-p', 'elephant', status=1)
+        'gentxt.py', '-m', 'm.npz', *prime, '-p', 'elephant', status=2)
     assert '(9, 650)' in script(
-        'gentxt.py', '-m', 'm.npz', '-p', 'the', '--corpus', story, status=1)
+        'gentxt.py', '-m', 'm.npz', '-p', 'the', '--corpus', story, status=2)
+
+
+@pytest.mark.parametrize('name', ['train_ptb.py', 'train_ptb_custom_loop.py'])
+@pytest.mark.parametrize('args, message', [
+    (['-c', '-5'], '--gradclip'), (['-e', '0'], '--epoch'), (['-l', '0'], '--bproplen'),
+    (['-b', '0'], '--batchsize'), (['-m', 'nowhere/m.npz'], 'nowhere/m.npz'),
+    (['-m', '.'], 'a folder'), (['-o', 'story.txt'], 'story.txt'),
+    (['--corpus', 'gone'], "corpus 'gone'"), (['--seed', '-1'], '--seed')])
+def test_bad_input_of_the_scripts(script, story, name, args, message):
+    out = script(name, '--corpus', story, '-u', '5', *args, status=2)
+    assert 'error: ' in out and message in out and 'Traceback' not in out
 
 
 def test_custom_loop(script, tmp_path, story):
@@ -202,7 +280,27 @@ def test_custom_loop(script, tmp_path, story):
     assert float(losses[-1]) < 9
     assert {'rnnlm.model', 'rnnlm.state'} <= set(os.listdir(tmp_path))
     script('train_ptb_custom_loop.py', *args, '-e', '1', '-r', 'rnnlm.model')
-    assert 'error: ' in script('train_ptb_custom_loop.py', '-r', 'no', *args, status=1)
+    assert 'error: ' in script('train_ptb_custom_loop.py', '-r', 'no', *args, status=2)
+
+
+def hear_ctrl_c():
+    """A process in a script's background would inherit that it does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_ctrl_c_in_the_custom_loop_saves_the_model(tmp_path, story):
+    process = subprocess.Popen(
+        [sys.executable, '-u', os.path.join(PTB, 'train_ptb_custom_loop.py'),
+         '--corpus', story, '-u', '12', '-b', '10', '-l', '10', '-e', '1000000'],
+        cwd=tmp_path, env=dict(os.environ, PYTHONPATH=ROOT), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c)
+    while 'epoch: 2' not in process.stdout.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and 'Traceback' not in err
+    assert 'stopped; go on' in out
+    assert (tmp_path / 'rnnlm.model').exists()
 
 
 def test_ctrl_c(tmp_path, story):
@@ -211,7 +309,7 @@ def test_ctrl_c(tmp_path, story):
     args = [sys.executable, '-m', 'rnnlm', 'train', '--corpus', story, *SMALL[:-1]]
     process = subprocess.Popen(
         [*args, '100000'], cwd=tmp_path, env=env, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True)
+        stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
     deadline = time.time() + 60
     while not (tmp_path / 'result' / 'log').exists() and time.time() < deadline:
         time.sleep(0.05)

@@ -5,6 +5,7 @@ import chainer
 from chainer import functions as F
 from chainer import links as L
 from chainer import training
+from chainer.link_hooks import TimerHook
 from chainer.training import extensions
 import numpy
 import pytest
@@ -165,6 +166,22 @@ def test_why_not_windows():
             return super().forward(x) * 2
 
     assert 'forward' in why_not_windows(classifier(Own(5, 4)))
+
+    class Older(rnnlm.RNNForLM):
+        def __call__(self, x):
+            return super().__call__(x) * 2
+
+    assert '__call__' in why_not_windows(classifier(Older(5, 4)))
+    model = small()
+    model.predictor.forward = lambda x: x
+    assert 'forward' in why_not_windows(model)
+    model = small()
+    model.label_key = 0
+    assert 'label' in why_not_windows(model)
+    model = small()
+    model.predictor.add_hook(TimerHook())
+    assert 'hook' in why_not_windows(model)
+    assert 'converter' in why_not_windows(small(), converter=lambda *_: None)
     model = small()
     model.compute_accuracy, model.accfun = True, F.r2_score
     assert 'accuracy' in why_not_windows(model)
@@ -212,6 +229,51 @@ def test_evaluator_finds_the_number_of_chainers(B):
     both = rnnlm.PerplexityEvaluator(iterator, model)()
     assert both.keys() == {'main/loss', 'main/accuracy'}
     numpy.testing.assert_allclose(both['main/loss'], expected['main/loss'], rtol=1e-6)
+
+
+def test_evaluator_goes_chainers_way_where_it_must():
+    model = small()
+    words = text(81)
+    calls = []
+
+    def converter(batch, device):
+        calls.append(len(batch))
+        return chainer.dataset.concat_examples(batch, device)
+
+    windows = rnnlm.ParallelSequentialIterator(words, 2, repeat=False)
+    pairs = chainer.iterators.SerialIterator(
+        list(zip(words, words[1:])), 1, repeat=False, shuffle=False)
+    rnnlm.PerplexityEvaluator(windows, model, converter=converter)()
+    assert calls == [2] * 41
+    result = rnnlm.PerplexityEvaluator(pairs, model)()
+    one = rnnlm.ParallelSequentialIterator(words[:-1], 1, repeat=False)
+    assert abs(result['main/loss'] - rnnlm.PerplexityEvaluator(one, model)()[
+        'main/loss']) < 0.1  # but for the last word to predict, the same
+    seen = []
+    rnnlm.PerplexityEvaluator(windows, model, eval_hook=seen.append)()
+    assert len(seen) == 1
+    own = rnnlm.PerplexityEvaluator(
+        windows, model, eval_func=lambda x, t: chainer.report({'n': len(x)}, model))
+    assert own()['main/n'] == 2
+
+
+def test_graph_can_be_dumped(tmp_path):
+    for per_step in False, True:
+        trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'),
+                               per_step=per_step)
+        trainer.extend(extensions.DumpGraph('main/loss', filename='graph.dot'))
+        trainer.run()
+        assert 'digraph' in (tmp_path / 'graph.dot').read_text()
+        (tmp_path / 'graph.dot').unlink()
+
+
+def test_report_trigger_fires_at_the_end_of_each_epoch(tmp_path):
+    trainer = make_trainer(small(), text(200), tmp_path, stop=(3, 'epoch'))
+    fired = []
+    trainer.extend(lambda t: fired.append(t.updater.iteration), name='fired',
+                   trigger=rnnlm.training.ReportTrigger(8))
+    trainer.run()  # 10 windows of 20 words an epoch
+    assert fired == [8, 10, 16, 20, 24, 30]
 
 
 def test_evaluator_in_a_trainer_changes_nothing(tmp_path):

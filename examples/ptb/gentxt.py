@@ -16,13 +16,13 @@ import options
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.strip().split('\n')[0])
+    parser = argparse.ArgumentParser(description='Lets an RNNLM go on with a text.')
     parser.add_argument(
         '--model', '-m', required=True, help='model that train_ptb.py saved')
     parser.add_argument(
         '--primetext', '-p', required=True, help='words to begin with')
     parser.add_argument(
-        '--seed', '-s', type=int, default=123,
+        '--seed', '-s', type=options.seed, default=123,
         help='seed of the random choices (default: 123)')
     parser.add_argument(
         '--unit', '-u', type=int, default=650,

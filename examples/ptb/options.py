@@ -1,16 +1,18 @@
 """The command line of Chainer's examples/ptb, shared by the scripts beside."""
 import argparse
+import sys
 
 import numpy
 
 import rnnlm
-from rnnlm import corpus, devices, errors
+from rnnlm import corpus, devices, runs
+from rnnlm.cli import in_terms_of_flags, seed
+from rnnlm.files import require_writable
 
 
 def training_options(description):
     """Parser with the official flags of training, and a few of our own."""
-    parser = argparse.ArgumentParser(
-        description=description.strip().split('\n')[0])
+    parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add('--batchsize', '-b', type=int, default=20,
         help='number of streams read in parallel (default: 20)')
@@ -31,7 +33,7 @@ def training_options(description):
         help='ratio of elements dropped (default: 0.5)')
     add('--model', '-m', default='model.npz',
         help='file for the trained model (default: model.npz)')
-    add('--seed', type=int, help='seed of numpy.random')
+    add('--seed', type=seed, help='seed of numpy.random')
     add_common_options(parser)
     return parser
 
@@ -49,12 +51,21 @@ def add_common_options(parser):
         help='as --device; the old spelling')
 
 
+def check_training(args):
+    """Refuses numbers that cannot be used, and results that could not be written."""
+    rnnlm.Recipe(
+        n_units=args.unit, n_layers=args.layer, dropout=args.dropout,
+        batch_size=args.batchsize, bprop_len=args.bproplen, epochs=args.epoch,
+        gradclip=args.gradclip)
+    require_writable(args.model)
+    runs.make(args.out)
+
+
 def prepare(args):
     """Device made current, random numbers seeded, corpus loaded."""
     device = devices.get_device(args.device)
     device.use()
     if args.seed is not None:
-        errors.require_count('--seed', args.seed, least=0)
         numpy.random.seed(args.seed)
         device.xp.random.seed(args.seed)
     text = corpus.load(args.corpus)
@@ -65,6 +76,7 @@ def prepare(args):
 def run(main):
     """Runs a script's main; input that cannot be used ends it with one line."""
     try:
-        raise SystemExit(main())
+        sys.exit(main())
     except rnnlm.InputError as e:
-        raise SystemExit(f'error: {e}')
+        print(f'error: {in_terms_of_flags(str(e))}', file=sys.stderr)
+        sys.exit(2)

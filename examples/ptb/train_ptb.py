@@ -3,8 +3,6 @@
 
 The flags are those of Chainer's examples/ptb/train_ptb.py and mean the same.
 """
-import os
-
 import rnnlm
 
 import chainer
@@ -13,16 +11,17 @@ from chainer import training
 from chainer.training import extensions
 
 from rnnlm import experiment, plotting
+from rnnlm.training import ReportTrigger
 
 import options
 
 
 def main():
-    args = options.training_options(__doc__).parse_args()
+    args = options.training_options('Trains an RNNLM on PTB.').parse_args()
+    options.check_training(args)
     device, corpus = options.prepare(args)
     parts = [part[:100] if args.test else part
              for part in (corpus.train, corpus.valid, corpus.test)]
-    experiment.make_folder(args.out)
 
     # Each iterator reads its text in parallel streams.
     train_iter = rnnlm.ParallelSequentialIterator(parts[0], args.batchsize)
@@ -45,15 +44,15 @@ def main():
 
     # The same model is evaluated: the evaluator puts its state aside meanwhile.
     trainer.extend(rnnlm.PerplexityEvaluator(val_iter, model))
-    interval = (10 if args.test else 500), 'iteration'
+    report = ReportTrigger(10 if args.test else 500)
     trainer.extend(extensions.LogReport(
-        postprocess=rnnlm.add_perplexity, trigger=interval))
+        postprocess=rnnlm.add_perplexity, trigger=report))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'iteration', 'perplexity', 'val_perplexity', 'elapsed_time']),
-        trigger=interval)
+        trigger=report)
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit),
-                       trigger=interval)
+                       trigger=report)
     trainer.extend(extensions.ProgressBar(update_interval=1 if args.test else 10))
     trainer.extend(extensions.snapshot())
     trainer.extend(extensions.snapshot_object(
@@ -70,7 +69,6 @@ def main():
     perplexity = experiment.perplexity(rnnlm.PerplexityEvaluator(test_iter, model))
     print(f'test perplexity: {perplexity}')
     rnnlm.save_npz(args.model, model)
-    corpus.vocabulary.save(os.path.join(args.out, experiment.VOCABULARY))
 
 
 if __name__ == '__main__':

@@ -3,8 +3,6 @@
 
 What train_ptb.py leaves to Chainer's Trainer stands here in plain sight.
 """
-import os
-
 import rnnlm
 
 import chainer
@@ -18,19 +16,18 @@ import options
 
 def evaluate(model, words):
     """Perplexity of `model` on a text."""
-    iterator = rnnlm.ParallelSequentialIterator(words, 1, repeat=False)
-    return experiment.perplexity(rnnlm.PerplexityEvaluator(iterator, model))
+    return experiment.perplexity(experiment.make_evaluator(words, model))
 
 
 def main():
-    parser = options.training_options(__doc__)
+    parser = options.training_options('Trains an RNNLM on PTB in its own loop.')
     parser.set_defaults(model='rnnlm.model')
     args = parser.parse_args()
+    options.check_training(args)
     device, corpus = options.prepare(args)
     train, valid, test = [
         part[:100] if args.test else part
         for part in (corpus.train, corpus.valid, corpus.test)]
-    experiment.make_folder(args.out)
     train_iter = rnnlm.ParallelSequentialIterator(train, args.batchsize)
 
     rnn = rnnlm.RNNForLM(
@@ -44,6 +41,20 @@ def main():
     if args.resume:
         rnnlm.load_model(args.resume, model)
 
+    try:
+        run_epochs(rnn, model, optimizer, train_iter, valid, device, args)
+        print(f'test perplexity: {evaluate(model, test)}')
+        status = 0
+    except KeyboardInterrupt:
+        print(f'stopped; go on from these weights with --resume {args.model}')
+        status = 130
+    rnnlm.save_npz(args.model, model)
+    rnnlm.save_npz('rnnlm.state', optimizer)
+    return status
+
+
+def run_epochs(rnn, model, optimizer, train_iter, valid, device, args):
+    """The loop: a window, its gradients, an update."""
     interval = 1 if args.test else 20  # windows between two lines of report
     losses = []
     windows = 0
@@ -65,11 +76,6 @@ def main():
         if train_iter.is_new_epoch:
             print(f'epoch: {train_iter.epoch}')
             print(f'validation perplexity: {evaluate(model, valid)}', flush=True)
-
-    print(f'test perplexity: {evaluate(model, test)}')
-    rnnlm.save_npz(args.model, model)
-    rnnlm.save_npz('rnnlm.state', optimizer)
-    corpus.vocabulary.save(os.path.join(args.out, experiment.VOCABULARY))
 
 
 if __name__ == '__main__':

@@ -4,15 +4,16 @@ from chainer import backend
 import numpy
 
 
-def embedding(ids, W):
+def embedding(ids, W, rows=None):
     """The rows of `W` that `ids` name: ``W[ids]``.
 
     The same numbers as :func:`chainer.functions.embed_id`; the gradient is
     summed over sorted ids instead of a Python loop over words.
 
     Args:
-        ids: int array (T, B), each in [0, V).
+        ids: Variable or int array (T, B), at least one, each in [0, V).
         W: Variable or array (V, n).
+        rows (RowGradient): if given, keeps the gradient between two windows.
 
     Returns:
         Variable: (T, B, n).
@@ -20,13 +21,15 @@ def embedding(ids, W):
     Raises:
         RuntimeError: if a second derivative is asked for.
     """
-    return Embedding(ids).apply((W,))[0]
+    ids = ids.array if isinstance(ids, chainer.Variable) else ids
+    return Embedding(ids, rows).apply((W,))[0]
 
 
 class Embedding(chainer.FunctionNode):
 
-    def __init__(self, ids):
+    def __init__(self, ids, rows):
         self._ids = ids
+        self._rows = rows
 
     def forward(self, inputs):
         W, = inputs
@@ -34,26 +37,66 @@ class Embedding(chainer.FunctionNode):
         return W[self._ids],
 
     def backward(self, indexes, grad_outputs):
-        return EmbeddingGrad(self._ids, self._shape).apply(grad_outputs)
+        return EmbeddingGrad(self._ids, self._shape, self._rows).apply(grad_outputs)
 
 
 class EmbeddingGrad(chainer.FunctionNode):
 
-    def __init__(self, ids, shape):
+    def __init__(self, ids, shape, rows):
         self._ids = ids
         self._shape = shape
+        self._rows = rows
 
     def forward(self, inputs):
         gy, = inputs
+        ids, gy = self._ids.ravel(), gy.reshape(-1, self._shape[1])
+        if self._rows is not None:
+            return self._rows.set(ids, gy, self._shape),
         xp = backend.get_array_module(gy)
         gW = xp.zeros(self._shape, dtype=gy.dtype)
-        add_rows(xp, gW, self._ids.ravel(), gy.reshape(-1, self._shape[1]))
+        add_rows(xp, gW, ids, gy)
         return gW,
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
             'embedding has first derivatives only, and a second one was asked for '
             '(enable_double_backprop).  Use chainer.functions.embed_id.')
+
+
+class RowGradient:
+    """The gradient of an embedding, zero but for the rows of a window, on NumPy.
+
+    An ordinary dense array, made once: each window clears the rows of the last one
+    and writes its own.  So nobody may change other rows between two windows.
+
+    Attributes:
+        array: (V, n), the gradient; None before the first window.
+        ids: int (K,), the rows of the window, each once.
+    """
+
+    def __init__(self):
+        self.array = None
+        self.ids = None
+
+    def set(self, ids, rows, shape):
+        """Makes the array that of one window: the sum of rows[k] at ids[k]."""
+        if self.array is None or (
+                self.array.shape != shape or self.array.dtype != rows.dtype):
+            self.array = numpy.zeros(shape, dtype=rows.dtype)
+        else:
+            self.array[self.ids] = 0
+        self.ids, sums = sum_rows(ids, rows)
+        self.array[self.ids] = sums
+        return self.array
+
+
+def sum_rows(index, rows):
+    """(the different indexes, the sums of their rows), on NumPy."""
+    # numpy.add.at takes 3.6 times as long.
+    order = numpy.argsort(index, kind='stable')
+    ordered = index[order]
+    starts = numpy.flatnonzero(numpy.r_[True, ordered[1:] != ordered[:-1]])
+    return ordered[starts], numpy.add.reduceat(rows[order], starts, axis=0)
 
 
 def add_rows(xp, out, index, rows):
@@ -67,8 +110,5 @@ def add_rows(xp, out, index, rows):
     if xp is not numpy:
         xp.add.at(out, index, rows)
         return
-    # numpy.add.at takes 3.6 times as long.
-    order = numpy.argsort(index, kind='stable')
-    ordered = index[order]
-    starts = numpy.flatnonzero(numpy.r_[True, ordered[1:] != ordered[:-1]])
-    out[ordered[starts]] += numpy.add.reduceat(rows[order], starts, axis=0)
+    index, sums = sum_rows(index, rows)
+    out[index] += sums

@@ -7,7 +7,8 @@ import chainer
 from chainer import backend
 from chainer.utils import type_check
 
-from rnnlm.functions import gates
+from rnnlm import buffers, kernels
+from rnnlm.functions.gates import by_gate
 
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
@@ -89,37 +90,20 @@ class LSTMWindow(chainer.FunctionNode):
         T, B, n_in = x.shape
         n = c.shape[1]
 
-        # The sigmoids are taken as (1 + tanh(z / 2)) / 2, and the factor 1/2 of
-        # z is put into the weights, where it is exact: one tanh serves all gates.
-        halves = xp.ones((4 * n, 1), dtype=x.dtype)
-        halves[n:] = 0.5
-        W_u = gates.to_blocks(upward_W)
-        W_u *= halves
-        b = gates.to_blocks(upward_b)
-        b *= halves[:, 0]
-        W_l = gates.to_blocks(lateral_W)
-        W_l *= halves
-        # A step's product with a transposed view takes 1.7 times as long.
-        W_l_T = xp.ascontiguousarray(W_l.T)  # (n, 4n)
+        def empty(*shape):
+            return buffers.empty(xp, shape, x.dtype)
 
-        z = xp.dot(x.reshape(T * B, n_in), W_u.T)
-        z += b
-        z = z.reshape(T, B, 4 * n)  # pre-activations, then the gates
-        hs = xp.empty((T + 1, B, n), dtype=x.dtype)
-        cs = xp.empty((T + 1, B, n), dtype=x.dtype)
-        tanh_cs = xp.empty((T, B, n), dtype=x.dtype)
-        hs[0] = h
-        cs[0] = c
-        recurrent = xp.empty((B, 4 * n), dtype=x.dtype)
-        scratch = xp.empty((B, n), dtype=x.dtype)
-        for t in range(T):
-            xp.dot(hs[t], W_l_T, out=recurrent)
-            z[t] += recurrent
-            _forward_step(
-                xp, z[t], cs[t], cs[t + 1], tanh_cs[t], hs[t + 1], scratch)
+        z = empty(T, B, 4 * n)  # interleaved, without bias
+        xp.dot(x.reshape(T * B, n_in), upward_W.T, out=z.reshape(T * B, 4 * n))
+        hs, cs = empty(T + 1, B, n), empty(T + 1, B, n)
+        tanh_cs, gate = empty(T, B, n), empty(T, 4, B, n)
+        hs[0], cs[0] = h, c
+        kernel = kernels.recurrent_for(xp, x.dtype, T, B, n)
+        (kernel.forward if kernel else _forward)(
+            z, upward_b, lateral_W, hs, cs, tanh_cs, gate)
 
         self.retain_inputs((0, 3, 5))
-        self._kept = z, hs, cs, tanh_cs
+        self._kept = gate, hs, cs, tanh_cs
         # The state is copied: a view would keep the whole window alive.
         return hs[1:], cs[T].copy(), hs[T].copy()
 
@@ -144,33 +128,30 @@ class LSTMWindowGrad(chainer.FunctionNode):
         x, upward_W, lateral_W = inputs[:3]
         given = iter(inputs[3:])
         ghs, gc_T, gh_T = [next(given) if g else None for g in self._given]
-        gates_of_steps, hs, cs, tanh_cs = self._kept
+        gate, hs, cs, tanh_cs = self._kept
         xp = backend.get_array_module(x)
         T, B, n_in = x.shape
         n = cs.shape[2]
 
-        W_l = gates.to_blocks(lateral_W)  # (4n, n)
-        gzs = xp.empty((T, B, 4 * n), dtype=x.dtype)
-        gc = xp.zeros((B, n), dtype=x.dtype)
-        gh = xp.zeros((B, n), dtype=x.dtype)
-        if gc_T is not None:
-            gc += gc_T
-        if gh_T is not None:
-            gh += gh_T
-        scratch = xp.empty((B, n), dtype=x.dtype)
-        for t in reversed(range(T)):
-            if ghs is not None:
-                gh += ghs[t]
-            _backward_step(
-                xp, gates_of_steps[t], cs[t], tanh_cs[t], gh, gc, gzs[t], scratch)
-            xp.dot(gzs[t], W_l, out=gh)
+        def empty(*shape):
+            return buffers.empty(xp, shape, x.dtype)
 
-        gz = gzs.reshape(T * B, 4 * n)
-        gW_u = gates.to_interleaved(xp.dot(gz.T, x.reshape(T * B, n_in)))
-        gW_l = gates.to_interleaved(xp.dot(gz.T, hs[:T].reshape(T * B, n)))
-        gb = gates.to_interleaved(gz.sum(axis=0))
-        gx = xp.dot(gz, gates.to_blocks(upward_W)).reshape(x.shape)
-        return gx, gc, gh, gW_u, gb, gW_l
+        gz = empty(T, B, 4 * n)  # interleaved
+        gc = xp.zeros((B, n), x.dtype) if gc_T is None else gc_T.copy()
+        gh = xp.zeros((B, n), x.dtype) if gh_T is None else gh_T.copy()
+        if ghs is None:
+            ghs = xp.zeros((T, B, n), x.dtype)
+        kernel = kernels.recurrent_for(xp, x.dtype, T, B, n)
+        (kernel.backward if kernel else _backward)(
+            ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
+
+        gz = gz.reshape(T * B, 4 * n)
+        gW_u, gW_l = empty(4 * n, n_in), empty(4 * n, n)
+        xp.dot(gz.T, x.reshape(T * B, n_in), out=gW_u)
+        xp.dot(gz.T, hs[:T].reshape(T * B, n), out=gW_l)
+        gx = empty(T * B, n_in)
+        xp.dot(gz, upward_W, out=gx)
+        return gx.reshape(x.shape), gc, gh, gW_u, gz.sum(axis=0), gW_l
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
@@ -179,14 +160,64 @@ class LSTMWindowGrad(chainer.FunctionNode):
             'model once per step with ids of shape (B,).')
 
 
-def _forward_step(xp, z, c_prev, c, tanh_c, h, scratch):
-    """One step in place: z (B, 4n) becomes the gates; c, tanh_c, h are written."""
-    n = c.shape[1]
-    xp.tanh(z, out=z)
-    sigmoids = z[:, n:]
+def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
+    """The steps of a window.
+
+    Args:
+        z: (T, B, 4n) interleaved, W_u x of all steps.
+        b: (4n,), the bias.
+        lateral_W: (4n, n).
+        hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
+        tanh_cs: (T, B, n), written.
+        gate: (T, 4, B, n), written.
+    """
+    xp = backend.get_array_module(z)
+    T, B, n = tanh_cs.shape
+    # A step's product with a transposed view takes 1.7 times as long.
+    lateral_W_T = buffers.empty(xp, (n, 4 * n), z.dtype)
+    lateral_W_T[...] = lateral_W.T
+    recurrent = buffers.empty(xp, (B, 4 * n), z.dtype)
+    scratch = buffers.empty(xp, (B, n), z.dtype)
+    for t in range(T):
+        xp.dot(hs[t], lateral_W_T, out=recurrent)
+        recurrent += z[t]
+        recurrent += b
+        _forward_step(xp, by_gate(recurrent), cs[t], gate[t], cs[t + 1], tanh_cs[t],
+                      hs[t + 1], scratch)
+
+
+def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
+    """The gradients of the steps of a window.
+
+    Args:
+        ghs: (T, B, n), the gradients of the outputs.
+        lateral_W: (4n, n).
+        cs, tanh_cs, gate: from `_forward`.
+        gz: (T, B, 4n) interleaved, written.
+        gc, gh: (B, n), the gradients of the state after the window; become those
+            of the state before.
+    """
+    xp = backend.get_array_module(ghs)
+    T, B, n = tanh_cs.shape
+    gz_step = buffers.empty(xp, (4, B, n), ghs.dtype)
+    scratch = buffers.empty(xp, (B, n), ghs.dtype)
+    for t in reversed(range(T)):
+        gh += ghs[t]
+        _backward_step(xp, gate[t], cs[t], tanh_cs[t], gh, gc, gz_step,
+                       by_gate(gz[t]), scratch)
+        xp.dot(gz[t], lateral_W, out=gh)
+
+
+def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch):
+    """One step: z (4, B, n), a view, to gate (4, B, n), c, tanh_c and h (B, n)."""
+    # A sigmoid is (1 + tanh(z / 2)) / 2: one tanh serves all gates.
+    xp.tanh(z[0], out=gate[0])
+    sigmoids = gate[1:]
+    xp.multiply(z[1:], 0.5, out=sigmoids)
+    xp.tanh(sigmoids, out=sigmoids)
     sigmoids *= 0.5
     sigmoids += 0.5
-    a, i, f, o = z[:, :n], z[:, n:2*n], z[:, 2*n:3*n], z[:, 3*n:]
+    a, i, f, o = gate
     xp.multiply(a, i, out=c)
     xp.multiply(f, c_prev, out=scratch)
     c += scratch
@@ -194,16 +225,16 @@ def _forward_step(xp, z, c_prev, c, tanh_c, h, scratch):
     xp.multiply(o, tanh_c, out=h)
 
 
-def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, scratch):
+def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, gz_out, scratch):
     """Gradients of one step.
 
     gh (B, n): the whole gradient of this step's output.  gc (B, n): that of its
-    cell state from later steps; becomes that of the step before.  gz (B, 4n): the
-    gradient of the pre-activations, written.
+    cell state from later steps; becomes that of the step before.  gz_out
+    (4, B, n), a view: the gradient of the pre-activations, written; gz
+    (4, B, n) and scratch (B, n) are for the work.
     """
-    n = gc.shape[1]
-    a, i, f, o = gate[:, :n], gate[:, n:2*n], gate[:, 2*n:3*n], gate[:, 3*n:]
-    ga, gi, gf, go = gz[:, :n], gz[:, n:2*n], gz[:, 2*n:3*n], gz[:, 3*n:]
+    a, i, f, o = gate
+    ga, gi, gf, go = gz
     # go = gh tanh(c) o (1 - o)
     xp.multiply(gh, o, out=scratch)
     xp.multiply(scratch, tanh_c, out=go)
@@ -212,16 +243,16 @@ def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, scratch):
     xp.multiply(go, tanh_c, out=scratch)
     gc -= scratch
     xp.multiply(go, o, out=scratch)
-    go -= scratch
+    xp.subtract(go, scratch, out=gz_out[3])
     # ga = gc i (1 - a^2);  gi = gc a i (1 - i)
     xp.multiply(gc, i, out=ga)
     xp.multiply(ga, a, out=gi)
     xp.multiply(gi, a, out=scratch)
-    ga -= scratch
+    xp.subtract(ga, scratch, out=gz_out[0])
     xp.multiply(gi, i, out=scratch)
-    gi -= scratch
+    xp.subtract(gi, scratch, out=gz_out[1])
     # gf = gc c_prev f (1 - f);  gc = gc f for the step before
     gc *= f
     xp.multiply(gc, c_prev, out=gf)
     xp.multiply(gf, f, out=scratch)
-    gf -= scratch
+    xp.subtract(gf, scratch, out=gz_out[2])

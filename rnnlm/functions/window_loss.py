@@ -4,11 +4,15 @@ from chainer import backend
 from chainer.utils import type_check
 import numpy
 
+from rnnlm import buffers
 from rnnlm.functions.embedding import add_rows
 
 # Rows of logits are made this many elements at a time (64 MiB of float32), so
 # that memory is bounded by the chunk and not by T x B x V.
 CHUNK_ELEMENTS = 2 ** 24
+
+# What a core's cache holds of them.
+BLOCK_ELEMENTS = 2 ** 17
 
 
 def linear_softmax_cross_entropy(x, W, b, t):
@@ -57,6 +61,8 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             b.ndim == 1,
         )
         type_check.expect(
+            x.shape[0] >= 1,
+            x.shape[1] >= 1,
             W.dtype == x.dtype,
             b.dtype == x.dtype,
             W.shape[1] == x.shape[2],
@@ -94,14 +100,10 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             part = slice(start, start + chunk)
             r, w, target = rows[part], weights[part], targets[part]
             index = xp.arange(len(r)), target
-            y = xp.dot(r, W.T)
-            y += b  # logits (rows of the chunk, V)
-            y -= y.max(axis=1, keepdims=True)
-            log_p = y[index]
-            xp.exp(y, out=y)
-            total = y.sum(axis=1)
-            log_p -= xp.log(total)
-            loss = loss - xp.dot(w, log_p)
+            y = buffers.empty(xp, (len(r), V), x.dtype)
+            xp.dot(r, W.T, out=y)
+            log_p, total = _exponentials(xp, y, b, index)
+            loss = loss - xp.dot(w, log_p - xp.log(total))
             if not with_gradients:
                 continue
             # The gradient of the logits is (softmax - one-hot) * w.  Its factor
@@ -112,7 +114,8 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             gx[part] = xp.dot(y, W)
             gx[part] *= y_scale
             gx[part] -= W[target] * w[:, None]
-            gW_part = xp.dot(y.T, r_scaled)
+            gW_part = buffers.empty(xp, (V, n), x.dtype)
+            xp.dot(y.T, r_scaled, out=gW_part)
             gb_part = xp.dot(y_scale[:, 0], y)
             add_rows(xp, gW_part, target, r * -w[:, None])
             add_rows(xp, gb_part, target, -w)
@@ -158,3 +161,25 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
             'linear_softmax_cross_entropy has first derivatives only, and a '
             'second one was asked for (enable_double_backprop).  Use '
             'chainer.functions.softmax_cross_entropy on the logits.')
+
+
+def _exponentials(xp, y, b, index):
+    """Turns y (M, V), logits without their bias b, into their exponentials.
+
+    Each row is first shifted to a maximum of 0.
+
+    Returns:
+        tuple: the shifted logits at `index`, and the sums of the exponentials, (M,).
+    """
+    log_p, total = xp.empty((2, len(y)), y.dtype)
+    # A few rows at a time stay in the cache through the four passes.
+    block = max(1, BLOCK_ELEMENTS // y.shape[1]) if xp is numpy else len(y)
+    for start in range(0, len(y), block):
+        part = slice(start, start + block)
+        rows = y[part]
+        rows += b
+        rows -= rows.max(axis=1, keepdims=True)
+        log_p[part] = rows[index[0][:len(rows)], index[1][part]]
+        xp.exp(rows, out=rows)
+        rows.sum(axis=1, out=total[part])
+    return log_p, total

@@ -1,0 +1,248 @@
+"""Speed and memory on a CPU, side by side; writes RESULTS.md's CPU part and a picture.
+
+    python benchmarks/cpu.py             everything (about 20 minutes on 2 cores)
+    python benchmarks/cpu.py --quick     a look (about 2 minutes; writes nothing)
+
+First it checks that all ways compute the same loss and gradients from the same
+weights; then they take turns in one run, so that a slow minute of the machine hits
+all of them.  Figures are medians; ratios are medians of the ratios of each turn.
+PyTorch and llvmlite (the extra ``fast``) are used if they can be imported.
+"""
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+
+import rnnlm
+
+import chainer
+import numpy
+
+import models
+
+V, B = 10000, 20
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def random_ids(T, vocabulary=V, batch=B, seed=None):
+    return numpy.random.RandomState(seed).randint(
+        0, vocabulary, (T + 1, batch)).astype('i')
+
+
+def seconds(function, *args):
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def median(values):
+    return float(numpy.median(values))
+
+
+def make(ways, sizes, vocabulary=V):
+    weights = models.make_weights(vocabulary, **sizes)
+    return {name: models.WAYS[name](weights, V=vocabulary, **sizes)
+            for name in ways}
+
+
+def check(made, sizes):
+    """All ways give the same loss and gradients; returns the largest difference."""
+    ids = random_ids(sizes['T'], seed=1)
+    results = {name: way.loss_and_gradients(ids) for name, way in made.items()}
+    expected_loss, expected = results['official']
+    worst = 0.0
+    for name, (loss, gradients) in results.items():
+        worst = max(worst, abs(loss / expected_loss - 1))
+        for key, g in gradients.items():
+            worst = max(worst, float(
+                abs(g - expected[key]).max() / abs(expected[key]).max()))
+    assert worst < 1e-4, (sizes, worst)
+    return worst
+
+
+def sgemm_flops():
+    """Operations a second of a large product: the machine's peak, in practice."""
+    a, b = numpy.random.RandomState(0).rand(2, 2048, 2048).astype('f')
+    numpy.dot(a, b)
+    return 2 * 2048 ** 3 / median([seconds(numpy.dot, a, b) for _ in range(7)])
+
+
+def race(made, sizes, rounds, slow_every):
+    """Seconds a window of each way, turn by turn; slow ways only at some turns."""
+    times = {name: [] for name in made}
+    for way in made.values():
+        way.train(random_ids(sizes['T']))
+    for turn in range(rounds):
+        for name, way in made.items():
+            slow = name in ('official', 'per step')
+            if slow and turn % slow_every:
+                times[name].append(numpy.nan)
+                continue
+            windows = 1 if slow else 3
+            ids = [random_ids(sizes['T']) for _ in range(windows)]
+            times[name].append(
+                sum(seconds(way.train, window) for window in ids) / windows)
+    return {name: numpy.array(t) for name, t in times.items()}
+
+
+def ratio(times, slower, faster):
+    """Median over the turns of how many times `faster` is faster, if both ran."""
+    if slower not in times or faster not in times:
+        return None
+    return float(numpy.nanmedian(times[slower] / times[faster]))
+
+
+def training(ways, names, rounds):
+    rows = []
+    for size in names:
+        sizes = models.SIZES[size]
+        made = make(ways, sizes)
+        worst = check(made, sizes)
+        peak = sgemm_flops()
+        times = race(made, sizes, rounds, slow_every=4)
+        words = sizes['T'] * B
+        floor = models.flops_per_word(sizes['n'], V) / peak
+        row = {'size': size, 'units': sizes['n'], 'same to': worst,
+               'sgemm GFLOP/s': peak / 1e9, 'floor words/s': 1 / floor,
+               'words/s': {name: words / float(numpy.nanmedian(t))
+                           for name, t in times.items()},
+               'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
+                   ('window', 'official'), ('window', 'per step'),
+                   ('window', 'torch'), ('fast', 'official'), ('fast', 'torch'),
+                   ('fast', 'window'))}}
+        rows.append(row)
+        print(json.dumps(row, indent=1), flush=True)
+    return rows
+
+
+def evaluation(ways, words):
+    """Words a second of a 650-unit model, one stream, in chunks of 1,000 steps."""
+    sizes = dict(models.SIZES['medium'], dropout=0.0)
+    made = make(ways, sizes)
+    chunk = random_ids(1000, batch=1, seed=2)
+    losses, times = {}, {name: [] for name in made}
+    for way in made.values():
+        way.evaluate(chunk[:101])
+        way.reset()
+    for name, way in made.items():
+        losses[name] = way.evaluate(chunk)
+    for _ in range(max(3, words // 1000)):
+        for name, way in made.items():
+            part = chunk[:101] if name in ('official', 'per step') else chunk
+            times[name].append(seconds(way.evaluate, part) / (len(part) - 1))
+    times = {name: numpy.array(t) for name, t in times.items()}
+    spread = max(losses.values()) / min(losses.values()) - 1
+    assert spread < 1e-5, losses
+    return {'words/s': {name: 1 / median(t) for name, t in times.items()},
+            'same to': spread,
+            'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
+                ('window', 'official'), ('window', 'torch'), ('fast', 'official'),
+                ('fast', 'torch'))}}
+
+
+SWEEPS = {'units': ('n', (100, 200, 400, 650, 1000)), 'steps': ('T', (5, 10, 20, 35, 70)),
+          'batch': ('B', (1, 5, 10, 20, 40, 80)),
+          'vocabulary': ('V', (1000, 3000, 10000, 30000))}
+
+
+def growth(ways, rounds):
+    """Milliseconds a window as one size grows, the others being medium's."""
+    result = {}
+    for sweep, (key, values) in SWEEPS.items():
+        rows = result[sweep] = {'values': values, 'ms': {name: [] for name in ways}}
+        for value in values:
+            sizes = dict(models.SIZES['medium'], V=V, B=B)
+            sizes[key] = value
+            vocabulary, batch = sizes.pop('V'), sizes.pop('B')
+            made = make(ways, sizes, vocabulary)
+            ids = [random_ids(sizes['T'], vocabulary, batch) for _ in range(rounds + 1)]
+            times = {name: [] for name in ways}
+            for turn, window in enumerate(ids):
+                for name, way in made.items():
+                    took = seconds(way.train, window)
+                    if turn:
+                        times[name].append(1e3 * took)
+            for name in ways:
+                rows['ms'][name].append(median(times[name]))
+        print(sweep, json.dumps(rows), flush=True)
+    return result
+
+
+def peak_memory(name, size, vocabulary=V, windows=3):
+    """MiB that a process of its own needs more than before it made the model."""
+    code = f"""
+import sys, resource; sys.path.insert(0, {HERE!r})
+import cpu, models
+if {name!r} == 'torch':
+    import torch; torch.zeros(9) @ torch.zeros(9)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+sizes = models.SIZES[{size!r}]
+way = cpu.make([{name!r}], sizes, {vocabulary})[{name!r}]
+for k in range({windows}):
+    way.train(cpu.random_ids(sizes['T'], {vocabulary}, seed=k))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((after - before) / 1024)
+"""
+    out = subprocess.run([sys.executable, '-c', code], check=True,
+                         capture_output=True, text=True).stdout
+    return float(out)
+
+
+def machine():
+    name = platform.processor() or platform.machine()
+    try:
+        with open('/proc/cpuinfo') as f:
+            name = next(line.split(':')[1].strip() for line in f
+                        if line.startswith('model name'))
+    except (OSError, StopIteration):
+        pass
+    versions = {'Python': platform.python_version(), 'NumPy': numpy.__version__,
+                'Chainer': chainer.__version__, 'rnnlm': rnnlm.__version__}
+    for module in 'torch', 'llvmlite':
+        try:
+            versions[module] = __import__(module).__version__
+        except ImportError:
+            versions[module] = None
+    return {'cpu': name, 'cores': len(os.sched_getaffinity(0)), 'versions': versions}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--rounds', type=int, default=12)
+    parser.add_argument('--parts', default='training,evaluation,memory,growth')
+    parser.add_argument('--sizes', default='small,medium,large')
+    args = parser.parse_args()
+    ways = models.available()
+    parts = args.parts.split(',')
+    result = {'machine': machine(), 'ways': ways}
+    rounds = 3 if args.quick else args.rounds
+    if 'training' in parts:
+        result['training'] = training(ways, args.sizes.split(','), rounds)
+    if 'evaluation' in parts:
+        result['evaluation'] = evaluation(ways, 3000 if args.quick else 8000)
+        print(json.dumps(result['evaluation'], indent=1), flush=True)
+    if 'memory' in parts and not args.quick:
+        result['memory MiB'] = {name: peak_memory(name, 'medium') for name in ways}
+        result['memory of 270,000 words MiB'] = peak_memory(
+            'window', 'medium', 270000, windows=1)
+        print(json.dumps({k: v for k, v in result.items() if 'memory' in k}))
+    if 'growth' in parts and not args.quick:
+        fast = [name for name in ways if name not in ('official', 'per step')]
+        result['growth'] = growth(fast, 3)
+    if not args.quick:
+        import report
+        report.write(result)
+    return 0
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '12')
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    sys.exit(main())

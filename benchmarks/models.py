@@ -1,0 +1,282 @@
+"""The language model of the benchmark, once for each way to train it.
+
+Each class is made from the same weights, takes a window of ids (T + 1, B), and has
+`loss_and_gradients(ids)` without dropout and without update, for the comparison, and
+`train(ids)`, one whole update, for the clock.  State is carried from window to window.
+"""
+import contextlib
+import importlib.util
+
+import rnnlm
+from rnnlm import kernels
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+import numpy
+
+SIZES = {  # Zaremba et al. 2014: units, dropout, steps, init, clip
+    'small': dict(n=200, dropout=0.0, T=20, scale=0.1, clip=5),
+    'medium': dict(n=650, dropout=0.5, T=35, scale=0.05, clip=5),
+    'large': dict(n=1500, dropout=0.65, T=35, scale=0.04, clip=10),
+}
+LAYERS = 2
+
+
+def flops_per_word(n, V):
+    """Multiply-adds of the matrix products, forward and backward, times two."""
+    return 3 * 2 * (LAYERS * 8 * n * n + n * V)
+
+
+class OfficialNet(chainer.Chain):
+    """As in Chainer's examples/ptb, but for the ratio of dropout."""
+
+    def __init__(self, V, n, dropout):
+        super().__init__()
+        with self.init_scope():
+            self.embed = L.EmbedID(V, n)
+            self.l1 = L.LSTM(n, n)
+            self.l2 = L.LSTM(n, n)
+            self.l3 = L.Linear(n, V)
+        self.dropout = dropout
+
+    def forward(self, x):
+        def drop(h):
+            return F.dropout(h, self.dropout) if self.dropout else h
+
+        h = self.l1(drop(self.embed(x)))
+        h = self.l2(drop(h))
+        return self.l3(drop(h))
+
+    def reset_state(self):
+        self.l1.reset_state()
+        self.l2.reset_state()
+
+
+class Chainers:
+    """What the Chainer ways have in common: SGD with clipping."""
+
+    def __init__(self, weights, n, dropout, clip, V, **_):
+        self.model = L.Classifier(self.make(V, n, dropout))
+        self.model.compute_accuracy = False
+        for name, param in self.model.predictor.namedparams():
+            param.array[...] = weights[name]
+        self.optimizer = chainer.optimizers.SGD(lr=1.0).setup(self.model)
+        self.optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
+
+    def reset(self):
+        self.model.predictor.reset_state()
+
+    def evaluate(self, ids):
+        """Mean loss of a text (T + 1, 1), word by word or as the way does it."""
+        self.reset()
+        with chainer.using_config('train', False), chainer.no_backprop_mode():
+            return float(self.loss(ids).array) / (len(ids) - 1)
+
+    def loss_and_gradients(self, ids):
+        self.reset()
+        with chainer.using_config('train', False):
+            loss = self.loss(ids)
+        self.model.cleargrads()
+        loss.backward()
+        loss.unchain_backward()
+        return float(loss.array), {
+            name: p.grad.copy() for name, p in self.model.predictor.namedparams()}
+
+
+class Official(Chainers):
+    """Chainer's links and optimizer, one word at a time."""
+
+    def make(self, V, n, dropout):
+        return OfficialNet(V, n, dropout)
+
+    def loss(self, ids):
+        loss = 0
+        for x, t in zip(ids[:-1], ids[1:]):
+            loss += self.model(x, t)
+        return loss
+
+    def train(self, ids):
+        loss = self.loss(ids)
+        self.model.cleargrads()
+        loss.backward()
+        loss.unchain_backward()
+        self.optimizer.update()
+        return float(loss.array)
+
+
+class PerStep(Chainers):
+    """rnnlm.RNNForLM and its updater, told to go word by word."""
+
+    per_step = True
+
+    def make(self, V, n, dropout):
+        return rnnlm.RNNForLM(V, n, LAYERS, dropout)
+
+    def __init__(self, weights, **sizes):
+        super().__init__(weights, **sizes)
+        self.model.predictor.per_step = self.per_step
+        self.windows = Windows()
+        self.updater = rnnlm.BPTTUpdater(
+            self.windows, self.optimizer, 1, per_step=self.per_step)
+
+    def loss(self, ids):
+        return self.model.predictor.loss(ids[:-1], ids[1:])
+
+    def train(self, ids):
+        self.windows.ids = iter(ids)
+        self.windows.window = ids
+        self.updater.bprop_len = len(ids) - 1
+        self.updater.update_core()
+
+
+class ByWindow(PerStep):
+    """rnnlm.RNNForLM and its updater, on NumPy alone."""
+
+    per_step = False
+    kernels = False
+
+    def loss(self, ids):
+        with self.with_kernels():
+            return super().loss(ids)
+
+    def train(self, ids):
+        with self.with_kernels():
+            super().train(ids)
+
+    def loss_and_gradients(self, ids):
+        with self.with_kernels():
+            return super().loss_and_gradients(ids)
+
+    @contextlib.contextmanager
+    def with_kernels(self):
+        before, kernels.enabled = kernels.enabled, self.kernels
+        try:
+            yield
+        finally:
+            kernels.enabled = before
+
+
+class Fast(ByWindow):
+    """The same with the compiled kernels of the extra ``fast``."""
+
+    kernels = True
+
+
+class Windows(chainer.dataset.Iterator):
+    """Hands the updater the window that the benchmark wants it to have."""
+
+    def next_window(self, length):
+        return self.window
+
+    def __next__(self):
+        self.at = getattr(self, 'at', 0) % (len(self.window) - 1)
+        pair = list(zip(self.window[self.at], self.window[self.at + 1]))
+        self.at += 1
+        return pair
+
+
+class Torch:
+    """torch.nn.Embedding, LSTM, Linear; the same clipping and update."""
+
+    def __init__(self, weights, n, dropout, clip, V, **_):
+        import torch
+        self.torch, self.clip, self.state, self.dropout = torch, clip, None, dropout
+        nn = torch.nn
+        self.embed = nn.Embedding(V, n)
+        self.lstm = nn.LSTM(n, n, LAYERS, dropout=dropout)
+        self.out = nn.Linear(n, V)
+        self.drop = nn.Dropout(dropout)
+        self.modules = nn.ModuleList([self.embed, self.lstm, self.out, self.drop])
+        self.params = list(self.modules.parameters())
+        with torch.no_grad():
+            for name, param in self.named():
+                param.copy_(torch.from_numpy(self.to_torch(name, weights[name])))
+            for k in range(LAYERS):  # the second bias, which Chainer lacks
+                getattr(self.lstm, f'bias_hh_l{k}').zero_()
+
+    def named(self):
+        yield '/embed/W', self.embed.weight
+        for k in range(LAYERS):
+            for name, ours in (('weight_ih', 'upward/W'), ('weight_hh', 'lateral/W'),
+                               ('bias_ih', 'upward/b')):
+                yield f'/l{k + 1}/{ours}', getattr(self.lstm, f'{name}_l{k}')
+        yield f'/l{LAYERS + 1}/W', self.out.weight
+        yield f'/l{LAYERS + 1}/b', self.out.bias
+
+    @staticmethod
+    def to_torch(name, array):
+        """Chainer's a, i, f, o of each unit -> blocks i, f, g, o."""
+        if '/upward/' not in name and '/lateral/' not in name:
+            return array
+        a, i, f, o = (array[g::4] for g in range(4))
+        return numpy.concatenate([i, f, a, o])
+
+    @staticmethod
+    def to_chainer(name, array):
+        if '/upward/' not in name and '/lateral/' not in name:
+            return array
+        i, f, a, o = numpy.split(array, 4)
+        return numpy.stack([a, i, f, o], axis=1).reshape(array.shape)
+
+    def loss(self, ids):
+        torch = self.torch
+        ids = torch.from_numpy(ids.astype('l'))
+        h, state = self.lstm(self.drop(self.embed(ids[:-1])), self.state)
+        self.state = tuple(s.detach() for s in state)
+        y = self.out(self.drop(h))
+        mean = torch.nn.functional.cross_entropy(
+            y.reshape(-1, y.shape[2]), ids[1:].reshape(-1))
+        return mean * (len(ids) - 1)
+
+    def reset(self):
+        self.state = None
+
+    def evaluate(self, ids):
+        self.reset()
+        self.modules.eval()
+        with self.torch.no_grad():
+            loss = float(self.loss(ids)) / (len(ids) - 1)
+        self.modules.train()
+        return loss
+
+    def loss_and_gradients(self, ids):
+        self.reset()
+        self.modules.eval()
+        loss = self.loss(ids)
+        self.modules.zero_grad()
+        loss.backward()
+        self.modules.train()
+        return float(loss.detach()), {
+            name: self.to_chainer(name, p.grad.numpy()).copy()
+            for name, p in self.named()}
+
+    def train(self, ids):
+        torch = self.torch
+        loss = self.loss(ids)
+        for p in self.params:
+            p.grad = None
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.params, self.clip)
+        with torch.no_grad():
+            for p in self.params:
+                p.sub_(p.grad)
+        return float(loss.detach())
+
+
+WAYS = {'official': Official, 'per step': PerStep, 'window': ByWindow, 'fast': Fast,
+        'torch': Torch}
+
+
+def available():
+    """The names of the ways that can run here."""
+    needs = {'fast': 'llvmlite', 'torch': 'torch'}
+    return [name for name in WAYS
+            if name not in needs or importlib.util.find_spec(needs[name])]
+
+
+def make_weights(V, n, scale, seed=0, **_):
+    random = numpy.random.RandomState(seed)
+    model = OfficialNet(V, n, 0)
+    return {name: random.uniform(-scale, scale, p.shape).astype('f')
+            for name, p in model.namedparams()}

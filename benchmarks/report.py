@@ -1,0 +1,119 @@
+"""Writes what cpu.py measured into RESULTS.md and, as a picture, into docs/cpu.png."""
+import os
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RESULTS = os.path.join(HERE, 'RESULTS.md')
+PICTURE = os.path.join(HERE, os.pardir, 'docs', 'cpu.png')
+BEGIN, END = '<!-- CPU: written by cpu.py -->', '<!-- end of CPU -->'
+LABELS = {'official': 'Chainer, word by word', 'per step': 'rnnlm, word by word',
+          'window': 'rnnlm, by window', 'fast': 'rnnlm, by window, `fast`',
+          'torch': 'PyTorch, eager'}
+
+
+def write(result):
+    """Replaces the CPU part of RESULTS.md."""
+    text = ''
+    if os.path.exists(RESULTS):
+        with open(RESULTS, encoding='utf-8') as f:
+            text = f.read()
+    if BEGIN not in text:
+        text = f'# Results\n\n{BEGIN}\n{END}\n'
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    with open(RESULTS, 'w', encoding='utf-8') as f:
+        f.write(before + BEGIN + '\n\n' + part(result) + '\n' + END + after)
+    if 'training' in result:
+        draw(result)
+
+
+def table(head, rows):
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines) + '\n'
+
+
+def number(value, digits=0):
+    return '' if value is None else f'{value:,.{digits}f}'
+
+
+def part(result):
+    machine = result['machine']
+    versions = ', '.join(f'{name} {version}' for name, version in
+                         machine['versions'].items() if version)
+    ways = result['ways']
+    out = ['## On a CPU', '', f'{machine["cpu"]}, {machine["cores"]} cores; {versions}. '
+           'By `python benchmarks/cpu.py`: medians, all ways in turns in one run; '
+           'ratios are medians of the ratios of each turn. 2 layers, vocabulary '
+           '10,000, batch 20, float32, SGD with clipping; the sizes of Zaremba et al. '
+           '(2014).', '']
+    if 'training' in result:
+        rows = result['training']
+        out += ['### Training, words a second', '', table(
+            ['', *(f'{r["size"]} ({r["units"]} units)' for r in rows)],
+            [[LABELS[way], *(number(r['words/s'][way]) for r in rows)]
+             for way in ways]
+            + [['what sgemm would allow', *(number(r['floor words/s']) for r in rows)],
+               ['sgemm, GFLOP/s', *(number(r['sgemm GFLOP/s']) for r in rows)]])]
+        pairs = [pair for pair in rows[0]['ratios'] if rows[0]['ratios'][pair]]
+        out += ['How many times as fast:', '', table(
+            ['', *(r['size'] for r in rows)],
+            [[f'{LABELS[a]} / {LABELS[b]}',
+              *(number(r['ratios'][f'{a} / {b}'], 2) for r in rows)]
+             for a, b in (pair.split(' / ') for pair in pairs)]
+            + [[f'{LABELS[way]} / what sgemm would allow',
+                *(f'{100 * r["words/s"][way] / r["floor words/s"]:.0f}%' for r in rows)]
+               for way in ways if way in ('window', 'fast', 'torch')])]
+        worst = max(r['same to'] for r in rows)
+        out += [f'Loss and gradients of all ways from the same weights agree to '
+                f'{worst:.0e} of the largest element.', '']
+    if 'evaluation' in result:
+        row = result['evaluation']
+        out += ['### Evaluation, one stream in chunks of 1,000 words, medium', '', table(
+            ['', 'words/s'], [[LABELS[way], number(row['words/s'][way])]
+                              for way in ways])]
+        out += ['; '.join(
+            f'{LABELS[a]} / {LABELS[b]}: {number(value, 2)}' for (a, b), value in (
+                (pair.split(' / '), v) for pair, v in row['ratios'].items()) if value)
+            + f'. All give the same number to {row["same to"]:.0e}.', '']
+    if 'memory MiB' in result:
+        out += ['### Peak memory of training, medium, MiB above the bare process', '',
+                table(['', 'MiB'], [[LABELS[way], number(result['memory MiB'][way])]
+                                    for way in ways]),
+                'With a vocabulary of 270,000, by window: '
+                f'{number(result["memory of 270,000 words MiB"])} MiB.', '']
+    if 'growth' in result:
+        out += ['### How the time grows', '',
+                'Milliseconds a window, the other sizes being those of medium.', '']
+        for sweep, rows in result['growth'].items():
+            out += [table([sweep, *map(str, rows['values'])],
+                          [[LABELS[way], *(number(v, 1) for v in values)]
+                           for way, values in rows['ms'].items()])]
+    return '\n'.join(out)
+
+
+def draw(result):
+    """Bars of the words a second, in parts of what sgemm would allow."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows, ways = result['training'], result['ways']
+    figure = Figure(figsize=(7.5, 3.4), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    width = 0.8 / len(ways)
+    for k, way in enumerate(ways):
+        shares = [100 * r['words/s'][way] / r['floor words/s'] for r in rows]
+        bars = axes.bar([x + (k - (len(ways) - 1) / 2) * width
+                         for x in range(len(rows))], shares, width,
+                        label=LABELS[way].replace('`', ''))
+        axes.bar_label(bars, [f'{r["words/s"][way]:,.0f}' for r in rows], fontsize=6.5,
+                       padding=2)
+    axes.set_xticks(range(len(rows)),
+                    [f'{r["size"]} ({r["units"]} units)' for r in rows])
+    axes.set_ylabel('% of what sgemm would allow')
+    axes.set_title('Training on a CPU; the numbers are words a second', fontsize=10)
+    axes.legend(frameon=False, fontsize=8, ncols=3, loc='upper center',
+                bbox_to_anchor=(0.5, -0.1))
+    axes.set_ylim(0, 100)
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    figure.savefig(PICTURE)

@@ -1,0 +1,41 @@
+"""Arrays that are used again from window to window.
+
+A training step needs the same few large arrays each time.  Fresh ones cost a page
+fault for every 4 KB; these are kept and handed out again once nobody else holds
+them, so that their number never grows beyond what is alive at once.
+"""
+import sys
+import threading
+
+import numpy
+
+_local = threading.local()  # two models in two threads share nothing
+
+
+def empty(xp, shape, dtype):
+    """An array of undefined content, as ``xp.empty``.
+
+    On NumPy it may be one of an earlier window, which nobody refers to any more,
+    neither itself nor through a view.  CuPy has a memory pool of its own.
+    """
+    if xp is not numpy:
+        return xp.empty(shape, dtype)
+    pool = _local.__dict__.setdefault('pool', {})
+    kept = pool.setdefault((shape, numpy.dtype(dtype)), [])
+    for k in range(len(kept)):
+        if _references(kept, k) == _UNUSED:
+            return kept[k]
+    kept.append(numpy.empty(shape, dtype))
+    return kept[-1]
+
+
+def _references(kept, k):
+    return sys.getrefcount(kept[k])
+
+
+def clear():
+    """Forgets the arrays of this thread."""
+    _local.__dict__.pop('pool', None)
+
+
+_UNUSED = _references([numpy.empty(0)], 0)  # by the list alone

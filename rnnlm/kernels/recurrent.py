@@ -1,0 +1,314 @@
+"""The recurrent part of an LSTM window, compiled for this processor; float32.
+
+What `rnnlm.functions.lstm_window` does in its two loops over the steps, with the
+lateral weights packed once a window, the gates computed where their products leave
+the registers, and all threads at work on each step, every one on its own units.
+
+The units are taken in blocks as wide as a vector; the last block ends at the last
+unit and overlaps the one before, so that no size needs a rest loop.  Nothing is
+written that another block reads in the same step: computing some units twice does
+no harm.
+"""
+import concurrent.futures
+import ctypes
+import functools
+import os
+import threading
+
+import numpy
+from llvmlite import ir
+
+from rnnlm import buffers
+from rnnlm.kernels.vector import Kernel, Machine
+
+FORWARD = (('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'z'),
+           ('p', 'bias'), ('p', 'weights'), ('p', 'columns'), ('p', 'hs'), ('p', 'cs'),
+           ('p', 'tanh_cs'), ('p', 'gate'), ('p', 'scratch'), ('b', 'counter'))
+BACKWARD = (('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'ghs'),
+            ('p', 'weights'), ('p', 'columns'), ('p', 'cs'), ('p', 'tanh_cs'),
+            ('p', 'gate'), ('p', 'gz'), ('p', 'gc'), ('p', 'gh'), ('p', 'scratch'),
+            ('b', 'counter'))
+
+
+def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
+    """The steps of a window.
+
+    Args:
+        z: (T, B, 4n) interleaved, W_u x of all steps.
+        b: (4n,), the bias.
+        lateral_W: (4n, n).
+        hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
+        tanh_cs: (T, B, n), written.
+        gate: (T, 4, B, n), written.
+    """
+    T, B, n = tanh_cs.shape
+    lanes = machine().lanes
+    # Panels of `lanes` pre-activations: four of them are a block of units.
+    starts = _starts(n, lanes)
+    panels = _panels(lateral_W.T, [4 * s + lanes * q for s in starts for q in range(4)])
+    columns = numpy.empty((2, n, B), 'f')  # h of a step, transposed
+    columns[0] = hs[0].T
+    _run(_compiled(B)[0], T, n, z, b, panels, columns, hs, cs, tanh_cs, gate,
+         scratch=4 * B * lanes)
+
+
+def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
+    """The gradients of the steps of a window.
+
+    Args:
+        ghs: (T, B, n), the gradients of the outputs.
+        lateral_W: (4n, n).
+        cs, tanh_cs, gate: from `forward`.
+        gz: (T, B, 4n) interleaved, written.
+        gc, gh: (B, n), the gradients of the state after the window; become those
+            of the state before.
+    """
+    T, B, n = tanh_cs.shape
+    ghs = numpy.ascontiguousarray(ghs)
+    lanes = machine().lanes
+    panels = _panels(lateral_W, _starts(n, lanes))
+    columns = numpy.empty((2, 4 * n, B), 'f')  # gz of a step, transposed
+    gcs, ghs_out = numpy.empty((2, 2, B, n), 'f')
+    gcs[T % 2], ghs_out[T % 2] = gc, gh
+    _run(_compiled(B)[1], T, n, ghs, panels, columns, cs, tanh_cs, gate, gz, gcs,
+         ghs_out, scratch=B * lanes)
+    gc[...], gh[...] = gcs[0], ghs_out[0]
+
+
+def fits(T, B, n):
+    """Whether the kernels take a window of this size."""
+    return n >= machine().lanes and B <= 256
+
+
+def _starts(n, lanes):
+    return [min(k, n - lanes) for k in range(0, n, lanes)]
+
+
+def _panels(matrix, starts):
+    """(panels, rows, lanes): the columns of a matrix in groups, each contiguous."""
+    lanes = machine().lanes
+    panels = buffers.empty(numpy, (len(starts), len(matrix), lanes), 'f')
+    for panel, start in zip(panels, starts):
+        panel[...] = matrix[:, start:start + lanes]
+    return panels
+
+
+def _run(function, T, n, *arrays, scratch):
+    """Calls a kernel on all threads, each with a scratch array of its own."""
+    count = threads()
+    counter = ctypes.c_int64(0)
+    pointers = [array.ctypes.data for array in arrays]
+
+    def work(thread):
+        own = numpy.empty(scratch, 'f')
+        function(thread, count, T, n, *pointers, own.ctypes.data,
+                 ctypes.addressof(counter))
+
+    # The threads of a window wait for one another: they must all be running, and
+    # those of two windows at once might not be.
+    with _one_window:
+        others = [_pool(count).submit(work, k) for k in range(1, count)]
+        work(0)
+        for other in others:
+            other.result()
+
+
+_one_window = threading.Lock()
+
+
+@functools.lru_cache(maxsize=None)
+def _pool(count):
+    return concurrent.futures.ThreadPoolExecutor(max(1, count - 1), 'rnnlm')
+
+
+def _after_fork():
+    global _one_window
+    _one_window = threading.Lock()
+    _pool.cache_clear()  # its threads stayed behind
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+@functools.lru_cache(maxsize=None)
+def machine():
+    return Machine()
+
+
+@functools.lru_cache(maxsize=None)
+def threads():
+    """Number of threads: OMP_NUM_THREADS, else the cores that we may use."""
+    try:
+        return max(1, int(os.environ['OMP_NUM_THREADS']))
+    except (KeyError, ValueError):
+        pass
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(B):
+    """The two kernels for a batch of B."""
+    module = ir.Module('lstm')
+    _write_forward(module, B)
+    _write_backward(module, B)
+    engine = machine().compile(module)
+    functions = []
+    for name, arguments in (('forward', FORWARD), ('backward', BACKWARD)):
+        kinds = [ctypes.c_int64 if kind == 'i' else ctypes.c_void_p
+                 for kind, _ in arguments]
+        function = ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name))
+        function.engine = engine  # the code lives as long as the function
+        functions.append(function)
+    return functions
+
+
+def _row_groups(B):
+    """(first, count) of groups of rows whose sums fit into registers."""
+    groups = -(-B // machine().rows)
+    edges = [B * k // groups for k in range(groups + 1)]
+    return [(a, b - a) for a, b in zip(edges, edges[1:])]
+
+
+def _product(k, B, inner, columns, panel, target, pitch):
+    """target[r * pitch + lane] = sum over j of columns[j, r] * panel[j, lane]."""
+    for first, count in _row_groups(B):
+        with k.loop(0, inner, *[k.constant(0)] * count) as loop:
+            j = loop.index
+            weights = k.load(k.at(panel, (j, k.lanes)))
+            loop.again(*(
+                k.fma(k.broadcast(k.at(columns, (j, B), first + r)), weights, total)
+                for r, total in enumerate(loop.values)))
+        for r, total in enumerate(loop.values):
+            k.store(total, k.at(target, (first + r) * pitch))
+
+
+def _my_blocks(k):
+    """(first, last + 1) of this thread's blocks of units."""
+    a = k.arguments
+    blocks = k.builder.sdiv(k.add(a['n'], k.int(k.lanes - 1)), k.int(k.lanes))
+    edge = [k.builder.sdiv(k.mul(blocks, thread), a['threads'])
+            for thread in (a['thread'], k.add(a['thread'], k.int(1)))]
+    return edge
+
+
+def _write_forward(module, B):
+    lanes = machine().lanes
+    k = Kernel(module, 'forward', FORWARD, lanes)
+    a = k.arguments
+    n = a['n']
+    four_n, step = k.mul(n, k.int(4)), k.mul(n, k.int(B))
+    first, last = _my_blocks(k)
+    with k.loop(0, a['T']) as time:
+        t = time.index
+        before = k.builder.and_(t, k.int(1))
+        after = k.sub(k.int(1), before)
+        columns = k.at(a['columns'], (before, step))
+        with k.loop(first, last) as block:
+            u = k.smaller(k.mul(block.index, k.int(lanes)), k.sub(n, k.int(lanes)))
+            for q in range(4):
+                panel = k.at(a['weights'], (block.index, n, 4 * lanes),
+                             (n, q * lanes))
+                _product(k, B, n, columns, panel, k.at(a['scratch'], q * lanes),
+                         4 * lanes)
+            bias = [k.load(k.at(a['bias'], (u, 4), q * lanes)) for q in range(4)]
+            with k.loop(0, B) as row:
+                r = row.index
+                at_row = k.at(a['z'], (t, step, 4), (r, four_n), (u, 4))
+                z = [k.fadd(k.fadd(k.load(k.at(at_row, q * lanes)), k.load(
+                    k.at(a['scratch'], (r, 4 * lanes), q * lanes))), bias[q])
+                    for q in range(4)]
+                z = k.shuffle(z, [[4 * lane + g for lane in range(lanes)]
+                                  for g in range(4)])
+                gates = [k.tanh(z[0])] + [k.sigmoid(x) for x in z[1:]]
+                cell, in_, forget, out = gates
+                place = k.add(k.mul(t, step), k.add(k.mul(r, n), u))
+                c = k.fma(forget, k.load(k.at(a['cs'], place)), k.fmul(cell, in_))
+                tanh_c = k.tanh(c)
+                h = k.fmul(out, tanh_c)
+                for g, gate in enumerate(gates):
+                    k.store(gate, k.at(
+                        a['gate'], (t, step, 4), (step, g), (r, n), u))
+                k.store(c, k.at(a['cs'], place, step))
+                k.store(tanh_c, k.at(a['tanh_cs'], place))
+                k.store(h, k.at(a['hs'], place, step))
+                k.store_lanes(h, k.at(a['columns'], (after, step), (u, B), r), B)
+        k.wait_for_all(a['counter'], k.mul(a['threads'], k.add(t, k.int(1))))
+    k.builder.ret_void()
+
+
+def _write_backward(module, B):
+    lanes = machine().lanes
+    k = Kernel(module, 'backward', BACKWARD, lanes)
+    a = k.arguments
+    n = a['n']
+    four_n, step = k.mul(n, k.int(4)), k.mul(n, k.int(B))
+    first, last = _my_blocks(k)
+    one = k.constant(1)
+
+    def product(block, now):
+        """This block's part of gz W, of the step that was done last."""
+        panel = k.at(a['weights'], (block, four_n, lanes))
+        _product(k, B, four_n, k.at(a['columns'], (now, step, 4)), panel,
+                 a['scratch'], lanes)
+
+    def unit(block):
+        return k.smaller(k.mul(block, k.int(lanes)), k.sub(n, k.int(lanes)))
+
+    with k.loop(0, a['T']) as time:
+        t = k.sub(k.sub(a['T'], k.int(1)), time.index)
+        now = k.builder.and_(t, k.int(1))
+        later = k.sub(k.int(1), now)
+        is_last = k.builder.icmp_signed('==', time.index, k.int(0))
+        with k.loop(first, last) as block:
+            u = unit(block.index)
+            # Of the last step, what comes from later is given; of the others it
+            # is a product.
+            with k.builder.if_else(is_last) as (then, otherwise):
+                with then:
+                    with k.loop(0, B) as row:
+                        k.store(k.load(k.at(a['gh'], (later, step), (row.index, n), u)),
+                                k.at(a['scratch'], (row.index, lanes)))
+                with otherwise:
+                    product(block.index, later)
+            with k.loop(0, B) as row:
+                r = row.index
+                here = k.add(k.mul(r, n), u)
+                place = k.add(k.mul(t, step), here)
+                gh = k.fadd(k.load(k.at(a['ghs'], place)),
+                            k.load(k.at(a['scratch'], (r, lanes))))
+                cell, in_, forget, out = (
+                    k.load(k.at(a['gate'], (t, step, 4), (step, g), here))
+                    for g in range(4))
+                c_before = k.load(k.at(a['cs'], place))
+                tanh_c = k.load(k.at(a['tanh_cs'], place))
+                gh_out = k.fmul(gh, out)
+                gc = k.fma(gh_out, k.fsub(one, k.fmul(tanh_c, tanh_c)),
+                           k.load(k.at(a['gc'], (later, step), here)))
+                gz = (
+                    k.fmul(k.fmul(gc, in_), k.fsub(one, k.fmul(cell, cell))),
+                    k.fmul(k.fmul(k.fmul(gc, cell), in_), k.fsub(one, in_)),
+                    k.fmul(k.fmul(k.fmul(gc, c_before), forget),
+                           k.fsub(one, forget)),
+                    k.fmul(k.fmul(gh_out, tanh_c), k.fsub(one, out)))
+                k.store(k.fmul(gc, forget), k.at(a['gc'], (now, step), here))
+                interleaved = k.shuffle(gz, [
+                    [lane % 4 * lanes + lane // 4 for lane in
+                     range(q * lanes, (q + 1) * lanes)] for q in range(4)])
+                for q, part in enumerate(interleaved):
+                    k.store(part, k.at(a['gz'], (t, step, 4), (r, four_n), (u, 4),
+                                       q * lanes))
+                    k.store_lanes(part, k.at(
+                        a['columns'], (now, step, 4), (u, 4 * B), q * lanes * B, r), B)
+        k.wait_for_all(
+            a['counter'], k.mul(a['threads'], k.add(time.index, k.int(1))))
+    with k.loop(first, last) as block:
+        u = unit(block.index)
+        product(block.index, k.int(0))
+        with k.loop(0, B) as row:
+            k.store(k.load(k.at(a['scratch'], (row.index, lanes))),
+                    k.at(a['gh'], (row.index, n), u))
+    k.builder.ret_void()

@@ -1,0 +1,95 @@
+"""SGD with gradient clipping in as few passes over memory as it needs, on NumPy.
+
+Chainer's SGD and GradientClipping read and write every gradient and parameter
+several times, and make a temporary array for each.  Here the norm is one pass and
+the update another, block by block in the processor's cache; and of the embedding
+only the rows that the window has touched.
+"""
+import math
+
+import chainer
+import numpy
+
+from rnnlm import buffers
+
+# Elements of a block: its parameters, gradients and scratch fit into a core's
+# cache together.  Summing squares block by block in float64 also keeps the norm
+# exact, where one float32 sum over millions of elements is 1e-4 too small.
+BLOCK = 2 ** 15
+
+
+def why_not_blocks(optimizer):
+    """Why `update` cannot stand in for ``optimizer.update()``; '' if it can.
+
+    It can for what has the arithmetic of Chainer's own SGD, with at most its own
+    GradientClipping as hook, on contiguous NumPy arrays.
+    """
+    if type(optimizer) is not chainer.optimizers.SGD:
+        return 'the optimizer is not SGD'
+    if optimizer._loss_scale is not None:
+        return 'the loss is scaled'
+    hooks = optimizer._hookable
+    if hooks._post_update_hooks or len(hooks._pre_update_hooks) > 1 or any(
+            type(hook) is not chainer.optimizer_hooks.GradientClipping
+            for hook in hooks._pre_update_hooks.values()):
+        return 'there are hooks other than GradientClipping'
+    for name, param in optimizer.target.namedparams():
+        rule = param.update_rule
+        if type(rule) is not chainer.optimizers.sgd.SGDRule or not rule.enabled or (
+                rule._hookable._pre_update_hooks
+                or rule._hookable._post_update_hooks):
+            return f'the update rule of {name} is not plain SGD'
+        if type(param.array) is not numpy.ndarray or (
+                not param.array.flags.c_contiguous):
+            return f'{name} is not a contiguous NumPy array'
+    return ''
+
+
+def update(optimizer, rows):
+    """Does what ``optimizer.update()`` does.
+
+    Args:
+        optimizer: one for which `why_not_blocks` knows no reason.
+        rows (rnnlm.functions.RowGradient): the parameter whose gradient is the
+            array of `rows` is touched in its rows alone.
+    """
+    optimizer.reallocate_cleared_grads()
+    params = list(optimizer.target.params())
+    parts = [_flat(param, rows) for param in params]
+    rate = 1.0
+    for hook in optimizer._hookable._pre_update_hooks.values():
+        norm = math.sqrt(sum(_sum_of_squares(g) for _, g, _ in parts))
+        rate = hook.threshold / norm if norm else 1.0
+    optimizer.t += 1
+    for param, (p, g, ids) in zip(params, parts):
+        param.update_rule.t += 1
+        _step(p, g, rate, param.update_rule.hyperparam.lr)
+        if ids is not None:
+            param.array[ids] = p.reshape(len(ids), -1)
+            param.grad[ids] = g.reshape(len(ids), -1)
+
+
+def _flat(param, rows):
+    """Flat parameter and gradient; copies of some rows, and which, or views."""
+    if param.grad is rows.array:
+        return param.array[rows.ids].ravel(), param.grad[rows.ids].ravel(), rows.ids
+    if not param.grad.flags.c_contiguous:
+        param.grad = numpy.ascontiguousarray(param.grad)
+    return param.array.reshape(-1), param.grad.reshape(-1), None
+
+
+def _sum_of_squares(g):
+    return sum(float(numpy.dot(g[k:k + BLOCK], g[k:k + BLOCK]))
+               for k in range(0, len(g), BLOCK))
+
+
+def _step(p, g, rate, lr):
+    """Clips g and subtracts lr g from p, in place."""
+    scratch = buffers.empty(numpy, (BLOCK,), p.dtype)
+    for k in range(0, len(p), BLOCK):
+        block = g[k:k + BLOCK]
+        if not rate >= 1:  # a norm of NaN clips too, as in Chainer
+            block *= rate
+        step = scratch[:len(block)]
+        numpy.multiply(block, lr, out=step)
+        p[k:k + BLOCK] -= step

@@ -1,0 +1,144 @@
+"""The folder of a run: what it holds, and whether another one may use it."""
+import dataclasses
+import hashlib
+import json
+import os
+import re
+
+from rnnlm.errors import InputError
+from rnnlm.files import read_text, writing
+from rnnlm.vocabulary import Vocabulary
+
+MODEL = 'model.npz'
+VOCABULARY = 'vocabulary.json'
+RUN = 'run.json'
+LOG = 'log'
+PICTURE = 'perplexity.png'
+
+# What a resumed run may have otherwise than it began with.
+FREE = ('epochs', 'dropout', 'gradclip', 'bprop_len')
+
+
+def begin(folder, corpus, recipe, overwrite=False):
+    """Makes the folder of a new run, and notes there what it is a run of.
+
+    Args:
+        folder (str): where; made if it is not there.
+        corpus: `rnnlm.corpus.Corpus`.
+        recipe: `rnnlm.training.Recipe`.
+        overwrite (bool): whether an earlier run in it may be deleted.
+
+    Raises:
+        InputError: if it cannot be written, or holds a run that may not go.
+    """
+    make(folder)
+    old = [name for name in sorted(os.listdir(folder)) if _belongs_to_run(name)]
+    if old and not overwrite:
+        raise InputError(
+            f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
+            f'{", ..." if len(old) > 3 else ""}; go on with that run by --resume, '
+            'choose another folder by --out, or delete it by --overwrite')
+    for name in old:
+        os.unlink(os.path.join(folder, name))
+    corpus.vocabulary.save(os.path.join(folder, VOCABULARY))
+    with writing(os.path.join(folder, RUN)) as f:
+        f.write(json.dumps(_describe(corpus, recipe), indent=1).encode())
+
+
+def check_resumable(snapshot, corpus, recipe):
+    """Refuses to go on with a run on another text or by another recipe.
+
+    Args:
+        snapshot (str): snapshot file; what `begin` noted is looked for beside it,
+            and where it is missing nothing is known.
+        corpus, recipe: of the run that wants to go on.
+    """
+    path = os.path.join(os.path.dirname(snapshot), RUN)
+    if not os.path.exists(path):
+        return
+    try:
+        began = json.loads(read_text(path))
+        recipe_then = dict(began.pop('recipe'))
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise InputError(
+            f'{path}: expected the description of a run in JSON, found something '
+            'else') from None
+    now = _describe(corpus, recipe)
+    recipe_now = now.pop('recipe')
+    for then, now in ((began, now), (recipe_then, recipe_now)):
+        for name in now:
+            if name not in FREE and then.get(name) != now[name]:
+                raise InputError(
+                    f'{name}: expected {then.get(name)!r}, that of the run to go on '
+                    f'with ({path}), found {now[name]!r}; what may differ: '
+                    f'{", ".join(FREE)}')
+
+
+def recipe_of(folder):
+    """dict: the recipe of the run in a folder; empty if nothing is known."""
+    try:
+        return dict(json.loads(read_text(os.path.join(folder, RUN)))['recipe'])
+    except (InputError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _describe(corpus, recipe):
+    words = '\n'.join(corpus.vocabulary.words).encode('utf-8', 'surrogatepass')
+    return {'corpus': corpus.name, 'tokens': corpus.tokens,
+            'training words': len(corpus.train),
+            'vocabulary': hashlib.sha256(words).hexdigest()[:16],
+            'recipe': dataclasses.asdict(recipe)}
+
+
+def _belongs_to_run(name):
+    return (name in (MODEL, VOCABULARY, RUN, LOG, PICTURE)
+            or re.fullmatch(r'snapshot_iter_\d+', name) is not None)
+
+
+def newest_snapshot(folder):
+    """Path of the snapshot of the most windows in a folder."""
+    try:
+        names = os.listdir(folder)
+    except OSError as e:
+        raise InputError(
+            f'{folder}: expected the folder of a run, found: {e.strerror}') from None
+    found = [int(match.group(1)) for match in (
+        re.fullmatch(r'snapshot_iter_(\d+)', name) for name in names) if match]
+    if not found:
+        raise InputError(
+            f'{folder}: expected a snapshot_iter_N to resume from, found none')
+    return os.path.join(folder, f'snapshot_iter_{max(found)}')
+
+
+def find_model(path):
+    """What a trained model needs.
+
+    Args:
+        path (str): the folder of a run, or a model or snapshot file.
+
+    Returns:
+        tuple: path of the file with the parameters: in a folder ``model.npz``, or
+        while there is none the newest snapshot; and the `Vocabulary` beside it, or
+        None.
+    """
+    folder = path
+    if not os.path.isdir(path):
+        folder = os.path.dirname(path)
+    elif os.path.exists(os.path.join(path, MODEL)):
+        path = os.path.join(path, MODEL)
+    else:
+        path = newest_snapshot(path)
+    beside = os.path.join(folder, VOCABULARY)
+    return path, Vocabulary.load(beside) if os.path.exists(beside) else None
+
+
+def make(folder):
+    """Makes a folder unless it is there; an InputError says why it cannot."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        reason = None if os.access(folder, os.W_OK) else 'no permission to write'
+    except OSError as e:
+        reason = e.strerror
+    if reason:
+        raise InputError(
+            f'{folder}: expected a folder that can be written, found: {reason}')
