@@ -40,7 +40,8 @@ def part(result):
     versions = ', '.join(f'{name} {version}' for name, version in
                          machine['versions'].items() if version)
     ways = result['ways']
-    out = ['## On a CPU', '', f'{machine["cpu"]}, {machine["cores"]} cores; {versions}. '
+    out = ['## On a CPU', '',
+           f'{machine["cpu"]}, {machine["cores"]} cores; {versions}. '
            'By `python benchmarks/cpu.py`: medians, all ways in turns in one run; '
            'ratios are medians of the ratios of each turn. 2 layers, vocabulary '
            '10,000, batch 20, float32, SGD with clipping; the sizes of Zaremba et al. '
@@ -67,13 +68,15 @@ def part(result):
                 f'{worst:.0e} of the largest element.', '']
     if 'evaluation' in result:
         row = result['evaluation']
-        out += ['### Evaluation, one stream in chunks of 1,000 words, medium', '', table(
-            ['', 'words/s'], [[LABELS[way], number(row['words/s'][way])]
-                              for way in ways])]
-        out += ['; '.join(
-            f'{LABELS[a]} / {LABELS[b]}: {number(value, 2)}' for (a, b), value in (
-                (pair.split(' / '), v) for pair, v in row['ratios'].items()) if value)
-            + f'. All give the same number to {row["same to"]:.0e}.', '']
+        ratios = [(pair.split(' / '), value)
+                  for pair, value in row['ratios'].items() if value]
+        out += ['### Evaluation, one stream in chunks of 1,000 words, medium', '',
+                table(['', 'words/s'], [[LABELS[way], number(row['words/s'][way])]
+                                        for way in ways]),
+                table(['', 'times as fast'],
+                      [[f'{LABELS[a]} / {LABELS[b]}', number(value, 2)]
+                       for (a, b), value in ratios]),
+                f'All give the same number to {row["same to"]:.0e}.', '']
     if 'memory MiB' in result:
         out += ['### Peak memory of training, medium, MiB above the bare process', '',
                 table(['', 'MiB'], [[LABELS[way], number(result['memory MiB'][way])]

@@ -134,8 +134,15 @@ def _operations(data):
         return None
 
 
-_NONE = [_operations(pickle.dumps(numpy.array(None), protocol))
-         for protocol in range(6)]
+# As Python 2 wrote it.
+_OLD_NONE = (
+    b'\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01'
+    b'cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03(K\x01)cnumpy\ndt'
+    b'ype\nq\x04U\x02O8K\x00K\x01\x87Rq\x05(K\x03U\x01|NNNJ\xff\xff\xff\xff'
+    b'J\xff\xff\xff\xffK?tb\x89]q\x06Natb.')
+
+_NONE = [_operations(_OLD_NONE)] + [
+    _operations(pickle.dumps(numpy.array(None), protocol)) for protocol in range(6)]
 
 
 class _Deserializer(chainer.serializers.NpzDeserializer):

@@ -10,7 +10,7 @@ import math
 import chainer
 import numpy
 
-from rnnlm import buffers
+from rnnlm import threads
 
 # Elements of a block: its parameters, gradients and scratch fit into a core's
 # cache together.  Summing squares block by block in float64 also keeps the norm
@@ -79,17 +79,28 @@ def _flat(param, rows):
 
 
 def _sum_of_squares(g):
-    return sum(float(numpy.dot(g[k:k + BLOCK], g[k:k + BLOCK]))
-               for k in range(0, len(g), BLOCK))
+    sums = []
+
+    def work(start, stop):
+        for k in range(start, stop, BLOCK):
+            block = g[k:min(k + BLOCK, stop)]
+            sums.append(float(numpy.dot(block, block)))
+
+    threads.split(work, len(g), grain=8 * BLOCK)
+    return math.fsum(sums)  # in whatever order the threads came
 
 
 def _step(p, g, rate, lr):
     """Clips g and subtracts lr g from p, in place."""
-    scratch = buffers.empty(numpy, (BLOCK,), p.dtype)
-    for k in range(0, len(p), BLOCK):
-        block = g[k:k + BLOCK]
-        if not rate >= 1:  # a norm of NaN clips too, as in Chainer
-            block *= rate
-        step = scratch[:len(block)]
-        numpy.multiply(block, lr, out=step)
-        p[k:k + BLOCK] -= step
+
+    def work(start, stop):
+        scratch = numpy.empty(BLOCK, p.dtype)
+        for k in range(start, stop, BLOCK):
+            end = min(k + BLOCK, stop)
+            block, step = g[k:end], scratch[:end - k]
+            if not rate >= 1:  # a norm of NaN clips too, as in Chainer
+                block *= rate
+            numpy.multiply(block, lr, out=step)
+            p[k:end] -= step
+
+    threads.split(work, len(p), grain=8 * BLOCK)

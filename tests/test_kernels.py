@@ -46,7 +46,7 @@ def run(module, T, B, n):
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('threads', [1, 2, 3, 5])
 def test_same_numbers(size, threads, monkeypatch):
-    monkeypatch.setattr(recurrent, 'threads', lambda: threads)
+    monkeypatch.setattr('rnnlm.threads.count', lambda: threads)
     assert recurrent.fits(*size)
     expected, actual = run(plain, *size), run(recurrent, *size)
     for name, array in expected.items():

@@ -173,16 +173,16 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
     """
     xp = backend.get_array_module(z)
     T, B, n = tanh_cs.shape
-    # A step's product with a transposed view takes 1.7 times as long.
-    lateral_W_T = buffers.empty(xp, (n, 4 * n), z.dtype)
-    lateral_W_T[...] = lateral_W.T
-    recurrent = buffers.empty(xp, (B, 4 * n), z.dtype)
+    # The small matrix is the one to transpose: (W h^T) is 1.7 times as fast as
+    # (h W^T), on a matrix that BLAS finds as it is stored.
+    recurrent = buffers.empty(xp, (4 * n, B), z.dtype)
+    total = buffers.empty(xp, (B, 4 * n), z.dtype)
     scratch = buffers.empty(xp, (B, n), z.dtype)
     for t in range(T):
-        xp.dot(hs[t], lateral_W_T, out=recurrent)
-        recurrent += z[t]
-        recurrent += b
-        _forward_step(xp, by_gate(recurrent), cs[t], gate[t], cs[t + 1], tanh_cs[t],
+        xp.dot(lateral_W, hs[t].T, out=recurrent)
+        xp.add(recurrent.T, z[t], out=total)
+        total += b
+        _forward_step(xp, by_gate(total), cs[t], gate[t], cs[t + 1], tanh_cs[t],
                       hs[t + 1], scratch)
 
 
@@ -201,11 +201,14 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
     T, B, n = tanh_cs.shape
     gz_step = buffers.empty(xp, (4, B, n), ghs.dtype)
     scratch = buffers.empty(xp, (B, n), ghs.dtype)
+    recurrent = buffers.empty(xp, (n, B), ghs.dtype)
+    recurrent[...] = gh.T
     for t in reversed(range(T)):
-        gh += ghs[t]
+        xp.add(recurrent.T, ghs[t], out=gh)
         _backward_step(xp, gate[t], cs[t], tanh_cs[t], gh, gc, gz_step,
                        by_gate(gz[t]), scratch)
-        xp.dot(gz[t], lateral_W, out=gh)
+        xp.dot(lateral_W.T, gz[t].T, out=recurrent)
+    gh[...] = recurrent.T
 
 
 def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch):

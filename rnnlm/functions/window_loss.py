@@ -4,7 +4,7 @@ from chainer import backend
 from chainer.utils import type_check
 import numpy
 
-from rnnlm import buffers
+from rnnlm import buffers, threads
 from rnnlm.functions.embedding import add_rows
 
 # Rows of logits are made this many elements at a time (64 MiB of float32), so
@@ -111,7 +111,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             # single rows: y, the wide one, is not touched again.
             y_scale = (w / total)[:, None]
             r_scaled = r * y_scale
-            gx[part] = xp.dot(y, W)
+            xp.dot(y, W, out=gx[part])
             gx[part] *= y_scale
             gx[part] -= W[target] * w[:, None]
             gW_part = buffers.empty(xp, (V, n), x.dtype)
@@ -172,14 +172,24 @@ def _exponentials(xp, y, b, index):
         tuple: the shifted logits at `index`, and the sums of the exponentials, (M,).
     """
     log_p, total = xp.empty((2, len(y)), y.dtype)
-    # A few rows at a time stay in the cache through the four passes.
-    block = max(1, BLOCK_ELEMENTS // y.shape[1]) if xp is numpy else len(y)
-    for start in range(0, len(y), block):
-        part = slice(start, start + block)
+
+    def work(start, stop):
+        part = slice(start, stop)
         rows = y[part]
         rows += b
         rows -= rows.max(axis=1, keepdims=True)
         log_p[part] = rows[index[0][:len(rows)], index[1][part]]
         xp.exp(rows, out=rows)
         rows.sum(axis=1, out=total[part])
+
+    def in_cache(start, stop):
+        # A few rows at a time stay in the cache through the four passes.
+        block = max(1, BLOCK_ELEMENTS // y.shape[1])
+        for first in range(start, stop, block):
+            work(first, min(first + block, stop))
+
+    if xp is numpy:
+        threads.split(in_cache, len(y), grain=1 + 2 * BLOCK_ELEMENTS // y.shape[1])
+    else:
+        work(0, len(y))
     return log_p, total

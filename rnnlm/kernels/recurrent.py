@@ -9,25 +9,26 @@ unit and overlaps the one before, so that no size needs a rest loop.  Nothing is
 written that another block reads in the same step: computing some units twice does
 no harm.
 """
-import concurrent.futures
 import ctypes
 import functools
-import os
-import threading
 
 import numpy
 from llvmlite import ir
 
-from rnnlm import buffers
+from rnnlm import buffers, threads
 from rnnlm.kernels.vector import Kernel, Machine
 
-FORWARD = (('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'z'),
-           ('p', 'bias'), ('p', 'weights'), ('p', 'columns'), ('p', 'hs'), ('p', 'cs'),
-           ('p', 'tanh_cs'), ('p', 'gate'), ('p', 'scratch'), ('b', 'counter'))
-BACKWARD = (('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'ghs'),
-            ('p', 'weights'), ('p', 'columns'), ('p', 'cs'), ('p', 'tanh_cs'),
-            ('p', 'gate'), ('p', 'gz'), ('p', 'gc'), ('p', 'gh'), ('p', 'scratch'),
-            ('b', 'counter'))
+# The arguments of the kernels: i an integer, p an array of float32, b the counter of
+# the barrier.
+FORWARD = (
+    ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'z'),
+    ('p', 'bias'), ('p', 'weights'), ('p', 'panels'), ('p', 'columns'), ('p', 'hs'),
+    ('p', 'cs'), ('p', 'tanh_cs'), ('p', 'gate'), ('p', 'scratch'), ('b', 'counter'))
+BACKWARD = (
+    ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'ghs'),
+    ('p', 'weights'), ('p', 'panels'), ('p', 'columns'), ('p', 'cs'),
+    ('p', 'tanh_cs'), ('p', 'gate'), ('p', 'gz'), ('p', 'gc'), ('p', 'gh'),
+    ('p', 'scratch'), ('b', 'counter'))
 
 
 def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
@@ -43,13 +44,12 @@ def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
     """
     T, B, n = tanh_cs.shape
     lanes = machine().lanes
-    # Panels of `lanes` pre-activations: four of them are a block of units.
-    starts = _starts(n, lanes)
-    panels = _panels(lateral_W.T, [4 * s + lanes * q for s in starts for q in range(4)])
+    b, lateral_W = map(numpy.ascontiguousarray, (b, lateral_W))
+    panels = _panels(n)
     columns = numpy.empty((2, n, B), 'f')  # h of a step, transposed
     columns[0] = hs[0].T
-    _run(_compiled(B)[0], T, n, z, b, panels, columns, hs, cs, tanh_cs, gate,
-         scratch=4 * B * lanes)
+    _run(_compiled(B)[0], T, n, z, b, lateral_W, panels, columns, hs, cs, tanh_cs,
+         gate, scratch=4 * B * lanes)
 
 
 def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
@@ -64,14 +64,14 @@ def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
             of the state before.
     """
     T, B, n = tanh_cs.shape
-    ghs = numpy.ascontiguousarray(ghs)
+    ghs, lateral_W = map(numpy.ascontiguousarray, (ghs, lateral_W))
     lanes = machine().lanes
-    panels = _panels(lateral_W, _starts(n, lanes))
+    panels = _panels(n)
     columns = numpy.empty((2, 4 * n, B), 'f')  # gz of a step, transposed
     gcs, ghs_out = numpy.empty((2, 2, B, n), 'f')
     gcs[T % 2], ghs_out[T % 2] = gc, gh
-    _run(_compiled(B)[1], T, n, ghs, panels, columns, cs, tanh_cs, gate, gz, gcs,
-         ghs_out, scratch=B * lanes)
+    _run(_compiled(B)[1], T, n, ghs, lateral_W, panels, columns, cs, tanh_cs, gate,
+         gz, gcs, ghs_out, scratch=B * lanes)
     gc[...], gh[...] = gcs[0], ghs_out[0]
 
 
@@ -80,73 +80,29 @@ def fits(T, B, n):
     return n >= machine().lanes and B <= 256
 
 
-def _starts(n, lanes):
-    return [min(k, n - lanes) for k in range(0, n, lanes)]
-
-
-def _panels(matrix, starts):
-    """(panels, rows, lanes): the columns of a matrix in groups, each contiguous."""
+def _panels(n):
+    """Room for the packed weights: (blocks of units, 4n, lanes)."""
     lanes = machine().lanes
-    panels = buffers.empty(numpy, (len(starts), len(matrix), lanes), 'f')
-    for panel, start in zip(panels, starts):
-        panel[...] = matrix[:, start:start + lanes]
-    return panels
+    return buffers.empty(numpy, (-(-n // lanes), 4 * n, lanes), numpy.float32)
 
 
 def _run(function, T, n, *arrays, scratch):
     """Calls a kernel on all threads, each with a scratch array of its own."""
-    count = threads()
+    n_threads = threads.count()
     counter = ctypes.c_int64(0)
     pointers = [array.ctypes.data for array in arrays]
 
     def work(thread):
         own = numpy.empty(scratch, 'f')
-        function(thread, count, T, n, *pointers, own.ctypes.data,
+        function(thread, n_threads, T, n, *pointers, own.ctypes.data,
                  ctypes.addressof(counter))
 
-    # The threads of a window wait for one another: they must all be running, and
-    # those of two windows at once might not be.
-    with _one_window:
-        others = [_pool(count).submit(work, k) for k in range(1, count)]
-        work(0)
-        for other in others:
-            other.result()
-
-
-_one_window = threading.Lock()
-
-
-@functools.lru_cache(maxsize=None)
-def _pool(count):
-    return concurrent.futures.ThreadPoolExecutor(max(1, count - 1), 'rnnlm')
-
-
-def _after_fork():
-    global _one_window
-    _one_window = threading.Lock()
-    _pool.cache_clear()  # its threads stayed behind
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_after_fork)
+    threads.run(work, n_threads)
 
 
 @functools.lru_cache(maxsize=None)
 def machine():
     return Machine()
-
-
-@functools.lru_cache(maxsize=None)
-def threads():
-    """Number of threads: OMP_NUM_THREADS, else the cores that we may use."""
-    try:
-        return max(1, int(os.environ['OMP_NUM_THREADS']))
-    except (KeyError, ValueError):
-        pass
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
 
 
 @functools.lru_cache(maxsize=16)
@@ -189,7 +145,7 @@ def _product(k, B, inner, columns, panel, target, pitch):
 def _my_blocks(k):
     """(first, last + 1) of this thread's blocks of units."""
     a = k.arguments
-    blocks = k.builder.sdiv(k.add(a['n'], k.int(k.lanes - 1)), k.int(k.lanes))
+    blocks = k.blocks(a['n'])
     edge = [k.builder.sdiv(k.mul(blocks, thread), a['threads'])
             for thread in (a['thread'], k.add(a['thread'], k.int(1)))]
     return edge
@@ -202,16 +158,30 @@ def _write_forward(module, B):
     n = a['n']
     four_n, step = k.mul(n, k.int(4)), k.mul(n, k.int(B))
     first, last = _my_blocks(k)
+
+    def unit(block):
+        return k.smaller(k.mul(block, k.int(lanes)), k.sub(n, k.int(lanes)))
+
+    # Panel (block, q): n rows of `lanes` pre-activations, the weights transposed.
+    with k.loop(first, last) as block, k.loop(0, 4 * lanes) as row, \
+            k.loop(0, k.blocks(n)) as part:
+        j = unit(part.index)
+        q = k.builder.sdiv(row.index, k.int(lanes))
+        lane = k.builder.srem(row.index, k.int(lanes))
+        weights = k.load(k.at(
+            a['weights'], (unit(block.index), four_n), (row.index, n), j))
+        k.store_lanes(weights, k.at(
+            a['panels'], (block.index, four_n, lanes), (q, n, lanes), (j, lanes), lane),
+            lanes)
     with k.loop(0, a['T']) as time:
         t = time.index
         before = k.builder.and_(t, k.int(1))
         after = k.sub(k.int(1), before)
         columns = k.at(a['columns'], (before, step))
         with k.loop(first, last) as block:
-            u = k.smaller(k.mul(block.index, k.int(lanes)), k.sub(n, k.int(lanes)))
+            u = unit(block.index)
             for q in range(4):
-                panel = k.at(a['weights'], (block.index, n, 4 * lanes),
-                             (n, q * lanes))
+                panel = k.at(a['panels'], (block.index, four_n, lanes), (n, q * lanes))
                 _product(k, B, n, columns, panel, k.at(a['scratch'], q * lanes),
                          4 * lanes)
             bias = [k.load(k.at(a['bias'], (u, 4), q * lanes)) for q in range(4)]
@@ -251,13 +221,17 @@ def _write_backward(module, B):
 
     def product(block, now):
         """This block's part of gz W, of the step that was done last."""
-        panel = k.at(a['weights'], (block, four_n, lanes))
+        panel = k.at(a['panels'], (block, four_n, lanes))
         _product(k, B, four_n, k.at(a['columns'], (now, step, 4)), panel,
                  a['scratch'], lanes)
 
     def unit(block):
         return k.smaller(k.mul(block, k.int(lanes)), k.sub(n, k.int(lanes)))
 
+    # Panel of a block: 4n rows of `lanes` units.
+    with k.loop(first, last) as block, k.loop(0, four_n) as row:
+        k.store(k.load(k.at(a['weights'], (row.index, n), unit(block.index))),
+                k.at(a['panels'], (block.index, four_n, lanes), (row.index, lanes)))
     with k.loop(0, a['T']) as time:
         t = k.sub(k.sub(a['T'], k.int(1)), time.index)
         now = k.builder.and_(t, k.int(1))

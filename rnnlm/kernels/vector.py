@@ -201,6 +201,11 @@ class Kernel:
         b.branch(head)
         b.position_at_end(after)
 
+    def blocks(self, n):
+        """How many vectors it takes for n elements."""
+        return self.builder.sdiv(
+            self.add(n, self.int(self.lanes - 1)), self.int(self.lanes))
+
     def smaller(self, x, y):
         return self.builder.select(self.builder.icmp_signed('<', x, y), x, y)
 
