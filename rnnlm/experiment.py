@@ -103,11 +103,11 @@ def make_trainer(corpus, recipe, out, device, progress_bar):
     trainer.extend(valid)
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(extensions.observe_lr())
-    report = ReportTrigger(500)
+    words = recipe.batch_size * recipe.bprop_len
+    report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
     console = Console()
     trainer.extend(extensions.LogReport(
-        postprocess=_Postprocess(recipe.batch_size * recipe.bprop_len),
-        trigger=report))
+        postprocess=_Postprocess(words), trigger=report))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time'],
         out=console), trigger=report)

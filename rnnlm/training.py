@@ -346,21 +346,22 @@ class LearningRateDecay(training.Extension):
 
 
 class ReportTrigger:
-    """Fires every `interval` windows and at the end of each epoch.
+    """Fires at the end of each epoch, and every `interval` windows.
 
     Chainer's interval trigger alone would leave the last evaluation of a run out of
     the log.
 
     Args:
-        interval (int): Number of windows.
+        interval (int): Number of windows; None for epochs alone.
     """
 
-    def __init__(self, interval):
+    def __init__(self, interval=None):
         self.interval = interval
 
     def __call__(self, trainer):
-        return (trainer.updater.iteration % self.interval == 0
-                or trainer.updater.is_new_epoch)
+        return trainer.updater.is_new_epoch or (
+            self.interval is not None
+            and trainer.updater.iteration % self.interval == 0)
 
 
 def add_perplexity(result):
