@@ -4,10 +4,14 @@ A training step needs the same few large arrays each time.  Fresh ones cost a pa
 fault for every 4 KB; these are kept and handed out again once nobody else holds
 them, so that their number never grows beyond what is alive at once.
 """
+import collections
 import sys
 import threading
 
 import numpy
+
+# A training window asks for some 15; those that were not asked for longest are let go.
+MOST_SHAPES = 64
 
 _local = threading.local()  # two models in two threads share nothing
 
@@ -20,8 +24,12 @@ def empty(xp, shape, dtype):
     """
     if xp is not numpy:
         return xp.empty(shape, dtype)
-    pool = _local.__dict__.setdefault('pool', {})
-    kept = pool.setdefault((shape, numpy.dtype(dtype)), [])
+    pool = _local.__dict__.setdefault('pool', collections.OrderedDict())
+    key = shape, numpy.dtype(dtype)
+    kept = pool.setdefault(key, [])
+    pool.move_to_end(key)
+    if len(pool) > MOST_SHAPES:
+        pool.popitem(last=False)
     for k in range(len(kept)):
         if _references(kept, k) == _UNUSED:
             return kept[k]

@@ -127,12 +127,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self._logged = reason
         optimizer = self.get_optimizer('main')
         in_blocks = not (reason or optimizing.why_not_blocks(optimizer))
-        if reason:
-            loss = self._loss_by_steps(target)
-        else:
-            target.predictor.row_gradient = self._rows if in_blocks else None
-            loss = self._loss(target)
-            target.predictor.row_gradient = None
+        loss = (self._loss_by_steps(target) if reason
+                else self._loss(target, self._rows if in_blocks else None))
         target.cleargrads()
         loss.backward()
         loss.unchain_backward()  # here the recurrent state is cut
@@ -141,10 +137,18 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         else:
             optimizer.update()
 
-    def _loss(self, target):
+    def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
         window = target.device.send(window)  # (T + 1, B)
         x, t = window[:-1], window[1:]
+        target.predictor.row_gradient = rows
+        try:
+            loss = self._report_loss(target, x, t)
+        finally:
+            target.predictor.row_gradient = None
+        return loss
+
+    def _report_loss(self, target, x, t):
         if target.compute_accuracy:
             y = target.predictor(x)  # (T, B, V)
             y, t = y.reshape(-1, y.shape[2]), t.ravel()

@@ -38,6 +38,17 @@ def path_of():
     return lambda *names: os.path.join(HERE, *names)
 
 
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file into the test's folder; returns its path."""
+    def write(name, data):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data if isinstance(data, bytes) else data.encode('utf-8'))
+        return str(path)
+    return write
+
+
 class Golden:
     """A run recorded from Chainer's own example."""
 

@@ -5,7 +5,6 @@ import chainer
 import numpy
 import pytest
 
-import rnnlm
 from rnnlm import buffers
 from test_training import make_trainer, small, text
 
@@ -61,6 +60,14 @@ def test_training_does_not_grow(tmp_path, optimizer):
     assert 0 < sizes[3] == sizes[-1]
 
 
+def test_shapes_do_not_pile_up():
+    for n in range(1, 3 * buffers.MOST_SHAPES):
+        buffers.empty(numpy, (n,), 'f')
+        first = buffers.empty(numpy, (1, 1), 'f').ctypes.data
+    assert len(buffers._local.pool) <= buffers.MOST_SHAPES
+    assert buffers.empty(numpy, (1, 1), 'f').ctypes.data == first
+
+
 def test_what_is_held_is_not_overwritten():
     model = small(dropout=0).predictor
     x = numpy.arange(12, dtype='i').reshape(4, 3)
@@ -77,4 +84,3 @@ def test_what_is_held_is_not_overwritten():
     numpy.testing.assert_array_equal(held.array, first)
     for name, g in grads.items():
         numpy.testing.assert_array_equal(g, copies[name])
-    assert rnnlm.RNNForLM

@@ -1,0 +1,42 @@
+"""All parts of a work are done once, whatever the number of threads."""
+import threading
+
+import pytest
+
+from rnnlm import threads
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 7])
+@pytest.mark.parametrize('length, grain', [(0, 1), (1, 1), (10, 1), (10, 4), (5, 100)])
+def test_split(monkeypatch, count, length, grain):
+    monkeypatch.setattr(threads, 'count', lambda: count)
+    parts = []
+    threads.split(lambda a, b: parts.append((a, b)), length, grain)
+    parts.sort()
+    assert parts[0][0] == 0 and parts[-1][1] == length
+    assert all(b == a for (_, b), (a, _) in zip(parts, parts[1:]))
+    assert 1 <= len(parts) <= max(1, min(count, length // grain))
+
+
+def test_they_run_at_once():
+    barrier = threading.Barrier(3)
+    threads.run(lambda k: barrier.wait(timeout=30), 3)
+
+
+def test_an_error_comes_out():
+    def work(k):
+        if k == 1:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        threads.run(work, 2)
+
+
+def test_count_can_be_set(monkeypatch):
+    threads.count.cache_clear()
+    monkeypatch.setenv('OMP_NUM_THREADS', '3')
+    assert threads.count() == 3
+    threads.count.cache_clear()
+    monkeypatch.setenv('OMP_NUM_THREADS', 'many')
+    assert threads.count() >= 1
+    threads.count.cache_clear()
