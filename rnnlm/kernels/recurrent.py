@@ -32,16 +32,7 @@ BACKWARD = (
 
 
 def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
-    """The steps of a window.
-
-    Args:
-        z: (T, B, 4n) interleaved, W_u x of all steps.
-        b: (4n,), the bias.
-        lateral_W: (4n, n).
-        hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
-        tanh_cs: (T, B, n), written.
-        gate: (T, 4, B, n), written.
-    """
+    """The steps of a window: `_forward` of `rnnlm.functions.lstm_window`."""
     T, B, n = tanh_cs.shape
     lanes = machine().lanes
     b, lateral_W = map(numpy.ascontiguousarray, (b, lateral_W))
@@ -53,16 +44,7 @@ def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
 
 
 def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
-    """The gradients of the steps of a window.
-
-    Args:
-        ghs: (T, B, n), the gradients of the outputs.
-        lateral_W: (4n, n).
-        cs, tanh_cs, gate: from `forward`.
-        gz: (T, B, 4n) interleaved, written.
-        gc, gh: (B, n), the gradients of the state after the window; become those
-            of the state before.
-    """
+    """Their gradients: `_backward` of `rnnlm.functions.lstm_window`."""
     T, B, n = tanh_cs.shape
     ghs, lateral_W = map(numpy.ascontiguousarray, (ghs, lateral_W))
     lanes = machine().lanes
@@ -151,6 +133,12 @@ def _my_blocks(k):
     return edge
 
 
+def _first_unit(k, block):
+    """Where a block begins; the last one ends at the last unit."""
+    return k.smaller(k.mul(block, k.int(k.lanes)),
+                     k.sub(k.arguments['n'], k.int(k.lanes)))
+
+
 def _write_forward(module, B):
     lanes = machine().lanes
     k = Kernel(module, 'forward', FORWARD, lanes)
@@ -159,17 +147,14 @@ def _write_forward(module, B):
     four_n, step = k.mul(n, k.int(4)), k.mul(n, k.int(B))
     first, last = _my_blocks(k)
 
-    def unit(block):
-        return k.smaller(k.mul(block, k.int(lanes)), k.sub(n, k.int(lanes)))
-
     # Panel (block, q): n rows of `lanes` pre-activations, the weights transposed.
     with k.loop(first, last) as block, k.loop(0, 4 * lanes) as row, \
             k.loop(0, k.blocks(n)) as part:
-        j = unit(part.index)
+        j = _first_unit(k, part.index)
         q = k.builder.sdiv(row.index, k.int(lanes))
         lane = k.builder.srem(row.index, k.int(lanes))
         weights = k.load(k.at(
-            a['weights'], (unit(block.index), four_n), (row.index, n), j))
+            a['weights'], (_first_unit(k, block.index), four_n), (row.index, n), j))
         k.store_lanes(weights, k.at(
             a['panels'], (block.index, four_n, lanes), (q, n, lanes), (j, lanes), lane),
             lanes)
@@ -179,7 +164,7 @@ def _write_forward(module, B):
         after = k.sub(k.int(1), before)
         columns = k.at(a['columns'], (before, step))
         with k.loop(first, last) as block:
-            u = unit(block.index)
+            u = _first_unit(k, block.index)
             for q in range(4):
                 panel = k.at(a['panels'], (block.index, four_n, lanes), (n, q * lanes))
                 _product(k, B, n, columns, panel, k.at(a['scratch'], q * lanes),
@@ -225,12 +210,9 @@ def _write_backward(module, B):
         _product(k, B, four_n, k.at(a['columns'], (now, step, 4)), panel,
                  a['scratch'], lanes)
 
-    def unit(block):
-        return k.smaller(k.mul(block, k.int(lanes)), k.sub(n, k.int(lanes)))
-
     # Panel of a block: 4n rows of `lanes` units.
     with k.loop(first, last) as block, k.loop(0, four_n) as row:
-        k.store(k.load(k.at(a['weights'], (row.index, n), unit(block.index))),
+        k.store(k.load(k.at(a['weights'], (row.index, n), _first_unit(k, block.index))),
                 k.at(a['panels'], (block.index, four_n, lanes), (row.index, lanes)))
     with k.loop(0, a['T']) as time:
         t = k.sub(k.sub(a['T'], k.int(1)), time.index)
@@ -238,7 +220,7 @@ def _write_backward(module, B):
         later = k.sub(k.int(1), now)
         is_last = k.builder.icmp_signed('==', time.index, k.int(0))
         with k.loop(first, last) as block:
-            u = unit(block.index)
+            u = _first_unit(k, block.index)
             # Of the last step, what comes from later is given; of the others it
             # is a product.
             with k.builder.if_else(is_last) as (then, otherwise):
@@ -280,7 +262,7 @@ def _write_backward(module, B):
         k.wait_for_all(
             a['counter'], k.mul(a['threads'], k.add(time.index, k.int(1))))
     with k.loop(first, last) as block:
-        u = unit(block.index)
+        u = _first_unit(k, block.index)
         product(block.index, k.int(0))
         with k.loop(0, B) as row:
             k.store(k.load(k.at(a['scratch'], (row.index, lanes))),
