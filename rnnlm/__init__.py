@@ -3,7 +3,7 @@ import os
 
 # Read when NumPy loads OpenBLAS: how long idle BLAS threads spin, as a power of 2
 # of clock cycles.  The default, 26, keeps a core from the work between products.
-os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '12')
+os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')
 
 from rnnlm import _platform
 

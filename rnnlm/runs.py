@@ -32,7 +32,7 @@ def begin(folder, corpus, recipe, overwrite=False):
         InputError: if it cannot be written, or holds a run that may not go.
     """
     make(folder)
-    old = [name for name in sorted(os.listdir(folder)) if _belongs_to_run(name)]
+    old = [name for name in sorted(os.listdir(folder)) if _cost_time(name)]
     if old and not overwrite:
         raise InputError(
             f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
@@ -90,8 +90,9 @@ def _describe(corpus, recipe):
             'recipe': dataclasses.asdict(recipe)}
 
 
-def _belongs_to_run(name):
-    return (name in (MODEL, VOCABULARY, RUN, LOG, PICTURE)
+def _cost_time(name):
+    """Whether a file of a run took training to make."""
+    return (name in (MODEL, LOG, PICTURE)
             or re.fullmatch(r'snapshot_iter_\d+', name) is not None)
 
 

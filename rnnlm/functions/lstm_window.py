@@ -109,20 +109,18 @@ class LSTMWindow(chainer.FunctionNode):
 
     def backward(self, indexes, grad_outputs):
         # Gradients that nobody asked for are None.
-        grads = LSTMWindowGrad(self._kept, grad_outputs, indexes).apply(
+        grads = LSTMWindowGrad(self._kept, grad_outputs).apply(
             self.get_retained_inputs()
             + tuple(g for g in grad_outputs if g is not None))
-        by_index = dict(zip(range(6), grads))
-        return tuple(by_index[i] for i in indexes)
+        return tuple(grads[i] for i in indexes)
 
 
 class LSTMWindowGrad(chainer.FunctionNode):
     """The gradients of `LSTMWindow`; a node of its own to refuse a second one."""
 
-    def __init__(self, kept, grad_outputs, indexes):
+    def __init__(self, kept, grad_outputs):
         self._kept = kept
         self._given = [g is not None for g in grad_outputs]
-        self._indexes = indexes
 
     def forward(self, inputs):
         x, upward_W, lateral_W = inputs[:3]
