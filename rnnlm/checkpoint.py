@@ -186,8 +186,7 @@ def model_prefix(npz):
         main = [prefix for prefix in found if prefix.startswith('updater/model:main/')]
         return (main + found)[0]
     raise InputError(
-        '{}: expected the parameters of an RNNForLM, found no embed/W'.format(
-            npz.path))
+        f'{npz.path}: expected the parameters of an RNNForLM, found no embed/W')
 
 
 def model_sizes(npz):
@@ -242,8 +241,8 @@ def resume(path, trainer):
     with Npz(path) as npz:
         if 'updater/iteration' not in npz:
             raise InputError(
-                '{}: expected a snapshot of a trainer (snapshot_iter_N), found a '
-                'file without updater/iteration; is it a model?'.format(path))
+                f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
+                'file without updater/iteration; is it a model?')
         for name, optimizer in trainer.updater.get_all_optimizers().items():
             _arrays(npz, f'updater/model:{name}/', optimizer.target)
         _check_batch(npz, trainer.updater.get_iterator('main'))

@@ -18,12 +18,12 @@ def require(name, value, expected, is_good):
     except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
-        raise InputError('{}: expected {}, found {!r}'.format(name, expected, value))
+        raise InputError(f'{name}: expected {expected}, found {value!r}')
 
 
 def require_count(name, value, least=1):
     """Raises InputError unless `value` is an integer of at least `least`."""
-    require(name, value, 'an integer of at least {}'.format(least),
+    require(name, value, f'an integer of at least {least}',
             lambda v: operator.index(v) >= least)
 
 

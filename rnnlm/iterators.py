@@ -35,9 +35,9 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         length = len(dataset)
         if length < batch_size:
             raise InputError(
-                'dataset: expected at least one word for each of the {} streams, '
-                'found {} words; use a smaller batch size or a longer text'.format(
-                    batch_size, length))
+                f'dataset: expected at least one word for each of the {batch_size} '
+                f'streams, found {length} words; use a smaller batch size or a longer '
+                'text')
         self.dataset = dataset
         self.batch_size = batch_size
         self.repeat = repeat

@@ -62,8 +62,8 @@ class RNNForLM(chainer.Chain):
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_units)
             for k in range(1, n_layers + 1):
-                setattr(self, 'l{}'.format(k), L.LSTM(n_units, n_units))
-            setattr(self, 'l{}'.format(n_layers + 1), L.Linear(n_units, n_vocab))
+                setattr(self, f'l{k}', L.LSTM(n_units, n_units))
+            setattr(self, f'l{n_layers + 1}', L.Linear(n_units, n_vocab))
         for param in self._params_as_drawn():
             param.array[...] = numpy.random.uniform(
                 -init_scale, init_scale, param.shape)
@@ -75,12 +75,12 @@ class RNNForLM(chainer.Chain):
     @property
     def layers(self):
         """list of LSTM links: the layers from the bottom up."""
-        return [self['l{}'.format(k)] for k in range(1, self.n_layers + 1)]
+        return [self[f'l{k}'] for k in range(1, self.n_layers + 1)]
 
     @property
     def output(self):
         """The Linear link that makes the logits."""
-        return self['l{}'.format(self.n_layers + 1)]
+        return self[f'l{self.n_layers + 1}']
 
     def forward(self, x):
         """Logits of the next word, for one step or for a window.
@@ -208,15 +208,15 @@ class RNNForLM(chainer.Chain):
                 f'ids: expected an array or a Variable, found {type(ids).__name__}')
         if ids.dtype.kind not in 'iu' or ids.ndim not in (1, 2) or not ids.size:
             raise InputError(
-                'ids: expected integers of shape (B,) or (T, B), found {} of shape '
-                '{}'.format(ids.dtype, ids.shape))
+                'ids: expected integers of shape (B,) or (T, B), found '
+                f'{ids.dtype} of shape {ids.shape}')
         # On a GPU the answer would have to be waited for.
         if isinstance(ids, numpy.ndarray):
             low, high = ids.min(), ids.max()
             if low < least or high >= self.n_vocab:
                 raise InputError(
-                    'ids: expected {} to {} (n_vocab - 1), found {} to {}'.format(
-                        least, self.n_vocab - 1, low, high))
+                    f'ids: expected {least} to {self.n_vocab - 1} (n_vocab - 1), found '
+                    f'{low} to {high}')
 
     def reset_state(self):
         """Forgets the words seen so far: c and h of every layer are zeros again."""
@@ -253,8 +253,8 @@ class RNNForLM(chainer.Chain):
         expected = [(batch + (self.n_units,),) * 2] * self.n_layers
         if shapes != expected:
             raise InputError(
-                'state: expected {} pairs (c, h) of arrays {}, found shapes '
-                '{}'.format(self.n_layers, expected[0][0], shapes))
+                f'state: expected {self.n_layers} pairs (c, h) of arrays '
+                f'{expected[0][0]}, found shapes {shapes}')
         dtype = self.embed.W.dtype
         for layer, pair in zip(self.layers, state):
             layer.set_state(*(

@@ -216,8 +216,8 @@ def _serialize_state(serializer, model):
     if isinstance(serializer, chainer.Serializer):
         serializer('is_set', state is not None)
         for k, (c, h) in enumerate(state or (), 1):
-            serializer['l{}'.format(k)]('c', c)
-            serializer['l{}'.format(k)]('h', h)
+            serializer[f'l{k}']('c', c)
+            serializer[f'l{k}']('h', h)
         return
     model.reset_state()
     try:
@@ -227,7 +227,7 @@ def _serialize_state(serializer, model):
     if is_set:
         # None makes the deserializer hand out the array as it is in the file.
         model.set_state([
-            tuple(serializer['l{}'.format(k)](name, None) for name in 'ch')
+            tuple(serializer[f'l{k}'](name, None) for name in 'ch')
             for k in range(1, model.n_layers + 1)])
 
 

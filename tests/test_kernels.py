@@ -47,6 +47,7 @@ def run(module, T, B, n):
 @pytest.mark.parametrize('threads', [1, 2, 3, 5])
 def test_same_numbers(size, threads, monkeypatch):
     monkeypatch.setattr('rnnlm.threads.count', lambda: threads)
+    monkeypatch.setattr(recurrent, 'BLOCKS_PER_THREAD', 0.1)
     assert recurrent.fits(*size)
     expected, actual = run(plain, *size), run(recurrent, *size)
     for name, array in expected.items():
@@ -65,6 +66,16 @@ def test_any_number_of_registers(rows, monkeypatch):
     for name, array in expected.items():
         numpy.testing.assert_allclose(
             actual[name], array, rtol=0, atol=2e-6 * abs(array).max(), err_msg=name)
+
+
+def test_small_sizes_take_few_threads(monkeypatch):
+    asked = []
+    monkeypatch.setattr('rnnlm.threads.count', lambda: 64)
+    monkeypatch.setattr('rnnlm.threads.run', lambda work, count: asked.append(count))
+    for n in 16, 100, 1000:
+        run(recurrent, 1, 2, n)
+    blocks = [-(-n // recurrent.machine().lanes) for n in (16, 16, 100, 100, 1000, 1000)]
+    assert asked == [max(1, min(64, b // 2)) for b in blocks]
 
 
 def test_saturated_and_broken_numbers():

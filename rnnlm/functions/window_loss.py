@@ -72,7 +72,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         if t.dtype.kind != 'i' or t.ndim != 2:
             raise type_check.InvalidType(
                 't: int array of shape (T, B)',
-                '{} array of shape {}'.format(t.dtype, t.shape))
+                f'{t.dtype} array of shape {t.shape}')
         type_check.expect(x.shape[0] == t.shape[0], x.shape[1] == t.shape[1])
 
     def forward(self, inputs):

@@ -18,6 +18,9 @@ from llvmlite import ir
 from rnnlm import buffers, threads
 from rnnlm.kernels.vector import Kernel, Machine
 
+# Fewer blocks of units are not worth a thread, which all others wait for each step.
+BLOCKS_PER_THREAD = 2
+
 # The arguments of the kernels: i an integer, p an array of float32, b the counter of
 # the barrier.
 FORWARD = (
@@ -70,7 +73,8 @@ def _panels(n):
 
 def _run(function, T, n, *arrays, scratch):
     """Calls a kernel on all threads, each with a scratch array of its own."""
-    n_threads = threads.count()
+    blocks = -(-n // machine().lanes)
+    n_threads = max(1, min(threads.count(), int(blocks / BLOCKS_PER_THREAD)))
     counter = ctypes.c_int64(0)
     pointers = [array.ctypes.data for array in arrays]
 
