@@ -74,8 +74,9 @@ def test_small_sizes_take_few_threads(monkeypatch):
     monkeypatch.setattr('rnnlm.threads.run', lambda work, count: asked.append(count))
     for n in 16, 100, 1000:
         run(recurrent, 1, 2, n)
-    blocks = [-(-n // recurrent.machine().lanes) for n in (16, 16, 100, 100, 1000, 1000)]
-    assert asked == [max(1, min(64, b // 2)) for b in blocks]
+    lanes = recurrent.machine().lanes
+    assert asked == [max(1, min(64, -(-n // lanes) // 2))
+                     for n in (16, 16, 100, 100, 1000, 1000)]
 
 
 def test_saturated_and_broken_numbers():
