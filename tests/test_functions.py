@@ -157,6 +157,29 @@ def test_loss(xp, shape, ignored, dtype, chunk, monkeypatch):
     assert_close(given[2].grad, 2 * flat.sum(0), dtype)
 
 
+def test_arrays_of_any_layout():
+    x, W, b, t = loss_case(4, 3, 5, 7, 'd')
+    (X, c, h, *weights), _ = lstm_case(4, 3, 5, 20, 'd')
+
+    def run(layout):
+        given = variables(numpy, *map(layout, (x, W, b)))
+        loss = functions.linear_softmax_cross_entropy(*given, layout(t))
+        loss.backward()
+        more = variables(numpy, *map(layout, (X, c, h, *weights)))
+        hs = functions.lstm_window(*more)[0]
+        hs.grad = layout(numpy.cos(hs.array))
+        hs.backward()
+        return [loss.array] + [v.grad for v in given + more]
+
+    def every_second(a):
+        return numpy.repeat(a, 2, axis=-1)[..., ::2]
+
+    expected = run(numpy.copy)
+    for layout in numpy.asfortranarray, every_second:
+        for a, e in zip(run(layout), expected):
+            numpy.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-14)
+
+
 def test_loss_twice_backward_adds():
     x, W, b, t = loss_case(2, 3, 4, 5, 'd')
     given = variables(numpy, x, W, b)

@@ -93,7 +93,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         targets = xp.where(valid, t, 0).ravel()
 
         loss = 0
-        gx = xp.empty_like(rows) if with_gradients else None
+        gx = xp.empty(rows.shape, x.dtype) if with_gradients else None
         gW = gb = None
         chunk = max(1, min(len(rows), CHUNK_ELEMENTS // V))
         for start in range(0, len(rows), chunk):
