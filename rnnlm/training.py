@@ -119,13 +119,13 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                                self.get_iterator('main'), self.converter)
 
     def update_core(self):
-        target = self.get_optimizer('main').target
+        optimizer = self.get_optimizer('main')
+        target = optimizer.target
         reason = self.why_per_step
         if reason != self._logged:
             logger.info('training %s', 'step by step: ' + reason if reason
                         else 'in whole windows')
             self._logged = reason
-        optimizer = self.get_optimizer('main')
         in_blocks = not (reason or optimizing.why_not_blocks(optimizer))
         loss = (self._loss_by_steps(target) if reason
                 else self._loss(target, self._rows if in_blocks else None))

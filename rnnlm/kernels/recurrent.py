@@ -128,6 +128,13 @@ def _product(k, B, inner, columns, panel, target, pitch):
             k.store(total, k.at(target, (first + r) * pitch))
 
 
+def _begin(module, name, arguments, B):
+    """A kernel, its arguments, n, 4n, the size B n of a step, this thread's blocks."""
+    k = Kernel(module, name, arguments, machine().lanes)
+    n = k.arguments['n']
+    return (k, k.arguments, n, k.mul(n, k.int(4)), k.mul(n, k.int(B)), *_my_blocks(k))
+
+
 def _my_blocks(k):
     """(first, last + 1) of this thread's blocks of units."""
     a = k.arguments
@@ -144,12 +151,8 @@ def _first_unit(k, block):
 
 
 def _write_forward(module, B):
-    lanes = machine().lanes
-    k = Kernel(module, 'forward', FORWARD, lanes)
-    a = k.arguments
-    n = a['n']
-    four_n, step = k.mul(n, k.int(4)), k.mul(n, k.int(B))
-    first, last = _my_blocks(k)
+    k, a, n, four_n, step, first, last = _begin(module, 'forward', FORWARD, B)
+    lanes = k.lanes
 
     # Panel (block, q): n rows of `lanes` pre-activations, the weights transposed.
     with k.loop(first, last) as block, k.loop(0, 4 * lanes) as row, \
@@ -200,12 +203,8 @@ def _write_forward(module, B):
 
 
 def _write_backward(module, B):
-    lanes = machine().lanes
-    k = Kernel(module, 'backward', BACKWARD, lanes)
-    a = k.arguments
-    n = a['n']
-    four_n, step = k.mul(n, k.int(4)), k.mul(n, k.int(B))
-    first, last = _my_blocks(k)
+    k, a, n, four_n, step, first, last = _begin(module, 'backward', BACKWARD, B)
+    lanes = k.lanes
     one = k.constant(1)
 
     def product(block, now):
