@@ -3,16 +3,20 @@
     python benchmarks/cpu.py             everything (about 20 minutes on 2 cores)
     python benchmarks/cpu.py --quick     a look (about 2 minutes; writes nothing)
 
-First it checks that all ways compute the same loss and gradients from the same
-weights; then they take turns in one run, so that a slow minute of the machine hits
-all of them.  Figures are medians; ratios are medians of the ratios of each turn.
+Each way lives in a process of its own, as its users would run it, and waits there
+while it is another's turn.  First all compute loss and gradients from the same
+weights, which must be the same; then they take turns in one run, so that a slow
+minute of the machine hits all of them.  Figures are medians; ratios are medians of
+the ratios of each turn.
 PyTorch and llvmlite (the extra ``fast``) are used if they can be imported.
 """
 import argparse
+import contextlib
 import json
+import multiprocessing
 import os
 import platform
-import subprocess
+import re
 import sys
 import time
 
@@ -24,7 +28,7 @@ import numpy
 import models
 
 V, B = 10000, 20
-HERE = os.path.dirname(os.path.abspath(__file__))
+SLOW = 'official', 'per step'
 
 
 def random_ids(T, vocabulary=V, batch=B, seed=None):
@@ -42,19 +46,69 @@ def median(values):
     return float(numpy.median(values))
 
 
-def make(ways, sizes, vocabulary=V):
-    weights = models.make_weights(vocabulary, **sizes)
-    return {name: models.WAYS[name](weights, V=vocabulary, **sizes)
-            for name in ways}
+class Way:
+    """A way to train, in a process of its own."""
+
+    def __init__(self, name, sizes, vocabulary=V):
+        context = multiprocessing.get_context('spawn')
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(
+            target=serve, args=(other, name, sizes, vocabulary), daemon=True)
+        self._process.start()
+
+    def __call__(self, method, *args):
+        """What the method returns, and the seconds that it took."""
+        self._pipe.send((method, args))
+        return self._pipe.recv()
+
+    def seconds(self, method, *args):
+        return self(method, *args)[1]
+
+    def close(self):
+        self._pipe.close()
+        self._process.join()
+
+
+def serve(pipe, name, sizes, vocabulary):
+    """The life of such a process: makes the model, does as it is told."""
+    before = peak()
+    way = models.WAYS[name](
+        models.make_weights(vocabulary, **sizes), V=vocabulary, **sizes)
+    with contextlib.suppress(EOFError):
+        while True:
+            method, args = pipe.recv()
+            start = time.perf_counter()
+            if method == 'peak':
+                result = (peak() - before) / 1024
+            else:
+                result = getattr(way, method)(*args)
+            pipe.send((result, time.perf_counter() - start))
+
+
+def peak():
+    """Most KiB that this process ever held."""
+    # Not ru_maxrss, which begins with what the parent had.
+    with open('/proc/self/status') as f:
+        return int(re.search(r'VmHWM:\s+(\d+) kB', f.read())[1])
+
+
+@contextlib.contextmanager
+def started(ways, sizes, vocabulary=V):
+    made = {name: Way(name, sizes, vocabulary) for name in ways}
+    try:
+        yield made
+    finally:
+        for way in made.values():
+            way.close()
 
 
 def check(made, sizes):
     """All ways give the same loss and gradients; returns the largest difference."""
     ids = random_ids(sizes['T'], seed=1)
-    results = {name: way.loss_and_gradients(ids) for name, way in made.items()}
-    expected_loss, expected = results['official']
+    expected_loss, expected = made['official']('loss_and_gradients', ids)[0]
     worst = 0.0
-    for name, (loss, gradients) in results.items():
+    for way in made.values():
+        loss, gradients = way('loss_and_gradients', ids)[0]
         worst = max(worst, abs(loss / expected_loss - 1))
         for key, g in gradients.items():
             worst = max(worst, float(
@@ -74,17 +128,16 @@ def race(made, sizes, rounds, slow_every):
     """Seconds a window of each way, turn by turn; slow ways only at some turns."""
     times = {name: [] for name in made}
     for way in made.values():
-        way.train(random_ids(sizes['T']))
+        way('train', random_ids(sizes['T']))
     for turn in range(rounds):
         for name, way in made.items():
-            slow = name in ('official', 'per step')
-            if slow and turn % slow_every:
+            if name in SLOW and turn % slow_every:
                 times[name].append(numpy.nan)
                 continue
-            windows = 1 if slow else 3
-            ids = [random_ids(sizes['T']) for _ in range(windows)]
-            times[name].append(
-                sum(seconds(way.train, window) for window in ids) / windows)
+            windows = 1 if name in SLOW else 3
+            times[name].append(sum(
+                way.seconds('train', random_ids(sizes['T']))
+                for _ in range(windows)) / windows)
     return {name: numpy.array(t) for name, t in times.items()}
 
 
@@ -99,14 +152,14 @@ def training(ways, names, rounds):
     rows = []
     for size in names:
         sizes = models.SIZES[size]
-        made = make(ways, sizes)
-        worst = check(made, sizes)
-        peak = sgemm_flops()
-        times = race(made, sizes, rounds, slow_every=4)
+        with started(ways, sizes) as made:
+            worst = check(made, sizes)
+            sgemm = sgemm_flops()
+            times = race(made, sizes, rounds, slow_every=4)
         words = sizes['T'] * B
-        floor = models.flops_per_word(sizes['n'], V) / peak
+        floor = models.flops_per_word(sizes['n'], V) / sgemm
         row = {'size': size, 'units': sizes['n'], 'same to': worst,
-               'sgemm GFLOP/s': peak / 1e9, 'floor words/s': 1 / floor,
+               'sgemm GFLOP/s': sgemm / 1e9, 'floor words/s': 1 / floor,
                'words/s': {name: words / float(numpy.nanmedian(t))
                            for name, t in times.items()},
                'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
@@ -121,18 +174,14 @@ def training(ways, names, rounds):
 def evaluation(ways, words):
     """Words a second of a 650-unit model, one stream, in chunks of 1,000 steps."""
     sizes = dict(models.SIZES['medium'], dropout=0.0)
-    made = make(ways, sizes)
     chunk = random_ids(1000, batch=1, seed=2)
-    losses, times = {}, {name: [] for name in made}
-    for way in made.values():
-        way.evaluate(chunk[:101])
-        way.reset()
-    for name, way in made.items():
-        losses[name] = way.evaluate(chunk)
-    for _ in range(max(3, words // 1000)):
-        for name, way in made.items():
-            part = chunk[:101] if name in ('official', 'per step') else chunk
-            times[name].append(seconds(way.evaluate, part) / (len(part) - 1))
+    times = {name: [] for name in ways}
+    with started(ways, sizes) as made:
+        losses = {name: way('evaluate', chunk)[0] for name, way in made.items()}
+        for _ in range(max(3, words // 1000)):
+            for name, way in made.items():
+                part = chunk[:101] if name in SLOW else chunk
+                times[name].append(way.seconds('evaluate', part) / (len(part) - 1))
     times = {name: numpy.array(t) for name, t in times.items()}
     spread = max(losses.values()) / min(losses.values()) - 1
     assert spread < 1e-5, losses
@@ -158,14 +207,14 @@ def growth(ways, rounds):
             sizes = dict(models.SIZES['medium'], V=V, B=B)
             sizes[key] = value
             vocabulary, batch = sizes.pop('V'), sizes.pop('B')
-            made = make(ways, sizes, vocabulary)
             ids = [random_ids(sizes['T'], vocabulary, batch) for _ in range(rounds + 1)]
             times = {name: [] for name in ways}
-            for turn, window in enumerate(ids):
-                for name, way in made.items():
-                    took = seconds(way.train, window)
-                    if turn:
-                        times[name].append(1e3 * took)
+            with started(ways, sizes, vocabulary) as made:
+                for turn, window in enumerate(ids):
+                    for name, way in made.items():
+                        took = way.seconds('train', window)
+                        if turn:
+                            times[name].append(1e3 * took)
             for name in ways:
                 rows['ms'][name].append(median(times[name]))
         print(sweep, json.dumps(rows), flush=True)
@@ -173,24 +222,12 @@ def growth(ways, rounds):
 
 
 def peak_memory(name, size, vocabulary=V, windows=3):
-    """MiB that a process of its own needs more than before it made the model."""
-    code = f"""
-import re, sys; sys.path.insert(0, {HERE!r})
-import cpu, models
-def status(name):  # not ru_maxrss, which begins with what the parent had
-    return int(re.search(name + r':\\s+(\\d+) kB', open('/proc/self/status').read())[1])
-if {name!r} == 'torch':
-    import torch; torch.zeros(9) @ torch.zeros(9)
-before = status('VmRSS')
-sizes = models.SIZES[{size!r}]
-way = cpu.make([{name!r}], sizes, {vocabulary})[{name!r}]
-for k in range({windows}):
-    way.train(cpu.random_ids(sizes['T'], {vocabulary}, seed=k))
-print((status('VmHWM') - before) / 1024)
-"""
-    out = subprocess.run([sys.executable, '-c', code], check=True,
-                         capture_output=True, text=True).stdout
-    return float(out)
+    """MiB that a process needs more than before it made the model."""
+    sizes = models.SIZES[size]
+    with started([name], sizes, vocabulary) as made:
+        for k in range(windows):
+            made[name]('train', random_ids(sizes['T'], vocabulary, seed=k))
+        return made[name]('peak')[0]
 
 
 def machine():
@@ -235,8 +272,8 @@ def main():
             'window', 'medium', 270000, windows=2)
         print(json.dumps({k: v for k, v in result.items() if 'memory' in k}))
     if 'growth' in parts and not args.quick:
-        fast = [name for name in ways if name not in ('official', 'per step')]
-        result['growth'] = growth(fast, 3)
+        fast = [name for name in ways if name not in SLOW]
+        result['growth'] = growth(fast, 5)
     if not args.quick:
         import report
         report.write(result)

@@ -10,6 +10,9 @@ from chainer.utils import type_check
 from rnnlm import buffers, kernels
 from rnnlm.functions.gates import by_gate
 
+# Lateral weights of more bytes than this are not found in the cache at the next step.
+CACHE = 3 * 2 ** 22
+
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
     """A layer of LSTM units over a window of T steps.
@@ -199,14 +202,21 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
     T, B, n = tanh_cs.shape
     gz_step = buffers.empty(xp, (4, B, n), ghs.dtype)
     scratch = buffers.empty(xp, (B, n), ghs.dtype)
-    recurrent = buffers.empty(xp, (n, B), ghs.dtype)
-    recurrent[...] = gh.T
+    # Small weights stay in the cache, and BLAS is 1.1 times as fast at W^T g^T;
+    # large ones it reads anew each step, 1.4 times as fast in the order of g W.
+    large = lateral_W.nbytes > CACHE
+    recurrent = buffers.empty(xp, (B, n) if large else (n, B), ghs.dtype)
+    gh_later = recurrent if large else recurrent.T
+    gh_later[...] = gh
     for t in reversed(range(T)):
-        xp.add(recurrent.T, ghs[t], out=gh)
+        xp.add(gh_later, ghs[t], out=gh)
         _backward_step(xp, gate[t], cs[t], tanh_cs[t], gh, gc, gz_step,
                        by_gate(gz[t]), scratch)
-        xp.dot(lateral_W.T, gz[t].T, out=recurrent)
-    gh[...] = recurrent.T
+        if large:
+            xp.dot(gz[t], lateral_W, out=recurrent)
+        else:
+            xp.dot(lateral_W.T, gz[t].T, out=recurrent)
+    gh[...] = gh_later
 
 
 def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch):

@@ -12,7 +12,7 @@ from rnnlm.functions.embedding import add_rows
 CHUNK_ELEMENTS = 2 ** 24
 
 # What a core's cache holds of them.
-BLOCK_ELEMENTS = 2 ** 17
+BLOCK_ELEMENTS = 2 ** 18
 
 
 def linear_softmax_cross_entropy(x, W, b, t):

@@ -21,6 +21,9 @@ from rnnlm.kernels.vector import Kernel, Machine
 # Fewer blocks of units are not worth a thread, which all others wait for each step.
 BLOCKS_PER_THREAD = 2
 
+# Additions that a core has under way at once.
+INDEPENDENT_SUMS = 8
+
 # The arguments of the kernels: i an integer, p an array of float32, b the counter of
 # the barrier.
 FORWARD = (
@@ -118,14 +121,35 @@ def _row_groups(B):
 def _product(k, B, inner, columns, panel, target, pitch):
     """target[r * pitch + lane] = sum over j of columns[j, r] * panel[j, lane]."""
     for first, count in _row_groups(B):
-        with k.loop(0, inner, *[k.constant(0)] * count) as loop:
-            j = loop.index
+        # Each sum waits for its last addition: few rows take several sums a row.
+        chains = -(-INDEPENDENT_SUMS // count)
+        whole = k.builder.sdiv(inner, k.int(chains))
+
+        def add_up(j, sums):
             weights = k.load(k.at(panel, (j, k.lanes)))
-            loop.again(*(
-                k.fma(k.broadcast(k.at(columns, (j, B), first + r)), weights, total)
-                for r, total in enumerate(loop.values)))
-        for r, total in enumerate(loop.values):
+            return [k.fma(k.broadcast(k.at(columns, (j, B), first + r)), weights, total)
+                    for r, total in enumerate(sums)]
+
+        with k.loop(0, whole, *[k.constant(0)] * (count * chains)) as loop:
+            sums = [loop.values[c::chains] for c in range(chains)]
+            sums = [add_up(k.add(k.mul(loop.index, k.int(chains)), k.int(c)), part)
+                    for c, part in enumerate(sums)]
+            loop.again(*(total for row in zip(*sums) for total in row))
+        totals = [_sum(k, loop.values[r * chains:(r + 1) * chains])
+                  for r in range(count)]
+        if chains > 1:
+            with k.loop(k.mul(whole, k.int(chains)), inner, *totals) as loop:
+                loop.again(*add_up(loop.index, loop.values))
+            totals = loop.values
+        for r, total in enumerate(totals):
             k.store(total, k.at(target, (first + r) * pitch))
+
+
+def _sum(k, vectors):
+    while len(vectors) > 1:
+        vectors = [k.fadd(x, y) for x, y in zip(vectors[::2], vectors[1::2])] + (
+            vectors[-1:] if len(vectors) % 2 else [])
+    return vectors[0]
 
 
 def _begin(module, name, arguments, B):
