@@ -8,10 +8,8 @@ from chainer import backend
 from chainer.utils import type_check
 
 from rnnlm import buffers, kernels
+from rnnlm.functions import lateral
 from rnnlm.functions.gates import by_gate
-
-# Lateral weights of more bytes than this are not found in the cache at the next step.
-CACHE = 3 * 2 ** 22
 
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
@@ -174,17 +172,19 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
     """
     xp = backend.get_array_module(z)
     T, B, n = tanh_cs.shape
-    # The small matrix is the one to transpose: (W h^T) is 1.7 times as fast as
-    # (h W^T), on a matrix that BLAS finds as it is stored.
-    recurrent = buffers.empty(xp, (4 * n, B), z.dtype)
-    total = buffers.empty(xp, (B, 4 * n), z.dtype)
-    scratch = buffers.empty(xp, (B, n), z.dtype)
-    for t in range(T):
-        xp.dot(lateral_W, hs[t].T, out=recurrent)
-        xp.add(recurrent.T, z[t], out=total)
-        total += b
-        _forward_step(xp, by_gate(total), cs[t], gate[t], cs[t + 1], tanh_cs[t],
-                      hs[t + 1], scratch)
+
+    def steps(rows):
+        size = rows.stop - rows.start
+        product, _ = lateral.products(xp, lateral_W, size)
+        total = buffers.empty(xp, (size, 4 * n), z.dtype)
+        scratch = buffers.empty(xp, (size, n), z.dtype)
+        for t in range(T):
+            xp.add(product(hs[t, rows]), z[t, rows], out=total)
+            total += b
+            _forward_step(xp, by_gate(total), cs[t, rows], gate[t, :, rows],
+                          cs[t + 1, rows], tanh_cs[t, rows], hs[t + 1, rows], scratch)
+
+    lateral.rows_apart(steps, xp, lateral_W, B)
 
 
 def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
@@ -200,23 +200,20 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
     """
     xp = backend.get_array_module(ghs)
     T, B, n = tanh_cs.shape
-    gz_step = buffers.empty(xp, (4, B, n), ghs.dtype)
-    scratch = buffers.empty(xp, (B, n), ghs.dtype)
-    # Small weights stay in the cache, and BLAS is 1.1 times as fast at W^T g^T;
-    # large ones it reads anew each step, 1.4 times as fast in the order of g W.
-    large = lateral_W.nbytes > CACHE
-    recurrent = buffers.empty(xp, (B, n) if large else (n, B), ghs.dtype)
-    gh_later = recurrent if large else recurrent.T
-    gh_later[...] = gh
-    for t in reversed(range(T)):
-        xp.add(gh_later, ghs[t], out=gh)
-        _backward_step(xp, gate[t], cs[t], tanh_cs[t], gh, gc, gz_step,
-                       by_gate(gz[t]), scratch)
-        if large:
-            xp.dot(gz[t], lateral_W, out=recurrent)
-        else:
-            xp.dot(lateral_W.T, gz[t].T, out=recurrent)
-    gh[...] = gh_later
+
+    def steps(rows):
+        size = rows.stop - rows.start
+        _, product = lateral.products(xp, lateral_W, size)
+        gz_step = buffers.empty(xp, (4, size, n), ghs.dtype)
+        scratch = buffers.empty(xp, (size, n), ghs.dtype)
+        gh_now, gc_now = gh[rows], gc[rows]
+        for t in reversed(range(T)):
+            gh_now += ghs[t, rows]
+            _backward_step(xp, gate[t, :, rows], cs[t, rows], tanh_cs[t, rows], gh_now,
+                           gc_now, gz_step, by_gate(gz[t, rows]), scratch)
+            gh_now[...] = product(gz[t, rows])
+
+    lateral.rows_apart(steps, xp, lateral_W, B)
 
 
 def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch):

@@ -1,0 +1,86 @@
+"""The recurrent products: in blocks, on threads, whole; always the same product."""
+import chainer
+import numpy
+import oracle
+import pytest
+
+from rnnlm import functions, kernels, threads
+from rnnlm.functions import lateral
+
+
+@pytest.fixture
+def in_blocks(monkeypatch):
+    """In blocks whatever the size, and small ones."""
+    monkeypatch.setattr(lateral, 'in_blocks', lambda *_: True)
+    monkeypatch.setattr(lateral, 'SMALL_PRODUCT', 400)
+    monkeypatch.setattr(lateral, 'SMALL_RESULT', 60)
+    monkeypatch.setattr(kernels, 'enabled', False)
+
+
+@pytest.mark.parametrize('dtype', 'fd')
+@pytest.mark.parametrize('n', [1, 2, 7, 13, 40])
+@pytest.mark.parametrize('B', [1, 2, 5, 90])
+def test_products_in_blocks(in_blocks, B, n, dtype):
+    random = numpy.random.RandomState(0)
+    W, h, gz = (random.randn(*shape).astype(dtype)
+                for shape in [(4 * n, n), (B, n), (B, 4 * n)])
+    forward, backward = lateral.products(numpy, W, B)
+    tolerance = dict(rtol=0, atol=1e-12 if dtype == 'd' else 1e-4)
+    for _ in range(2):  # what they keep does not change the next result
+        numpy.testing.assert_allclose(
+            forward(h), h.astype('d') @ W.T.astype('d'), **tolerance)
+        numpy.testing.assert_allclose(
+            backward(gz), gz.astype('d') @ W.astype('d'), **tolerance)
+
+
+@pytest.mark.parametrize('n_threads', [1, 2, 3])
+def test_window_in_blocks(in_blocks, n_threads, monkeypatch):
+    monkeypatch.setattr(threads, 'count', lambda: n_threads)
+    T, B, n_in, n = 6, 7, 5, 9
+    random = numpy.random.RandomState(1)
+    inputs = [random.randn(*shape) for shape in [
+        (T, B, n_in), (B, n), (B, n), (4 * n, n_in), (4 * n,), (4 * n, n)]]
+    grads = [random.randn(*shape) for shape in [(T, B, n), (B, n), (B, n)]]
+    given = [chainer.Variable(x) for x in inputs]
+    outputs = functions.lstm_window(*given)
+    for output, grad in zip(outputs, grads):
+        output.grad = grad
+    chainer.backward(outputs)
+    x, c, h, W_u, b, W_l = inputs
+    for actual, expected in zip(
+            outputs, oracle.lstm_layer_forward(x, c, h, W_u, b, W_l)):
+        numpy.testing.assert_allclose(actual.array, expected, rtol=1e-12)
+    for actual, expected in zip(
+            given, oracle.lstm_layer_backward(x, c, h, W_u, b, W_l, *grads)):
+        numpy.testing.assert_allclose(actual.grad, expected, rtol=1e-10, atol=1e-13)
+
+
+def test_large_weights_are_multiplied_whole():
+    # More than the cache holds; the order of the backward product is another.
+    n, B = 1100, 3
+    random = numpy.random.RandomState(2)
+    W = random.randn(4 * n, n).astype('f')
+    assert W.nbytes > lateral.CACHE
+    assert not lateral.in_blocks(numpy, W, B)
+    h, gz = random.randn(B, n).astype('f'), random.randn(B, 4 * n).astype('f')
+    forward, backward = lateral.products(numpy, W, B)
+    numpy.testing.assert_allclose(forward(h), h @ W.T, rtol=0, atol=1e-3)
+    numpy.testing.assert_allclose(backward(gz), gz @ W, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize('libraries, expected', [
+    ([dict(internal_api='openblas', architecture='SkylakeX')], True),
+    ([dict(internal_api='openblas', architecture='Haswell')], False),
+    ([dict(internal_api='openblas')], False),
+    ([dict(internal_api='mkl')], False),
+    ([], False),
+])
+def test_only_where_blas_takes_small_products(libraries, expected, monkeypatch):
+    monkeypatch.setattr(lateral.threadpoolctl, 'threadpool_info', lambda: libraries)
+    lateral._blas_takes_small.cache_clear()
+    try:
+        W = numpy.zeros((4 * 650, 650), 'f')
+        assert lateral.in_blocks(numpy, W, 20) is expected
+        assert not lateral.in_blocks(numpy, W, 1)
+    finally:
+        lateral._blas_takes_small.cache_clear()
