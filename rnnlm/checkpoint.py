@@ -1,20 +1,15 @@
-"""Reading weights and snapshots that may come from anywhere; writing them whole."""
+"""Loading weights and snapshots, writing them whole, stopping on a signal."""
 import contextlib
-import math
 import os
-import pickle
-import pickletools
 import re
 import signal
 import sys
 import threading
 import warnings
-import zipfile
-from collections.abc import Mapping
 
 import chainer
-import numpy
 
+from rnnlm.archives import open_archive
 from rnnlm.errors import InputError
 from rnnlm.files import writing
 
@@ -31,132 +26,23 @@ def save_npz(path, target):
         chainer.serializers.save_npz(f, target)
 
 
-class Npz(Mapping):
-    """The arrays of an npz file, read without unpickling anything but None.
-
-    Chainer's own loader allows pickles, and a pickle from a stranger can run code.
-    All that Chainer ever writes as a pickle is None.
-
-    Args:
-        path (str): An npz file: a model or a snapshot of a trainer.
-
-    Raises:
-        rnnlm.errors.InputError: if the file is missing, or not a whole npz file.
-    """
-
-    def __init__(self, path):
-        self.path = path
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except FileNotFoundError:
-            raise InputError(
-                f'{path}: expected an npz file, found nothing there') from None
-        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as e:
-            raise InputError(
-                f'{path}: expected an npz file as Chainer writes them, found '
-                f'something else or a part of one ({e})') from None
-        self._names = {name[:-len('.npy')]: name for name in self._zip.namelist()
-                       if name.endswith('.npy')}
-
-    def __iter__(self):
-        return iter(self._names)
-
-    def __len__(self):
-        return len(self._names)
-
-    def __contains__(self, key):
-        return key in self._names
+class Deserializer(chainer.serializers.NpzDeserializer):
+    """Chainer's, for the files of all its versions."""
 
     def __getitem__(self, key):
-        shape, dtype = self.describe(key)
-        with self._reading(key) as f:
-            if dtype.hasobject:
-                return self._none(f, key, shape)
-            # The reader takes the memory that the header claims.
-            size = self._zip.getinfo(self._names[key]).file_size
-            if math.prod(shape) * dtype.itemsize > size:
-                raise ValueError(f'{shape} of {dtype} in {size} bytes')
-            return numpy.lib.format.read_array(f, allow_pickle=False)
-
-    def describe(self, key):
-        """(shape, dtype) of an array, from its header alone."""
-        with self._reading(key) as f:
-            return _read_header(f)
-
-    @contextlib.contextmanager
-    def _reading(self, key):
-        name = self._names[key]
-        try:
-            with self._zip.open(name) as f:
-                yield f
-        except InputError:
-            raise
-        except Exception as e:  # whatever zipfile, zlib and the header parser do
-            raise InputError(
-                f'{self.path}: cannot read {key!r}, the file is damaged '
-                f'({type(e).__name__}: {e})') from None
-
-    def _none(self, f, key, shape):
-        _read_header(f)
-        if shape != () or _operations(f.read(1000)) not in _NONE:
-            raise InputError(
-                f'{self.path}: {key!r} is a pickle.  Pickles can run code, Chainer '
-                'writes none but None, and so it is not read')
-        return numpy.array(None)
-
-    def close(self):
-        self._zip.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()
-
-
-def _read_header(f):
-    version = numpy.lib.format.read_magic(f)
-    read = (numpy.lib.format.read_array_header_1_0 if version == (1, 0)
-            else numpy.lib.format.read_array_header_2_0)
-    shape, _, dtype = read(f)
-    return shape, dtype
-
-
-def _operations(data):
-    """What a pickle would do, without doing it, whoever wrote it."""
-    try:
-        return [
-            (code.name, arg.replace('numpy._core', 'numpy.core')
-             if isinstance(arg, str) else arg)
-            for code, arg, _ in pickletools.genops(data)
-            if code.name not in ('PROTO', 'FRAME', 'MEMOIZE', 'PUT', 'BINPUT')]
-    except Exception:  # no pickle
-        return None
-
-
-# As Python 2 wrote it.
-_OLD_NONE = (
-    b'\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01'
-    b'cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03(K\x01)cnumpy\ndt'
-    b'ype\nq\x04U\x02O8K\x00K\x01\x87Rq\x05(K\x03U\x01|NNNJ\xff\xff\xff\xff'
-    b'J\xff\xff\xff\xffK?tb\x89]q\x06Natb.')
-
-_NONE = [_operations(_OLD_NONE)] + [
-    _operations(pickle.dumps(numpy.array(None), protocol)) for protocol in range(6)]
-
-
-class _Deserializer(chainer.serializers.NpzDeserializer):
-
-    def __getitem__(self, key):
-        return _Deserializer(self.npz, self.path + key.strip('/') + '/')
+        return Deserializer(self.npz, self.path + key.strip('/') + '/', self.strict,
+                            self.ignore_names)
 
     def __call__(self, key, value):
         # Chainer 1 counted updates in the optimizer alone, later versions also
         # in each parameter's rule.
-        whole = re.match(r'updater/optimizer:[^/]+/', self.path)
-        if key == 't' and whole and self.path + key not in self.npz:
-            return super().__call__('/' + key, value) if (
-                self.path == whole.group()) else int(self.npz[whole.group() + key])
+        folder = self.path.rstrip('/')
+        if key == 't' and self.path + key not in self.npz:
+            while folder:
+                folder = folder.rpartition('/')[0]
+                above = f'{folder}/t' if folder else 't'
+                if above in self.npz:
+                    return int(self.npz[above])
         return super().__call__(key, value)
 
 
@@ -164,7 +50,8 @@ def load_model(path, target):
     """Loads parameters from a model file or from a snapshot of a trainer.
 
     Args:
-        path (str): npz file that Chainer, any version, or this package wrote.
+        path (str): npz or HDF5 file that Chainer, any version, or this package
+            wrote.
         target: An `RNNForLM`, or a Classifier around one.
 
     Raises:
@@ -172,7 +59,7 @@ def load_model(path, target):
             other sizes; `target` is then unchanged.
     """
     link = getattr(target, 'predictor', target)
-    with Npz(path) as npz:
+    with open_archive(path) as npz:
         arrays = _arrays(npz, model_prefix(npz), link)
     for param, array in arrays:
         param.array[...] = param.device.send(array)
@@ -201,6 +88,46 @@ def model_sizes(npz):
         re.fullmatch(re.escape(prefix) + r'l\d+/lateral/W', name) is not None
         for name in npz)
     return n_vocab, n_units, n_layers
+
+
+def describe(archive):
+    """What a file holds and what wrote it, by its names and headers alone.
+
+    Args:
+        archive: As of `rnnlm.archives.open_archive`.
+
+    Returns:
+        dict: 'format', 'kind', 'written by', 'model' (its sizes or None) and 'arrays'
+        (name -> 'shape' and 'dtype').
+    """
+    arrays = {}
+    for name in sorted(archive):
+        shape, dtype = archive.describe(name)
+        arrays[name] = {'shape': list(shape),
+                        'dtype': 'None' if dtype.hasobject else str(dtype)}
+    try:
+        sizes = dict(zip(('n_vocab', 'n_units', 'n_layers'), model_sizes(archive)))
+    except InputError:
+        sizes = None
+    if 'updater/iteration' in archive:
+        kind, writer = 'snapshot of a trainer', _writer(archive)
+    else:
+        kind = 'model' if sizes else 'optimizer' if 't' in archive else 'arrays'
+        writer = 'Chainer 1.5 or later, or rnnlm: all name a model alike'
+    return {'format': type(archive).__name__.lower(), 'kind': kind,
+            'written by': writer, 'model': sizes, 'arrays': arrays}
+
+
+def _writer(archive):
+    """What wrote a trainer's snapshot: each release added names of its own."""
+    if 'updater/random/keys' in archive:
+        return 'rnnlm'
+    if any(name.startswith('stop_trigger/') for name in archive):
+        return 'Chainer 3 to 7'
+    if any(name.startswith('updater/optimizer:') and name.count('/') > 2
+           and name.endswith('/t') for name in archive):
+        return 'Chainer 2'
+    return 'Chainer 1.11 to 1.24'
 
 
 def _arrays(npz, prefix, link):
@@ -238,7 +165,7 @@ def resume(path, trainer):
         rnnlm.errors.InputError: if the file cannot be read, is not a snapshot, or
             does not fit the trainer.
     """
-    with Npz(path) as npz:
+    with open_archive(path) as npz:
         if 'updater/iteration' not in npz:
             raise InputError(
                 f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
@@ -250,7 +177,7 @@ def resume(path, trainer):
             with warnings.catch_warnings():
                 # Old snapshots lack the triggers' memory; Chainer guesses it.
                 warnings.filterwarnings('ignore', '.*(is|are) not saved')
-                _Deserializer(npz).load(trainer)
+                Deserializer(npz).load(trainer)
         except KeyError as e:
             raise InputError(
                 f'{path}: expected a snapshot of a run with the same optimizer and '

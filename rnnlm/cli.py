@@ -1,14 +1,16 @@
 """The console script `rnnlm`: parse, call, print."""
 import argparse
 import dataclasses
+import json
 import os
 import sys
 
 import numpy
 
 import rnnlm
-from rnnlm import checkpoint, corpus, experiment, inference, runs
+from rnnlm import archives, checkpoint, corpus, experiment, inference, runs
 from rnnlm.devices import get_device
+from rnnlm.legacy import run as legacy
 from rnnlm.training import PRESETS, Recipe
 
 # Flags of `train` that set a field of the recipe, spelled as in examples/ptb.
@@ -122,6 +124,29 @@ def make_parser():
         '--greedy', action='store_true', help='always the most probable word')
     add_device_option(generate_parser)
     generate_parser.set_defaults(command=generate)
+
+    run_parser = commands.add_parser(
+        'run', help='run a script written for Chainer 1 to 7, as it is',
+        description='Runs a script as python would, with the names of the Chainer '
+                    'that it was written for.')
+    run_parser.add_argument(
+        '--api', choices=legacy.APIS, default='auto',
+        help="v1 for Chainer 1.0 to 1.24, v2 for later ones (default: auto, by the "
+             "script's source)")
+    run_parser.add_argument('script', help='the script, unchanged')
+    run_parser.add_argument(
+        'args', nargs=argparse.REMAINDER, metavar='...', help='its arguments')
+    run_parser.set_defaults(
+        command=lambda args: legacy.run(args.script, args.args, args.api))
+
+    inspect_parser = commands.add_parser(
+        'inspect', help='what a snapshot holds',
+        description='Prints the names, shapes and dtypes in an npz or HDF5 file, the '
+                    'sizes of its model and what wrote it; runs nothing in it.')
+    inspect_parser.add_argument('file', help='a model or a snapshot of a trainer')
+    inspect_parser.add_argument(
+        '--json', action='store_true', help='the same for a program')
+    inspect_parser.set_defaults(command=inspect)
     return parser
 
 
@@ -239,11 +264,28 @@ def generate(args):
     return 0
 
 
+def inspect(args):
+    with archives.open_archive(args.file) as archive:
+        found = checkpoint.describe(archive)
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    print(f'file     {args.file}: {found["format"]}, {found["kind"]}')
+    print(f'written  by {found["written by"]}')
+    if found['model']:
+        sizes = found['model']
+        print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
+              f'vocabulary {sizes["n_vocab"]:,}')
+    for name, entry in found['arrays'].items():
+        print(f'{entry["dtype"]:9}{"x".join(map(str, entry["shape"])) or "-":16}{name}')
+    return 0
+
+
 def load_model(args):
     """The model that args.model names, of the sizes in its file, and its words."""
     device = get_device(args.device)
     path, vocabulary = runs.find_model(args.model)
-    with checkpoint.Npz(path) as npz:
+    with archives.open_archive(path) as npz:
         n_vocab, n_units, n_layers = checkpoint.model_sizes(npz)
     if vocabulary is not None and len(vocabulary) != n_vocab:
         raise rnnlm.InputError(

@@ -53,7 +53,8 @@ class Golden:
     """A run recorded from Chainer's own example."""
 
     def __init__(self, name):
-        with open(os.path.join(HERE, 'golden', name + '.json')) as f:
+        self.path = os.path.join(HERE, 'golden', name + '.json')
+        with open(self.path) as f:
             self.__dict__.update(json.load(f))
         V, N = self.corpus['V'], self.corpus['N']
         noise = numpy.random.RandomState(2015).randint(0, 5, size=N + 600)

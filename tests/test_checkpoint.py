@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import checkpoint
+from rnnlm import archives, checkpoint
 from test_training import Record, classifier, make_trainer, small, text
 
 
@@ -94,7 +94,7 @@ def test_model_files_load_into_either(tmp_path, make, prefix, into_classifier):
     model = small()
     path = str(tmp_path / 'model.npz')
     rnnlm.save_npz(path, make(model))
-    with checkpoint.Npz(path) as npz:
+    with archives.Npz(path) as npz:
         assert prefix + 'embed/W' in npz
         assert checkpoint.model_sizes(npz) == (20, 8, 2)
     other = small(seed=1)
@@ -131,9 +131,9 @@ def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
         raw=header + pickle.dumps(Bomb()), text=npy(numpy.array('s', dtype=object)),
         several=npy(numpy.array([None, None])))
     # What numpy.save wrote before NumPy 2 has another name in it.
-    assert checkpoint._operations(npy(numpy.array(None))[128:].replace(
-        b'\x16numpy._core', b'\x15numpy.core')) in checkpoint._NONE
-    with checkpoint.Npz(path) as npz:
+    assert archives._operations(npy(numpy.array(None))[128:].replace(
+        b'\x16numpy._core', b'\x15numpy.core')) in archives._NONE
+    with archives.Npz(path) as npz:
         assert npz['none'][()] is None
         for name in 'bomb', 'raw', 'text', 'several':
             with pytest.raises(rnnlm.InputError, match='is a pickle'):
@@ -151,7 +151,7 @@ def test_a_pickle_of_pointers_is_not_followed(tmp_path):
             b"R(I1\n(tcnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\n"
             b"I0\ntbI00\nC\x08AAAAAAAAtb.")
     path = npz_with(tmp_path / 'p.npz', x=npy(numpy.array(None))[:128] + bomb)
-    with checkpoint.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='pickle'):
+    with archives.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='pickle'):
         npz['x']
 
 
@@ -204,7 +204,7 @@ def test_a_damaged_member_changes_nothing(tmp_path):
     model = small()
     good = str(tmp_path / 'good.npz')
     rnnlm.save_npz(good, model)
-    with checkpoint.Npz(good) as npz:
+    with archives.Npz(good) as npz:
         members = {name: npy(npz[name]) for name in npz}
     before = [p.array.copy() for p in model.params()]
     key = 'predictor/l3/W'
@@ -222,7 +222,7 @@ def test_a_damaged_member_changes_nothing(tmp_path):
         for p, array in zip(other.params(), kept):
             numpy.testing.assert_array_equal(p.array, array)
     path = npz_with(tmp_path / 'huge_w.npz', **{'predictor/embed/W': huge})
-    with checkpoint.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='damaged'):
+    with archives.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='damaged'):
         npz['predictor/embed/W']
     for p, array in zip(model.params(), before):
         numpy.testing.assert_array_equal(p.array, array)
@@ -335,8 +335,8 @@ def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
     assert stopped.returncode == 128 + number
     assert signal.Signals(number).name + ': finishing the window' in stopped.stderr
     assert run('out').returncode == 0
-    with checkpoint.Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
-            checkpoint.Npz(str(tmp_path / 'out' / 'final.npz')) as resumed:
+    with archives.Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
+            archives.Npz(str(tmp_path / 'out' / 'final.npz')) as resumed:
         assert set(whole) == set(resumed)
         for name in whole:
             numpy.testing.assert_array_equal(whole[name], resumed[name])

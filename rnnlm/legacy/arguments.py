@@ -1,0 +1,98 @@
+"""Functions and links with the arguments, their order and defaults, of Chainer v1.
+
+v1 said at every call what later became configuration: ``train``, ``test``,
+``use_cudnn``, ``deterministic``.  What a call says is configured for that call.
+"""
+import contextlib
+import functools
+import inspect
+import math
+
+import chainer
+from chainer import initializers
+
+# Argument of v1 -> (name in chainer.config, its value from the argument's).
+CONFIGURED = {
+    'train': ('train', bool),
+    'test': ('train', lambda test: not test),
+    'use_cudnn': ('use_cudnn', lambda use: 'auto' if use else 'never'),
+    'deterministic': ('cudnn_deterministic', bool),
+}
+
+
+def arguments(signature):
+    """What makes of a function one with the arguments of v1.
+
+    Args:
+        signature (str): v1's, as after ``def f``; its defaults are handed on too.
+            Arguments that are not in it, of later versions, are handed on as given.
+    """
+    signature = inspect.signature(eval(f'lambda {signature}: None'))
+
+    def with_arguments(original):
+        @functools.wraps(original)
+        def call(*args, **kwargs):
+            later = {name: kwargs.pop(name) for name in list(kwargs)
+                     if name not in signature.parameters}
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            given = bound.arguments
+            _scale_initial_values(given)
+            with contextlib.ExitStack() as stack:
+                for name, (key, convert) in CONFIGURED.items():
+                    if name in given:
+                        stack.enter_context(
+                            chainer.using_config(key, convert(given.pop(name))))
+                receiver = [given.pop('self')] if 'self' in given else []
+                return original(*receiver, **given, **later)
+        return call
+    return with_arguments
+
+
+def _scale_initial_values(given):
+    """``wscale`` and ``bias`` of a link, which became part of other arguments."""
+    if 'wscale' in given:
+        # 1.10 to 1.24 took its root; until 1.9 it was the factor itself.
+        scale = math.sqrt(given.pop('wscale'))
+        if scale != 1:
+            given['initialW'] = _scaled(given['initialW'], scale)
+    if 'bias' in given:
+        bias = given.pop('bias')
+        if given['initial_bias'] is None:
+            given['initial_bias'] = bias
+
+
+def _scaled(initializer, scale):
+    if initializer is None:
+        return initializers.LeCunNormal(scale)
+    if callable(initializer):
+        return _Scaled(initializer, scale)
+    return initializer * scale
+
+
+class _Scaled(chainer.initializer.Initializer):
+
+    def __init__(self, initializer, scale):
+        self._initializer = initializer
+        self._scale = scale
+        super().__init__(getattr(initializer, 'dtype', None))
+
+    def __call__(self, array):
+        self._initializer(array)
+        array *= self._scale
+
+
+def init_weight(original):
+    """``chainer.init_weight(array, initializer, scale=1)``."""
+    def init_weight(weights, initializer, scale=1.0):
+        initializers._get_initializer(_scaled(initializer, scale))(weights)
+    return init_weight
+
+
+def matmul(original):
+    """``F.matmul`` of v1, to which a vector is a matrix of one column."""
+    def matmul(a, b, transa=False, transb=False):
+        a, b = (x.reshape(-1, 1) if x.ndim == 1 else x
+                for x in map(chainer.as_variable, (a, b)))
+        return original(a, b, transa=transa, transb=transb)
+    return matmul

@@ -1,0 +1,165 @@
+"""Links of Chainer v1: the order of parameters, FunctionSet, GRU."""
+import chainer
+from chainer import links as L
+
+
+def _in_order(link, names):
+    """Names in the order in which they were registered; Chainer 7 sorts them."""
+    return [name for name in vars(link) if name in names]
+
+
+def params(original):
+    def params(self, include_uninit=True):
+        for _, param in self.namedparams(include_uninit):
+            yield param
+    return params
+
+
+def namedparams(original):
+    """Of a link itself, then of its children."""
+    def namedparams(self, include_uninit=True):
+        for name in _in_order(self, self._params):
+            param = vars(self)[name]
+            if include_uninit or param.is_initialized:
+                yield '/' + name, param
+        for child in self.children():
+            for path, param in child.namedparams(include_uninit):
+                yield f'/{child.name}{path}', param
+    return namedparams
+
+
+def children(original):
+    def children(self):
+        for name in _in_order(self, self._children):
+            yield vars(self)[name]
+    return children
+
+
+def links(original):
+    def links(self, skipself=False):
+        for _, link in self.namedlinks(skipself):
+            yield link
+    return links
+
+
+def namedlinks(original):
+    def namedlinks(self, skipself=False):
+        if not skipself:
+            yield '/', self
+        for child in self.children():
+            path = '/' + child.name
+            yield path, child
+            for below, link in child.namedlinks(skipself=True):
+                yield path + below, link
+    return namedlinks
+
+
+def set_attribute(original):
+    """``link.W = array``: until 1.5 a parameter was its array."""
+    def __setattr__(self, name, value):
+        if isinstance(value, chainer.get_array_types()) and (
+                name in vars(self).get('_params', ())):
+            vars(self)[name].array = value
+        else:
+            original(self, name, value)
+    return __setattr__
+
+
+def gradient_of(name):
+    """``link.gW`` and ``link.gb`` of parametric functions: arrays."""
+    def attribute(original):
+        def set_(self, grad):
+            getattr(self, name).grad = grad
+        return property(lambda self: getattr(self, name).grad, set_)
+    return attribute
+
+
+class FunctionSet(chainer.Chain):
+    """Links that are registered by setting attributes, as in Chainer 1.0 to 1.24."""
+
+    def __init__(self, **links):
+        super().__init__()
+        for name, link in links.items():
+            setattr(self, name, link)
+
+    def __setattr__(self, name, value):
+        if not isinstance(value, chainer.Link):
+            prop = getattr(type(self), name, None)
+            if isinstance(prop, property) and prop.fset:
+                prop.fset(self, value)
+            else:
+                super().__setattr__(name, value)
+            return
+        if name in vars(self).get('_children', ()):
+            vars(self)[name].name = None
+            delattr(self, name)
+        with self.init_scope():
+            super().__setattr__(name, value)
+
+    def collect_parameters(self):
+        return self
+
+    def _sorted_params(self):
+        return [param for _, param in sorted(self.namedparams())]
+
+    @property
+    def parameters(self):
+        """tuple of arrays, sorted by the links' names."""
+        return tuple(param.array for param in self._sorted_params())
+
+    @parameters.setter
+    def parameters(self, arrays):
+        for param, array in zip(self._sorted_params(), arrays):
+            param.array = array
+
+    @property
+    def gradients(self):
+        """tuple of arrays, in the order of `parameters`."""
+        return tuple(param.grad for param in self._sorted_params())
+
+    @gradients.setter
+    def gradients(self, arrays):
+        for param, array in zip(self._sorted_params(), arrays):
+            param.grad = array
+
+    def copy_parameters_from(self, arrays):
+        for param, array in zip(self._sorted_params(), arrays):
+            param.array[...] = param.device.send(array)
+
+
+class GRU(L.StatelessGRU):
+    """``L.GRU(n_units, n_inputs=None)``, which has no state: ``gru(h, x)``."""
+
+    def __init__(self, n_units, n_inputs=None, init=None, inner_init=None,
+                 bias_init=0):
+        super().__init__(n_inputs or n_units, n_units, init, inner_init, bias_init)
+
+
+def add_uninitialized_param(original):
+    """A parameter whose shape is to come: ``add_param(name, shape)`` gives it."""
+    def add_uninitialized_param(self, name):
+        self.__dict__.setdefault('_awaited', set()).add(name)
+    return add_uninitialized_param
+
+
+def has_uninitialized_params(original):
+    def get(self):
+        awaited = vars(self).get('_awaited', set()) - set(vars(self))
+        return bool(awaited) or any(
+            not vars(self)[name].is_initialized for name in self._params)
+    return property(get)
+
+
+def zoneout_init(original):
+    """``L.StatefulZoneoutLSTM(..., train=True)``: a flag of the link."""
+    def __init__(self, in_size, out_size, c_ratio=0.5, h_ratio=0.5, train=True):
+        original(self, in_size, out_size, c_ratio, h_ratio)
+        self.train = train
+    return __init__
+
+
+def zoneout_forward(original):
+    def forward(self, x):
+        with chainer.using_config('train', bool(self.train)):
+            return original(self, x)
+    return forward

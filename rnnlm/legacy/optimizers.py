@@ -1,0 +1,51 @@
+"""Methods that Chainer v1's optimizers had, until they became hooks."""
+import math
+
+from chainer import optimizer_hooks
+
+
+def zero_grads(original):
+    def zero_grads(self):
+        self.target.zerograds()
+    return zero_grads
+
+
+def compute_grads_norm(original):
+    def compute_grads_norm(self):
+        return math.sqrt(sum(
+            float((param.grad.astype('d') ** 2).sum())
+            for param in self.target.params() if param.grad is not None))
+    return compute_grads_norm
+
+
+def clip_grads(original):
+    def clip_grads(self, maxnorm):
+        optimizer_hooks.GradientClipping(maxnorm)(self)
+    return clip_grads
+
+
+def weight_decay(original):
+    def weight_decay(self, decay):
+        hook = optimizer_hooks.WeightDecay(decay)
+        for param in self.target.params():
+            hook(param.update_rule, param)
+    return weight_decay
+
+
+def accumulate_grads(original):
+    """Adds gradients (arrays, in the order of the parameters) to the target's."""
+    def accumulate_grads(self, grads):
+        for param, grad in zip(self.target.params(), grads):
+            grad = param.device.send(grad)
+            if param.grad is None:
+                param.grad = grad.copy()
+            else:
+                param.grad += grad
+    return accumulate_grads
+
+
+def prepare(original):
+    """Until 1.24 made the states of all parameters; now the first update does."""
+    def prepare(self):
+        pass
+    return prepare

@@ -1,0 +1,342 @@
+"""The names of Chainer v1 that 7.8.1 lacks or means otherwise, and what serves each.
+
+`ROWS` is the whole of it.  `install()` puts the rows in place, in this process and for
+good; a name of `GONE` fails with a message that says since when and what came instead.
+"""
+import collections
+import collections.abc
+import functools
+import importlib
+import re
+import sys
+import time
+import types
+import typing
+
+import numpy
+
+from rnnlm.legacy import cuda, links, optimizers, training, variables
+from rnnlm.legacy.arguments import arguments, init_weight, matmul
+
+
+class Row(typing.NamedTuple):
+    name: str      # dotted, from the module
+    since: str     # first release that lacks it, or means it otherwise
+    instead: str   # what came instead
+    serve: typing.Callable  # makes what serves it from what is there, or from None
+
+
+def _same(value):
+    return lambda original: value
+
+
+CONFIG = "chainer.using_config('train', ...)"
+CUDNN = "chainer.using_config('use_cudnn', ...)"
+BACKEND = 'CuPy itself, cuda.cupy'
+
+
+def _functions(since, instead, *signatures):
+    """Rows of chainer.functions from signatures such as 'tanh(x, use_cudnn=True)'."""
+    for signature in signatures:
+        name, given = signature[:-1].split('(', 1)
+        yield Row(f'chainer.functions.{name}', since, instead, arguments(given))
+
+
+def _link(name, init, instead='initialW and initial_bias'):
+    return Row(f'chainer.links.{name}.__init__', '2.0', instead,
+               arguments('self, ' + init))
+
+
+def _n_step(name, states):
+    yield _link(name, 'n_layers, in_size, out_size, dropout, use_cudnn=True', CUDNN)
+    yield Row(f'chainer.links.{name}.forward', '2.0', CONFIG,
+              arguments(f'self, {states}, xs, train=True'))
+
+
+_BN = ('eps=2e-5, running_mean=None, running_var=None, decay=0.9, use_cudnn=True')
+_CONV = ('wscale=1, bias=0, nobias=False, {}use_cudnn=True, initialW=None, '
+         'initial_bias=None, deterministic=False')
+
+ROWS = (
+    # Variables.
+    Row('chainer.Variable.__init__', '2.0', 'chainer.no_backprop_mode()',
+        variables.variable),
+    Row('chainer.Variable.volatile', '2.0', 'chainer.no_backprop_mode()',
+        variables.volatile),
+    Row('chainer.FunctionNode.apply', '2.0', 'chainer.no_backprop_mode()',
+        variables.apply),
+    Row('chainer.Flag', '2.0', 'chainer.no_backprop_mode()', _same(variables.Flag)),
+    Row('chainer.ON', '2.0', 'chainer.no_backprop_mode()', _same(variables.ON)),
+    Row('chainer.OFF', '2.0', 'chainer.no_backprop_mode()', _same(variables.OFF)),
+    Row('chainer.AUTO', '2.0', 'chainer.no_backprop_mode()', _same(variables.AUTO)),
+    Row('chainer.Parameter.__setitem__', '1.5', 'param.array', variables.set_item),
+    Row('chainer.Parameter.__array__', '1.5', 'param.array', variables.as_array),
+
+    # Functions.
+    *_functions(
+        '2.0', CONFIG,
+        'dropout(x, ratio=0.5, train=True)',
+        'zoneout(h, x, ratio=0.5, train=True)',
+        'simplified_dropconnect(x, W, b=None, ratio=0.5, train=True, mask=None)',
+        'n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs, train=True, '
+        'use_cudnn=True)',
+        'n_step_bilstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs, train=True, '
+        'use_cudnn=True)',
+        'n_step_gru(n_layers, dropout_ratio, hx, ws, bs, xs, train=True, '
+        'use_cudnn=True)',
+        'n_step_bigru(n_layers, dropout_ratio, hx, ws, bs, xs, train=True, '
+        'use_cudnn=True)',
+        "n_step_rnn(n_layers, dropout_ratio, hx, ws, bs, xs, train=True, "
+        "use_cudnn=True, activation='tanh')",
+        "n_step_birnn(n_layers, dropout_ratio, hx, ws, bs, xs, train=True, "
+        "use_cudnn=True, activation='tanh')"),
+    *_functions(
+        '2.0', CUDNN,
+        'log_softmax(x, use_cudnn=True)',
+        'relu(x, use_cudnn=True)',
+        'sigmoid(x, use_cudnn=True)',
+        'softmax(x, use_cudnn=True, axis=1)',
+        'tanh(x, use_cudnn=True)',
+        'sigmoid_cross_entropy(x, t, use_cudnn=True, normalize=True, reduce="mean")',
+        'softmax_cross_entropy(x, t, use_cudnn=True, normalize=True, '
+        'cache_score=True, class_weight=None, ignore_label=-1, reduce="mean")',
+        f'batch_normalization(x, gamma, beta, {_BN})',
+        'fixed_batch_normalization(x, gamma, beta, mean, var, eps=2e-5, '
+        'use_cudnn=True)',
+        'max_pooling_2d(x, ksize, stride=None, pad=0, cover_all=True, '
+        'use_cudnn=True)',
+        'average_pooling_2d(x, ksize, stride=None, pad=0, use_cudnn=True)',
+        'convolution_2d(x, W, b=None, stride=1, pad=0, use_cudnn=True, '
+        'cover_all=False, deterministic=False)',
+        'deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, '
+        'use_cudnn=True, deterministic=False)'),
+    *_functions('2.0', 'force_tuple=True by default',
+                'split_axis(x, indices_or_sections, axis, force_tuple=False)'),
+    Row('chainer.functions.matmul', '3.0', 'the rules of numpy.matmul', matmul),
+
+    # Links.
+    *(Row(f'chainer.link.{owner}.{name}', '2.0', 'an order of its own', serve)
+      for owner, name, serve in (
+          *((owner, 'params', links.params)
+            for owner in ('Link', 'Chain', 'ChainList')),
+          *((owner, 'namedparams', links.namedparams)
+            for owner in ('Link', 'Chain', 'ChainList')),
+          ('Chain', 'children', links.children),
+          ('Chain', 'links', links.links),
+          ('Chain', 'namedlinks', links.namedlinks))),
+    Row('chainer.Link.__setattr__', '1.5', 'param.array', links.set_attribute),
+    Row('chainer.Link.add_uninitialized_param', '2.0', 'chainer.Parameter()',
+        links.add_uninitialized_param),
+    Row('chainer.Link.has_uninitialized_params', '2.0', 'param.is_initialized',
+        links.has_uninitialized_params),
+    Row('chainer.FunctionSet', '2.0', 'chainer.Chain', _same(links.FunctionSet)),
+    _link('Linear', 'in_size, out_size=None, wscale=1, bias=0, nobias=False, '
+                    'initialW=None, initial_bias=None'),
+    _link('Convolution2D', 'in_channels, out_channels, ksize, stride=1, pad=0, '
+          + _CONV.format('')),
+    _link('Deconvolution2D', 'in_channels, out_channels, ksize, stride=1, pad=0, '
+          + _CONV.replace('{}', '').replace(
+              'nobias=False, ', 'nobias=False, outsize=None, ')),
+    _link('Maxout', 'in_size, out_size, pool_size, wscale=1, initialW=None, '
+                    'initial_bias=0'),
+    _link('BatchNormalization',
+          'size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, '
+          'use_beta=True, initial_gamma=None, initial_beta=None, use_cudnn=True',
+          CUDNN),
+    Row('chainer.links.BatchNormalization.forward', '2.0', CONFIG,
+        arguments('self, x, test=False, finetune=False')),
+    _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
+                  'bias_init=0, forget_bias_init=0', 'forget_bias_init=1'),
+    _link('StatelessLSTM', 'in_size, out_size=None, lateral_init=None, '
+          'upward_init=None, bias_init=0, forget_bias_init=0', 'forget_bias_init=1'),
+    Row('chainer.links.StatefulZoneoutLSTM.__init__', '2.0', CONFIG,
+        links.zoneout_init),
+    Row('chainer.links.StatefulZoneoutLSTM.forward', '2.0', CONFIG,
+        links.zoneout_forward),
+    Row('chainer.links.GRU', '2.0', 'StatelessGRU(n_inputs, n_units); GRU has a state',
+        _same(links.GRU)),
+    Row('chainer.links.SimplifiedDropconnect.forward', '2.0', CONFIG,
+        arguments('self, x, train=True, mask=None')),
+    *_n_step('NStepLSTM', 'hx, cx'), *_n_step('NStepBiLSTM', 'hx, cx'),
+    *(row for name in ('GRU', 'BiGRU', 'RNNTanh', 'RNNReLU', 'BiRNNTanh', 'BiRNNReLU')
+      for row in _n_step('NStep' + name, 'hx')),
+
+    # Until 1.5 links were functions, until 2.0 they had a second name there.
+    *(Row(f'chainer.functions.{name}', '2.0', f'chainer.links.{name}',
+          functools.partial(lambda name, _: _find('chainer.links.' + name), name))
+      for name in ('BatchNormalization', 'Bilinear', 'BinaryHierarchicalSoftmax',
+                   'Convolution2D', 'EmbedID', 'Inception', 'Linear',
+                   'NegativeSampling', 'PReLU', 'Parameter')),
+    *(Row(f'chainer.links.{owner}.g{name}', '1.5', f'link.{name}.grad',
+          links.gradient_of(name))
+      for owner in ('Linear', 'EmbedID', 'Convolution2D', 'Bilinear')
+      for name in ('W', 'b') if (owner, name) != ('EmbedID', 'b')),
+
+    # Optimizers.
+    *(Row(f'chainer.Optimizer.{serve.__name__}', '2.0', instead, serve)
+      for serve, instead in (
+          (optimizers.zero_grads, 'link.cleargrads()'),
+          (optimizers.compute_grads_norm, 'a hook'),
+          (optimizers.clip_grads, 'optimizer_hooks.GradientClipping'),
+          (optimizers.weight_decay, 'optimizer_hooks.WeightDecay'),
+          (optimizers.accumulate_grads, 'link.addgrads()'),
+          (optimizers.prepare, 'nothing, it is not needed'))),
+    Row('chainer.init_weight', '2.0', 'an initializer', init_weight),
+    Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
+
+    # The trainer.
+    *(Row(f'chainer.training.updaters.StandardUpdater.{name}', since, instead, serve)
+      for name, since, instead, serve in (
+          ('__init__', '6.0', 'chainer.get_device', training.updater_init),
+          ('device', '6.0', 'chainer.get_device', training.updater_device),
+          ('update_core', '2.0', 'arrays', training.update_core))),
+    Row('chainer.training.extensions.Evaluator.evaluate', '2.0', 'arrays',
+        training.evaluate),
+    Row('chainer.training.extensions.snapshot', '2.0', 'trainer.extend(..., trigger=)',
+        training.snapshot),
+    Row('chainer.training.extensions.snapshot_object', '2.0',
+        'trainer.extend(..., trigger=)', training.snapshot_object),
+    Row('chainer.training.Trainer.extend', '2.0', 'Extension.initialize',
+        training.extend),
+    Row('chainer.training.make_extension', '2.0', 'initializer=',
+        training.make_extension),
+
+    # The GPU.
+    Row('chainer.cuda.init', '2.0', 'cuda.get_device_from_id(gpu).use()', cuda.init),
+    *(Row(f'chainer.cuda.{name}', '2.0', BACKEND, cuda.filled(name))
+      for name in ('empty', 'zeros', 'ones', 'full')),
+    *(Row(f'chainer.cuda.{name}', '2.0', BACKEND, cuda.like(name))
+      for name in ('empty_like', 'zeros_like', 'ones_like', 'full_like')),
+)
+
+# Not served: (names, since, what came instead).
+GONE = (
+    ('chainer.cuda.copy_async get_context get_cublas_handle get_generator generator '
+     'mem_alloc seed shutdown to_cpu_async to_gpu_async use_device using_cumisc '
+     'using_device Context CumiscUser DeviceUser GPUArray', '1.3', BACKEND),
+    ('chainer.functions.NonparameterizedConvolution2D NonparameterizedLinear Pooling2D '
+     'create_huffman_tree', '1.3', 'the function in lower case'),
+    ('chainer.functions.DilatedConvolution2D InceptionBN', '2.0',
+     'the link of this name in chainer.links'),
+    ('chainer.functions.caffe', '2.0', 'chainer.links.caffe'),
+    ('chainer.Function.type_check_enable', '2.0',
+     "chainer.using_config('type_check', ...)"),
+    ('chainer.Optimizer.init_state init_state_cpu init_state_gpu update_one '
+     'update_one_cpu update_one_gpu', '2.0', 'a chainer.UpdateRule'),
+    ('chainer.optimizer.exponential_decay_noise', '4.0',
+     'chainer.optimizer_hooks.gradient_noise.exponential_decay_noise'),
+)
+
+# Modules that moved: (old, new).
+MOVED = (
+    ('chainer.flag', 'rnnlm.legacy.variables'),
+    ('chainer.function_set', 'rnnlm.legacy.links'),
+    *((f'chainer.functions.{old}', f'chainer.functions.rnn.{old.split(".")[1]}')
+      for old in ('activation.lstm', 'activation.slstm', 'connection.n_step_lstm',
+                  'connection.n_step_gru', 'connection.n_step_rnn')),
+    *((f'chainer.links.connection.{name}', f'chainer.links.rnn.{name}')
+      for name in ('gru', 'lstm', 'peephole', 'n_step_lstm', 'n_step_gru',
+                   'n_step_rnn', 'zoneoutlstm')),
+    ('chainer.training.triggers.interval',
+     'chainer.training.triggers.interval_trigger'),
+)
+
+# What scripts of those years use of NumPy and Python; for any release of Chainer.
+SURROUNDINGS = (
+    *(Row(f'numpy.{name}', 'NumPy 1.24', name, _same(value)) for name, value in (
+        ('bool', bool), ('int', int), ('float', float), ('complex', complex),
+        ('object', object), ('str', str), ('long', int), ('unicode', str))),
+    *(Row(f'numpy.{name}', 'NumPy 2.0', instead, _same(getattr(numpy, instead)))
+      for name, instead in (
+          ('float_', 'float64'), ('complex_', 'complex128'), ('unicode_', 'str_'),
+          ('string_', 'bytes_'), ('Inf', 'inf'), ('Infinity', 'inf'), ('NaN', 'nan'),
+          ('product', 'prod'), ('cumproduct', 'cumprod'), ('alltrue', 'all'),
+          ('sometrue', 'any'), ('row_stack', 'vstack'))),
+    Row('numpy.asscalar', 'NumPy 1.23', 'array.item()', _same(lambda a: a.item())),
+    Row('time.clock', 'Python 3.8', 'time.process_time', _same(time.process_time)),
+    *(Row(f'collections.{name}', 'Python 3.10', f'collections.abc.{name}',
+          _same(getattr(collections.abc, name)))
+      for name in ('Callable', 'Iterable', 'Iterator', 'Mapping', 'MutableMapping',
+                   'Sequence', 'Set')),
+)
+
+
+def install():
+    """Puts `ROWS` in place: from here on this process speaks Chainer v1."""
+    for row in ROWS:
+        _put(row)
+    for old, new in MOVED:
+        module = importlib.import_module(new)
+        sys.modules[old] = module
+        parent, _, name = old.rpartition('.')
+        if not hasattr(_find(parent), name):
+            setattr(_find(parent), name, module)
+    for names, since, instead in GONE:
+        first, *rest = names.split()
+        owner, _, name = first.rpartition('.')
+        for name in (name, *rest):
+            _refuse(_find(owner), owner, name, since, instead)
+    functions = importlib.import_module('chainer.functions')
+    functions.__getattr__ = functools.partial(_function_class, functions)
+
+
+def install_surroundings():
+    """Puts `SURROUNDINGS` in place, but for names that there are again."""
+    for row in SURROUNDINGS:
+        owner, _, name = row.name.rpartition('.')
+        if name not in vars(importlib.import_module(owner)):
+            _put(row)
+
+
+def _find(path):
+    """What a dotted name means: a module, or a class in one."""
+    if path == 'chainer.cuda':
+        path = 'chainer.backends.cuda'
+    try:
+        return importlib.import_module(path)
+    except ImportError:
+        owner, _, name = path.rpartition('.')
+        return getattr(_find(owner), name)
+
+
+def _put(row):
+    owner, _, name = row.name.rpartition('.')
+    owner = _find(owner)
+    # Of a module only what stands there: NumPy's warns of names that it lacks.
+    there = (getattr(owner, name, None) if isinstance(owner, type)
+             else vars(owner).get(name))
+    setattr(owner, name, row.serve(there))
+
+
+def _refuse(owner, path, name, since, instead):
+    def fail(*_):
+        raise AttributeError(message(f'{path}.{name}', since, instead))
+
+    if isinstance(owner, type):
+        setattr(owner, name, property(fail))
+        return
+    refused = vars(owner).setdefault('_refused', {})
+    refused[name] = fail
+    owner.__getattr__ = functools.partial(_gone_from, owner)
+
+
+def message(name, since, instead):
+    return (f'{name}: gone since Chainer {since}, and not served here; '
+            f'instead: {instead}')
+
+
+def _gone_from(module, name):
+    if name in vars(module)['_refused']:
+        vars(module)['_refused'][name]()
+    raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
+
+
+def _function_class(module, name):
+    """``F.Tanh``: classes of functions were in the open until 5.0."""
+    snake = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()
+    for lower in (name.lower(), snake):
+        found = vars(module).get(lower)
+        if lower != name and isinstance(found, types.FunctionType):
+            raise AttributeError(message(
+                f'chainer.functions.{name}', '5.0', f'the function {lower}'))
+    return _gone_from(module, name)

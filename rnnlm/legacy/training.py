@@ -1,0 +1,95 @@
+"""The Trainer of Chainer 1.11 to 1.24: variables in, triggers as arguments."""
+import functools
+
+import chainer
+
+
+def _with_variables(function, **flags):
+    """Calls it with a Variable for every array."""
+    def call(*args, **kwargs):
+        return function(
+            *(chainer.Variable(x, **flags) for x in args),
+            **{name: chainer.Variable(x, **flags) for name, x in kwargs.items()})
+    return call
+
+
+def updater_init(original):
+    @functools.wraps(original)
+    def __init__(self, iterator, optimizer, *args, **kwargs):
+        original(self, iterator, optimizer, *args, **kwargs)
+        # The third argument after them; a number, which scripts compare with 0.
+        self._device_as_given = kwargs.get('device', args[1] if args[1:] else None)
+    return __init__
+
+
+def updater_device(original):
+    """``updater.device``: what was given, a number as a rule."""
+    return property(lambda self: self._device_as_given)
+
+
+def update_core(original):
+    """Hands the model Variables; since 2.0 it gets arrays."""
+    def update_core(self):
+        given = self.loss_func
+        self.loss_func = _with_variables(given or self.get_optimizer('main').target)
+        try:
+            original(self)
+        finally:
+            self.loss_func = given
+    return update_core
+
+
+def evaluate(original):
+    """Hands the model volatile Variables."""
+    def evaluate(self):
+        given = self.eval_func
+        self.eval_func = _with_variables(
+            given or self.get_target('main'), volatile='on')
+        try:
+            return original(self)
+        finally:
+            self.eval_func = given
+    return evaluate
+
+
+def snapshot(original):
+    def snapshot(savefun=chainer.serializers.save_npz,
+                 filename='snapshot_iter_{.updater.iteration}',
+                 trigger=(1, 'epoch'), **later):
+        extension = original(savefun=savefun, filename=filename, **later)
+        extension.trigger = trigger
+        return extension
+    return snapshot
+
+
+def snapshot_object(original):
+    def snapshot_object(target, filename, savefun=chainer.serializers.save_npz,
+                        trigger=(1, 'epoch'), **later):
+        extension = original(target, filename, savefun=savefun, **later)
+        extension.trigger = trigger
+        return extension
+    return snapshot_object
+
+
+def extend(original):
+    def extend(self, extension, name=None, trigger=None, priority=None,
+               invoke_before_training=None, **later):
+        if invoke_before_training is None:
+            invoke_before_training = getattr(
+                extension, 'invoke_before_training', False)
+        later.setdefault('call_before_training', bool(invoke_before_training))
+        original(self, extension, name, trigger, priority, **later)
+    return extend
+
+
+def make_extension(original):
+    def make_extension(trigger=None, default_name=None, priority=None,
+                       invoke_before_training=False, finalizer=None, **later):
+        decorate = original(trigger, default_name, priority, finalizer, **later)
+
+        def decorator(extension):
+            extension = decorate(extension)
+            extension.invoke_before_training = invoke_before_training
+            return extension
+        return decorator
+    return make_extension

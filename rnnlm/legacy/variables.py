@@ -1,0 +1,109 @@
+"""Chainer v1's volatile flag: from a variable that is ON, no graph is built."""
+import chainer
+
+
+class Flag:
+    """ON, OFF or AUTO; ``Flag('on') is Flag(True) is ON``, and so on."""
+
+    _made = {}
+
+    def __new__(cls, value):
+        if isinstance(value, str):
+            value = {'on': True, 'off': False, 'auto': None}[value.lower()]
+        if isinstance(value, Flag):
+            return value
+        value = None if value is None else bool(value)
+        if value not in cls._made:
+            cls._made[value] = super().__new__(cls)
+            cls._made[value].value = value
+        return cls._made[value]
+
+    def __bool__(self):
+        if self.value is None:
+            raise ValueError('Flag AUTO cannot be converted to boolean')
+        return self.value
+
+    def __eq__(self, other):
+        try:
+            return self is Flag(other)
+        except (KeyError, TypeError):
+            return False
+
+    def __hash__(self):
+        return hash(self.value)
+
+    def __reduce__(self):
+        return Flag, (self.value,)
+
+    def __repr__(self):
+        return {True: 'ON', False: 'OFF', None: 'AUTO'}[self.value]
+
+
+ON, OFF, AUTO = Flag('on'), Flag('off'), Flag('auto')
+
+
+def aggregate_flags(flags):
+    """The flag of what is computed from variables with these flags.
+
+    Raises:
+        ValueError: if ON and OFF are among them.
+    """
+    flags = {Flag(flag) for flag in flags}
+    if ON in flags and OFF in flags:
+        raise ValueError('ON and OFF flags cannot be mixed.')
+    return ON if ON in flags else OFF if OFF in flags else AUTO
+
+
+def variable(original):
+    """``Variable(data, volatile=OFF, name=None, grad=None)``."""
+    def __init__(self, data=None, volatile=None, name=None, grad=None, **kwargs):
+        original(self, data, name=name, grad=grad, **kwargs)
+        if volatile is not None:
+            self._volatile = Flag(volatile)
+    return __init__
+
+
+def volatile(original):
+    """``variable.volatile``."""
+    def get(self):
+        # What was made without a flag, by Chainer's own code too, mixes with both.
+        default = AUTO if isinstance(self, chainer.Parameter) else OFF
+        return getattr(self, '_volatile', default)
+
+    def set_(self, flag):
+        self._volatile = Flag(flag)
+
+    return property(get, set_)
+
+
+def apply(original):
+    """Every function: no graph from ON, a graph from OFF, results as their inputs."""
+    def apply(self, inputs):
+        flags = [x._volatile for x in inputs if hasattr(x, '_volatile')]
+        if not flags:
+            return original(self, inputs)
+        flag = aggregate_flags(flags)
+        if flag is AUTO:
+            outputs = original(self, inputs)
+        else:
+            with chainer.using_config('enable_backprop', flag is OFF):
+                outputs = original(self, inputs)
+        for y in outputs:
+            y._volatile = flag
+        return outputs
+    return apply
+
+
+def set_item(original):
+    """``param[...] = values``: a parameter was an array until 1.5."""
+    def __setitem__(self, key, value):
+        self.array[key] = value
+    return __setitem__
+
+
+def as_array(original):
+    """``numpy.asarray(param)``, likewise."""
+    def __array__(self, dtype=None, copy=None):
+        return chainer.cuda.to_cpu(self.array).astype(
+            dtype or self.dtype, copy=bool(copy))
+    return __array__
