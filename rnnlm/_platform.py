@@ -196,6 +196,13 @@ ROWS = (
           '    def __setattr__(self, name, value):\n'
           '        self.__dict__[name] = _platform.weak(value)\n\n'),)),
 
+    Row('sequences of the same length change places, and so do their dropout masks',
+        'chainer.links.rnn.n_step_rnn',
+        'NumPy 1.25 (June 2023: argsort by AVX-512)',
+        _numpy(1, 25),
+        (('numpy.argsort([-len(x) for x in lst])',
+          "numpy.argsort([-len(x) for x in lst], kind='stable')"),)),
+
     # What warns.
 
     Row('Thread.setDaemon is deprecated',
@@ -284,7 +291,6 @@ class pkg_resources:
 INSTALL = ("Install it: pip install 'setuptools>=70.1,<81' wheel, and then "
            'pip install --no-build-isolation chainer==7.8.1.')
 
-
 # The machinery --------------------------------------------------------------
 
 _active = {}  # module name -> edits, of the rows that are needed
@@ -330,9 +336,8 @@ def _require_chainer_7():
         try:
             version = importlib.metadata.version('chainer')
         except importlib.metadata.PackageNotFoundError:
-            raise ImportError(
-                'chainer: expected release 7.8.1, found none installed.  '
-                + INSTALL, name='chainer') from None
+            raise ImportError('chainer: expected release 7.8.1, found none installed.  '
+                              + INSTALL, name='chainer') from None
     if not version.startswith('7.'):
         raise ImportError(
             'chainer: expected release 7.x (7.8.1 is the last), found {}.  '.format(

@@ -26,9 +26,7 @@ def clip_grads(original):
 
 def weight_decay(original):
     def weight_decay(self, decay):
-        hook = optimizer_hooks.WeightDecay(decay)
-        for param in self.target.params():
-            hook(param.update_rule, param)
+        optimizer_hooks.WeightDecay(decay)(self)
     return weight_decay
 
 
@@ -49,3 +47,15 @@ def prepare(original):
     def prepare(self):
         pass
     return prepare
+
+
+def hook_call(original):
+    """``WeightDecay(rate)(optimizer)``: for all parameters, as until 2.0."""
+    def __call__(self, rule, param=None):
+        if param is not None:
+            original(self, rule, param)
+            return
+        for param in rule.target.params():
+            if param.grad is not None:
+                original(self, param.update_rule, param)
+    return __call__

@@ -127,7 +127,7 @@ PYTHON_2_SYNTAX = re.compile(
     r'except\s+[\w.()]+\s*,\s*\w+\s*:)|<>|\bur["\']|`[^`]+`', re.MULTILINE)
 PYTHON_2_NAMES = {
     'xrange', 'raw_input', 'unicode', 'basestring', 'unichr', 'long', 'reduce',
-    'reload', 'execfile'}
+    'reload', 'execfile', 'file', 'cmp', 'apply'}
 PYTHON_2_METHODS = {'iteritems', 'itervalues', 'iterkeys', 'has_key'}
 PYTHON_2_MODULES = {'cPickle', 'urllib2', 'ConfigParser', 'StringIO', 'cStringIO',
                     'Queue', 'commands'}

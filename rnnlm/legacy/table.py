@@ -141,8 +141,8 @@ ROWS = (
                     'initial_bias=0'),
     _link('BatchNormalization',
           'size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, '
-          'use_beta=True, initial_gamma=None, initial_beta=None, use_cudnn=True',
-          CUDNN),
+          'use_beta=True, initial_gamma=None, initial_beta=None, use_cudnn=True, '
+          'initial_avg_var=0', CUDNN + '; avg_var began at 0'),
     Row('chainer.links.BatchNormalization.forward', '2.0', CONFIG,
         arguments('self, x, test=False, finetune=False')),
     _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
@@ -181,15 +181,22 @@ ROWS = (
           (optimizers.weight_decay, 'optimizer_hooks.WeightDecay'),
           (optimizers.accumulate_grads, 'link.addgrads()'),
           (optimizers.prepare, 'nothing, it is not needed'))),
+    *(Row(f'chainer.optimizer_hooks.{name}.__call__', '4.0', 'optimizer.add_hook()',
+          optimizers.hook_call)
+      for name in ('WeightDecay', 'Lasso', 'GradientNoise', 'GradientHardClipping')),
     Row('chainer.init_weight', '2.0', 'an initializer', init_weight),
     Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
 
     # The trainer.
+    Row('chainer.iterators.SerialIterator.__init__', '5.0', 'order_sampler=',
+        training.serial_init),
     *(Row(f'chainer.training.updaters.StandardUpdater.{name}', since, instead, serve)
       for name, since, instead, serve in (
           ('__init__', '6.0', 'chainer.get_device', training.updater_init),
           ('device', '6.0', 'chainer.get_device', training.updater_device),
           ('update_core', '2.0', 'arrays', training.update_core))),
+    Row('chainer.training.extensions.Evaluator.__init__', '6.0', 'chainer.get_device',
+        training.evaluator_init),
     Row('chainer.training.extensions.Evaluator.evaluate', '2.0', 'arrays',
         training.evaluate),
     Row('chainer.training.extensions.snapshot', '2.0', 'trainer.extend(..., trigger=)',

@@ -1,7 +1,10 @@
 """The Trainer of Chainer 1.11 to 1.24: variables in, triggers as arguments."""
+import copy
 import functools
 
 import chainer
+from chainer import reporter
+import numpy
 
 
 def _with_variables(function, **flags):
@@ -11,6 +14,24 @@ def _with_variables(function, **flags):
             *(chainer.Variable(x, **flags) for x in args),
             **{name: chainer.Variable(x, **flags) for name, x in kwargs.items()})
     return call
+
+
+def serial_init(original):
+    """``SerialIterator``: the same order of examples from the same seed."""
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=True, **later):
+        if shuffle and not later:
+            later['order_sampler'], shuffle = _shuffled, None
+        original(self, dataset, batch_size, repeat, shuffle, **later)
+    return __init__
+
+
+def _shuffled(order, position):
+    """At first a permutation; then the last order shuffled, not another one."""
+    if (order == numpy.arange(len(order))).all():
+        return numpy.random.permutation(len(order))
+    order = order.copy()
+    numpy.random.shuffle(order)
+    return order
 
 
 def updater_init(original):
@@ -39,16 +60,38 @@ def update_core(original):
     return update_core
 
 
+def evaluator_init(original):
+    """``evaluator.device``, likewise."""
+    @functools.wraps(original)
+    def __init__(self, iterator, target, *args, **kwargs):
+        original(self, iterator, target, *args, **kwargs)
+        self.device = kwargs.get('device', args[1] if args[1:] else None)
+    return __init__
+
+
 def evaluate(original):
     """Hands the model volatile Variables."""
     def evaluate(self):
-        given = self.eval_func
-        self.eval_func = _with_variables(
-            given or self.get_target('main'), volatile='on')
-        try:
-            return original(self)
-        finally:
-            self.eval_func = given
+        function = _with_variables(
+            self.eval_func or self.get_target('main'), volatile='on')
+        if self.eval_hook:
+            self.eval_hook(self)
+        iterator = self.get_iterator('main')
+        if hasattr(iterator, 'reset'):
+            iterator.reset()
+        else:
+            iterator = copy.copy(iterator)
+        summary = reporter.DictSummary()
+        for batch in iterator:
+            observation = {}
+            with reporter.report_scope(observation):
+                arrays = self.converter(batch, self.device)
+                if isinstance(arrays, dict):
+                    function(**arrays)
+                else:
+                    function(*(arrays if isinstance(arrays, tuple) else (arrays,)))
+            summary.add(observation)
+        return summary.compute_mean()
     return evaluate
 
 

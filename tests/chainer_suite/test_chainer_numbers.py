@@ -126,3 +126,12 @@ def test_hdf5_strings(tmp_path):
         read = serializers.HDF5Deserializer(file)
         assert read('text', '') == '["main/loss"]'
         assert read('number', 1.0) == 2.0 and type(read('number', 1)) is int
+
+
+def test_sequences_of_the_same_length_keep_their_places():
+    from chainer.links.rnn.n_step_rnn import argsort_list_descent
+    for length in range(2, 70):
+        lengths = np.arange(length) % 3
+        places = argsort_list_descent([[0] * k for k in lengths])
+        expected = sorted(range(length), key=lambda k: -lengths[k])
+        np.testing.assert_array_equal(places, expected)
