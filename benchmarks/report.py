@@ -1,29 +1,34 @@
-"""Writes what cpu.py measured into RESULTS.md and, as a picture, into docs/cpu.png."""
+"""Writes what was measured into RESULTS.md, and pictures of it into docs/."""
 import os
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(HERE, 'RESULTS.md')
 PICTURE = os.path.join(HERE, os.pardir, 'docs', 'cpu.png')
-BEGIN, END = '<!-- CPU: written by cpu.py -->', '<!-- end of CPU -->'
 LABELS = {'official': 'Chainer, word by word', 'per step': 'rnnlm, word by word',
           'window': 'rnnlm, by window', 'fast': 'rnnlm, by window, `fast`',
           'torch': 'PyTorch, eager'}
 
 
 def write(result):
-    """Replaces the CPU part of RESULTS.md."""
-    text = ''
+    """The CPU part, by cpu.py."""
+    replace('CPU', 'cpu.py', part(result))
+    if 'training' in result:
+        draw(result)
+
+
+def replace(name, script, content):
+    """Puts `content` in the place of a part of RESULTS.md, or at its end."""
+    begin, end = f'<!-- {name}: written by {script} -->', f'<!-- end of {name} -->'
+    text = '# Results\n'
     if os.path.exists(RESULTS):
         with open(RESULTS, encoding='utf-8') as f:
             text = f.read()
-    if BEGIN not in text:
-        text = f'# Results\n\n{BEGIN}\n{END}\n'
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
+    if begin not in text:
+        text += f'\n{begin}\n{end}\n'
+    before, rest = text.split(begin)
+    after = rest.split(end)[1]
     with open(RESULTS, 'w', encoding='utf-8') as f:
-        f.write(before + BEGIN + '\n\n' + part(result) + '\n' + END + after)
-    if 'training' in result:
-        draw(result)
+        f.write(before + begin + '\n\n' + content + '\n' + end + after)
 
 
 def table(head, rows):

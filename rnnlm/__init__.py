@@ -10,17 +10,18 @@ from rnnlm import _platform
 _platform.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
-from rnnlm.checkpoint import load_model, resume, run, save_npz
+from rnnlm.checkpoint import BestModel, load_model, resume, run, save_npz
 from rnnlm.errors import InputError
 from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
+from rnnlm.recipes import Recipe
 from rnnlm.training import (
-    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, Recipe, add_perplexity)
+    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, add_perplexity)
 from rnnlm import v1
 
 __version__ = '0.1.0'
 __all__ = [
-    'BPTTUpdater', 'InputError', 'LearningRateDecay', 'ParallelSequentialIterator',
-    'PerplexityEvaluator', 'RNNForLM', 'Recipe', 'add_perplexity', 'load_model',
-    'resume', 'run', 'save_npz', 'v1',
+    'BPTTUpdater', 'BestModel', 'InputError', 'LearningRateDecay',
+    'ParallelSequentialIterator', 'PerplexityEvaluator', 'RNNForLM', 'Recipe',
+    'add_perplexity', 'load_model', 'resume', 'run', 'save_npz', 'v1',
 ]

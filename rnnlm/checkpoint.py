@@ -1,5 +1,6 @@
 """Loading weights and snapshots, writing them whole, stopping on a signal."""
 import contextlib
+import math
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import threading
 import warnings
 
 import chainer
+from chainer import training
 
 from rnnlm.archives import open_archive
 from rnnlm.errors import InputError
@@ -196,6 +198,40 @@ def _check_batch(npz, iterator):
             raise InputError(
                 f'{npz.path}: expected a run with the batch size {batch}, found one '
                 f'with {shape[0] if shape else None}; a run goes on with its own')
+
+
+class BestModel(training.Extension):
+    """Keeps the model of the lowest validation loss in a file.
+
+    Args:
+        target: The link to save, a Classifier say.
+        path (str): File to write.
+        key (str): What is reported of the validation.
+    """
+    trigger = 1, 'epoch'
+
+    def __init__(self, target, path, key='validation/main/loss'):
+        self.target = target
+        self.path = path
+        self.key = key
+        self.loss = math.inf
+
+    def __call__(self, trainer):
+        loss = float(trainer.observation.get(self.key, math.inf))
+        if loss < self.loss:
+            self.loss = loss
+            save_npz(self.path, self.target)
+
+    def load(self):
+        """Gives the target the parameters that were best, if any were."""
+        if self.loss < math.inf:
+            load_model(self.path, self.target)
+
+    def serialize(self, serializer):
+        try:
+            self.loss = float(serializer('loss', self.loss))
+        except KeyError:  # a snapshot of a run without it
+            pass
 
 
 def run(trainer):

@@ -1,33 +1,12 @@
-"""The console script `rnnlm`: parse, call, print."""
+"""The console script `rnnlm`: its options, its errors, its exit status."""
 import argparse
-import dataclasses
-import json
 import os
 import sys
 
-import numpy
-
 import rnnlm
-from rnnlm import archives, checkpoint, corpus, experiment, inference, runs
-from rnnlm.devices import get_device
+from rnnlm import commands
 from rnnlm.legacy import run as legacy
-from rnnlm.training import PRESETS, Recipe
-
-# Flags of `train` that set a field of the recipe, spelled as in examples/ptb.
-RECIPE_FLAGS = (
-    ('--unit', '-u', 'n_units', int, 'LSTM units in each layer'),
-    ('--layer', None, 'n_layers', int, 'LSTM layers'),
-    ('--dropout', None, 'dropout', float, 'ratio of elements dropped'),
-    ('--init-scale', None, 'init_scale', float,
-     'parameters start uniformly in [-SCALE, SCALE]'),
-    ('--batchsize', '-b', 'batch_size', int, 'streams read in parallel'),
-    ('--bproplen', '-l', 'bprop_len', int, 'steps of truncated BPTT'),
-    ('--epoch', '-e', 'epochs', int, 'sweeps over the text'),
-    ('--lr', None, 'lr', float, 'learning rate of SGD'),
-    ('--decay', None, 'decay', float, 'divisor of the learning rate an epoch'),
-    ('--decay-after', None, 'decay_after', int, 'last epoch without decay'),
-    ('--gradclip', '-c', 'gradclip', float, 'largest L2 norm of the gradients'),
-)
+from rnnlm.recipes import PRESETS, RECIPE_FLAGS
 
 
 def main(argv=None):
@@ -75,9 +54,9 @@ def make_parser():
         description="Chainer's recurrent language model on today's machines.",
         epilog="'rnnlm COMMAND --help' shows the options of a command.")
     parser.add_argument('--version', action='version', version=rnnlm.__version__)
-    commands = parser.add_subparsers(dest='name', metavar='COMMAND', required=True)
+    subcommands = parser.add_subparsers(dest='name', metavar='COMMAND', required=True)
 
-    train_parser = commands.add_parser(
+    train_parser = subcommands.add_parser(
         'train', help='train a language model',
         description='Trains a language model; by default on the embedded demo '
                     'corpus, whose best possible perplexity is known.')
@@ -100,16 +79,30 @@ def make_parser():
     train_parser.add_argument(
         '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder')
-    train_parser.set_defaults(command=train)
+    train_parser.set_defaults(command=commands.train)
 
-    evaluate_parser = commands.add_parser(
+    evaluate_parser = subcommands.add_parser(
         'evaluate', help='perplexity of a corpus',
         description='Prints the perplexity of the test part of a corpus.')
     add_model_argument(evaluate_parser)
     add_corpus_options(evaluate_parser)
-    evaluate_parser.set_defaults(command=evaluate)
+    evaluate_parser.add_argument(
+        '--part', choices=('test', 'valid', 'train'), default='test',
+        help='part of the corpus (default: test)')
+    evaluate_parser.add_argument(
+        '--dynamic', choices=('sgd', 'rms'),
+        help='also the perplexity of a copy that goes on learning as it reads (Krause '
+             'et al. 2018), by plain gradients or by ones scaled on the training text')
+    evaluate_parser.add_argument(
+        '--dynamic-lr', type=float,
+        help='its learning rate (default: 0.1; rms: 0.0005)')
+    evaluate_parser.add_argument(
+        '--dynamic-decay', type=float, default=0.002,
+        help='its pull back to the model as it was (default: 0.002)')
+    add_json_option(evaluate_parser)
+    evaluate_parser.set_defaults(command=commands.evaluate)
 
-    generate_parser = commands.add_parser(
+    generate_parser = subcommands.add_parser(
         'generate', help='let a model write',
         description='Goes on with a text, word by word.')
     add_model_argument(generate_parser)
@@ -122,10 +115,66 @@ def make_parser():
         '--seed', '-s', type=seed, default=None, help='of the random numbers')
     generate_parser.add_argument(
         '--greedy', action='store_true', help='always the most probable word')
+    generate_parser.add_argument(
+        '--temperature', type=float, default=1.0,
+        help='below 1 likely words become likelier (default: 1)')
+    generate_parser.add_argument(
+        '--top-k', type=int, help='draw from the K most probable words only')
+    generate_parser.add_argument(
+        '--top-p', type=float,
+        help='draw from the fewest words that together have the probability P')
+    generate_parser.add_argument(
+        '--samples', type=int, default=1, help='how many texts (default: 1)')
+    generate_parser.add_argument(
+        '--beam', type=int, metavar='WIDTH',
+        help='the most probable text that a beam search of this width finds')
     add_device_option(generate_parser)
-    generate_parser.set_defaults(command=generate)
+    generate_parser.set_defaults(command=commands.generate)
 
-    run_parser = commands.add_parser(
+    score_parser = subcommands.add_parser(
+        'score', help='probabilities of sentences',
+        description='Reads sentences, one a line, and prints for each the logarithm '
+                    '(base 10) of its probability, the number of unknown words, and '
+                    'every word with its own, the end included.',
+        epilog='examples:\n'
+               "  echo 'the cat sleeps' | rnnlm score\n"
+               '  rnnlm score --srilm result sentences.txt\n'
+               '  rnnlm score --nbest --lm-weight 0.7 result < nbest.txt > best.txt',
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_model_argument(score_parser)
+    score_parser.add_argument(
+        'file', nargs='?', help='a text file (default: standard input)')
+    form = score_parser.add_mutually_exclusive_group()
+    form.add_argument(
+        '--srilm', action='store_true', help="the form of SRILM's ngram -debug 2 -ppl")
+    form.add_argument(
+        '--nbest', action='store_true',
+        help="lines 'ID ||| SENTENCE ||| ... ||| SCORE' are given their new score and "
+             'sorted by it within each ID')
+    add_json_option(form)
+    score_parser.add_argument(
+        '--lm-weight', type=float, default=1.0,
+        help="--nbest: of the model's natural logarithm (default: 1)")
+    score_parser.add_argument(
+        '--word-penalty', type=float, default=0.0,
+        help='--nbest: added for each word (default: 0)')
+    add_device_option(score_parser)
+    score_parser.set_defaults(command=commands.score)
+
+    mix_parser = subcommands.add_parser(
+        'interpolate', help='perplexity of a mixture of two models',
+        description='Prints the perplexities of two models of one vocabulary and of '
+                    'their mixture, word by word, on the test part of a corpus.')
+    mix_parser.add_argument('model', help='the first model, as for evaluate')
+    mix_parser.add_argument('other', help='the second one')
+    mix_parser.add_argument(
+        '--weight', type=float,
+        help='of the first (default: what is best on the validation part)')
+    add_corpus_options(mix_parser)
+    add_json_option(mix_parser)
+    mix_parser.set_defaults(command=commands.interpolate)
+
+    run_parser = subcommands.add_parser(
         'run', help='run a script written for Chainer 1 to 7, as it is',
         description='Runs a script as python would, with the names of the Chainer '
                     'that it was written for.')
@@ -139,14 +188,13 @@ def make_parser():
     run_parser.set_defaults(
         command=lambda args: legacy.run(args.script, args.args, args.api))
 
-    inspect_parser = commands.add_parser(
+    inspect_parser = subcommands.add_parser(
         'inspect', help='what a snapshot holds',
         description='Prints the names, shapes and dtypes in an npz or HDF5 file, the '
                     'sizes of its model and what wrote it; runs nothing in it.')
     inspect_parser.add_argument('file', help='a model or a snapshot of a trainer')
-    inspect_parser.add_argument(
-        '--json', action='store_true', help='the same for a program')
-    inspect_parser.set_defaults(command=inspect)
+    add_json_option(inspect_parser)
+    inspect_parser.set_defaults(command=commands.inspect)
     return parser
 
 
@@ -171,6 +219,11 @@ def add_model_argument(parser):
              'vocabulary.json beside it (default: result)')
 
 
+def add_json_option(parser):
+    parser.add_argument(
+        '--json', action='store_true', help='the same as JSON, for a program')
+
+
 def add_device_option(parser):
     parser.add_argument(
         '--device', '-d', default='-1',
@@ -183,115 +236,3 @@ def seed(text):
         raise argparse.ArgumentTypeError(
             f'expected an integer from 0 to 2**32 - 1, found {text}')
     return value
-
-
-def load_corpus(args):
-    return corpus.load(args.corpus, args.tokens, args.vocab_limit)
-
-
-def train(args):
-    resume = (runs.newest_snapshot(args.out) if args.resume is True
-              else args.resume)
-    preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
-    fields = dataclasses.asdict(PRESETS[preset])
-    if resume and not args.preset:  # go on as it began, but for what is given
-        began = runs.recipe_of(
-            resume if os.path.isdir(resume) else os.path.dirname(resume))
-        fields.update((name, began[name]) for name in fields if name in began)
-    fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
-                  if getattr(args, field) is not None)
-    recipe = Recipe(**fields)
-    if resume and args.seed is not None:
-        raise rnnlm.InputError(
-            '--seed: expected none with --resume, since the random numbers go on '
-            f'too, found {args.seed}')
-    result = experiment.train(
-        load_corpus(args), recipe, args.out, args.device, args.seed or 0, resume,
-        args.overwrite, progress_bar=sys.stdout.isatty())
-    if result['signal']:
-        return 128 + result['signal']
-    for part in 'valid', 'test':
-        print(f'{part:9}perplexity {result[part]:.3f}'
-              + share_of_limit(result[part], result['limit']))
-    print(f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
-    return 0
-
-
-def share_of_limit(perplexity, limit):
-    if limit is None:
-        return ''
-    return (f', {100 * (perplexity / limit - 1):+.1f}% from the {limit:.3f} of the '
-            'best possible model')
-
-
-def evaluate(args):
-    model, vocabulary = load_model(args)
-    text = load_corpus(args)
-    if vocabulary is None:
-        same = len(text.vocabulary) == model.n_vocab
-    else:
-        same = text.vocabulary == vocabulary
-    if not same:
-        raise rnnlm.InputError(
-            f'{args.corpus}: expected the vocabulary of {args.model}, '
-            f'{model.n_vocab:,} tokens, found another one of '
-            f'{len(text.vocabulary):,}; give the corpus that it was trained on')
-    perplexity = experiment.perplexity(experiment.make_evaluator(
-        text.test, experiment.make_classifier(model)))
-    print(f'test     perplexity {perplexity:.3f}'
-          + share_of_limit(perplexity, text.perplexity_limit))
-    return 0
-
-
-def generate(args):
-    model, vocabulary = load_model(args)
-    if vocabulary is None:
-        raise rnnlm.InputError(
-            f'{args.model}: expected a {runs.VOCABULARY} beside it, found none')
-    text = args.primetext
-    if text is None:  # the beginning of a sentence, if the tokens know of such
-        text = '\n' if vocabulary.by_character else '<eos>'
-        text = text if text in vocabulary else vocabulary.words[0]
-    prime = inference.encode_prime(vocabulary, text)
-    if args.primetext is not None:
-        print(text, end='' if vocabulary.by_character else ' ')
-    if args.seed is not None:
-        numpy.random.seed(args.seed)
-    words = inference.generate(model, prime, args.length, not args.greedy)
-    for piece in inference.text_of(vocabulary, words):
-        print(piece, end='', flush=True)
-    print()
-    return 0
-
-
-def inspect(args):
-    with archives.open_archive(args.file) as archive:
-        found = checkpoint.describe(archive)
-    if args.json:
-        print(json.dumps(found, indent=1))
-        return 0
-    print(f'file     {args.file}: {found["format"]}, {found["kind"]}')
-    print(f'written  by {found["written by"]}')
-    if found['model']:
-        sizes = found['model']
-        print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
-              f'vocabulary {sizes["n_vocab"]:,}')
-    for name, entry in found['arrays'].items():
-        print(f'{entry["dtype"]:9}{"x".join(map(str, entry["shape"])) or "-":16}{name}')
-    return 0
-
-
-def load_model(args):
-    """The model that args.model names, of the sizes in its file, and its words."""
-    device = get_device(args.device)
-    path, vocabulary = runs.find_model(args.model)
-    with archives.open_archive(path) as npz:
-        n_vocab, n_units, n_layers = checkpoint.model_sizes(npz)
-    if vocabulary is not None and len(vocabulary) != n_vocab:
-        raise rnnlm.InputError(
-            f'{path}: expected a model of {len(vocabulary):,} words, as the '
-            f'{runs.VOCABULARY} beside it has, found one of {n_vocab:,}')
-    model = rnnlm.RNNForLM(n_vocab, n_units, n_layers)
-    checkpoint.load_model(path, model)
-    model.to_device(device)
-    return model, vocabulary

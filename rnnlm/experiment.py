@@ -39,7 +39,8 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     Returns:
         dict: 'signal', the number of the signal that ended the run or 0; and
         if the run went to its end, 'valid' and 'test', the perplexities of the
-        final model, and 'limit', that of the best possible one or None.
+        model with the lowest one in validation, which is that of ``model.npz``, and
+        'limit', that of the best possible one or None.
 
     Raises:
         rnnlm.errors.InputError: for anything given that cannot be used; nothing
@@ -50,7 +51,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     if seed is not None:
         numpy.random.seed(seed)
         device.xp.random.seed(seed)
-    trainer, valid = make_trainer(corpus, recipe, out, device, progress_bar)
+    trainer, valid, best = make_trainer(corpus, recipe, out, device, progress_bar)
     updater = trainer.updater
     classifier = updater.get_optimizer('main').target
     if resume:
@@ -80,14 +81,14 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
             f'{snapshot}')
         return {'signal': number}
 
-    checkpoint.save_npz(os.path.join(out, runs.MODEL), classifier)
+    best.load()
     return {'signal': 0, 'valid': perplexity(valid),
             'test': perplexity(make_evaluator(corpus.test, classifier)),
             'limit': corpus.perplexity_limit}
 
 
 def make_trainer(corpus, recipe, out, device, progress_bar):
-    """The trainer of a run, and its evaluator on the validation text."""
+    """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale))
@@ -101,6 +102,8 @@ def make_trainer(corpus, recipe, out, device, progress_bar):
 
     valid = make_evaluator(corpus.valid, classifier)
     trainer.extend(valid)
+    best = checkpoint.BestModel(classifier, os.path.join(out, runs.MODEL))
+    trainer.extend(best)
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(extensions.observe_lr())
     words = recipe.batch_size * recipe.bprop_len
@@ -116,7 +119,7 @@ def make_trainer(corpus, recipe, out, device, progress_bar):
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
     trainer.extend(extensions.snapshot(n_retains=2))
-    return trainer, valid
+    return trainer, valid, best
 
 
 def make_classifier(model):

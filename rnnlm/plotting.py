@@ -5,6 +5,9 @@ from chainer import training
 
 from rnnlm.files import writing
 
+# A higher perplexity is that of a model in ruins, and no scale shows it.
+MOST = 1e9
+
 
 def available():
     """Whether matplotlib can be imported."""
@@ -62,7 +65,7 @@ def draw(log, windows_per_epoch, path, limit=None):
             ('perplexity', 'training (with dropout)', '-'),
             ('val_perplexity', 'validation', 'o-')):
         points = [(entry['iteration'] / windows_per_epoch, entry[key])
-                  for entry in log if key in entry]
+                  for entry in log if entry.get(key, MOST) < MOST]
         if points:
             axes.plot(*zip(*points), style, label=label, markersize=4)
     if limit is not None:

@@ -25,7 +25,7 @@ def begin(folder, corpus, recipe, overwrite=False):
     Args:
         folder (str): where; made if it is not there.
         corpus: `rnnlm.corpus.Corpus`.
-        recipe: `rnnlm.training.Recipe`.
+        recipe: `rnnlm.recipes.Recipe`.
         overwrite (bool): whether an earlier run in it may be deleted.
 
     Raises:

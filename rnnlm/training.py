@@ -1,6 +1,5 @@
 """Training: truncated backpropagation through time, evaluation, learning rate."""
 import contextlib
-import dataclasses
 import logging
 
 import chainer
@@ -13,7 +12,7 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm import functions, optimizing
-from rnnlm.errors import require_count, require_positive, require_ratio
+from rnnlm.errors import require_count
 from rnnlm.model import RNNForLM
 
 logger = logging.getLogger(__name__)
@@ -21,53 +20,6 @@ logger = logging.getLogger(__name__)
 # Steps times streams of one chunk of evaluation: enough for the matrix products
 # to run at full speed, few enough to fit any machine.
 EVALUATION_CHUNK = 1000
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """The sizes and rates of a training run.
-
-    Attributes:
-        n_units: Units in the embedding and in each layer.
-        n_layers: LSTM layers.
-        dropout: Ratio of elements dropped.
-        init_scale: Parameters start in [-init_scale, init_scale].
-        batch_size: Streams read in parallel, B.
-        bprop_len: Steps of a window, T.
-        epochs: Sweeps over the text.
-        lr: Learning rate of SGD.
-        decay, decay_after: After epoch `decay_after`, the learning rate is
-            divided by `decay` in each epoch (`LearningRateDecay`).
-        gradclip: Largest L2 norm of the gradients.
-    """
-    n_units: int = 650
-    n_layers: int = 2
-    dropout: float = 0.5
-    init_scale: float = 0.1
-    batch_size: int = 20
-    bprop_len: int = 35
-    epochs: int = 39
-    lr: float = 1.0
-    decay: float = 1.0
-    decay_after: int = 0
-    gradclip: float = 5.0
-
-    def __post_init__(self):
-        for name in ('n_units', 'n_layers', 'batch_size', 'bprop_len', 'epochs'):
-            require_count(name, getattr(self, name))
-        require_count('decay_after', self.decay_after, least=0)
-        require_ratio('dropout', self.dropout)
-        for name in ('init_scale', 'lr', 'decay', 'gradclip'):
-            require_positive(name, getattr(self, name))
-
-
-PRESETS = {
-    # Chainer's examples/ptb, versions 1.11 to 7.8.1.
-    'chainer': Recipe(),
-    # Learns the embedded corpus in half a minute.
-    'demo': Recipe(n_units=96, dropout=0.1, bprop_len=20, epochs=10,
-                   decay=2.0, decay_after=5),
-}
 
 
 class BPTTUpdater(training.updaters.StandardUpdater):

@@ -345,3 +345,53 @@ def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
     at_once = run('at_once', str(int(number)), '2')
     assert at_once.returncode in (-number, 1, 130)
     assert not (tmp_path / 'at_once' / 'snapshot_iter_3').exists()
+
+
+class Reports(chainer.training.Extension):
+    """Reports validation losses that are known beforehand."""
+    priority = chainer.training.PRIORITY_WRITER
+    trigger = 1, 'epoch'
+
+    def __init__(self, losses):
+        self.losses = list(losses)
+
+    def __call__(self, trainer):
+        chainer.report({'validation/main/loss': self.losses.pop(0)})
+
+
+def test_best_model(tmp_path):
+    path = str(tmp_path / 'best.npz')
+    model = small()
+    trainer = make_trainer(model, text(), tmp_path, 5, 4, (6, 'epoch'))
+    trainer.extend(Reports([3, numpy.nan, 1, 2, 1, 5]))
+    best = rnnlm.BestModel(model, path)
+    trainer.extend(best)
+    seen = []
+    trainer.extend(lambda _: seen.append(model.predictor.embed.W.array.copy()),
+                   name='seen', trigger=(1, 'epoch'))
+    trainer.run()
+    assert best.loss == 1
+    with archives.Npz(path) as npz:
+        numpy.testing.assert_array_equal(npz['predictor/embed/W'], seen[2])
+    best.load()
+    numpy.testing.assert_array_equal(model.predictor.embed.W.array, seen[2])
+
+
+def test_best_model_survives_a_resume(tmp_path):
+    path = tmp_path / 'best.npz'
+
+    def trainer_until(epochs, losses):
+        model = small()
+        trainer = make_trainer(model, text(), tmp_path, 5, 4, (epochs, 'epoch'))
+        trainer.extend(Reports(losses))
+        trainer.extend(rnnlm.BestModel(model, str(path)))
+        return trainer
+
+    first = trainer_until(2, [1, 2])
+    first.run()
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), first)
+    kept = path.read_bytes()
+    second = trainer_until(3, [1.5])
+    rnnlm.resume(str(tmp_path / 'snapshot'), second)
+    second.run()
+    assert path.read_bytes() == kept

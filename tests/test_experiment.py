@@ -1,16 +1,18 @@
 """A run is made as its recipe says."""
+import json
+
 import chainer
 import numpy
 
 from rnnlm import corpus, experiment
-from rnnlm.training import Recipe
+from rnnlm.recipes import PRESETS, Recipe
 
 
 def test_the_recipe_is_what_is_trained(tmp_path):
     text = corpus.load('demo')
     recipe = Recipe(n_units=7, n_layers=3, dropout=0.25, init_scale=0.02, batch_size=6,
                     bprop_len=4, epochs=3, lr=0.5, decay=1.5, decay_after=2, gradclip=2)
-    trainer, valid = experiment.make_trainer(
+    trainer, valid, best = experiment.make_trainer(
         text, recipe, str(tmp_path), chainer.get_device(-1), False)
     optimizer = trainer.updater.get_optimizer('main')
     model = optimizer.target.predictor
@@ -26,6 +28,7 @@ def test_the_recipe_is_what_is_trained(tmp_path):
     assert valid.get_iterator('main').dataset is text.valid
     decay = trainer.get_extension('LearningRateDecay')
     assert (decay.decay, decay.after_epoch) == (1.5, 2)
+    assert best.path == str(tmp_path / 'model.npz')
     assert trainer.stop_trigger.get_training_length() == (3, 'epoch')
     assert trainer.updater.why_per_step == ''
 
@@ -44,3 +47,29 @@ def test_its_perplexities_are_those_of_the_final_model(tmp_path):
             experiment.make_evaluator(getattr(text, part), model))
         numpy.testing.assert_allclose(result[part], expected, rtol=1e-6)
     assert result['valid'] != result['test'] and result['limit'] is None
+
+
+def test_presets_are_those_of_the_paper():
+    # Zaremba et al. (2014), section 4.1.
+    for name, n_units, scale, dropout, steps, epochs, decay, after, clip in (
+            ('small', 200, .1, 0, 20, 13, 2, 4, 5),
+            ('medium', 650, .05, .5, 35, 39, 1.2, 6, 5),
+            ('large', 1500, .04, .65, 35, 55, 1.15, 14, 10)):
+        assert PRESETS[name] == Recipe(
+            n_units=n_units, n_layers=2, dropout=dropout, init_scale=scale,
+            batch_size=20, bprop_len=steps, epochs=epochs, lr=1.0, decay=decay,
+            decay_after=after, gradclip=clip)
+
+
+def test_the_model_that_is_kept_is_the_best(tmp_path):
+    # A learning rate that ruins the model after some epochs.
+    text = corpus.load('demo')
+    small = corpus.Corpus('x', text.train[:3000], text.valid[:500], text.valid[:50],
+                          text.vocabulary, 'word')
+    recipe = Recipe(n_units=20, dropout=0, bprop_len=5, epochs=4, decay=0.02,
+                    decay_after=2, gradclip=50.0)
+    result = experiment.train(small, recipe, str(tmp_path / 'out'), seed=0)
+    log = json.loads((tmp_path / 'out' / 'log').read_text())
+    values = [entry['val_perplexity'] for entry in log if 'val_perplexity' in entry]
+    assert len(values) == 4 and values[-1] > 1.1 * min(values)
+    numpy.testing.assert_allclose(result['valid'], min(values), rtol=1e-5)

@@ -1,5 +1,6 @@
 """The command line of Chainer's examples/ptb, shared by the scripts beside."""
 import argparse
+import dataclasses
 import sys
 
 import numpy
@@ -8,29 +9,24 @@ import rnnlm
 from rnnlm import corpus, devices, runs
 from rnnlm.cli import in_terms_of_flags, seed
 from rnnlm.files import require_writable
+from rnnlm.recipes import PRESETS, RECIPE_FLAGS
 
 
 def training_options(description):
     """Parser with the official flags of training, and a few of our own."""
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
-    add('--batchsize', '-b', type=int, default=20,
-        help='number of streams read in parallel (default: 20)')
-    add('--bproplen', '-l', type=int, default=35,
-        help='steps of a window of truncated BPTT (default: 35)')
-    add('--epoch', '-e', type=int, default=39,
-        help='number of sweeps over the text (default: 39)')
-    add('--gradclip', '-c', type=float, default=5,
-        help='largest L2 norm of the gradients (default: 5)')
+    for flag, short, field, kind, text in RECIPE_FLAGS:
+        default = getattr(PRESETS['chainer'], field)
+        add(*filter(None, (flag, short)), dest=field, type=kind,
+            metavar=flag.strip('-').upper(), help=f'{text} (default: {default:g})')
+    add('--preset', choices=('small', 'medium', 'large'),
+        help='sizes, rates and falling learning rate of Zaremba et al. (2014); flags '
+             'beside it win, and the model of the best validation is kept')
     add('--out', '-o', default='result',
         help='folder for the results (default: result)')
     add('--resume', '-r', default='', help='snapshot to go on from')
     add('--test', action='store_true', help='tiny datasets, for a quick test')
-    add('--unit', '-u', type=int, default=650,
-        help='LSTM units in each layer (default: 650)')
-    add('--layer', type=int, default=2, help='LSTM layers (default: 2)')
-    add('--dropout', type=float, default=0.5,
-        help='ratio of elements dropped (default: 0.5)')
     add('--model', '-m', default='model.npz',
         help='file for the trained model (default: model.npz)')
     add('--seed', type=seed, help='seed of numpy.random')
@@ -51,14 +47,14 @@ def add_common_options(parser):
         help='as --device; the old spelling')
 
 
-def check_training(args):
-    """Refuses numbers that cannot be used, and results that could not be written."""
-    rnnlm.Recipe(
-        n_units=args.unit, n_layers=args.layer, dropout=args.dropout,
-        batch_size=args.batchsize, bprop_len=args.bproplen, epochs=args.epoch,
-        gradclip=args.gradclip)
+def recipe_of(args):
+    """The recipe that the flags make; refuses it, and places that cannot be written."""
+    given = {field: getattr(args, field) for _, _, field, _, _ in RECIPE_FLAGS
+             if getattr(args, field) is not None}
+    recipe = dataclasses.replace(PRESETS[args.preset or 'chainer'], **given)
     require_writable(args.model)
     runs.make(args.out)
+    return recipe
 
 
 def prepare(args):

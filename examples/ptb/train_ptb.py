@@ -18,32 +18,37 @@ import options
 
 def main():
     args = options.training_options('Trains an RNNLM on PTB.').parse_args()
-    options.check_training(args)
+    recipe = options.recipe_of(args)
     device, corpus = options.prepare(args)
     parts = [part[:100] if args.test else part
              for part in (corpus.train, corpus.valid, corpus.test)]
 
     # Each iterator reads its text in parallel streams.
-    train_iter = rnnlm.ParallelSequentialIterator(parts[0], args.batchsize)
+    train_iter = rnnlm.ParallelSequentialIterator(parts[0], recipe.batch_size)
     val_iter = rnnlm.ParallelSequentialIterator(parts[1], 1, repeat=False)
     test_iter = rnnlm.ParallelSequentialIterator(parts[2], 1, repeat=False)
 
     # The model, and the loss around it.
     rnn = rnnlm.RNNForLM(
-        len(corpus.vocabulary), args.unit, args.layer, args.dropout)
+        len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
+        recipe.init_scale)
     model = L.Classifier(rnn)
     model.compute_accuracy = False  # only the perplexity is wanted
     model.to_device(device)
 
-    optimizer = chainer.optimizers.SGD(lr=1.0)
+    optimizer = chainer.optimizers.SGD(lr=recipe.lr)
     optimizer.setup(model)
-    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(args.gradclip))
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
 
-    updater = rnnlm.BPTTUpdater(train_iter, optimizer, args.bproplen, device)
-    trainer = training.Trainer(updater, (args.epoch, 'epoch'), out=args.out)
+    updater = rnnlm.BPTTUpdater(train_iter, optimizer, recipe.bprop_len, device)
+    trainer = training.Trainer(updater, (recipe.epochs, 'epoch'), out=args.out)
 
     # The same model is evaluated: the evaluator puts its state aside meanwhile.
     trainer.extend(rnnlm.PerplexityEvaluator(val_iter, model))
+    best = rnnlm.BestModel(model, args.model)
+    if args.preset:
+        trainer.extend(best)
+    trainer.extend(rnnlm.LearningRateDecay(recipe.decay, recipe.decay_after))
     report = ReportTrigger(10 if args.test else 500)
     trainer.extend(extensions.LogReport(
         postprocess=rnnlm.add_perplexity, trigger=report))
@@ -66,6 +71,7 @@ def main():
         print(f'stopped; go on with --resume {snapshot}')
         return 128 + signal
 
+    best.load()
     perplexity = experiment.perplexity(rnnlm.PerplexityEvaluator(test_iter, model))
     print(f'test perplexity: {perplexity}')
     rnnlm.save_npz(args.model, model)

@@ -23,26 +23,27 @@ def main():
     parser = options.training_options('Trains an RNNLM on PTB in its own loop.')
     parser.set_defaults(model='rnnlm.model')
     args = parser.parse_args()
-    options.check_training(args)
+    recipe = options.recipe_of(args)
     device, corpus = options.prepare(args)
     train, valid, test = [
         part[:100] if args.test else part
         for part in (corpus.train, corpus.valid, corpus.test)]
-    train_iter = rnnlm.ParallelSequentialIterator(train, args.batchsize)
+    train_iter = rnnlm.ParallelSequentialIterator(train, recipe.batch_size)
 
     rnn = rnnlm.RNNForLM(
-        len(corpus.vocabulary), args.unit, args.layer, args.dropout)
+        len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
+        recipe.init_scale)
     model = L.Classifier(rnn)
     model.compute_accuracy = False  # only the perplexity is wanted
     model.to_device(device)
-    optimizer = chainer.optimizers.SGD(lr=1.0)
+    optimizer = chainer.optimizers.SGD(lr=recipe.lr)
     optimizer.setup(model)
-    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(args.gradclip))
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
     if args.resume:
         rnnlm.load_model(args.resume, model)
 
     try:
-        run_epochs(rnn, model, optimizer, train_iter, valid, device, args)
+        run_epochs(rnn, model, optimizer, train_iter, valid, device, recipe, args.test)
         print(f'test perplexity: {evaluate(model, test)}')
         status = 0
     except KeyboardInterrupt:
@@ -53,14 +54,16 @@ def main():
     return status
 
 
-def run_epochs(rnn, model, optimizer, train_iter, valid, device, args):
+def run_epochs(rnn, model, optimizer, train_iter, valid, device, recipe, test):
     """The loop: a window, its gradients, an update."""
-    interval = 1 if args.test else 20  # windows between two lines of report
+    interval = 1 if test else 20  # windows between two lines of report
     losses = []
     windows = 0
-    while train_iter.epoch < args.epoch:
+    while train_iter.epoch < recipe.epochs:
+        passed = max(0, train_iter.epoch + 1 - recipe.decay_after)
+        optimizer.lr = recipe.lr / recipe.decay ** passed
         # T + 1 rows of words: those to read, and one step later those to predict.
-        ids = device.send(train_iter.next_window(args.bproplen))
+        ids = device.send(train_iter.next_window(recipe.bprop_len))
         loss = rnn.loss(ids[:-1], ids[1:])  # summed over the steps
         model.cleargrads()
         loss.backward()

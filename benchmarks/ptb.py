@@ -1,0 +1,122 @@
+"""The recipes of Zaremba et al. (2014) on the Penn Treebank; writes RESULTS.md's part.
+
+    python benchmarks/ptb.py --corpus FOLDER              the small model, on a CPU
+    python benchmarks/ptb.py --corpus FOLDER --preset medium --device 0
+
+The folder holds ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  What every run
+gave is kept in ptb.json, and its log with it.
+"""
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+
+import rnnlm
+from rnnlm import corpus, experiment
+from rnnlm.recipes import PRESETS
+
+import cpu
+import report
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEPT = os.path.join(HERE, 'ptb.json')
+PICTURE = os.path.join(HERE, os.pardir, 'docs', 'ptb.png')
+PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
+    parser.add_argument('--preset', choices=list(PAPER), default='small')
+    parser.add_argument('--device', default='-1')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--out', help='folder of the run, to keep it')
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        run(args, args.out or os.path.join(scratch, 'run'))
+    write(kept())
+    return 0
+
+
+def run(args, out):
+    text = corpus.load(args.corpus)
+    start = time.time()
+    result = experiment.train(
+        text, PRESETS[args.preset], out, args.device, args.seed,
+        progress_bar=sys.stdout.isatty())
+    if result['signal']:
+        sys.exit(128 + result['signal'])
+    with open(os.path.join(out, 'log'), encoding='utf-8') as f:
+        log = json.load(f)
+    runs = kept()
+    runs[args.preset] = {
+        'valid': result['valid'], 'test': result['test'],
+        'minutes': (time.time() - start) / 60, 'seed': args.seed,
+        'device': args.device, 'rnnlm': rnnlm.__version__, 'machine': cpu.machine(),
+        'log': [{key: entry[key] for key in (
+            'epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s')
+            if key in entry} for entry in log if 'val_perplexity' in entry]}
+    with open(KEPT, 'w', encoding='utf-8') as f:
+        json.dump(runs, f, indent=1)
+        f.write('\n')
+
+
+def kept():
+    if not os.path.exists(KEPT):
+        return {}
+    with open(KEPT, encoding='utf-8') as f:
+        return json.load(f)
+
+
+def write(runs):
+    rows = []
+    for preset, (valid, test) in PAPER.items():
+        got = runs.get(preset)
+        where = 'not measured' if got is None else (
+            f'{got["machine"]["cpu"]}, {got["machine"]["cores"]} cores'
+            if got['device'] == '-1' else f'GPU {got["device"]}')
+        rows.append([preset, valid, test] + (
+            ['', '', '', where] if got is None else
+            [f'{got["valid"]:.1f}', f'{got["test"]:.1f}', f'{got["minutes"]:.0f}',
+             where]))
+    report.replace('PTB', 'ptb.py', '\n'.join([
+        '## Penn Treebank', '',
+        'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
+        "paper and here: the model with the best validation, one run each. By `python "
+        'benchmarks/ptb.py`; `rnnlm train --preset small --corpus FOLDER` is the same '
+        'run.', '',
+        report.table(['', 'paper: valid', 'test', 'here: valid', 'test', 'minutes',
+                      'on'], rows)]))
+    draw(runs)
+
+
+def draw(runs):
+    """The perplexities by epoch, with the paper's as lines."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 3.6), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for k, (preset, got) in enumerate(runs.items()):
+        epochs = [entry['epoch'] for entry in got['log']]
+        axes.plot(epochs, [entry['val_perplexity'] for entry in got['log']],
+                  f'C{k}o-', markersize=3, label=f'{preset}, validation')
+        axes.axhline(PAPER[preset][0], color=f'C{k}', linestyle=':', linewidth=1,
+                     label=f'{preset}, validation in the paper')
+    axes.set_xlabel('epoch')
+    axes.set_ylabel('perplexity')
+    axes.set_yscale('log')
+    axes.set_title('Penn Treebank by the recipes of Zaremba et al. (2014)', fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    figure.savefig(PICTURE)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""What each command of the console script does and prints."""
+import dataclasses
+import itertools
+import json
+import os
+import sys
+
+import numpy
+
+from rnnlm import (
+    archives, checkpoint, corpus, dynamic, experiment, inference, runs, scoring)
+from rnnlm.devices import get_device
+from rnnlm.errors import InputError, require, require_count
+from rnnlm.files import read_text
+from rnnlm.model import RNNForLM
+from rnnlm.recipes import PRESETS, RECIPE_FLAGS, Recipe
+
+
+def load_corpus(args):
+    return corpus.load(args.corpus, args.tokens, args.vocab_limit)
+
+
+def train(args):
+    resume = (runs.newest_snapshot(args.out) if args.resume is True
+              else args.resume)
+    preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
+    fields = dataclasses.asdict(PRESETS[preset])
+    if resume and not args.preset:  # go on as it began, but for what is given
+        began = runs.recipe_of(
+            resume if os.path.isdir(resume) else os.path.dirname(resume))
+        fields.update((name, began[name]) for name in fields if name in began)
+    fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
+                  if getattr(args, field) is not None)
+    recipe = Recipe(**fields)
+    if resume and args.seed is not None:
+        raise InputError(
+            '--seed: expected none with --resume, since the random numbers go on '
+            f'too, found {args.seed}')
+    result = experiment.train(
+        load_corpus(args), recipe, args.out, args.device, args.seed or 0, resume,
+        args.overwrite, progress_bar=sys.stdout.isatty())
+    if result['signal']:
+        return 128 + result['signal']
+    for part in 'valid', 'test':
+        print(f'{part:9}perplexity {result[part]:.3f}'
+              + share_of_limit(result[part], result['limit']))
+    print(f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
+    return 0
+
+
+def share_of_limit(perplexity, limit):
+    if limit is None:
+        return ''
+    return (f', {100 * (perplexity / limit - 1):+.1f}% from the {limit:.3f} of the '
+            'best possible model')
+
+
+def evaluate(args):
+    model, vocabulary = load_model(args.model, args.device)
+    text = load_corpus(args)
+    require_vocabulary(text, args.corpus, args.model, model, vocabulary)
+    words = getattr(text, args.part)
+    found = {'part': args.part, 'words': len(words) - 1,
+             'perplexity': experiment.perplexity(experiment.make_evaluator(
+                 words, experiment.make_classifier(model)))}
+    if args.dynamic:
+        found[f'dynamic {args.dynamic}'] = dynamic_perplexity(
+            model, text.train, words, args)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    print(f'{args.part:9}perplexity {found["perplexity"]:.3f}'
+          + share_of_limit(found['perplexity'], text.perplexity_limit))
+    if args.dynamic:
+        print(f'{args.part:9}perplexity {found["dynamic " + args.dynamic]:.3f}, by '
+              f'dynamic evaluation ({args.dynamic})')
+    return 0
+
+
+def dynamic_perplexity(model, train, words, args):
+    lr = args.dynamic_lr or (0.1 if args.dynamic == 'sgd' else 0.0005)
+    adaptive = dynamic.DynamicEvaluation(
+        model, lr, args.dynamic_decay, rule=args.dynamic)
+    if args.dynamic == 'rms':
+        adaptive.gather(train)
+
+    def progress(read):
+        if sys.stderr.isatty():
+            print(f'\r{read:,} of {len(words) - 1:,} words', end='', file=sys.stderr)
+
+    result = adaptive.perplexity(words, progress)
+    progress_end = '\r\033[K' if sys.stderr.isatty() else ''
+    print(end=progress_end, file=sys.stderr)
+    return result
+
+
+def require_vocabulary(text, name, path, model, vocabulary):
+    """Refuses a text whose ids are not those of a model."""
+    if vocabulary is None:
+        same = len(text.vocabulary) == model.n_vocab
+    else:
+        same = text.vocabulary == vocabulary
+    if not same:
+        raise InputError(
+            f'{name}: expected the vocabulary of {path}, {model.n_vocab:,} tokens, '
+            f'found another one of {len(text.vocabulary):,}; give the corpus that it '
+            'was trained on')
+
+
+def generate(args):
+    model, vocabulary = load_model(args.model, args.device, with_words=True)
+    require_count('--samples', args.samples)
+    text = args.primetext
+    if text is None:  # the beginning of a sentence, if the tokens know of such
+        text = '\n' if vocabulary.by_character else '<eos>'
+        text = text if text in vocabulary else vocabulary.words[0]
+    prime = inference.encode_prime(vocabulary, text)
+    if args.seed is not None:
+        numpy.random.seed(args.seed)
+    for _ in range(args.samples):
+        if args.primetext is not None:
+            print(text, end='' if vocabulary.by_character else ' ')
+        if args.beam:
+            words, _ = inference.beam_search(model, prime, args.length, args.beam)
+        else:
+            words = inference.generate(
+                model, prime, args.length, not args.greedy, args.temperature,
+                args.top_k, args.top_p)
+        for piece in inference.text_of(vocabulary, words):
+            print(piece, end='', flush=True)
+        print()
+    return 0
+
+
+def score(args):
+    model, vocabulary = load_model(args.model, args.device, with_words=True)
+    between = scoring.boundary(vocabulary)
+    if between is None:
+        raise InputError(
+            f'{args.model}: expected a vocabulary with a token between sentences '
+            '(<eos>, or a line feed), found none')
+    lines = read_lines(args.file)
+    if args.nbest:
+        return rescore(args, model, vocabulary, between, list(lines))
+    totals = numpy.zeros(4)
+    while True:
+        some = list(itertools.islice(lines, scoring.BATCH))
+        if not some:
+            break
+        for line, entry in zip(some, entries(model, vocabulary, between, some)):
+            show_score(args, line, entry)
+            totals += (1, len(entry['words']) - 1, entry['oov'], entry['logprob'])
+    if args.srilm:
+        show_srilm(f'file {args.file or "-"}:', *totals)
+    return 0
+
+
+def read_lines(path):
+    """The lines of a text file, or of standard input, as they come."""
+    if path is None:
+        yield from (line.rstrip('\r\n') for line in sys.stdin)
+    else:
+        yield from read_text(path).splitlines()
+
+
+def entries(model, vocabulary, between, lines):
+    """What is known of each sentence, its logarithms to the base of 10."""
+    encoded = [scoring.encode_sentence(vocabulary, line) for line in lines]
+    end = vocabulary.words[between]
+    for (tokens, _, unknown), found in zip(encoded, scoring.score_sentences(
+            model, [ids for _, ids, _ in encoded], between)):
+        found = found / numpy.log(10)
+        yield {'logprob': float(found.sum()), 'oov': int(unknown.sum()),
+               'words': [[token, float(value)]
+                         for token, value in zip([*tokens, end], found)]}
+
+
+def show_score(args, line, entry):
+    if args.json:
+        print(json.dumps({'sentence': line, **entry}, ensure_ascii=False))
+    elif args.srilm:
+        print(line)
+        for k, (token, value) in enumerate(entry['words']):
+            before = '<s>' if k == 0 else entry['words'][k - 1][0]
+            token = '</s>' if k == len(entry['words']) - 1 else token
+            print(f'\tp( {token} | {before} {"..." if k else ""}) \t= [rnn] '
+                  f'{10 ** value:.6g} [ {value:.6g} ]')
+        show_srilm('', 1, len(entry['words']) - 1, entry['oov'], entry['logprob'])
+        print()
+    else:
+        words = ' '.join(f'{json.dumps(token, ensure_ascii=False)[1:-1]} {value:.4f}'
+                         for token, value in entry['words'])
+        print(f'{entry["logprob"]:.4f}\t{entry["oov"]}\t{words}')
+
+
+def show_srilm(title, sentences, words, oov, logprob):
+    counts = f'{sentences:.0f} sentences, {words:.0f} words, {oov:.0f} OOVs'
+    print(f'{title} {counts}'.strip())
+    with numpy.errstate(all='ignore'):
+        perplexity = numpy.power(10.0, -logprob / (words + sentences))
+        without_ends = numpy.power(10.0, numpy.divide(-logprob, words))
+    print(f'0 zeroprobs, logprob= {logprob:.6g} ppl= {perplexity:.6g} '
+          f'ppl1= {without_ends:.6g}')
+
+
+def rescore(args, model, vocabulary, between, lines):
+    """n-best lists, each sorted by its scores with the model's added."""
+    fields = [line.split(' ||| ') for line in lines]
+    for number, parts in enumerate(fields, 1):
+        try:
+            float(parts[-1])
+            good = len(parts) >= 3
+        except ValueError:
+            good = False
+        if not good:
+            raise InputError(
+                f'{args.file or "standard input"}:{number}: expected '
+                f"'ID ||| SENTENCE ||| ... ||| SCORE', found {lines[number - 1]!r}")
+    found = entries(model, vocabulary, between, [parts[1] for parts in fields])
+    lists = {}
+    for parts, entry in zip(fields, found):
+        total = (float(parts[-1]) + args.lm_weight * entry['logprob'] * numpy.log(10)
+                 + args.word_penalty * (len(entry['words']) - 1))
+        lists.setdefault(parts[0], []).append((total, parts))
+    for candidates in lists.values():
+        for total, parts in sorted(candidates, key=lambda c: -c[0]):
+            print(' ||| '.join([*parts[:-1], f'{total:.6g}']))
+    return 0
+
+
+def interpolate(args):
+    text = load_corpus(args)
+    scores = {}
+    for path in args.model, args.other:
+        model, vocabulary = load_model(path, args.device)
+        require_vocabulary(text, args.corpus, path, model, vocabulary)
+        scores[path] = {part: scoring.score_text(model, getattr(text, part))
+                        for part in ('valid', 'test')}
+    one, other = (scores[path] for path in (args.model, args.other))
+    if args.weight is None:
+        weight = scoring.mixture_weight(one['valid'], other['valid'])
+    else:
+        require('--weight', args.weight, 'a number between 0 and 1',
+                lambda v: 0 < v < 1)
+        weight = args.weight
+    found = {'weight': weight}
+    for name, values in (('first', one['test']), ('second', other['test']), (
+            'mixture', scoring.mix(one['test'], other['test'], weight))):
+        found[name] = float(numpy.exp(-values.mean()))
+    if args.json:
+        print(json.dumps(found))
+    else:
+        print(f'test     perplexity {found["first"]:.3f}  {args.model}\n'
+              f'test     perplexity {found["second"]:.3f}  {args.other}\n'
+              f'test     perplexity {found["mixture"]:.3f}  {weight:.3f} of the first '
+              f'and {1 - weight:.3f} of the second')
+    return 0
+
+
+def inspect(args):
+    with archives.open_archive(args.file) as archive:
+        found = checkpoint.describe(archive)
+    if args.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    print(f'file     {args.file}: {found["format"]}, {found["kind"]}')
+    print(f'written  by {found["written by"]}')
+    if found['model']:
+        sizes = found['model']
+        print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
+              f'vocabulary {sizes["n_vocab"]:,}')
+    for name, entry in found['arrays'].items():
+        print(f'{entry["dtype"]:9}{"x".join(map(str, entry["shape"])) or "-":16}{name}')
+    return 0
+
+
+def load_model(path, device, with_words=False):
+    """A model, of the sizes in its file, and the `Vocabulary` beside it or None."""
+    device = get_device(device)
+    given, (path, vocabulary) = path, runs.find_model(path)
+    if with_words and vocabulary is None:
+        raise InputError(
+            f'{given}: expected a {runs.VOCABULARY} beside it, found none')
+    with archives.open_archive(path) as archive:
+        n_vocab, n_units, n_layers = checkpoint.model_sizes(archive)
+    if vocabulary is not None and len(vocabulary) != n_vocab:
+        raise InputError(
+            f'{path}: expected a model of {len(vocabulary):,} words, as the '
+            f'{runs.VOCABULARY} beside it has, found one of {n_vocab:,}')
+    model = RNNForLM(n_vocab, n_units, n_layers)
+    checkpoint.load_model(path, model)
+    model.to_device(device)
+    return model, vocabulary

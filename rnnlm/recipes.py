@@ -1,0 +1,74 @@
+"""The sizes and rates of training runs, and well-known sets of them."""
+import dataclasses
+
+from rnnlm.errors import require_count, require_positive, require_ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The sizes and rates of a training run.
+
+    Attributes:
+        n_units: Units in the embedding and in each layer.
+        n_layers: LSTM layers.
+        dropout: Ratio of elements dropped.
+        init_scale: Parameters start in [-init_scale, init_scale].
+        batch_size: Streams read in parallel, B.
+        bprop_len: Steps of a window, T.
+        epochs: Sweeps over the text.
+        lr: Learning rate of SGD.
+        decay, decay_after: After epoch `decay_after`, the learning rate is
+            divided by `decay` in each epoch (`LearningRateDecay`).
+        gradclip: Largest L2 norm of the gradients.
+    """
+    n_units: int = 650
+    n_layers: int = 2
+    dropout: float = 0.5
+    init_scale: float = 0.1
+    batch_size: int = 20
+    bprop_len: int = 35
+    epochs: int = 39
+    lr: float = 1.0
+    decay: float = 1.0
+    decay_after: int = 0
+    gradclip: float = 5.0
+
+    def __post_init__(self):
+        for name in ('n_units', 'n_layers', 'batch_size', 'bprop_len', 'epochs'):
+            require_count(name, getattr(self, name))
+        require_count('decay_after', self.decay_after, least=0)
+        require_ratio('dropout', self.dropout)
+        for name in ('init_scale', 'lr', 'decay', 'gradclip'):
+            require_positive(name, getattr(self, name))
+
+
+PRESETS = {
+    # Chainer's examples/ptb, versions 1.11 to 7.8.1.
+    'chainer': Recipe(),
+    # Learns the embedded corpus in half a minute.
+    'demo': Recipe(n_units=96, dropout=0.1, bprop_len=20, epochs=10,
+                   decay=2.0, decay_after=5),
+    # Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization" (2014).
+    'small': Recipe(n_units=200, dropout=0.0, init_scale=0.1, bprop_len=20, epochs=13,
+                    decay=2.0, decay_after=4, gradclip=5.0),
+    'medium': Recipe(n_units=650, dropout=0.5, init_scale=0.05, bprop_len=35,
+                     epochs=39, decay=1.2, decay_after=6, gradclip=5.0),
+    'large': Recipe(n_units=1500, dropout=0.65, init_scale=0.04, bprop_len=35,
+                    epochs=55, decay=1.15, decay_after=14, gradclip=10.0),
+}
+
+# The options that set a field, spelled as in Chainer's examples/ptb.
+RECIPE_FLAGS = (
+    ('--unit', '-u', 'n_units', int, 'LSTM units in each layer'),
+    ('--layer', None, 'n_layers', int, 'LSTM layers'),
+    ('--dropout', None, 'dropout', float, 'ratio of elements dropped'),
+    ('--init-scale', None, 'init_scale', float,
+     'parameters start uniformly in [-SCALE, SCALE]'),
+    ('--batchsize', '-b', 'batch_size', int, 'streams read in parallel'),
+    ('--bproplen', '-l', 'bprop_len', int, 'steps of truncated BPTT'),
+    ('--epoch', '-e', 'epochs', int, 'sweeps over the text'),
+    ('--lr', None, 'lr', float, 'learning rate of SGD'),
+    ('--decay', None, 'decay', float, 'divisor of the learning rate an epoch'),
+    ('--decay-after', None, 'decay_after', int, 'last epoch without decay'),
+    ('--gradclip', '-c', 'gradclip', float, 'largest L2 norm of the gradients'),
+)
