@@ -116,20 +116,23 @@ def score_text(model, ids, chunk=1000):
             for start in range(0, len(ids) - 1, chunk)])
 
 
-def mixture_weight(one, other, rounds=50):
+def mixture_weight(one, other):
     """The weight of the first of two models at which their mixture is best.
 
-    By expectation maximisation (Jelinek and Mercer 1980), on log probabilities of the
-    same words.
+    The likelihood of the mixture is concave in the weight; its slope is bisected.
+
+    Args:
+        one, other: float (N,), natural logarithms of the same words' probabilities.
 
     Returns:
-        float: lambda in ``log(lambda p_one + (1 - lambda) p_other)``.
+        float: lambda, between 0 and 1, of ``mix``.
     """
-    weight = 0.5
-    for _ in range(rounds):
-        share = numpy.log(weight) + one
-        weight = float(numpy.exp(share - mix(one, other, weight)).mean())
-        weight = min(max(weight, 1e-9), 1 - 1e-9)
+    low, high = 1e-9, 1 - 1e-9
+    for _ in range(50):
+        weight = (low + high) / 2
+        mixture = mix(one, other, weight)
+        slope = (numpy.exp(one - mixture) - numpy.exp(other - mixture)).mean()
+        low, high = (weight, high) if slope > 0 else (low, weight)
     return weight
 
 

@@ -1,0 +1,339 @@
+"""Scores of sentences and texts, mixtures, dynamic evaluation."""
+import io
+import json
+import math
+
+import chainer
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm import cli, commands, inference, scoring
+from rnnlm.dynamic import DynamicEvaluation
+from rnnlm.vocabulary import Vocabulary
+
+WORDS = ('<eos>', 'the', 'cat', 'dog', 'sleeps', 'sees', '<unk>')
+
+
+@pytest.fixture
+def model():
+    numpy.random.seed(3)
+    return rnnlm.RNNForLM(len(WORDS), 8, init_scale=0.9)
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    rnnlm.save_npz(str(tmp_path / 'model.npz'), model)
+    Vocabulary(WORDS).save(str(tmp_path / 'vocabulary.json'))
+    return str(tmp_path)
+
+
+def one_by_one(model, ids):
+    """log p of each word but the first, by the links, in float64."""
+    state, scores = model.get_state(), []
+    model.reset_state()
+    with chainer.using_config('train', False):
+        for word, after in zip(ids, ids[1:]):
+            y = model(numpy.array([word], 'i')).array[0].astype('d')
+            scores.append(y[after] - y.max() - math.log(numpy.exp(y - y.max()).sum()))
+    model.set_state(state)
+    return numpy.array(scores)
+
+
+SENTENCES = [[1, 2, 4], [], [1, 3, 5, 1, 2], [6], [2, 2]]
+
+
+def test_score_sentences(model):
+    before = model(numpy.array([1, 2], 'i')).array  # a state, which is put aside
+    state = model.get_state()
+    found = list(scoring.score_sentences(
+        model, [numpy.array(ids, 'i') for ids in SENTENCES], 0))
+    for ids, scores in zip(SENTENCES, found):
+        numpy.testing.assert_allclose(
+            scores, one_by_one(model, [0, *ids, 0]), rtol=0, atol=2e-6)
+    for kept, now in zip(state, model.get_state()):
+        numpy.testing.assert_array_equal(kept, now)
+    assert before.shape == (2, len(WORDS))
+
+
+def test_many_sentences_are_scored_as_few(model, monkeypatch):
+    random = numpy.random.RandomState(0)
+    sentences = [random.randint(0, 7, random.randint(9)).astype('i') for _ in range(50)]
+    together = list(scoring.score_sentences(model, sentences, 0))
+    monkeypatch.setattr(scoring, 'BATCH', 1)
+    monkeypatch.setattr(scoring, 'CHUNK_ELEMENTS', 20)  # a few steps at a time
+    for one, other in zip(scoring.score_sentences(model, sentences, 0), together):
+        numpy.testing.assert_allclose(one, other, rtol=0, atol=2e-6)
+
+
+def test_continuations_sum_to_one(model):
+    for prefix in SENTENCES:
+        window = numpy.array([[0, *prefix, word] for word in range(len(WORDS))], 'i').T
+        model.reset_state()
+        last = scoring.log_probabilities(model, window)[-1]
+        assert abs(numpy.exp(last).sum() - 1) < 1e-6
+
+
+def test_score_text(model):
+    ids = numpy.random.RandomState(1).randint(0, 7, 57).astype('i')
+    found = scoring.score_text(model, ids, chunk=10)
+    numpy.testing.assert_allclose(found, one_by_one(model, ids), rtol=0, atol=2e-6)
+
+
+def test_mixture():
+    random = numpy.random.RandomState(0)
+    one, other = numpy.log(random.uniform(0.01, 1, (2, 500)))
+    weight = scoring.mixture_weight(one, other)
+    grid = numpy.linspace(0.001, 0.999, 999)
+    best = grid[numpy.argmax([scoring.mix(one, other, w).mean() for w in grid])]
+    assert abs(weight - best) < 0.002
+    numpy.testing.assert_allclose(
+        scoring.mix(one, other, 0.3), numpy.log(.3 * numpy.exp(one)
+                                                + .7 * numpy.exp(other)))
+    assert scoring.mixture_weight(one, one - 1) > 0.999
+
+
+def run(capsys, *args, status=0):
+    assert cli.main([str(arg) for arg in args]) == status
+    return capsys.readouterr()
+
+
+TEXT = 'the cat sleeps\n\nthe dog sees the zebra\n'
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def give(text):
+        monkeypatch.setattr('sys.stdin', io.StringIO(text))
+    return give
+
+
+def totals(model):
+    """log10 p of the sentences of TEXT, by the links."""
+    return [one_by_one(model, ids).sum() / math.log(10)
+            for ids in ([0, 1, 2, 4, 0], [0, 0], [0, 1, 3, 5, 1, 6, 0])]
+
+
+def test_score_command(folder, model, stdin, capsys):
+    stdin(TEXT)
+    lines = run(capsys, 'score', folder).out.splitlines()
+    assert len(lines) == 3
+    for line, total, oov in zip(lines, totals(model), '001'):
+        first, unknown, words = line.split('\t')
+        assert abs(float(first) - total) < 1e-3 and unknown == oov
+        assert abs(sum(map(float, words.split()[1::2])) - total) < 1e-3
+    assert lines[2].split('\t')[2].split()[::2] == [
+        'the', 'dog', 'sees', 'the', 'zebra', '<eos>']
+
+
+def test_score_as_json(folder, model, stdin, capsys):
+    stdin(TEXT)
+    found = [json.loads(line) for line in
+             run(capsys, 'score', folder, '--json').out.splitlines()]
+    for entry, total in zip(found, totals(model)):
+        assert abs(entry['logprob'] - total) < 1e-6
+        assert abs(sum(value for _, value in entry['words']) - total) < 1e-6
+    assert [entry['oov'] for entry in found] == [0, 0, 1]
+
+
+def test_score_as_srilm(folder, model, tmp_path, capsys):
+    (tmp_path / 'text').write_text(TEXT)
+    lines = run(capsys, 'score', '--srilm', folder, tmp_path / 'text').out.splitlines()
+    assert lines[0] == 'the cat sleeps'
+    assert lines[1].startswith('\tp( the | <s> ) \t= [rnn] ')
+    assert lines[4].startswith('\tp( </s> | sleeps ...) \t= [rnn] ')
+    assert lines[5] == '1 sentences, 3 words, 0 OOVs'
+    assert lines[-2] == f'file {tmp_path / "text"}: 3 sentences, 8 words, 1 OOVs'
+    total = sum(totals(model))
+    assert lines[-1] == (
+        f'0 zeroprobs, logprob= {total:.6g} ppl= {10 ** (-total / 11):.6g} '
+        f'ppl1= {10 ** (-total / 8):.6g}')
+
+
+def test_rescoring(folder, model, stdin, capsys):
+    stdin('0 ||| the cat sleeps ||| tm= -1 ||| -1.5\n'
+          '0 ||| cat the ||| tm= -1 ||| -1\n'
+          '1 ||| dog ||| tm= -2 ||| -2\n')
+    out = run(capsys, 'score', folder, '--nbest', '--lm-weight', 2,
+              '--word-penalty', -.5).out
+    expected = {}
+    for ident, words, ids, given in (
+            ('0', 'the cat sleeps', [1, 2, 4], -1.5), ('0', 'cat the', [2, 1], -1),
+            ('1', 'dog', [3], -2)):
+        log_p = one_by_one(model, [0, *ids, 0]).sum()
+        expected[words] = ident, given + 2 * log_p - .5 * len(ids)
+    lines = [line.split(' ||| ') for line in out.splitlines()]
+    for ident, words, feature, total in lines:
+        assert ident == expected[words][0] and feature.startswith('tm= ')
+        assert abs(float(total) - expected[words][1]) < 1e-3
+    assert [line[0] for line in lines] == ['0', '0', '1']
+    assert float(lines[0][3]) >= float(lines[1][3])
+    stdin('0 ||| the cat\n')
+    assert 'standard input:1' in run(
+        capsys, 'score', folder, '--nbest', status=2).err
+
+
+def test_score_refuses(folder, model, tmp_path, stdin, capsys):
+    stdin('zebra\n')
+    Vocabulary(WORDS[:-1] + ('x',)).save(str(tmp_path / 'vocabulary.json'))
+    err = run(capsys, 'score', folder, status=2).err
+    assert "'zebra'" in err and '--vocab-limit' in err
+    Vocabulary(('x',) + WORDS[1:]).save(str(tmp_path / 'vocabulary.json'))
+    assert '<eos>' in run(capsys, 'score', folder, status=2).err
+    Vocabulary(WORDS).save(str(tmp_path / 'vocabulary.json'))
+    assert 'no such' in run(capsys, 'score', folder, tmp_path / 'no such', status=2).err
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    folder = tmp_path / 'corpus'
+    folder.mkdir()
+    (folder / 'ptb.train.txt').write_text('the cat sleeps\nthe dog sees <unk>\n' * 20)
+    for part in 'valid', 'test':
+        (folder / f'ptb.{part}.txt').write_text('the dog sleeps\n' * 20)
+    return folder
+
+
+def test_interpolate(folder, corpus, tmp_path, capsys):
+    given = 'interpolate', folder, tmp_path / 'other', '--corpus', corpus
+    (tmp_path / 'other').mkdir()
+    numpy.random.seed(4)
+    other = rnnlm.RNNForLM(7, 5, init_scale=0.9)
+    rnnlm.save_npz(str(tmp_path / 'other' / 'model.npz'), other)
+    Vocabulary(WORDS).save(str(tmp_path / 'other' / 'vocabulary.json'))
+    assert 'expected the vocabulary of' in run(capsys, *given, status=2).err
+
+    text = commands.corpus.load(str(corpus))
+    for place in tmp_path, tmp_path / 'other':
+        text.vocabulary.save(str(place / 'vocabulary.json'))
+    found = json.loads(run(capsys, *given, '--json', '--weight', 0.3).out)
+    model = rnnlm.RNNForLM(7, 8)
+    rnnlm.load_model(str(tmp_path / 'model.npz'), model)
+    one, two = (numpy.exp(one_by_one(m, text.test)) for m in (model, other))
+    for name, p in ('first', one), ('second', two), ('mixture', .3 * one + .7 * two):
+        expected = math.exp(-numpy.log(p).mean())
+        assert abs(found[name] / expected - 1) < 1e-5, name
+    best = json.loads(run(capsys, *given, '--json').out)
+    assert best['mixture'] <= 1e-5 + min(
+        best['first'], best['second'], found['mixture'])
+    assert 'of the first and' in run(capsys, *given).out
+    assert '--weight' in run(capsys, *given, '--weight', 2, status=2).err
+
+
+def test_beams_and_ways_to_draw(model):
+    greedy = list(inference.generate(model, [0], 12, sample=False))
+    numpy.random.seed(0)
+    assert list(inference.generate(model, [0], 12, top_k=1)) == greedy
+    assert list(inference.generate(model, [0], 12, top_p=1e-9)) == greedy
+    assert list(inference.generate(model, [0], 12, temperature=1e-3)) == greedy
+    numpy.random.seed(0)
+    plain = list(inference.generate(model, [0], 30))
+    numpy.random.seed(0)
+    assert list(inference.generate(
+        model, [0], 30, temperature=1, top_k=7, top_p=1.0)) == plain
+    assert inference.beam_search(model, [0], 12, 1)[0] == greedy
+    last = -numpy.inf
+    for width in 1, 7, 49:
+        words, score = inference.beam_search(model, [0, 3], 3, width)
+        assert abs(score - one_by_one(model, [0, 3, *words])[1:].sum()) < 1e-5
+        assert score >= last - 1e-9
+        last = score
+    # 49 beams are all continuations by two words: nothing is more probable.
+    everything = [[0, 3, a, b, c] for a in range(7) for b in range(7) for c in range(7)]
+    best = max(one_by_one(model, ids)[1:].sum() for ids in everything)
+    assert abs(last - best) < 1e-5
+
+
+def test_top_k_and_top_p():
+    p = numpy.log([0.5, 0.1, 0.3, 0.1])
+    for arguments, expected in (
+            ((None, None), [.5, .1, .3, .1]), ((2, None), [.625, 0, .375, 0]),
+            ((3, None), [.5 / .9, .1 / .9, .3 / .9, 0]), ((9, None), [.5, .1, .3, .1]),
+            ((None, .5), [1, 0, 0, 0]), ((None, .51), [.625, 0, .375, 0]),
+            ((1, .9), [1, 0, 0, 0])):
+        numpy.testing.assert_allclose(
+            inference._probabilities(p, *arguments), expected)
+
+
+@pytest.mark.parametrize('given', [
+    dict(temperature=0), dict(temperature=-1), dict(top_k=0), dict(top_p=0),
+    dict(top_p=1.1), dict(temperature=math.nan)])
+def test_bad_ways_to_draw(model, given):
+    with pytest.raises(rnnlm.InputError, match=next(iter(given))):
+        next(inference.generate(model, [0], 3, **given))
+
+
+# Dynamic evaluation ---------------------------------------------------------
+
+IDS = numpy.random.RandomState(2).randint(0, 7, 41).astype('i')
+
+
+def test_hardly_moving_is_static(model):
+    found = DynamicEvaluation(model, lr=1e-12, decay=0).perplexity(IDS)
+    assert abs(found / math.exp(-one_by_one(model, IDS).mean()) - 1) < 1e-5
+
+
+@pytest.mark.parametrize('rule', ['sgd', 'rms'])
+def test_one_move(model, rule):
+    first = [param.array.copy() for param in model.params()]
+    adaptive = DynamicEvaluation(model, 0.2, 0.3, steps=4, rule=rule, clip=1e9)
+
+    def gradient(words):
+        twin = model.copy('copy')
+        twin.reset_state()
+        with chainer.using_config('train', False):
+            loss = twin.loss(words[:-1, None], words[1:, None])
+            twin.cleargrads()
+            loss.backward()
+        return [param.grad.astype('d') for param in twin.params()]
+
+    scale = back = [1.0] * len(first)
+    if rule == 'rms':
+        adaptive.gather(IDS, windows=2, epsilon=0.01)
+        squares = [(a ** 2 + b ** 2) / 2 for a, b in zip(
+            gradient(IDS[:5]), gradient(IDS[36:41]))]
+        roots = [numpy.sqrt(square) for square in squares]
+        mean = numpy.concatenate([root.ravel() for root in roots]).mean()
+        scale = [1 / (root + 0.01) for root in roots]
+        back = [numpy.minimum(root / mean, 1 / 0.3) for root in roots]
+    # Two segments: the second begins away from where the first began.
+    adaptive.perplexity(IDS[:5])
+    moved = [p.astype('d') - 0.2 * s * g
+             for p, s, g in zip(first, scale, gradient(IDS[:5]))]
+    for param, expected in zip(adaptive.model.params(), moved):
+        numpy.testing.assert_allclose(param.array, expected, rtol=1e-4, atol=1e-6)
+    for param in adaptive.model.params():
+        param.cleargrad()
+        param.grad = numpy.zeros_like(param.array)
+    adaptive._move()
+    for param, p, p_0, r in zip(adaptive.model.params(), moved, first, back):
+        numpy.testing.assert_allclose(
+            param.array, p + 0.3 * r * (p_0 - p), rtol=1e-4, atol=1e-6)
+    for param, p_0 in zip(model.params(), first):
+        numpy.testing.assert_array_equal(param.array, p_0)  # a copy moved
+
+
+def test_it_learns_what_repeats(model):
+    words = numpy.tile(numpy.array([1, 2, 4, 0, 3, 5], 'i'), 40)
+    static = math.exp(-one_by_one(model, words).mean())
+    assert DynamicEvaluation(model, lr=0.2, clip=5.0).perplexity(words) < 0.5 * static
+
+
+@pytest.mark.parametrize('given', [
+    dict(lr=0), dict(decay=-1), dict(decay=2), dict(steps=0), dict(rule='adam'),
+    dict(clip=0)])
+def test_bad_dynamic_evaluation(model, given):
+    with pytest.raises(rnnlm.InputError, match=next(iter(given))):
+        DynamicEvaluation(model, **given)
+
+
+def test_dynamic_command(folder, corpus, tmp_path, capsys):
+    commands.corpus.load(str(corpus)).vocabulary.save(
+        str(tmp_path / 'vocabulary.json'))
+    for rule in 'sgd', 'rms':
+        out = run(capsys, 'evaluate', folder, '--corpus', corpus, '--dynamic', rule).out
+        lines = out.splitlines()
+        assert len(lines) == 2 and f'dynamic evaluation ({rule})' in lines[1]
+    found = json.loads(run(capsys, 'evaluate', folder, '--corpus', corpus, '--part',
+                           'valid', '--dynamic', 'sgd', '--json').out)
+    assert found['dynamic sgd'] < found['perplexity'] and found['part'] == 'valid'
