@@ -79,17 +79,34 @@ def model_prefix(npz):
 
 
 def model_sizes(npz):
-    """(n_vocab, n_units, n_layers) of the model in a file."""
+    """The sizes of the model in a file, as `RNNForLM` takes them.
+
+    Returns:
+        dict: 'n_vocab', 'n_units', 'n_layers', and where they are not as always
+        'n_embed' and 'tied'.
+    """
     prefix = model_prefix(npz)
-    shape, _ = npz.describe(prefix + 'embed/W')
-    if len(shape) != 2:
-        raise InputError(
-            f'{npz.path}: expected embed/W of shape (n_vocab, n_units), found {shape}')
-    n_vocab, n_units = shape
+
+    def shape(name):
+        found, _ = npz.describe(prefix + name)
+        if len(found) != 2:
+            raise InputError(
+                f'{npz.path}: expected {name} of two dimensions, found {found}')
+        return found
+
+    n_vocab, n_embed = shape('embed/W')
     n_layers = sum(
         re.fullmatch(re.escape(prefix) + r'l\d+/lateral/W', name) is not None
         for name in npz)
-    return n_vocab, n_units, n_layers
+    sizes = {'n_vocab': n_vocab, 'n_units': n_embed, 'n_layers': n_layers}
+    if prefix + 'l1/lateral/W' in npz:
+        sizes['n_units'] = shape('l1/lateral/W')[1]
+    if n_embed != sizes['n_units']:
+        sizes['n_embed'] = n_embed
+    output = f'{prefix}l{n_layers + 1}/'
+    if output + 'b' in npz and output + 'W' not in npz:
+        sizes['tied'] = True
+    return sizes
 
 
 def describe(archive):
@@ -108,7 +125,7 @@ def describe(archive):
         arrays[name] = {'shape': list(shape),
                         'dtype': 'None' if dtype.hasobject else str(dtype)}
     try:
-        sizes = dict(zip(('n_vocab', 'n_units', 'n_layers'), model_sizes(archive)))
+        sizes = model_sizes(archive)
     except InputError:
         sizes = None
     if 'updater/iteration' in archive:

@@ -70,6 +70,9 @@ def make_parser():
             *filter(None, (flag, short)), dest=field, type=kind,
             metavar=flag.strip('-').upper().replace('-', '_'), help=text)
     train_parser.add_argument(
+        '--tied', action='store_const', const=True,
+        help="the output layer shares the embedding's matrix (Press and Wolf 2017)")
+    train_parser.add_argument(
         '--seed', type=seed, help='of the random numbers (default: 0)')
     train_parser.add_argument(
         '--out', '-o', default='result', help='folder to write (default: result)')

@@ -31,6 +31,8 @@ def train(args):
         fields.update((name, began[name]) for name in fields if name in began)
     fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
                   if getattr(args, field) is not None)
+    if args.tied:
+        fields['tied'] = True
     recipe = Recipe(**fields)
     if resume and args.seed is not None:
         raise InputError(
@@ -282,12 +284,13 @@ def load_model(path, device, with_words=False):
         raise InputError(
             f'{given}: expected a {runs.VOCABULARY} beside it, found none')
     with archives.open_archive(path) as archive:
-        n_vocab, n_units, n_layers = checkpoint.model_sizes(archive)
-    if vocabulary is not None and len(vocabulary) != n_vocab:
+        sizes = checkpoint.model_sizes(archive)
+    if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
         raise InputError(
             f'{path}: expected a model of {len(vocabulary):,} words, as the '
-            f'{runs.VOCABULARY} beside it has, found one of {n_vocab:,}')
-    model = RNNForLM(n_vocab, n_units, n_layers)
+            f'{runs.VOCABULARY} beside it has, found one of '
+            f'{sizes["n_vocab"]:,}')
+    model = RNNForLM(**sizes)
     checkpoint.load_model(path, model)
     model.to_device(device)
     return model, vocabulary

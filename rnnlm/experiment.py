@@ -91,7 +91,7 @@ def make_trainer(corpus, recipe, out, device, progress_bar):
     """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
-        recipe.init_scale))
+        recipe.init_scale, recipe.n_embed, recipe.tied))
     classifier.to_device(device)
     optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))

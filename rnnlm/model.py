@@ -24,6 +24,9 @@ class RNNForLM(chainer.Chain):
         dropout (float): Ratio of elements dropped, in [0, 1).
         init_scale (float): Parameters are drawn uniformly from
             [-init_scale, init_scale].
+        n_embed (int): Size of the embedding, if not n.
+        tied (bool): If true, the output layer has the embedding's matrix for its own
+            (Press and Wolf 2017), and n_embed must be n.
 
     Attributes:
         per_step (bool): If true, windows are computed one step at a time with
@@ -45,25 +48,35 @@ class RNNForLM(chainer.Chain):
     References:
         Zaremba, Sutskever and Vinyals, "Recurrent Neural Network
         Regularization" (2014), https://arxiv.org/abs/1409.2329
+        Press and Wolf, "Using the Output Embedding to Improve Language Models"
+        (2017), https://arxiv.org/abs/1608.05859
     """
 
-    def __init__(self, n_vocab, n_units, n_layers=2, dropout=0.5, init_scale=0.1):
+    def __init__(self, n_vocab, n_units, n_layers=2, dropout=0.5, init_scale=0.1,
+                 n_embed=None, tied=False):
         require_count('n_vocab', n_vocab)
         require_count('n_units', n_units)
         require_count('n_layers', n_layers)
         require_ratio('dropout', dropout)
         require('init_scale', init_scale, 'a finite number of at least 0',
                 lambda v: 0 <= v < numpy.inf)
+        n_embed = n_units if n_embed is None else n_embed
+        require_count('n_embed', n_embed)
+        if tied:
+            require('n_embed', n_embed, f'n_units, {n_units}, to tie the output layer '
+                    'to the embedding', lambda v: v == n_units)
         super().__init__()
         self.n_vocab, self.n_units, self.n_layers = n_vocab, n_units, n_layers
+        self.n_embed, self.tied = n_embed, bool(tied)
         self.dropout = dropout
         self.per_step = False
         self.row_gradient = None
         with self.init_scope():
-            self.embed = L.EmbedID(n_vocab, n_units)
+            self.embed = L.EmbedID(n_vocab, n_embed)
             for k in range(1, n_layers + 1):
-                setattr(self, f'l{k}', L.LSTM(n_units, n_units))
-            setattr(self, f'l{n_layers + 1}', L.Linear(n_units, n_vocab))
+                setattr(self, f'l{k}', L.LSTM(n_embed if k == 1 else n_units, n_units))
+            setattr(self, f'l{n_layers + 1}',
+                    OutputBias(n_vocab) if tied else L.Linear(n_units, n_vocab))
         for param in self._params_as_drawn():
             param.array[...] = numpy.random.uniform(
                 -init_scale, init_scale, param.shape)
@@ -79,7 +92,7 @@ class RNNForLM(chainer.Chain):
 
     @property
     def output(self):
-        """The Linear link that makes the logits."""
+        """The link that makes the logits: Linear, or `OutputBias` if tied."""
         return self[f'l{self.n_layers + 1}']
 
     def forward(self, x):
@@ -94,9 +107,12 @@ class RNNForLM(chainer.Chain):
             Variable: (B, V) or (T, B, V).
         """
         h = self.features(x)
-        if h.ndim == 2:
-            return self.output(h)
-        return self.output(h, n_batch_axes=2)
+        return self._logits(h, n_batch_axes=h.ndim - 1)
+
+    def _logits(self, h, n_batch_axes=1):
+        if self.tied:
+            return self.output(h, self.embed.W, n_batch_axes)
+        return self.output(h, n_batch_axes=n_batch_axes)
 
     def features(self, x):
         """What the output layer sees: the last layer after its dropout.
@@ -131,12 +147,13 @@ class RNNForLM(chainer.Chain):
         t = t.array if isinstance(t, chainer.Variable) else t
         self._check_ids(t, least=-1)
         h = self.features(x)
-        if self.per_step or self._is_altered(self.output, L.Linear) or _hooked():
+        kind = OutputBias if self.tied else L.Linear
+        if self.per_step or self._is_altered(self.output, kind) or _hooked():
             return sum(
-                F.softmax_cross_entropy(self.output(h_t), t_t)
+                F.softmax_cross_entropy(self._logits(h_t), t_t)
                 for h_t, t_t in zip(F.separate(h), t))
-        return functions.linear_softmax_cross_entropy(
-            h, self.output.W, self.output.b, t)
+        W = self.embed.W if self.tied else self.output.W
+        return functions.linear_softmax_cross_entropy(h, W, self.output.b, t)
 
     def _step(self, x):
         """One step as in Chainer's examples/ptb; the reference of `_window`."""
@@ -152,7 +169,8 @@ class RNNForLM(chainer.Chain):
         """All steps (T, B) at once: the same numbers as `_step` T times."""
         T, B = ids.shape
         masks = self._draw_masks(T, B)
-        h = functions.embedding(ids, self.embed.W, self.row_gradient)
+        h = functions.embedding(
+            ids, self.embed.W, None if self.tied else self.row_gradient)
         for k, layer in enumerate(self.layers):
             hs, c, h = functions.lstm_window(
                 self._drop(h, masks[k]), layer.c, layer.h,
@@ -167,13 +185,17 @@ class RNNForLM(chainer.Chain):
         One draw for the window takes the numbers in the order in which the steps
         of the reference take theirs: by step, by layer, (B, n).
         """
-        n_masks = self.n_layers + 1
         if not (self.dropout and chainer.config.train):
-            return [None] * n_masks
-        random = self.xp.random.rand(T, n_masks, B, self.n_units)
-        kept = random >= self.dropout
+            return [None] * (self.n_layers + 1)
+        widths = [self.n_embed] + [self.n_units] * self.n_layers
+        random = self.xp.random.rand(T, B * sum(widths))
         scale = self.embed.W.dtype.type(1 / (1 - self.dropout))
-        return [scale * kept[:, k] for k in range(n_masks)]
+        masks, start = [], 0
+        for width in widths:
+            part = random[:, start:start + B * width]
+            masks.append(scale * (part >= self.dropout).reshape(T, B, width))
+            start += B * width
+        return masks
 
     def _fits_window(self, ids):
         """Whether the fused functions compute what the links would."""
@@ -260,6 +282,23 @@ class RNNForLM(chainer.Chain):
             layer.set_state(*(
                 chainer.Variable(self.device.send(array).astype(dtype))
                 for array in pair))
+
+
+class OutputBias(chainer.Link):
+    """The output layer of a tied model: its bias; its weights are the embedding's.
+
+    Args:
+        n_vocab (int): Size V of the vocabulary.
+    """
+
+    def __init__(self, n_vocab):
+        super().__init__()
+        with self.init_scope():
+            self.b = chainer.Parameter(0, n_vocab)
+
+    def forward(self, h, W, n_batch_axes=1):
+        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
+        return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)
 
 
 def _hooked():

@@ -1,5 +1,6 @@
 """The sizes and rates of training runs, and well-known sets of them."""
 import dataclasses
+from typing import Optional
 
 from rnnlm.errors import require_count, require_positive, require_ratio
 
@@ -20,6 +21,8 @@ class Recipe:
         decay, decay_after: After epoch `decay_after`, the learning rate is
             divided by `decay` in each epoch (`LearningRateDecay`).
         gradclip: Largest L2 norm of the gradients.
+        n_embed: Units in the embedding, if not `n_units`.
+        tied: Whether the output layer shares the embedding's matrix.
     """
     n_units: int = 650
     n_layers: int = 2
@@ -32,6 +35,8 @@ class Recipe:
     decay: float = 1.0
     decay_after: int = 0
     gradclip: float = 5.0
+    n_embed: Optional[int] = None
+    tied: bool = False
 
     def __post_init__(self):
         for name in ('n_units', 'n_layers', 'batch_size', 'bprop_len', 'epochs'):
@@ -40,6 +45,8 @@ class Recipe:
         require_ratio('dropout', self.dropout)
         for name in ('init_scale', 'lr', 'decay', 'gradclip'):
             require_positive(name, getattr(self, name))
+        if self.n_embed is not None:
+            require_count('n_embed', self.n_embed)
 
 
 PRESETS = {
@@ -61,6 +68,7 @@ PRESETS = {
 RECIPE_FLAGS = (
     ('--unit', '-u', 'n_units', int, 'LSTM units in each layer'),
     ('--layer', None, 'n_layers', int, 'LSTM layers'),
+    ('--embed', None, 'n_embed', int, 'units in the embedding, if not as many'),
     ('--dropout', None, 'dropout', float, 'ratio of elements dropped'),
     ('--init-scale', None, 'init_scale', float,
      'parameters start uniformly in [-SCALE, SCALE]'),

@@ -58,7 +58,8 @@ def check_resumable(snapshot, corpus, recipe):
         return
     try:
         began = json.loads(read_text(path))
-        recipe_then = dict(began.pop('recipe'))
+        # What a recipe did not have yet when the run began was as it is by default.
+        recipe_then = {**dataclasses.asdict(type(recipe)()), **began.pop('recipe')}
     except (ValueError, AttributeError, KeyError, TypeError):
         raise InputError(
             f'{path}: expected the description of a run in JSON, found something '

@@ -96,7 +96,7 @@ def test_model_files_load_into_either(tmp_path, make, prefix, into_classifier):
     rnnlm.save_npz(path, make(model))
     with archives.Npz(path) as npz:
         assert prefix + 'embed/W' in npz
-        assert checkpoint.model_sizes(npz) == (20, 8, 2)
+        assert checkpoint.model_sizes(npz) == dict(n_vocab=20, n_units=8, n_layers=2)
     other = small(seed=1)
     rnnlm.load_model(path, other if into_classifier else other.predictor)
     for p, q in zip(model.params(), other.params()):

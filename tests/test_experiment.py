@@ -3,8 +3,9 @@ import json
 
 import chainer
 import numpy
+import pytest
 
-from rnnlm import corpus, experiment
+from rnnlm import cli, commands, corpus, experiment
 from rnnlm.recipes import PRESETS, Recipe
 
 
@@ -73,3 +74,41 @@ def test_the_model_that_is_kept_is_the_best(tmp_path):
     values = [entry['val_perplexity'] for entry in log if 'val_perplexity' in entry]
     assert len(values) == 4 and values[-1] > 1.1 * min(values)
     numpy.testing.assert_allclose(result['valid'], min(values), rtol=1e-5)
+
+
+@pytest.mark.parametrize('variant', [dict(n_embed=6), dict(tied=True)])
+def test_variants_train_and_load(variant, tmp_path, capsys):
+    (tmp_path / 'text').write_text('the cat sees the dog and the dog sleeps\n' * 60)
+    out = str(tmp_path / 'out')
+    text = corpus.load(str(tmp_path / 'text'))
+    recipe = Recipe(n_units=8, dropout=0, init_scale=0.5, batch_size=4, bprop_len=5,
+                    epochs=8, **variant)
+    result = experiment.train(text, recipe, out, seed=0)
+    assert result['test'] < 0.8 * len(text.vocabulary)
+    model, _ = commands.load_model(out, -1)
+    assert (model.n_embed, model.tied) == (
+        variant.get('n_embed', 8), variant.get('tied', False))
+    found = experiment.perplexity(
+        experiment.make_evaluator(text.test, experiment.make_classifier(model)))
+    numpy.testing.assert_allclose(found, result['test'], rtol=1e-6)
+    # The flags of the command say the same, and a run remembers them.
+    args = ['train', '--corpus', str(tmp_path / 'text'), '-u', '8', '-b', '4',
+            '-l', '5', '-e', '1', '--out', str(tmp_path / 'other')]
+    args += ['--tied'] if 'tied' in variant else ['--embed', '6']
+    assert cli.main(args) == 0
+    began = json.loads((tmp_path / 'other' / 'run.json').read_text())['recipe']
+    assert {name: began[name] for name in variant} == variant
+    assert cli.main(args[:3] + ['--resume', '--out', str(tmp_path / 'other'), '-e', '2']
+                    ) == 0
+
+
+def test_runs_from_before_a_field_go_on(tmp_path):
+    (tmp_path / 'text').write_text('the cat sees the dog\n' * 60)
+    args = ['train', '--corpus', str(tmp_path / 'text'), '-u', '4', '-b', '4',
+            '-l', '5', '-e', '1', '--out', str(tmp_path / 'out')]
+    assert cli.main(args) == 0
+    path = tmp_path / 'out' / 'run.json'
+    began = json.loads(path.read_text())
+    del began['recipe']['n_embed'], began['recipe']['tied']
+    path.write_text(json.dumps(began))
+    assert cli.main(args + ['-e', '2', '--resume']) == 0

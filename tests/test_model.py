@@ -327,3 +327,63 @@ def test_classifier_on_one_step():
     model.predictor.reset_state()
     numpy.testing.assert_allclose(
         loss.array, F.softmax_cross_entropy(model.predictor(x), t).array)
+
+
+VARIANTS = [dict(n_embed=4), dict(tied=True), dict(n_embed=9, n_layers=1),
+            dict(tied=True, n_layers=3)]
+
+
+@pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.parametrize('dropout', [0, 0.5])
+def test_variants_by_window_equal_steps(variant, dropout):
+    """Of these the oracle knows nothing: the links, one by one, are it."""
+    results = []
+    for per_step in False, True:
+        model = make(dropout=dropout, **variant)
+        model.per_step = per_step
+        numpy.random.seed(5)
+        model(ids(3, 4)).unchain_backward()
+        loss = model.loss(ids(5, 4), ids(5, 4, seed=2))
+        model.cleargrads()
+        loss.backward()
+        results.append((float(loss.array), {
+            name: p.grad for name, p in model.namedparams()}))
+    (loss, grads), (expected_loss, expected) = results
+    numpy.testing.assert_allclose(loss, expected_loss, rtol=1e-12)
+    for name in expected:
+        numpy.testing.assert_allclose(
+            grads[name], expected[name], rtol=1e-9, atol=1e-13, err_msg=name)
+
+
+def test_tied_gradient_is_of_both_uses():
+    model = make(tied=True, dropout=0)
+    x, t = ids(5, 3), ids(5, 3, seed=2)
+    direction = numpy.random.RandomState(0).randn(*model.embed.W.shape)
+
+    def loss(step):
+        model.reset_state()
+        model.embed.W.array[...] += step * direction
+        value = float(model.loss(x, t).array)
+        model.embed.W.array[...] -= step * direction
+        return value
+
+    model.cleargrads()
+    model.reset_state()
+    model.loss(x, t).backward()
+    slope = (loss(1e-5) - loss(-1e-5)) / 2e-5
+    numpy.testing.assert_allclose((model.embed.W.grad * direction).sum(), slope,
+                                  rtol=1e-7)
+
+
+def test_tied_parameters():
+    model = make(tied=True)
+    names = [name for name, _ in model.namedparams()]
+    assert '/l3/b' in names and '/l3/W' not in names
+    copied = model.copy()
+    copied.embed.W.array[...] = 0  # shared: the output layer sees it too
+    numpy.testing.assert_array_equal(
+        model(ids(2, 3)).array, numpy.broadcast_to(model.output.b.array, (2, 3, 11)))
+    with pytest.raises(rnnlm.InputError, match='n_embed'):
+        rnnlm.RNNForLM(11, 6, n_embed=5, tied=True)
+    with pytest.raises(rnnlm.InputError, match='n_embed'):
+        rnnlm.RNNForLM(11, 6, n_embed=0)

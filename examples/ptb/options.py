@@ -19,7 +19,8 @@ def training_options(description):
     for flag, short, field, kind, text in RECIPE_FLAGS:
         default = getattr(PRESETS['chainer'], field)
         add(*filter(None, (flag, short)), dest=field, type=kind,
-            metavar=flag.strip('-').upper(), help=f'{text} (default: {default:g})')
+            metavar=flag.strip('-').upper(),
+            help=text + ('' if default is None else f' (default: {default:g})'))
     add('--preset', choices=('small', 'medium', 'large'),
         help='sizes, rates and falling learning rate of Zaremba et al. (2014); flags '
              'beside it win, and the model of the best validation is kept')

@@ -31,7 +31,7 @@ def main():
     # The model, and the loss around it.
     rnn = rnnlm.RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
-        recipe.init_scale)
+        recipe.init_scale, recipe.n_embed)
     model = L.Classifier(rnn)
     model.compute_accuracy = False  # only the perplexity is wanted
     model.to_device(device)
