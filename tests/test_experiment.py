@@ -112,3 +112,25 @@ def test_runs_from_before_a_field_go_on(tmp_path):
     del began['recipe']['n_embed'], began['recipe']['tied']
     path.write_text(json.dumps(began))
     assert cli.main(args + ['-e', '2', '--resume']) == 0
+
+
+def test_progress_line(capsys):
+    console, times = experiment.Console(), iter([0.0, 0.1, 10.0, 10.1])
+
+    class Trainer:
+        observation = {'main/loss': chainer.Variable(
+            numpy.array(numpy.log(50.0)))}
+
+        class updater:
+            iteration, epoch_detail = 0, 0.0
+
+    line = experiment.ProgressLine(console, 4, 100, clock=lambda: next(times))
+    for iteration in 1, 2, 31, 32:
+        Trainer.updater.iteration, Trainer.updater.epoch_detail = (
+            iteration, iteration / 31)
+        line(Trainer)
+    console.write('a report\n')
+    console.write('\033[Janother\n')
+    assert capsys.readouterr().out == (
+        '\r\033[Kepoch 1.00 of 4   perplexity 50   300 words/s   0:00:31 left'
+        '\r\033[Ka report\nanother\n')
