@@ -127,6 +127,15 @@ def test_python_3_is_not(text, tmp_path):
     source.parse(str(path))
 
 
+def test_encoding_that_a_script_names(tmp_path):
+    path = tmp_path / 'script.py'
+    path.write_bytes('# coding: euc-jp\nprint(len("日本語"))\n'.encode('euc-jp'))
+    assert run(path)[0] == '3\n'
+    path.write_bytes('print(len("日本語"))\n'.encode('euc-jp'))
+    assert 'SyntaxError: invalid or missing encoding' in run(path, status=1)[1]
+    assert 'cannot be read' in run(tmp_path, status=2)[1]
+
+
 def test_python_2_beside_a_script(tmp_path):
     (tmp_path / 'script.py').write_text('import net\n')
     (tmp_path / 'net.py').write_text('print "a"\n')

@@ -35,7 +35,7 @@ def run(path, args=(), api='auto'):
     try:
         tree = source.parse(path)
     except SyntaxError as e:
-        traceback.print_exception(type(e), e, None)
+        traceback.print_exception(type(e), e, None, chain=False)
         return 1
     if api == 'auto':
         api, reason = source.choose_api(path, tree)

@@ -3,9 +3,9 @@ import ast
 import builtins
 import os
 import re
+import tokenize
 
 from rnnlm.errors import InputError
-from rnnlm.files import read_text
 
 # How they stand in a script, and that only one side knows them.
 V1_NAMES = {
@@ -140,7 +140,7 @@ def parse(path):
         rnnlm.errors.InputError: if the file is missing, or was written for Python 2.
         SyntaxError: if it is no Python at all.
     """
-    text = read_text(path)
+    text = _read(path)
     try:
         tree = ast.parse(text, path)
     except SyntaxError as e:
@@ -151,6 +151,17 @@ def parse(path):
     if found:
         raise python_2(path, *found)
     return tree
+
+
+def _read(path):
+    """The text of a script, in the encoding that it names."""
+    try:
+        with tokenize.open(path) as f:
+            return f.read()
+    except (OSError, UnicodeDecodeError) as e:
+        raise InputError(
+            f'{path}: expected a Python script, found something that cannot be read '
+            f'({e})') from None
 
 
 def python_2(path, line, what):
