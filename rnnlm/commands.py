@@ -62,7 +62,7 @@ def evaluate(args):
     text = load_corpus(args)
     require_vocabulary(text, args.corpus, args.model, model, vocabulary)
     words = getattr(text, args.part)
-    found = {'part': args.part, 'words': len(words) - 1,
+    found = {'part': args.part, 'words': len(words),
              'perplexity': experiment.perplexity(experiment.make_evaluator(
                  words, experiment.make_classifier(model)))}
     if args.dynamic:
@@ -87,12 +87,12 @@ def dynamic_perplexity(model, train, words, args):
         adaptive.gather(train)
 
     def progress(read):
-        if sys.stderr.isatty():
-            print(f'\r{read:,} of {len(words) - 1:,} words', end='', file=sys.stderr)
+        print(f'\r{read:,} of {len(words) - 1:,} words', end='', file=sys.stderr)
 
+    if not sys.stderr.isatty():
+        return adaptive.perplexity(words)
     result = adaptive.perplexity(words, progress)
-    progress_end = '\r\033[K' if sys.stderr.isatty() else ''
-    print(end=progress_end, file=sys.stderr)
+    print(end='\r\033[K', file=sys.stderr)
     return result
 
 
