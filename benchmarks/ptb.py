@@ -23,8 +23,6 @@ import report
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'ptb.json')
 PICTURE = os.path.join(HERE, os.pardir, 'docs', 'ptb.png')
-# Learning rates, chosen on the beginning of the validation text.
-DYNAMIC = {'sgd': 0.1, 'rms': 0.0005}
 PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
 
 
@@ -77,13 +75,13 @@ def evaluate_dynamically(args):
     model, _ = commands.load_model(args.dynamic, args.device)
     runs = kept()
     runs[args.preset]['dynamic'] = {}
-    for rule, lr in DYNAMIC.items():
-        adaptive = dynamic.DynamicEvaluation(model, lr, rule=rule)
+    for rule in dynamic.RATES:  # chosen on the beginning of the validation text
+        adaptive = dynamic.DynamicEvaluation(model, rule=rule)
         if rule == 'rms':
             adaptive.gather(text.train)
         start = time.time()
         runs[args.preset]['dynamic'][rule] = {
-            'lr': lr, 'test': adaptive.perplexity(text.test),
+            'lr': adaptive.lr, 'test': adaptive.perplexity(text.test),
             'minutes': (time.time() - start) / 60}
         print(rule, runs[args.preset]['dynamic'][rule], flush=True)
     keep(runs)
@@ -154,6 +152,8 @@ def draw(runs):
     axes.set_xlabel('epoch')
     axes.set_ylabel('perplexity')
     axes.set_yscale('log')
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('{x:g}')
     axes.set_title('Penn Treebank by the recipes of Zaremba et al. (2014)', fontsize=10)
     axes.legend(frameon=False, fontsize=8)
     for side in ('top', 'right'):

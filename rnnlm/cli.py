@@ -98,7 +98,7 @@ def make_parser():
              'et al. 2018), by plain gradients or by ones scaled on the training text')
     evaluate_parser.add_argument(
         '--dynamic-lr', type=float,
-        help='its learning rate (default: 0.1; rms: 0.0005)')
+        help='its learning rate (default: 0.07; rms: 0.0001)')
     evaluate_parser.add_argument(
         '--dynamic-decay', type=float, default=0.002,
         help='its pull back to the model as it was (default: 0.002)')

@@ -80,9 +80,8 @@ def evaluate(args):
 
 
 def dynamic_perplexity(model, train, words, args):
-    lr = args.dynamic_lr or (0.1 if args.dynamic == 'sgd' else 0.0005)
     adaptive = dynamic.DynamicEvaluation(
-        model, lr, args.dynamic_decay, rule=args.dynamic)
+        model, args.dynamic_lr, args.dynamic_decay, rule=args.dynamic)
     if args.dynamic == 'rms':
         adaptive.gather(train)
 

@@ -4,6 +4,9 @@ import numpy
 
 from rnnlm.errors import require, require_count, require_positive
 
+# Good learning rates for the small model of the Penn Treebank.
+RATES = {'sgd': 0.07, 'rms': 0.0001}
+
 
 class DynamicEvaluation:
     """Perplexity of a text by a model that adapts to it as it reads.
@@ -24,23 +27,25 @@ class DynamicEvaluation:
 
     Args:
         model: `RNNForLM`; a copy of it is what changes.
-        lr (float): The rate eta.
+        lr (float): The rate eta; None for that of `RATES`.
         decay (float): The rate lambda.
         steps (int): Words of a segment.
         rule (str): 'sgd' or 'rms'.
-        clip (float): Largest L2 norm of a segment's gradient.
+        clip (float): Largest L2 norm of a segment's gradient; None for any.
 
     References:
         Krause, Kahembwe, Murray and Renals, "Dynamic Evaluation of Neural Sequence
         Models" (2018), https://arxiv.org/abs/1709.07432; equations 6 and 9 to 11.
     """
 
-    def __init__(self, model, lr=0.1, decay=0.002, steps=5, rule='sgd', clip=1.0):
+    def __init__(self, model, lr=None, decay=0.002, steps=5, rule='sgd', clip=None):
+        require('rule', rule, "'sgd' or 'rms'", lambda v: v in RATES)
+        lr = RATES[rule] if lr is None else lr
         require_positive('lr', lr)
         require_count('steps', steps)
-        require_positive('clip', clip)
+        if clip is not None:
+            require_positive('clip', clip)
         require('decay', decay, 'a ratio from 0 to 1', lambda v: 0 <= v <= 1)
-        require('rule', rule, "'sgd' or 'rms'", lambda v: v in ('sgd', 'rms'))
         self.model = model.copy('copy')
         self.lr, self.decay, self.steps, self.clip = lr, decay, steps, clip
         self.rule = rule
@@ -102,9 +107,11 @@ class DynamicEvaluation:
         return float(loss.array)
 
     def _move(self):
-        norm = numpy.sqrt(sum(
-            float((param.grad ** 2).sum()) for param in self._params))
-        rate = self.lr * min(1.0, self.clip / norm if norm else 1.0)
+        rate = self.lr
+        if self.clip is not None:
+            norm = numpy.sqrt(sum(
+                float((param.grad ** 2).sum()) for param in self._params))
+            rate *= min(1.0, self.clip / norm if norm else 1.0)
         for param, first, scale, back in zip(
                 self._params, self._first, self._scale, self._back):
             step = first - param.array
