@@ -2,6 +2,7 @@
 import argparse
 import os
 import sys
+import textwrap
 
 import rnnlm
 from rnnlm import commands
@@ -56,10 +57,13 @@ def make_parser():
     parser.add_argument('--version', action='version', version=rnnlm.__version__)
     subcommands = parser.add_subparsers(dest='name', metavar='COMMAND', required=True)
 
-    train_parser = subcommands.add_parser(
-        'train', help='train a language model',
-        description='Trains a language model; by default on the embedded demo '
-                    'corpus, whose best possible perplexity is known.')
+    train_parser = add_command(
+        subcommands, 'train', 'train a language model',
+        'Trains a language model; by default on the embedded demo corpus, whose best '
+        'possible perplexity is known.',
+        'rnnlm train', 'rnnlm train --corpus novel.txt --tokens char --out novel',
+        'rnnlm train --preset small --corpus ptb --out small',
+        'rnnlm train --corpus ptb --out small --resume')
     add_corpus_options(train_parser)
     train_parser.add_argument(
         '--preset', choices=sorted(PRESETS),
@@ -84,9 +88,11 @@ def make_parser():
         help='delete an earlier run in the --out folder')
     train_parser.set_defaults(command=commands.train)
 
-    evaluate_parser = subcommands.add_parser(
-        'evaluate', help='perplexity of a corpus',
-        description='Prints the perplexity of the test part of a corpus.')
+    evaluate_parser = add_command(
+        subcommands, 'evaluate', 'perplexity of a corpus',
+        'Prints the perplexity of a part of a corpus.',
+        'rnnlm evaluate', 'rnnlm evaluate small --corpus ptb --part valid',
+        'rnnlm evaluate small --corpus ptb --dynamic sgd --json')
     add_model_argument(evaluate_parser)
     add_corpus_options(evaluate_parser)
     evaluate_parser.add_argument(
@@ -105,9 +111,11 @@ def make_parser():
     add_json_option(evaluate_parser)
     evaluate_parser.set_defaults(command=commands.evaluate)
 
-    generate_parser = subcommands.add_parser(
-        'generate', help='let a model write',
-        description='Goes on with a text, word by word.')
+    generate_parser = add_command(
+        subcommands, 'generate', 'let a model write',
+        'Goes on with a text, word by word.',
+        'rnnlm generate', "rnnlm generate novel -p 'It was ' --temperature 0.7",
+        "rnnlm generate small -p 'the company' --beam 5 --length 10")
     add_model_argument(generate_parser)
     generate_parser.add_argument(
         '--primetext', '-p', help='text to begin with (default: a new sentence)')
@@ -134,16 +142,14 @@ def make_parser():
     add_device_option(generate_parser)
     generate_parser.set_defaults(command=commands.generate)
 
-    score_parser = subcommands.add_parser(
-        'score', help='probabilities of sentences',
-        description='Reads sentences, one a line, and prints for each the logarithm '
-                    '(base 10) of its probability, the number of unknown words, and '
-                    'every word with its own, the end included.',
-        epilog='examples:\n'
-               "  echo 'the cat sleeps' | rnnlm score\n"
-               '  rnnlm score --srilm result sentences.txt\n'
-               '  rnnlm score --nbest --lm-weight 0.7 result < nbest.txt > best.txt',
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+    score_parser = add_command(
+        subcommands, 'score', 'probabilities of sentences',
+        'Reads sentences, one a line, and prints for each the logarithm (base 10) of '
+        'its probability, the number of unknown words, and every word with its own, '
+        'the end included.  Unknown words are scored as <unk>.',
+        "echo 'a dog sleeps' | rnnlm score",
+        'rnnlm score --srilm small sentences.txt',
+        'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt')
     add_model_argument(score_parser)
     score_parser.add_argument(
         'file', nargs='?', help='a text file (default: standard input)')
@@ -164,10 +170,11 @@ def make_parser():
     add_device_option(score_parser)
     score_parser.set_defaults(command=commands.score)
 
-    mix_parser = subcommands.add_parser(
-        'interpolate', help='perplexity of a mixture of two models',
-        description='Prints the perplexities of two models of one vocabulary and of '
-                    'their mixture, word by word, on the test part of a corpus.')
+    mix_parser = add_command(
+        subcommands, 'interpolate', 'perplexity of a mixture of two models',
+        'Prints the perplexities of two models of one vocabulary and of their '
+        'mixture, word by word, on the test part of a corpus.',
+        'rnnlm interpolate small medium --corpus ptb')
     mix_parser.add_argument('model', help='the first model, as for evaluate')
     mix_parser.add_argument('other', help='the second one')
     mix_parser.add_argument(
@@ -177,10 +184,11 @@ def make_parser():
     add_json_option(mix_parser)
     mix_parser.set_defaults(command=commands.interpolate)
 
-    run_parser = subcommands.add_parser(
-        'run', help='run a script written for Chainer 1 to 7, as it is',
-        description='Runs a script as python would, with the names of the Chainer '
-                    'that it was written for.')
+    run_parser = add_command(
+        subcommands, 'run', 'run a script written for Chainer 1 to 7, as it is',
+        'Runs a script as python would, with the names of the Chainer that it was '
+        'written for.',
+        'rnnlm run train_ptb.py --epoch 5', 'rnnlm run --api v1 train.py')
     run_parser.add_argument(
         '--api', choices=legacy.APIS, default='auto',
         help="v1 for Chainer 1.0 to 1.24, v2 for later ones (default: auto, by the "
@@ -191,14 +199,22 @@ def make_parser():
     run_parser.set_defaults(
         command=lambda args: legacy.run(args.script, args.args, args.api))
 
-    inspect_parser = subcommands.add_parser(
-        'inspect', help='what a snapshot holds',
-        description='Prints the names, shapes and dtypes in an npz or HDF5 file, the '
-                    'sizes of its model and what wrote it; runs nothing in it.')
+    inspect_parser = add_command(
+        subcommands, 'inspect', 'what a snapshot holds',
+        'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
+        'model and what wrote it; runs nothing in it.',
+        'rnnlm inspect snapshot_iter_1000')
     inspect_parser.add_argument('file', help='a model or a snapshot of a trainer')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
     return parser
+
+
+def add_command(subcommands, name, summary, description, *examples):
+    return subcommands.add_parser(
+        name, help=summary, description=textwrap.fill(description, 78),
+        epilog='\n  '.join(['examples:', *examples]),
+        formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def add_corpus_options(parser):
