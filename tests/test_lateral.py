@@ -80,7 +80,10 @@ def test_only_where_blas_takes_small_products(libraries, expected, monkeypatch):
     lateral._blas_takes_small.cache_clear()
     try:
         W = numpy.zeros((4 * 650, 650), 'f')
+        monkeypatch.setattr(threads, 'count', lambda: 2)
         assert lateral.in_blocks(numpy, W, 20) is expected
         assert not lateral.in_blocks(numpy, W, 1)
+        monkeypatch.setattr(threads, 'count', lambda: 16)
+        assert not lateral.in_blocks(numpy, W, 20)
     finally:
         lateral._blas_takes_small.cache_clear()

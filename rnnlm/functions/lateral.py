@@ -20,6 +20,9 @@ SMALL_PRODUCT = 10 ** 6  # rows times columns times inner length
 SMALL_RESULT = 1200  # rows times columns
 SMALL_ON = ('skylakex', 'cooperlake', 'sapphirerapids')
 
+# Every thread reads all weights; more of them leave that to BLAS, which divides them.
+MOST_THREADS = 4
+
 # Below so many multiplications a step, threads wait for Python more than they work.
 WORTH_BLOCKS = 4 * 10 ** 6
 
@@ -27,7 +30,8 @@ WORTH_BLOCKS = 4 * 10 ** 6
 def in_blocks(xp, W, B):
     """Whether many small products are faster than one, for B rows."""
     return (xp is numpy and B > 1 and W.nbytes <= CACHE
-            and W.size * B > WORTH_BLOCKS and _blas_takes_small())
+            and W.size * B > WORTH_BLOCKS and threads.count() <= MOST_THREADS
+            and _blas_takes_small())
 
 
 def rows_apart(function, xp, W, B):
