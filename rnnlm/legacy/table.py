@@ -54,8 +54,9 @@ def _n_step(name, states):
 
 
 _BN = ('eps=2e-5, running_mean=None, running_var=None, decay=0.9, use_cudnn=True')
-_CONV = ('wscale=1, bias=0, nobias=False, {}use_cudnn=True, initialW=None, '
-         'initial_bias=None, deterministic=False')
+_CONV = ('in_channels, out_channels, ksize, stride=1, pad=0, wscale=1, bias=0, '
+         'nobias=False, {outsize}use_cudnn=True, initialW=None, initial_bias=None, '
+         'deterministic=False')
 
 ROWS = (
     # Variables.
@@ -132,11 +133,8 @@ ROWS = (
     Row('chainer.FunctionSet', '2.0', 'chainer.Chain', _same(links.FunctionSet)),
     _link('Linear', 'in_size, out_size=None, wscale=1, bias=0, nobias=False, '
                     'initialW=None, initial_bias=None'),
-    _link('Convolution2D', 'in_channels, out_channels, ksize, stride=1, pad=0, '
-          + _CONV.format('')),
-    _link('Deconvolution2D', 'in_channels, out_channels, ksize, stride=1, pad=0, '
-          + _CONV.replace('{}', '').replace(
-              'nobias=False, ', 'nobias=False, outsize=None, ')),
+    _link('Convolution2D', _CONV.format(outsize='')),
+    _link('Deconvolution2D', _CONV.format(outsize='outsize=None, ')),
     _link('Maxout', 'in_size, out_size, pool_size, wscale=1, initialW=None, '
                     'initial_bias=0'),
     _link('BatchNormalization',
