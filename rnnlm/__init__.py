@@ -10,18 +10,22 @@ from rnnlm import _platform
 _platform.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
-from rnnlm.checkpoint import BestModel, load_model, resume, run, save_npz
-from rnnlm.errors import InputError
+from rnnlm.checkpoint import load_model, resume
+from rnnlm.errors import InputError, NotFinite
 from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
 from rnnlm.recipes import Recipe
+from rnnlm.running import run
+from rnnlm.snapshots import (
+    BestModel, EarlyStoppingTrigger, Log, Snapshot, SnapshotTrigger, save_npz)
 from rnnlm.training import (
     BPTTUpdater, LearningRateDecay, PerplexityEvaluator, add_perplexity)
 from rnnlm import v1
 
 __version__ = '0.1.0'
 __all__ = [
-    'BPTTUpdater', 'BestModel', 'InputError', 'LearningRateDecay',
-    'ParallelSequentialIterator', 'PerplexityEvaluator', 'RNNForLM', 'Recipe',
+    'BPTTUpdater', 'BestModel', 'EarlyStoppingTrigger', 'InputError',
+    'LearningRateDecay', 'Log', 'NotFinite', 'ParallelSequentialIterator',
+    'PerplexityEvaluator', 'RNNForLM', 'Recipe', 'Snapshot', 'SnapshotTrigger',
     'add_perplexity', 'load_model', 'resume', 'run', 'save_npz', 'v1',
 ]

@@ -3,12 +3,17 @@ import contextlib
 import math
 import pickle
 import pickletools
+import struct
 import zipfile
 from collections.abc import Mapping
 
 import numpy
 
 from rnnlm.errors import InputError
+
+# What may stand between two members of a zip file: sizes and CRC-32 of the first,
+# if it was written to a pipe.
+_GAPS = 0, 12, 16, 20, 24
 
 HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
 
@@ -82,9 +87,36 @@ class Npz(Mapping):
         with self._reading(key) as f:
             return _read_header(f)
 
-    @contextlib.contextmanager
+    def verify(self):
+        """Raises InputError unless every member is there, as its checksum says.
+
+        A zip file has a CRC-32 of each member, and none of its list of members: one
+        that is lost from the list leaves a gap.
+        """
+        end = 0
+        for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
+            if info.header_offset - end not in _GAPS:
+                break
+            with self._opened(info.filename) as f:
+                while f.read(2 ** 20):
+                    pass
+            end = self._end_of(info)
+        if self._zip.start_dir - end not in _GAPS:
+            raise InputError(
+                f'{self.path}: expected one array after the other, found a gap after '
+                f'{end} bytes: the file is damaged')
+
+    def _end_of(self, info):
+        """Where a member's data ends in the file."""
+        self._zip.fp.seek(info.header_offset + 26)
+        sizes = struct.unpack('<HH', self._zip.fp.read(4))  # of its name and extras
+        return info.header_offset + 30 + sum(sizes) + info.compress_size
+
     def _reading(self, key):
-        name = self._names[key]
+        return self._opened(self._names[key])
+
+    @contextlib.contextmanager
+    def _opened(self, name):
         try:
             with self._zip.open(name) as f:
                 yield f
@@ -92,7 +124,7 @@ class Npz(Mapping):
             raise
         except Exception as e:  # whatever zipfile, zlib and the header parser do
             raise InputError(
-                f'{self.path}: cannot read {key!r}, the file is damaged '
+                f'{self.path}: cannot read {name!r}, the file is damaged '
                 f'({type(e).__name__}: {e})') from None
 
     def _none(self, f, key, shape):
@@ -207,6 +239,11 @@ class Hdf5(Mapping):
         """(shape, dtype) of an array, from its header alone."""
         with self._dataset(key) as dataset:
             return dataset.shape or (), dataset.dtype
+
+    def verify(self):
+        """Raises InputError unless every array can be read; there is no checksum."""
+        for key in self:
+            self[key]
 
     @contextlib.contextmanager
     def _dataset(self, key):

@@ -1,31 +1,15 @@
-"""Loading weights and snapshots, writing them whole, stopping on a signal."""
-import contextlib
-import math
+"""Loading models and snapshots."""
+import logging
 import os
 import re
-import signal
-import sys
-import threading
 import warnings
 
 import chainer
-from chainer import training
 
 from rnnlm.archives import open_archive
 from rnnlm.errors import InputError
-from rnnlm.files import writing
 
-
-def save_npz(path, target):
-    """Writes `target` so that `path` holds the old file or the new one, whole.
-
-    Args:
-        path (str): File to write.
-        target: A link, an optimizer, a trainer, ...: anything that Chainer
-            serializes.
-    """
-    with writing(path) as f:
-        chainer.serializers.save_npz(f, target)
+logger = logging.getLogger(__name__)
 
 
 class Deserializer(chainer.serializers.NpzDeserializer):
@@ -60,10 +44,14 @@ def load_model(path, target):
         rnnlm.errors.InputError: if the file cannot be read, or holds a model of
             other sizes; `target` is then unchanged.
     """
-    link = getattr(target, 'predictor', target)
     with open_archive(path) as npz:
-        arrays = _arrays(npz, model_prefix(npz), link)
-    for param, array in arrays:
+        load_model_from(npz, target)
+
+
+def load_model_from(npz, target):
+    """As `load_model`, from an open archive."""
+    link = getattr(target, 'predictor', target)
+    for param, array in _arrays(npz, model_prefix(npz), link):
         param.array[...] = param.device.send(array)
 
 
@@ -176,15 +164,21 @@ def resume(path, trainer):
     """Loads a snapshot of a trainer, of this package or of Chainer 1.11 to 7.8.
 
     Args:
-        path (str): Snapshot file.
+        path (str): Snapshot file; a folder means the newest whole one in it.
         trainer: :class:`chainer.training.Trainer`, extended as the one that was
             saved.
 
+    Returns:
+        str: path of the snapshot.
+
     Raises:
-        rnnlm.errors.InputError: if the file cannot be read, is not a snapshot, or
-            does not fit the trainer.
+        rnnlm.errors.InputError: if the file cannot be read, is damaged or not a
+            snapshot, or does not fit the trainer.
     """
+    if os.path.isdir(path):
+        path = newest_snapshot(path)
     with open_archive(path) as npz:
+        npz.verify()
         if 'updater/iteration' not in npz:
             raise InputError(
                 f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
@@ -205,6 +199,44 @@ def resume(path, trainer):
             raise InputError(
                 f'{path}: expected a snapshot that fits this trainer, found one that '
                 f'does not ({type(e).__name__}: {e})') from e
+    return path
+
+
+def snapshots_in(folder):
+    """Paths of the ``snapshot_iter_N`` in a folder, that of the most windows first.
+
+    Raises:
+        rnnlm.errors.InputError: if there is no such folder.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError as e:
+        raise InputError(
+            f'{folder}: expected the folder of a run, found: {e.strerror}') from None
+    found = [(int(match.group(1)), match.group()) for match in (
+        re.fullmatch(r'snapshot_iter_(\d+)', name) for name in names) if match]
+    return [os.path.join(folder, name) for _, name in sorted(found, reverse=True)]
+
+
+def newest_snapshot(folder):
+    """Path of the newest snapshot in a folder that is whole.
+
+    Which ones were passed over, and why, is logged as a warning.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none.
+    """
+    paths = snapshots_in(folder)
+    for path in paths:
+        try:
+            with open_archive(path) as archive:
+                archive.verify()
+            return path
+        except InputError as e:
+            logger.warning('passed over: %s', e)
+    found = f'{len(paths)}, all of them damaged' if paths else 'none'
+    raise InputError(
+        f'{folder}: expected a whole snapshot_iter_N to go on from, found {found}')
 
 
 def _check_batch(npz, iterator):
@@ -215,105 +247,3 @@ def _check_batch(npz, iterator):
             raise InputError(
                 f'{npz.path}: expected a run with the batch size {batch}, found one '
                 f'with {shape[0] if shape else None}; a run goes on with its own')
-
-
-class BestModel(training.Extension):
-    """Keeps the model of the lowest validation loss in a file.
-
-    Args:
-        target: The link to save, a Classifier say.
-        path (str): File to write.
-        key (str): What is reported of the validation.
-    """
-    trigger = 1, 'epoch'
-
-    def __init__(self, target, path, key='validation/main/loss'):
-        self.target = target
-        self.path = path
-        self.key = key
-        self.loss = math.inf
-
-    def __call__(self, trainer):
-        loss = float(trainer.observation.get(self.key, math.inf))
-        if loss < self.loss:
-            self.loss = loss
-            save_npz(self.path, self.target)
-
-    def load(self):
-        """Gives the target the parameters that were best, if any were."""
-        if self.loss < math.inf:
-            load_model(self.path, self.target)
-
-    def serialize(self, serializer):
-        try:
-            self.loss = float(serializer('loss', self.loss))
-        except KeyError:  # a snapshot of a run without it
-            pass
-
-
-def run(trainer):
-    """Runs a trainer; a signal to stop lets it finish its window and be saved.
-
-    The first SIGINT, SIGTERM or SIGHUP ends the run after the current window and writes
-    ``snapshot_iter_N`` into ``trainer.out``; the second one stops at once.
-
-    Args:
-        trainer: :class:`chainer.training.Trainer`.
-
-    Returns:
-        tuple: number of the signal, 0 if the training went to its end, and the
-        path of the snapshot or None.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        trainer.run()
-        return 0, None
-    given = trainer.stop_trigger
-    stop = trainer.stop_trigger = _StopTrigger(given)
-    # What is ignored, in a script's background say, stays ignored.
-    stop.before = {number: signal.getsignal(number) for number in _STOP_SIGNALS
-                   if signal.getsignal(number) is not signal.SIG_IGN}
-    for number in stop.before:
-        signal.signal(number, stop.receive)
-    try:
-        trainer.run()
-        if not stop.signal:
-            return 0, None
-        path = os.path.join(
-            trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
-        save_npz(path, trainer)
-        return stop.signal, path
-    finally:
-        trainer.stop_trigger = given
-        for number, handler in stop.before.items():
-            signal.signal(number, handler)
-
-
-_STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')
-                 if hasattr(signal, name)]
-
-
-class _StopTrigger:
-    """A trainer's stop trigger that also fires after a signal."""
-
-    def __init__(self, trigger):
-        self._trigger = trigger
-        self.signal = 0
-
-    def receive(self, number, frame):
-        self.signal = number
-        for other, handler in self.before.items():
-            signal.signal(other, handler)
-        with contextlib.suppress(OSError):  # the terminal may be gone
-            sys.stderr.write(
-                f'\n{signal.Signals(number).name}: finishing the window, then a '
-                'snapshot; once more to stop at once\n')
-
-    def __call__(self, trainer):
-        return self._trigger(trainer) or bool(self.signal)
-
-    def serialize(self, serializer):
-        if hasattr(self._trigger, 'serialize'):
-            self._trigger.serialize(serializer)
-
-    def get_training_length(self):
-        return self._trigger.get_training_length()

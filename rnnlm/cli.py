@@ -29,6 +29,10 @@ def main(argv=None):
         print(f'rnnlm {args.name}: error: {in_terms_of_flags(str(e))}',
               file=sys.stderr)
         return 2
+    except rnnlm.NotFinite as e:
+        hint = '; --on-nan rollback does so' if args.name == 'train' else ''
+        print(f'rnnlm {args.name}: error: {e}{hint}', file=sys.stderr)
+        return 1
     except MemoryError as e:
         print(f'rnnlm {args.name}: error: not enough memory ({e}); take fewer units, '
               'a smaller batch, or a smaller vocabulary', file=sys.stderr)
@@ -38,6 +42,12 @@ def main(argv=None):
         return 130
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as e:  # a full disk, a folder that went away
+        hint = ('; the snapshots are as they were: go on with --resume when that is '
+                'mended' if args.name == 'train' else '')
+        print(f'rnnlm {args.name}: error: {e.filename or "writing"}: '
+              f'{e.strerror or e}{hint}', file=sys.stderr)
         return 1
 
 
@@ -86,6 +96,14 @@ def make_parser():
     train_parser.add_argument(
         '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder')
+    train_parser.add_argument(
+        '--save-every', type=float, default=10.0, metavar='MINUTES',
+        help='time between snapshots, which are also written after each epoch '
+             '(default: 10; 0: every window)')
+    train_parser.add_argument(
+        '--on-nan', choices=('stop', 'rollback'), default='stop',
+        help='when the numbers become NaN or infinite: end the run, or go back to the '
+             'last snapshot at half the learning rate (default: stop)')
     train_parser.set_defaults(command=commands.train)
 
     evaluate_parser = add_command(

@@ -21,8 +21,10 @@ def load_corpus(args):
 
 
 def train(args):
-    resume = (runs.newest_snapshot(args.out) if args.resume is True
-              else args.resume)
+    resume = args.resume
+    if resume is True:
+        resume = args.out
+        checkpoint.snapshots_in(resume)  # refuses a folder that is not there
     preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
     fields = dataclasses.asdict(PRESETS[preset])
     if resume and not args.preset:  # go on as it began, but for what is given
@@ -40,7 +42,7 @@ def train(args):
             f'too, found {args.seed}')
     result = experiment.train(
         load_corpus(args), recipe, args.out, args.device, args.seed or 0, resume,
-        args.overwrite, progress_bar=sys.stdout.isatty())
+        args.overwrite, sys.stdout.isatty(), args.save_every, args.on_nan)
     if result['signal']:
         return 128 + result['signal']
     for part in 'valid', 'test':

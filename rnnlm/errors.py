@@ -1,4 +1,4 @@
-"""The one exception that means: what you gave cannot be used."""
+"""The two exceptions: what you gave cannot be used; the numbers went wrong."""
 import math
 import operator
 
@@ -8,6 +8,13 @@ class InputError(ValueError):
 
     Its message names the thing, what was expected, what was found and what to
     do.  The command line prints it without a traceback.
+    """
+
+
+class NotFinite(ArithmeticError):
+    """A training run whose numbers became NaN or infinite.
+
+    Its message names the window, the learning rate and the first parameter hit.
     """
 
 

@@ -12,17 +12,21 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import checkpoint, plotting, runs
+from rnnlm import checkpoint, plotting, running, runs, snapshots
 from rnnlm.devices import get_device
+from rnnlm.errors import NotFinite, require
 from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
 from rnnlm.training import (
     BPTTUpdater, LearningRateDecay, PerplexityEvaluator, ReportTrigger,
     add_perplexity)
 
+# Below this part of the learning rate, going back to the same snapshot is given up.
+LEAST_FACTOR = 1e-3
+
 
 def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
-          overwrite=False, progress_bar=False):
+          overwrite=False, progress_bar=False, save_every=10.0, on_nan='stop'):
     """Trains an `RNNForLM` on a corpus and writes what came of it into `out`.
 
     In `out` stand afterwards: ``model.npz`` and ``vocabulary.json``, the ``log``,
@@ -38,6 +42,11 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
             means the newest in it.
         overwrite (bool): Whether an earlier run in `out` may be deleted.
         progress_bar (bool): Whether to show a line of progress.
+        save_every (float): Minutes after which a snapshot is written, also within an
+            epoch; 0 for every window.
+        on_nan (str): What NaN or infinity in the loss or the gradient does: 'stop'
+            ends the run; 'rollback' goes back to the last snapshot, with half the
+            learning rate.
 
     Returns:
         dict: 'signal', the number of the signal that ended the run or 0; and
@@ -48,26 +57,51 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     Raises:
         rnnlm.errors.InputError: for anything given that cannot be used; nothing
             was trained or written then.
+        rnnlm.errors.NotFinite: if the numbers went wrong.
+        OSError: if at the end a file cannot be written.
     """
+    require('on_nan', on_nan, "'stop' or 'rollback'",
+            lambda v: v in ('stop', 'rollback'))
+    require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
     device = get_device(device)
     device.use()
     if seed is not None:
         numpy.random.seed(seed)
         device.xp.random.seed(seed)
-    trainer, valid, best = make_trainer(corpus, recipe, out, device, progress_bar)
-    updater = trainer.updater
-    classifier = updater.get_optimizer('main').target
-    if resume:
-        if os.path.isdir(resume):
-            resume = runs.newest_snapshot(resume)
-        runs.check_resumable(resume, corpus, recipe)
-        checkpoint.resume(resume, trainer)
-        runs.make(out)
-    else:
-        runs.begin(out, corpus, recipe, overwrite)
+    make = functools.partial(
+        make_trainer, corpus, recipe, out, device, progress_bar, save_every)
+    with runs.locked(out):
+        trainer, valid, best = make()
+        if resume:
+            if os.path.isdir(resume):
+                resume = checkpoint.newest_snapshot(resume)
+            runs.check_resumable(resume, corpus, recipe)
+            checkpoint.resume(resume, trainer)
+        else:
+            runs.begin(out, corpus, recipe, overwrite)
+        introduce(corpus, recipe, trainer, resume, device)
+        if on_nan == 'rollback':
+            (trainer, valid, best), number, snapshot = run_with_rollbacks(
+                (trainer, valid, best), make, fresh=not resume)
+        else:
+            number, snapshot = running.run(trainer)
+        if number:
+            say(f'stopped  after {trainer.updater.iteration} windows; go on with '
+                f'--resume {snapshot}')
+            return {'signal': number}
 
-    say = functools.partial(print, file=Console())
+        best.write()
+        best.load()
+        classifier = trainer.updater.get_optimizer('main').target
+        return {'signal': 0, 'valid': perplexity(valid),
+                'test': perplexity(make_evaluator(corpus.test, classifier)),
+                'limit': corpus.perplexity_limit}
+
+
+def introduce(corpus, recipe, trainer, resumed, device):
+    """Says what is going to be trained, from which snapshot if any."""
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
+    classifier = trainer.updater.get_optimizer('main').target
     say(f'corpus   {corpus.summary()}')
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
         f'{classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
@@ -75,22 +109,47 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}')
     if not plotting.available():
         say('         no perplexity.png: matplotlib cannot be imported')
-    if resume:
-        say(f'resumed  {resume}, after {updater.iteration} windows, with the '
+    if resumed:
+        say(f'resumed  {resumed}, after {trainer.updater.iteration} windows, with the '
             'learning rate and the random numbers that it holds')
-    number, snapshot = checkpoint.run(trainer)
-    if number:
-        say(f'stopped  after {updater.iteration} windows; go on with --resume '
-            f'{snapshot}')
-        return {'signal': number}
-
-    best.load()
-    return {'signal': 0, 'valid': perplexity(valid),
-            'test': perplexity(make_evaluator(corpus.test, classifier)),
-            'limit': corpus.perplexity_limit}
 
 
-def make_trainer(corpus, recipe, out, device, progress_bar):
+def run_with_rollbacks(made, make, fresh):
+    """Runs a trainer; where it meets NaN, its last snapshot at half the rate.
+
+    Args:
+        made (tuple): What `make` gave: trainer, evaluator, `BestModel`.
+        make: Makes them anew.
+        fresh (bool): Whether there is no snapshot yet: the beginning becomes one.
+
+    Returns:
+        tuple: trainer, evaluator and `BestModel` that came to the end; signal and
+        snapshot as of `rnnlm.run`.
+
+    Raises:
+        rnnlm.errors.NotFinite: if from one snapshot no rate leads further.
+    """
+    last, factor = None, 1.0
+    trainer = made[0]
+    if fresh:
+        trainer.get_extension('Snapshot').write(trainer)
+    while True:
+        try:
+            return made, *running.run(made[0])
+        except NotFinite as e:
+            newest = checkpoint.newest_snapshot(trainer.out)
+            factor = factor / 2 if newest == last else 0.5
+            if factor < LEAST_FACTOR:
+                raise
+            last, made = newest, make()
+            trainer = made[0]
+            checkpoint.resume(newest, trainer)
+            trainer.get_extension('LearningRateDecay').scale(trainer, factor)
+            say(f'         {e}\n'
+                f'back     to {newest}, with {factor:g} times its learning rate')
+
+
+def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
     """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
@@ -105,15 +164,14 @@ def make_trainer(corpus, recipe, out, device, progress_bar):
 
     valid = make_evaluator(corpus.valid, classifier)
     trainer.extend(valid)
-    best = checkpoint.BestModel(classifier, os.path.join(out, runs.MODEL))
+    best = snapshots.BestModel(classifier, os.path.join(out, runs.MODEL))
     trainer.extend(best)
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(extensions.observe_lr())
     words = recipe.batch_size * recipe.bprop_len
     report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
     console = Console()
-    trainer.extend(extensions.LogReport(
-        postprocess=_Postprocess(words), trigger=report))
+    trainer.extend(snapshots.Log(report, _Postprocess(words)))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time'],
         out=console), trigger=report)
@@ -121,7 +179,8 @@ def make_trainer(corpus, recipe, out, device, progress_bar):
         trainer.extend(ProgressLine(console, recipe.epochs, words))
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
-    trainer.extend(extensions.snapshot(n_retains=2))
+    trainer.extend(snapshots.Snapshot(),
+                   trigger=snapshots.SnapshotTrigger(60 * save_every))
     return trainer, valid, best
 
 
@@ -145,6 +204,10 @@ def perplexity(evaluator):
     loss, = (value for name, value in result.items() if name.endswith('main/loss'))
     with numpy.errstate(over='ignore'):
         return float(numpy.exp(loss))
+
+
+def say(text):
+    print(text, file=Console())
 
 
 class Console:

@@ -1,10 +1,14 @@
 """Reading text, and writing a file whole or not at all."""
 import contextlib
 import io
+import logging
 import os
-import tempfile
+import re
+import secrets
 
 from rnnlm.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -27,20 +31,54 @@ def writing(path):
         with open(path, 'wb') as f:
             f.write(data.getvalue())
         return
-    handle, temporary = tempfile.mkstemp(
-        prefix=f'.{os.path.basename(path)}.', dir=os.path.dirname(path) or '.')
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f'.{name}.{secrets.token_hex(4)}.part')
     try:
-        with os.fdopen(handle, 'wb') as f:
+        with open(temporary, 'xb') as f:
             yield f
             f.flush()
             os.fsync(f.fileno())
-        # mkstemp lets nobody else read.
-        mode = os.stat(path).st_mode if os.path.exists(path) else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
+        with contextlib.suppress(FileNotFoundError):
+            os.chmod(temporary, os.stat(path).st_mode)
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as e:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(e, OSError) and e.errno and e.filename in (None, temporary):
+            e.filename = path
         raise
+    _sync_folder(folder)
+
+
+def _sync_folder(folder):
+    """Makes a new name in a folder survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_parts(folder):
+    """Deletes what `writing` left in a folder when its process was killed."""
+    for name in os.listdir(folder):
+        if re.fullmatch(r'\..+\.[0-9a-f]{8}\.part', name):
+            os.unlink(os.path.join(folder, name))
+
+
+@contextlib.contextmanager
+def best_effort(what):
+    """Work that training does not depend on: a file that cannot be written is logged.
+
+    Args:
+        what (str): What is being written, for the message.
+    """
+    try:
+        yield
+    except OSError as e:
+        logger.warning('%s could not be written (%s); the training goes on, and it is '
+                       'tried again', what, e.strerror or e)
 
 
 def require_writable(path):
@@ -55,12 +93,6 @@ def require_writable(path):
     else:
         return
     raise InputError(f'{path}: expected a file that can be written, found {found}')
-
-
-def _umask():
-    mask = os.umask(0)  # there is no way to read it but to set it
-    os.umask(mask)
-    return mask
 
 
 def read_text(path):

@@ -45,21 +45,27 @@ def why_not_blocks(optimizer):
     return ''
 
 
-def update(optimizer, rows):
+def update(optimizer, rows, check=None):
     """Does what ``optimizer.update()`` does.
 
     Args:
         optimizer: one for which `why_not_blocks` knows no reason.
         rows (rnnlm.functions.RowGradient): the parameter whose gradient is the
             array of `rows` is touched in its rows alone.
+        check: called with the L2 norm of the gradient before anything changes; what
+            it raises ends the update.
     """
     optimizer.reallocate_cleared_grads()
     params = list(optimizer.target.params())
     parts = [_flat(param, rows) for param in params]
+    hooks = optimizer._hookable._pre_update_hooks.values()
     rate = 1.0
-    for hook in optimizer._hookable._pre_update_hooks.values():
-        norm = math.sqrt(sum(_sum_of_squares(g) for _, g, _ in parts))
-        rate = hook.threshold / norm if norm else 1.0
+    if hooks or check:
+        norm = math.sqrt(sum(sum_of_squares(g) for _, g, _ in parts))
+        if check:
+            check(norm)
+        for hook in hooks:
+            rate = hook.threshold / norm if norm else 1.0
     optimizer.t += 1
     for param, (p, g, ids) in zip(params, parts):
         param.update_rule.t += 1
@@ -78,12 +84,15 @@ def _flat(param, rows):
     return param.array.reshape(-1), param.grad.reshape(-1), None
 
 
-def _sum_of_squares(g):
+def sum_of_squares(g):
+    """float: Sum of the squares of a flat NumPy array, exact to its last digits."""
     sums = []
 
     def work(start, stop):
         for k in range(start, stop, BLOCK):
             block = g[k:min(k + BLOCK, stop)]
+            if block.dtype == numpy.float16:  # its squares overflow
+                block = block.astype(numpy.float32)
             sums.append(float(numpy.dot(block, block)))
 
     threads.split(work, len(g), grain=8 * BLOCK)

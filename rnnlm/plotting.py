@@ -3,7 +3,7 @@ import os
 
 from chainer import training
 
-from rnnlm.files import writing
+from rnnlm.files import best_effort, writing
 
 # A higher perplexity is that of a model in ruins, and no scale shows it.
 MOST = 1e9
@@ -41,8 +41,9 @@ class PerplexityPlot(training.Extension):
         updater = trainer.updater
         iterator = updater.get_iterator('main')
         windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
-        draw(trainer.get_extension('LogReport').log, windows,
-             os.path.join(trainer.out, self.file_name), self.limit)
+        with best_effort(self.file_name):
+            draw(trainer.get_extension('LogReport').log, windows,
+                 os.path.join(trainer.out, self.file_name), self.limit)
 
 
 def draw(log, windows_per_epoch, path, limit=None):

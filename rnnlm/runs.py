@@ -1,12 +1,17 @@
 """The folder of a run: what it holds, and whether another one may use it."""
+import contextlib
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 import re
 
+import filelock
+
+from rnnlm import checkpoint
 from rnnlm.errors import InputError
-from rnnlm.files import read_text, writing
+from rnnlm.files import read_text, remove_parts, writing
 from rnnlm.vocabulary import Vocabulary
 
 MODEL = 'model.npz'
@@ -14,9 +19,43 @@ VOCABULARY = 'vocabulary.json'
 RUN = 'run.json'
 LOG = 'log'
 PICTURE = 'perplexity.png'
+LOCK = '.lock'
+
+logger = logging.getLogger(__name__)
 
 # What a resumed run may have otherwise than it began with.
 FREE = ('epochs', 'dropout', 'gradclip', 'bprop_len')
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keeps a folder for the run in it; the system lets go however the run ends.
+
+    What a killed run left half written is deleted.
+
+    Args:
+        folder (str): where; made if it is not there.
+
+    Raises:
+        InputError: if it cannot be written, or another run is using it.
+    """
+    make(folder)
+    lock = filelock.FileLock(os.path.join(folder, LOCK), thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(
+            f'{folder}: expected a folder that no other run is writing to, found one '
+            'that is; wait for its end, or choose another folder by --out') from None
+    except (NotImplementedError, OSError) as e:  # some network file systems
+        logger.warning('%s: cannot be locked (%s); see to it that no other run writes '
+                       'into it', folder, e)
+    try:
+        with contextlib.suppress(OSError):
+            remove_parts(folder)
+        yield
+    finally:
+        lock.release()
 
 
 def begin(folder, corpus, recipe, overwrite=False):
@@ -97,21 +136,6 @@ def _cost_time(name):
             or re.fullmatch(r'snapshot_iter_\d+', name) is not None)
 
 
-def newest_snapshot(folder):
-    """Path of the snapshot of the most windows in a folder."""
-    try:
-        names = os.listdir(folder)
-    except OSError as e:
-        raise InputError(
-            f'{folder}: expected the folder of a run, found: {e.strerror}') from None
-    found = [int(match.group(1)) for match in (
-        re.fullmatch(r'snapshot_iter_(\d+)', name) for name in names) if match]
-    if not found:
-        raise InputError(
-            f'{folder}: expected a snapshot_iter_N to resume from, found none')
-    return os.path.join(folder, f'snapshot_iter_{max(found)}')
-
-
 def find_model(path):
     """What a trained model needs.
 
@@ -120,8 +144,8 @@ def find_model(path):
 
     Returns:
         tuple: path of the file with the parameters: in a folder ``model.npz``, or
-        while there is none the newest snapshot; and the `Vocabulary` beside it, or
-        None.
+        while there is none the newest whole snapshot; and the `Vocabulary` beside it,
+        or None.
     """
     folder = path
     if not os.path.isdir(path):
@@ -129,7 +153,7 @@ def find_model(path):
     elif os.path.exists(os.path.join(path, MODEL)):
         path = os.path.join(path, MODEL)
     else:
-        path = newest_snapshot(path)
+        path = checkpoint.newest_snapshot(path)
     beside = os.path.join(folder, VOCABULARY)
     return path, Vocabulary.load(beside) if os.path.exists(beside) else None
 

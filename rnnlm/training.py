@@ -1,5 +1,6 @@
 """Training: truncated backpropagation through time, evaluation, learning rate."""
 import contextlib
+import functools
 import logging
 
 import chainer
@@ -11,9 +12,10 @@ from chainer.dataset import convert
 from chainer.training import extensions
 import numpy
 
-from rnnlm import functions, optimizing
+from rnnlm import finite, functions, optimizing, resumption
 from rnnlm.errors import require_count
 from rnnlm.model import RNNForLM
+from rnnlm.resumption import language_model
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +46,13 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         device: Device of the input arrays, as for
             :class:`chainer.training.updaters.StandardUpdater`.
         per_step (bool): If true, always goes step by step.
+        check_finite (bool): If true, a loss or a gradient that is NaN or infinite ends
+            the run, before the parameters change on NumPy and one window later on a
+            GPU.
 
     Raises:
         rnnlm.errors.InputError: if `bprop_len` is less than 1.
+        rnnlm.errors.NotFinite: by `update`.
 
     References:
         Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line
@@ -54,11 +60,12 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     """
 
     def __init__(self, train_iter, optimizer, bprop_len, device=None,
-                 per_step=False):
+                 per_step=False, check_finite=True):
         require_count('bprop_len', bprop_len)
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
         self.per_step = per_step
+        self._check = finite.FiniteCheck() if check_finite else None
         self._logged = None
         self._rows = functions.RowGradient()
 
@@ -82,12 +89,19 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         loss = (self._loss_by_steps(target) if reason
                 else self._loss(target, self._rows if in_blocks else None))
         target.cleargrads()
-        loss.backward()
+        scale = getattr(optimizer, '_loss_scale', None)
+        loss.backward(loss_scale=scale)
         loss.unchain_backward()  # here the recurrent state is cut
+        check = None
+        if self._check is not None:
+            check = functools.partial(self._check, self, loss.array)
         if in_blocks:
-            optimizing.update(optimizer, self._rows)
-        else:
-            optimizer.update()
+            optimizing.update(optimizer, self._rows, check)
+            return
+        if check is not None:
+            # Scaled gradients may overflow: Chainer then leaves the update out.
+            check(finite.gradient_norm(target) if scale is None else 0.0)
+        optimizer.update()
 
     def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
@@ -133,15 +147,10 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     def serialize(self, serializer):
         """Everything the next window depends on: resuming is exact on a CPU.
 
-        Beside what Chainer saves: the recurrent state, without which a resumed
-        run begins with zeros, and NumPy's random stream, from which dropout draws.
-        Snapshots that lack them, as Chainer's do, are accepted.
+        See `rnnlm.resumption` for what is saved beside what Chainer saves.
         """
         super().serialize(serializer)
-        _serialize_random(serializer['random'])
-        model = language_model(self.get_optimizer('main').target)
-        if model is not None:
-            _serialize_state(serializer['state'], model)
+        resumption.serialize(serializer, self)
 
 
 def _report_scope(observation):
@@ -150,43 +159,6 @@ def _report_scope(observation):
         return chainer.get_current_reporter().scope(observation)
     except IndexError:
         return contextlib.nullcontext()
-
-
-def _serialize_random(serializer):
-    names = ('keys', 'position', 'has_gauss', 'gauss')
-    kind, *values = numpy.random.get_state()
-    try:
-        values = [serializer(name, value) for name, value in zip(names, values)]
-    except (KeyError, ValueError):  # npz files and HDF5 files that lack it
-        return
-    if not isinstance(serializer, chainer.Serializer):
-        numpy.random.set_state((kind, *values))
-
-
-def _serialize_state(serializer, model):
-    state = model.get_state()
-    if isinstance(serializer, chainer.Serializer):
-        serializer('is_set', state is not None)
-        for k, (c, h) in enumerate(state or (), 1):
-            serializer[f'l{k}']('c', c)
-            serializer[f'l{k}']('h', h)
-        return
-    model.reset_state()
-    try:
-        is_set = serializer('is_set', False)
-    except (KeyError, ValueError):
-        return
-    if is_set:
-        # None makes the deserializer hand out the array as it is in the file.
-        model.set_state([
-            tuple(serializer[f'l{k}'](name, None) for name in 'ch')
-            for k in range(1, model.n_layers + 1)])
-
-
-def language_model(target):
-    """The `RNNForLM` in `target`, itself or a Classifier's predictor, or None."""
-    model = getattr(target, 'predictor', target)
-    return model if isinstance(model, RNNForLM) else None
 
 
 def why_not_windows(target, iterator=None, converter=convert.concat_examples):
@@ -286,13 +258,18 @@ class LearningRateDecay(training.Extension):
         self._lr = None
 
     def initialize(self, trainer):
-        if self._lr is None:
-            self._lr = trainer.updater.get_optimizer('main').lr
+        self.scale(trainer, 1)
         self(trainer)
 
     def __call__(self, trainer):
         passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
         trainer.updater.get_optimizer('main').lr = self._lr / self.decay ** passed
+
+    def scale(self, trainer, factor):
+        """Multiplies the rates of a trainer, before it is run, by a factor."""
+        if self._lr is None:
+            self._lr = trainer.updater.get_optimizer('main').lr
+        self._lr *= factor
 
     def serialize(self, serializer):
         try:

@@ -77,7 +77,7 @@ def test_gradients_of_zero_are_not_divided_by():
 def test_the_norm_of_many_elements_is_exact():
     g = numpy.random.RandomState(0).uniform(0.5, 1, 3_000_000).astype('f')
     exact = (g.astype('d') ** 2).sum()
-    assert abs(optimizing._sum_of_squares(g) / exact - 1) < 1e-7
+    assert abs(optimizing.sum_of_squares(g) / exact - 1) < 1e-7
 
 
 def test_only_the_rows_of_the_window_are_touched():

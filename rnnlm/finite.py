@@ -1,0 +1,75 @@
+"""Whether the numbers of a training run are numbers still."""
+import math
+
+import numpy
+
+from rnnlm import optimizing
+from rnnlm.errors import NotFinite
+
+
+class FiniteCheck:
+    """Ends a run at the first window whose loss or gradient is NaN or infinite.
+
+    On NumPy the window is refused before the parameters change.  On a GPU, where the
+    answer would have to be waited for, the loss alone is looked at, one window late.
+    """
+
+    def __init__(self):
+        self._last = None
+
+    def __call__(self, updater, loss, norm=0.0):
+        """Looks at a window.
+
+        Args:
+            updater: Its `BPTTUpdater`.
+            loss: Its loss, an array of one element.
+            norm (float): The L2 norm of its gradient; 0 if that may be anything.
+
+        Raises:
+            rnnlm.errors.NotFinite: if either is NaN or infinite.
+        """
+        window = updater.iteration + 1
+        if not isinstance(loss, numpy.ndarray):
+            loss, self._last = self._last, loss
+            window -= 1
+            if loss is None:
+                return
+        loss = float(loss)
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        optimizer = updater.get_optimizer('main')
+        rates = optimizer.hyperparam.get_dict()
+        rate = rates.get('lr', rates.get('alpha'))
+        raise NotFinite(
+            f'window {window}: expected a finite loss and gradient, found the loss '
+            f'{loss:g} and a gradient of norm {norm:g} at the learning rate {rate}; '
+            f'first hit: {first_hit(optimizer.target) or "the loss alone"}.  Lower the '
+            'learning rate or the norm that gradients are clipped to')
+
+
+def first_hit(target, gradients=True):
+    """The first parameter of a link, in the order of `params`, that is not finite.
+
+    Args:
+        target: The link.
+        gradients (bool): Whether a gradient counts too.
+
+    Returns:
+        str: its name, or that of its gradient; '' if there is none.
+    """
+    for name, param in target.namedparams():
+        arrays = [(param.array, name)]
+        if gradients:
+            arrays.append((param.grad, 'the gradient of ' + name))
+        for array, what in arrays:
+            if array is not None and not param.xp.isfinite(array).all():
+                return what
+    return ''
+
+
+def gradient_norm(target):
+    """float: L2 norm of all gradients of a link; 0 for those that are not NumPy's."""
+    grads = [param.grad for param in target.params()]
+    return math.sqrt(sum(
+        optimizing.sum_of_squares(grad.ravel()) for grad in grads
+        if isinstance(grad, numpy.ndarray)))

@@ -1,0 +1,82 @@
+"""Running a trainer so that a signal loses nothing."""
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+from rnnlm.checkpoint import newest_snapshot, resume, snapshots_in
+from rnnlm.snapshots import Snapshot
+
+
+def run(trainer, autoload=False):
+    """Runs a trainer; a signal to stop lets it finish its window and be saved.
+
+    The first SIGINT, SIGTERM or SIGHUP ends the run after the current window and writes
+    ``snapshot_iter_N`` into ``trainer.out``; the second one stops at once.
+
+    Args:
+        trainer: :class:`chainer.training.Trainer`.
+        autoload (bool): If true, the run goes on from the newest whole snapshot in
+            ``trainer.out``, if there is any.
+
+    Returns:
+        tuple: number of the signal, 0 if the training went to its end, and the
+        path of the snapshot or None.
+
+    Raises:
+        OSError: if the snapshot cannot be written; the older ones are as they were.
+        rnnlm.errors.NotFinite: by `rnnlm.BPTTUpdater` and `rnnlm.Snapshot`.
+    """
+    if autoload and os.path.isdir(trainer.out) and snapshots_in(trainer.out):
+        resume(newest_snapshot(trainer.out), trainer)
+    if threading.current_thread() is not threading.main_thread():
+        trainer.run(show_loop_exception_msg=False)
+        return 0, None
+    given = trainer.stop_trigger
+    stop = trainer.stop_trigger = _StopTrigger(given)
+    # What is ignored, in a script's background say, stays ignored.
+    stop.before = {number: signal.getsignal(number) for number in _STOP_SIGNALS
+                   if signal.getsignal(number) is not signal.SIG_IGN}
+    for number in stop.before:
+        signal.signal(number, stop.receive)
+    try:
+        trainer.run(show_loop_exception_msg=False)
+        if not stop.signal:
+            return 0, None
+        return stop.signal, Snapshot(n_retains=None).write(trainer)
+    finally:
+        trainer.stop_trigger = given
+        for number, handler in stop.before.items():
+            signal.signal(number, handler)
+
+
+_STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')
+                 if hasattr(signal, name)]
+
+
+class _StopTrigger:
+    """A trainer's stop trigger that also fires after a signal."""
+
+    def __init__(self, trigger):
+        self._trigger = trigger
+        self.signal = 0
+
+    def receive(self, number, frame):
+        self.signal = number
+        for other, handler in self.before.items():
+            signal.signal(other, handler)
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            sys.stderr.write(
+                f'\n{signal.Signals(number).name}: finishing the window, then a '
+                'snapshot; once more to stop at once\n')
+
+    def __call__(self, trainer):
+        return self._trigger(trainer) or bool(self.signal)
+
+    def serialize(self, serializer):
+        if hasattr(self._trigger, 'serialize'):
+            self._trigger.serialize(serializer)
+
+    def get_training_length(self):
+        return self._trigger.get_training_length()

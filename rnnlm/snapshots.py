@@ -1,0 +1,190 @@
+"""Files that a run writes as it goes: snapshots, the best model, the log."""
+import contextlib
+import io
+import json
+import logging
+import math
+import os
+import time
+
+import chainer
+from chainer import training
+from chainer.training import extensions, triggers
+
+from rnnlm import finite
+from rnnlm.archives import Npz
+from rnnlm.checkpoint import load_model_from, snapshots_in
+from rnnlm.errors import NotFinite
+from rnnlm.files import best_effort, writing
+
+logger = logging.getLogger(__name__)
+
+
+def save_npz(path, target):
+    """Writes `target` so that `path` holds the old file or the new one, whole.
+
+    Args:
+        path (str): File to write.
+        target: A link, an optimizer, a trainer, ...: anything that Chainer
+            serializes.
+    """
+    with writing(path) as f:
+        # Weights hardly get smaller, and compressing takes ten times as long.
+        chainer.serializers.save_npz(f, target, compression=False)
+
+
+class Snapshot(training.Extension):
+    """Writes all of a trainer into ``snapshot_iter_N`` in ``trainer.out``.
+
+    A snapshot stands under its name only when it is whole and on the disk; older ones
+    are deleted after that.  One that cannot be written, since the disk is full say, is
+    reported, and the training goes on.
+
+    Args:
+        n_retains (int): How many of the newest to keep; None for all.
+
+    Raises:
+        rnnlm.errors.NotFinite: in a run, if a parameter is NaN or infinite: such a
+            snapshot would be worth nothing, and the older ones are kept.
+    """
+    trigger = 1, 'epoch'
+    priority = -100  # after all others, as in Chainer
+
+    def __init__(self, n_retains=2):
+        self.n_retains = n_retains
+
+    def __call__(self, trainer):
+        with best_effort('a snapshot'):
+            self.write(trainer)
+
+    def write(self, trainer):
+        """Writes a snapshot now.
+
+        Returns:
+            str: its path.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        for name, optimizer in trainer.updater.get_all_optimizers().items():
+            hit = finite.first_hit(optimizer.target, gradients=False)
+            if hit:
+                raise NotFinite(
+                    f'window {trainer.updater.iteration}: expected finite parameters '
+                    f'to save, found NaN or infinity in {hit}; the older snapshots '
+                    'are as they were')
+        path = os.path.join(trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
+        save_npz(path, trainer)
+        if self.n_retains is not None:
+            for old in snapshots_in(trainer.out)[self.n_retains:]:
+                with contextlib.suppress(OSError):
+                    os.unlink(old)
+        return path
+
+
+class SnapshotTrigger:
+    """Fires at the end of each epoch, and whenever some time has passed.
+
+    Args:
+        seconds (float): Time; 0 for every window.
+        clock: Seconds, as `time.monotonic`.
+    """
+
+    def __init__(self, seconds, clock=time.monotonic):
+        self.seconds = seconds
+        self._clock = clock
+        self._last = clock()
+
+    def __call__(self, trainer):
+        now = self._clock()
+        if trainer.updater.is_new_epoch or now - self._last >= self.seconds:
+            self._last = now
+            return True
+        return False
+
+
+class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
+    """Chainer's, with its memory in the snapshots."""
+
+    def serialize(self, serializer):
+        for name in '_interval_trigger', '_max_trigger', '_summary':
+            part = getattr(self, name)
+            if hasattr(part, 'serialize'):
+                part.serialize(serializer[name.strip('_')])
+        self.count = serializer('count', self.count)
+        self.best = serializer('best', self.best)
+
+
+class BestModel(training.Extension):
+    """Keeps the model of the lowest validation loss in a file.
+
+    While the file cannot be written the model is kept in memory, and each epoch tries
+    again.
+
+    Args:
+        target: The link to save, a Classifier say.
+        path (str): File to write.
+        key (str): What is reported of the validation.
+    """
+    trigger = 1, 'epoch'
+
+    def __init__(self, target, path, key='validation/main/loss'):
+        self.target = target
+        self.path = path
+        self.key = key
+        self.loss = math.inf
+        self._unwritten = None
+
+    def __call__(self, trainer):
+        loss = float(trainer.observation.get(self.key, math.inf))
+        if loss < self.loss:
+            self.loss = loss
+            self._unwritten = io.BytesIO()
+            chainer.serializers.save_npz(
+                self._unwritten, self.target, compression=False)
+        with best_effort(self.path):
+            self.write()
+
+    def write(self):
+        """Writes the file, if the best model is not in it yet.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        if self._unwritten is not None:
+            with writing(self.path) as f:
+                f.write(self._unwritten.getvalue())
+            self._unwritten = None
+
+    def load(self):
+        """Gives the target the parameters that were best, if any were."""
+        if self.loss < math.inf:
+            with Npz(self._unwritten or self.path) as npz:
+                load_model_from(npz, self.target)
+
+    def serialize(self, serializer):
+        try:
+            self.loss = float(serializer('loss', self.loss))
+        except KeyError:  # a snapshot of a run without it
+            pass
+
+
+class Log(extensions.LogReport):
+    """Chainer's LogReport, with a file ``log`` that is replaced whole.
+
+    Args:
+        trigger, postprocess: As for LogReport.
+    """
+    default_name = 'LogReport'
+
+    def __init__(self, trigger, postprocess):
+        super().__init__(trigger=trigger, postprocess=postprocess, filename=None)
+        self._n_written = 0
+
+    def __call__(self, trainer):
+        super().__call__(trainer)
+        if len(self.log) != self._n_written:
+            with best_effort('the log'):
+                with writing(os.path.join(trainer.out, 'log')) as f:
+                    f.write(json.dumps(self.log, indent=4).encode())
+                self._n_written = len(self.log)
