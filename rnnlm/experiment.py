@@ -1,6 +1,5 @@
 """A whole training run: what `rnnlm train` does, as one function."""
 import datetime
-import functools
 import math
 import os
 import sys
@@ -68,8 +67,12 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     if seed is not None:
         numpy.random.seed(seed)
         device.xp.random.seed(seed)
-    make = functools.partial(
-        make_trainer, corpus, recipe, out, device, progress_bar, save_every)
+    random = numpy.random.get_state()
+
+    def make():
+        numpy.random.set_state(random)
+        return make_trainer(corpus, recipe, out, device, progress_bar, save_every)
+
     with runs.locked(out):
         trainer, valid, best = make()
         if resume:
@@ -82,7 +85,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         introduce(corpus, recipe, trainer, resume, device)
         if on_nan == 'rollback':
             (trainer, valid, best), number, snapshot = run_with_rollbacks(
-                (trainer, valid, best), make, fresh=not resume)
+                (trainer, valid, best), make, resume)
         else:
             number, snapshot = running.run(trainer)
         if number:
@@ -114,13 +117,13 @@ def introduce(corpus, recipe, trainer, resumed, device):
             'learning rate and the random numbers that it holds')
 
 
-def run_with_rollbacks(made, make, fresh):
+def run_with_rollbacks(made, make, origin):
     """Runs a trainer; where it meets NaN, its last snapshot at half the rate.
 
     Args:
         made (tuple): What `make` gave: trainer, evaluator, `BestModel`.
-        make: Makes them anew.
-        fresh (bool): Whether there is no snapshot yet: the beginning becomes one.
+        make: Makes them anew, as they were at the beginning.
+        origin (str): Snapshot that the run goes on from, or None.
 
     Returns:
         tuple: trainer, evaluator and `BestModel` that came to the end; signal and
@@ -130,23 +133,23 @@ def run_with_rollbacks(made, make, fresh):
         rnnlm.errors.NotFinite: if from one snapshot no rate leads further.
     """
     last, factor = None, 1.0
-    trainer = made[0]
-    if fresh:
-        trainer.get_extension('Snapshot').write(trainer)
     while True:
+        trainer = made[0]
         try:
-            return made, *running.run(made[0])
+            return made, *running.run(trainer)
         except NotFinite as e:
-            newest = checkpoint.newest_snapshot(trainer.out)
-            factor = factor / 2 if newest == last else 0.5
+            newest = origin
+            if checkpoint.snapshots_in(trainer.out):
+                newest = checkpoint.newest_snapshot(trainer.out)
+            factor = factor / 2 if factor < 1 and newest == last else 0.5
             if factor < LEAST_FACTOR:
                 raise
             last, made = newest, make()
-            trainer = made[0]
-            checkpoint.resume(newest, trainer)
-            trainer.get_extension('LearningRateDecay').scale(trainer, factor)
-            say(f'         {e}\n'
-                f'back     to {newest}, with {factor:g} times its learning rate')
+            if newest is not None:
+                checkpoint.resume(newest, made[0])
+            made[0].get_extension('LearningRateDecay').scale(made[0], factor)
+            say(f'         {e}\nback     to {newest or "the beginning"}, with '
+                f'{factor:g} times its learning rate')
 
 
 def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):

@@ -1,6 +1,7 @@
 """Whether the numbers of a training run are numbers still."""
 import math
 
+from chainer import backend
 import numpy
 
 from rnnlm import optimizing
@@ -48,22 +49,23 @@ class FiniteCheck:
 
 
 def first_hit(target, gradients=True):
-    """The first parameter of a link, in the order of `params`, that is not finite.
+    """The first parameter of a link that is not finite, else the first gradient.
 
     Args:
         target: The link.
-        gradients (bool): Whether a gradient counts too.
+        gradients (bool): Whether gradients count too.
 
     Returns:
-        str: its name, or that of its gradient; '' if there is none.
+        str: what it is and its name; '' if there is none.
     """
-    for name, param in target.namedparams():
-        arrays = [(param.array, name)]
-        if gradients:
-            arrays.append((param.grad, 'the gradient of ' + name))
-        for array, what in arrays:
-            if array is not None and not param.xp.isfinite(array).all():
-                return what
+    params = list(target.namedparams())
+    arrays = [(param.array, name) for name, param in params]
+    if gradients:
+        arrays += [(param.grad, f'the gradient of {name}') for name, param in params]
+    for array, what in arrays:
+        if array is not None and not backend.get_array_module(
+                array).isfinite(array).all():
+            return what
     return ''
 
 

@@ -31,7 +31,8 @@ FREE = ('epochs', 'dropout', 'gradclip', 'bprop_len')
 def locked(folder):
     """Keeps a folder for the run in it; the system lets go however the run ends.
 
-    What a killed run left half written is deleted.
+    What a killed run left half written is deleted; and the folder itself, if it was
+    made here and nothing came into it.
 
     Args:
         folder (str): where; made if it is not there.
@@ -39,8 +40,10 @@ def locked(folder):
     Raises:
         InputError: if it cannot be written, or another run is using it.
     """
+    was_there = os.path.isdir(folder)
     make(folder)
-    lock = filelock.FileLock(os.path.join(folder, LOCK), thread_local=False)
+    path = os.path.join(folder, LOCK)
+    lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -55,6 +58,9 @@ def locked(folder):
             remove_parts(folder)
         yield
     finally:
+        if not was_there and os.listdir(folder) == [LOCK]:
+            os.unlink(path)
+            os.rmdir(folder)
         lock.release()
 
 

@@ -178,7 +178,8 @@ class Log(extensions.LogReport):
     default_name = 'LogReport'
 
     def __init__(self, trigger, postprocess):
-        super().__init__(trigger=trigger, postprocess=postprocess, filename=None)
+        super().__init__(trigger=trigger, postprocess=postprocess)
+        self._log_name = None  # the file is written here
         self._n_written = 0
 
     def __call__(self, trainer):

@@ -145,17 +145,13 @@ def test_best_model_survives_a_resume(tmp_path):
     assert path.read_bytes() == kept
 
 
-def snapshot_names(folder):
-    return sorted(name for name in os.listdir(folder) if 'snapshot' in name)
-
-
 @pytest.mark.parametrize('n_retains, kept', [(1, [9]), (2, [8, 9]), (None, range(10))])
 def test_the_newest_snapshots_are_kept(tmp_path, n_retains, kept):
     trainer = make_trainer(small(), text(), tmp_path, stop=(9, 'iteration'))
-    rnnlm.Snapshot(n_retains=None).write(trainer)
+    (tmp_path / 'snapshot_iter_0').touch()
     trainer.extend(rnnlm.Snapshot(n_retains), trigger=(1, 'iteration'))
     trainer.run()
-    assert snapshot_names(tmp_path) == [f'snapshot_iter_{n}' for n in kept]
+    assert sorted(os.listdir(tmp_path)) == [f'snapshot_iter_{n}' for n in kept]
 
 
 def test_snapshots_by_the_clock():

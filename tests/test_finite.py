@@ -1,0 +1,161 @@
+"""NaN and infinity end a run before anything is changed or saved."""
+import json
+
+import chainer
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm import checkpoint, cli, corpus, experiment
+from rnnlm.recipes import Recipe
+from rnnlm.training import BPTTUpdater
+from test_training import make_trainer, small, text
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+@pytest.mark.parametrize('bad', [numpy.nan, numpy.inf])
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, per_step, bad):
+    model = small(dropout=0.0)
+    trainer = make_trainer(model, text(), tmp_path, stop=(9, 'iteration'), lr=0.5,
+                           per_step=per_step)
+    trainer.extend(rnnlm.Snapshot(), trigger=(1, 'iteration'))
+
+    def poison(trainer):
+        if trainer.updater.iteration == 4:
+            model.predictor.l2.upward.W.array[3, 2] = bad
+
+    trainer.extend(poison, name='poison')
+    with pytest.raises(rnnlm.NotFinite) as e, numpy.errstate(invalid='ignore'):
+        rnnlm.run(trainer)
+    # The snapshot of the 4th window is refused already; without it, the 5th window.
+    assert 'window 4' in str(e.value) and '/predictor/l2/upward/W' in str(e.value)
+    assert checkpoint.newest_snapshot(str(tmp_path)).endswith('snapshot_iter_3')
+
+
+@pytest.mark.parametrize('make, rate', [
+    (chainer.optimizers.SGD, '0.01'), (chainer.optimizers.Adam, '0.001')])
+@pytest.mark.parametrize('clip', [False, True])
+@pytest.mark.parametrize('bad', [numpy.nan, numpy.inf])
+def test_a_refused_window_changes_nothing(make, rate, clip, bad):
+    model = small(dropout=0.0)
+    optimizer = make().setup(model)
+    if clip:
+        optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(5))
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(text(), 4), optimizer, 5)
+    updater.update()
+    model.predictor.l3.b.array[0] = bad
+    before = [param.array.copy() for param in model.params()]
+    with pytest.raises(rnnlm.NotFinite) as e, numpy.errstate(invalid='ignore'):
+        updater.update()
+    assert str(e.value).startswith('window 2: ')
+    assert f'at the learning rate {rate}; first hit: /predictor/l3/b' in str(e.value)
+    for param, array in zip(model.params(), before):
+        numpy.testing.assert_array_equal(param.array, array)
+
+
+class InfiniteSlope(chainer.Chain):
+    """Its loss is finite, and the gradient of one parameter is not."""
+
+    def __init__(self):
+        super().__init__()
+        with self.init_scope():
+            self.w = chainer.Parameter(numpy.zeros(20, 'f'))
+
+    def forward(self, x):
+        ones = numpy.ones((len(x), 1), 'f')
+        return ones * chainer.functions.broadcast_to(
+            chainer.functions.sqrt(self.w), (len(x), 20))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run():
+    optimizer = chainer.optimizers.SGD().setup(
+        chainer.links.Classifier(InfiniteSlope()))
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(text(), 4), optimizer, 5)
+    with pytest.raises(rnnlm.NotFinite, match='loss 14.9.* first hit: the gradient of '
+                       '/predictor/w'), numpy.errstate(all='ignore'):
+        updater.update()
+    assert not optimizer.target.predictor.w.array.any()
+
+
+def test_the_check_can_be_left_out(tmp_path):
+    model = small(dropout=0.0)
+    trainer = make_trainer(model, text(), tmp_path, stop=(3, 'iteration'),
+                           check_finite=False)
+    model.predictor.embed.W.array[...] = numpy.nan
+    with numpy.errstate(invalid='ignore'):
+        trainer.run()
+    assert trainer.updater.iteration == 3
+
+
+def test_on_a_gpu_the_loss_is_looked_at_a_window_later():
+    class Loss(float):  # of a device
+        pass
+
+    class Updater:
+        iteration = 0
+
+        def get_optimizer(self, name):
+            return chainer.optimizers.SGD(lr=2).setup(small())
+
+    check, updater = rnnlm.finite.FiniteCheck(), Updater()
+    for loss in 3.0, numpy.nan:
+        check(updater, Loss(loss))
+        updater.iteration += 1
+    with pytest.raises(rnnlm.NotFinite, match='window 2: .*learning rate 2'):
+        check(updater, Loss(1.0))
+
+
+def poisoned_above(rate, monkeypatch, window):
+    """Puts NaN into the model at a window, if the learning rate is above one."""
+    update_core = BPTTUpdater.update_core
+
+    def poisoned(self):
+        optimizer = self.get_optimizer('main')
+        if self.iteration == window and optimizer.lr > rate:
+            optimizer.target.predictor.l1.upward.W.array[0] = numpy.nan
+        with numpy.errstate(invalid='ignore'):
+            update_core(self)
+
+    monkeypatch.setattr(BPTTUpdater, 'update_core', poisoned)
+
+
+TINY = Recipe(n_units=5, batch_size=4, bprop_len=5, epochs=3, dropout=0.2)
+
+
+def tiny_corpus():
+    words = text(300, 5)
+    return corpus.Corpus('x', words, words[:40], words[40:90],
+                         corpus.Vocabulary('abcde'), 'char')
+
+
+@pytest.mark.parametrize('window, where', [(7, 'the beginning'), (25, 'iter_15')])
+def test_rollback(tmp_path, monkeypatch, capsys, window, where):
+    poisoned_above(0.3, monkeypatch, window)
+    result = experiment.train(
+        tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
+    assert result['signal'] == 0
+    out = capsys.readouterr().out
+    assert f'window {window + 1}: ' in out and 'hit: /predictor/l1/upward/W' in out
+    backs = [line for line in out.splitlines() if line.startswith('back ')]
+    assert [where in line for line in backs] == [True, True]
+    assert 'with 0.5 times' in backs[0] and 'with 0.25 times' in backs[1]
+    log = json.loads((tmp_path / 'log').read_text())
+    assert [entry['lr'] for entry in log][-1] == 0.25
+    assert [entry['epoch'] for entry in log if 'val_perplexity' in entry] == [1, 2, 3]
+
+
+def test_rollback_gives_up(tmp_path, monkeypatch):
+    poisoned_above(0.0, monkeypatch, 25)
+    with pytest.raises(rnnlm.NotFinite, match='window 26'):
+        experiment.train(tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
+    assert checkpoint.newest_snapshot(str(tmp_path)).endswith('snapshot_iter_15')
+
+
+def test_the_command_names_the_window(tmp_path, monkeypatch, capsys):
+    poisoned_above(0.0, monkeypatch, 3)
+    assert cli.main(['train', '-u', '4', '--out', str(tmp_path / 'out')]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith('rnnlm train: error: window 4: ') and err.count('\n') == 1
+    assert '--on-nan rollback' in err
