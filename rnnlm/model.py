@@ -188,7 +188,7 @@ class RNNForLM(chainer.Chain):
         if not (self.dropout and chainer.config.train):
             return [None] * (self.n_layers + 1)
         widths = [self.n_embed] + [self.n_units] * self.n_layers
-        random = self.xp.random.rand(T, B * sum(widths))
+        random = functions.uniform(self.xp, (T, B * sum(widths)))
         scale = self.embed.W.dtype.type(1 / (1 - self.dropout))
         masks, start = [], 0
         for width in widths:

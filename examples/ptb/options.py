@@ -77,3 +77,6 @@ def run(main):
     except rnnlm.InputError as e:
         print(f'error: {in_terms_of_flags(str(e))}', file=sys.stderr)
         sys.exit(2)
+    except (rnnlm.NotFinite, OSError) as e:  # NaN; a full disk
+        print(f'error: {e}', file=sys.stderr)
+        sys.exit(1)

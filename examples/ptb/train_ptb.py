@@ -10,7 +10,7 @@ from chainer import links as L
 from chainer import training
 from chainer.training import extensions
 
-from rnnlm import experiment, plotting
+from rnnlm import experiment, plotting, runs
 from rnnlm.training import ReportTrigger
 
 import options
@@ -19,6 +19,11 @@ import options
 def main():
     args = options.training_options('Trains an RNNLM on PTB.').parse_args()
     recipe = options.recipe_of(args)
+    with runs.locked(args.out):  # no other run writes there meanwhile
+        return train(args, recipe)
+
+
+def train(args, recipe):
     device, corpus = options.prepare(args)
     parts = [part[:100] if args.test else part
              for part in (corpus.train, corpus.valid, corpus.test)]
@@ -50,8 +55,7 @@ def main():
         trainer.extend(best)
     trainer.extend(rnnlm.LearningRateDecay(recipe.decay, recipe.decay_after))
     report = ReportTrigger(10 if args.test else 500)
-    trainer.extend(extensions.LogReport(
-        postprocess=rnnlm.add_perplexity, trigger=report))
+    trainer.extend(rnnlm.Log(report, rnnlm.add_perplexity))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'iteration', 'perplexity', 'val_perplexity', 'elapsed_time']),
         trigger=report)
@@ -59,7 +63,7 @@ def main():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit),
                        trigger=report)
     trainer.extend(extensions.ProgressBar(update_interval=1 if args.test else 10))
-    trainer.extend(extensions.snapshot())
+    trainer.extend(rnnlm.Snapshot(n_retains=None))
     trainer.extend(extensions.snapshot_object(
         model, 'model_iter_{.updater.iteration}'))
     if args.resume:

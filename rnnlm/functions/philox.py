@@ -1,0 +1,91 @@
+"""Random numbers for dropout, from one stream whatever the device.
+
+On NumPy they are `numpy.random`'s own, in Chainer's order.  On a GPU each window
+takes a key from `numpy.random`, and its numbers are a function of the key and of
+their places: they need no state on the device, so that `numpy.random.seed` repeats a
+run there too, and a snapshot of NumPy's stream is enough to go on from.
+"""
+import functools
+
+import numpy
+
+# The numbers of the generator Philox4x32 of ten rounds: Salmon, Moraes, Dror and
+# Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (2011).
+ROUNDS = 10
+MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
+KEY_STEPS = 0x9E3779B9, 0xBB67AE85
+
+# The same as `philox`, for the number at one place; also plain C.
+SOURCE = f'''
+static __inline__ unsigned int philox(
+    unsigned long long place, unsigned int k0, unsigned int k1)
+{{
+    const unsigned long long block = place / 4;
+    unsigned int c0 = (unsigned int)block, c1 = (unsigned int)(block >> 32);
+    unsigned int c2 = 0, c3 = 0;
+    for (int round = 0; round < {ROUNDS}; ++round) {{
+        const unsigned long long p = {MULTIPLIERS[0]}ULL * c0;
+        const unsigned long long q = {MULTIPLIERS[1]}ULL * c2;
+        c0 = (unsigned int)(q >> 32) ^ c1 ^ k0;
+        c1 = (unsigned int)q;
+        c2 = (unsigned int)(p >> 32) ^ c3 ^ k1;
+        c3 = (unsigned int)p;
+        k0 += {KEY_STEPS[0]}U;
+        k1 += {KEY_STEPS[1]}U;
+    }}
+    switch (place % 4) {{
+        case 0: return c0;
+        case 1: return c1;
+        case 2: return c2;
+        default: return c3;
+    }}
+}}
+'''
+
+
+def uniform(xp, shape):
+    """Random numbers of the given shape, uniform in [0, 1).
+
+    Args:
+        xp: numpy or cupy.
+        shape (tuple of int): Their shape.
+
+    Returns:
+        array: float64 on NumPy, float32 of 24 bits on CuPy.
+    """
+    if xp is numpy:
+        return numpy.random.rand(*shape)
+    key = numpy.random.randint(0, 2 ** 32, 2, dtype=numpy.uint32)
+    numbers = xp.empty(shape, numpy.float32)
+    _kernel(xp)(*key, numbers)
+    return numbers
+
+
+@functools.lru_cache(maxsize=None)
+def _kernel(xp):
+    return xp.ElementwiseKernel(
+        'uint32 k0, uint32 k1', 'float32 u',
+        'u = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f',  # 2^-24
+        'rnnlm_uniform', preamble='__device__ ' + SOURCE.strip())
+
+
+def philox(xp, key, n):
+    """The first `n` numbers of the generator, as the kernel finds them.
+
+    Args:
+        xp: numpy or cupy.
+        key (tuple of int): Two of 32 bits.
+        n (int): How many.
+
+    Returns:
+        array: (n,) uint32.
+    """
+    low = 0xFFFFFFFF
+    block = xp.arange(-(-n // 4), dtype=numpy.uint64)
+    c0, c1, c2, c3 = block & low, block >> 32, 0 * block, 0 * block
+    k0, k1 = map(int, key)
+    for _ in range(ROUNDS):
+        p, q = MULTIPLIERS[0] * c0, MULTIPLIERS[1] * c2
+        c0, c1, c2, c3 = (q >> 32) ^ c1 ^ k0, q & low, (p >> 32) ^ c3 ^ k1, p & low
+        k0, k1 = (k0 + KEY_STEPS[0]) & low, (k1 + KEY_STEPS[1]) & low
+    return xp.stack([c0, c1, c2, c3], axis=1).ravel()[:n].astype(numpy.uint32)
