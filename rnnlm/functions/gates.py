@@ -14,6 +14,10 @@ gates of a step, which are small, are worked on gate by gate.
 """
 GATES = ('a', 'i', 'f', 'o')
 
+# What i, f and o may go through instead of a sigmoid: straight lines between 0 and 1,
+# clip(slope z + 0.5), as Keras has them: until its version 2, and since its version 3.
+SLOPES = {'sigmoid': None, 'hard_sigmoid': 0.2, 'hard_sigmoid_6': 1 / 6}
+
 
 def by_gate(z):
     """(B, 4n) interleaved -> (4, B, n), one after the other; a view."""

@@ -8,11 +8,13 @@ from chainer import backend
 from chainer.utils import type_check
 
 from rnnlm import buffers, kernels
+from rnnlm.errors import require
 from rnnlm.functions import lateral
-from rnnlm.functions.gates import by_gate
+from rnnlm.functions.gates import GATES, SLOPES, by_gate
 
 
-def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
+def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
+                forget_bias=0.0):
     """A layer of LSTM units over a window of T steps.
 
     For t = 1 .. T, with the gate order of `rnnlm.functions.gates`:
@@ -33,6 +35,10 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
         upward_W: (4n, in), interleaved as Chainer stores it.
         upward_b: (4n,).
         lateral_W: (4n, n).
+        gate (str): What i, f and o go through: 'sigmoid', or 'hard_sigmoid' or
+            'hard_sigmoid_6' as other systems have it (`rnnlm.functions.gates`).
+        forget_bias (float): Added to the bias of f.  With infinity f is 1 always: the
+            cell of 1997, which had no forget gate.
 
     Returns:
         tuple of Variables: the outputs of all steps (T, B, n), the last cell
@@ -41,6 +47,7 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
     Raises:
         chainer.utils.type_check.InvalidType: if the shapes or dtypes differ
             from the above; float32 and float64 are supported.
+        rnnlm.errors.InputError: if there is no such gate.
         RuntimeError: if a second derivative is asked for.
 
     References:
@@ -48,6 +55,12 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
         Schmidhuber and Cummins (2000); stacked as in Zaremba, Sutskever and
         Vinyals, "Recurrent Neural Network Regularization" (2014).
     """
+    require('gate', gate, f'one of {", ".join(SLOPES)}', lambda v: v in SLOPES)
+    if forget_bias:
+        xp = backend.get_array_module(upward_b)
+        shift = xp.zeros(upward_b.shape, upward_b.dtype)
+        shift[GATES.index('f')::len(GATES)] = forget_bias
+        upward_b = upward_b + shift
     if c is None or h is None:
         x_array = x.array if isinstance(x, chainer.Variable) else x
         xp = backend.get_array_module(x_array)
@@ -55,10 +68,13 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W):
             (x_array.shape[1], lateral_W.shape[1]), dtype=x_array.dtype)
         c = zeros if c is None else c
         h = zeros if h is None else h
-    return LSTMWindow().apply((x, c, h, upward_W, upward_b, lateral_W))
+    return LSTMWindow(SLOPES[gate]).apply((x, c, h, upward_W, upward_b, lateral_W))
 
 
 class LSTMWindow(chainer.FunctionNode):
+
+    def __init__(self, slope=None):
+        self._slope = slope  # of hard gates
 
     def check_type_forward(self, in_types):
         type_check._argname(
@@ -100,8 +116,10 @@ class LSTMWindow(chainer.FunctionNode):
         tanh_cs, gate = empty(T, B, n), empty(T, 4, B, n)
         hs[0], cs[0] = h, c
         kernel = kernels.recurrent_for(xp, x.dtype, T, B, n)
-        (kernel.forward if kernel else _forward)(
-            z, upward_b, lateral_W, hs, cs, tanh_cs, gate)
+        if kernel and self._slope is None:
+            kernel.forward(z, upward_b, lateral_W, hs, cs, tanh_cs, gate)
+        else:
+            _forward(z, upward_b, lateral_W, hs, cs, tanh_cs, gate, self._slope)
 
         self.retain_inputs((0, 3, 5))
         self._kept = gate, hs, cs, tanh_cs
@@ -110,7 +128,7 @@ class LSTMWindow(chainer.FunctionNode):
 
     def backward(self, indexes, grad_outputs):
         # Gradients that nobody asked for are None.
-        grads = LSTMWindowGrad(self._kept, grad_outputs).apply(
+        grads = LSTMWindowGrad(self._kept, grad_outputs, self._slope).apply(
             self.get_retained_inputs()
             + tuple(g for g in grad_outputs if g is not None))
         return tuple(grads[i] for i in indexes)
@@ -119,8 +137,9 @@ class LSTMWindow(chainer.FunctionNode):
 class LSTMWindowGrad(chainer.FunctionNode):
     """The gradients of `LSTMWindow`; a node of its own to refuse a second one."""
 
-    def __init__(self, kept, grad_outputs):
+    def __init__(self, kept, grad_outputs, slope=None):
         self._kept = kept
+        self._slope = slope
         self._given = [g is not None for g in grad_outputs]
 
     def forward(self, inputs):
@@ -141,8 +160,10 @@ class LSTMWindowGrad(chainer.FunctionNode):
         if ghs is None:
             ghs = xp.zeros((T, B, n), x.dtype)
         kernel = kernels.recurrent_for(xp, x.dtype, T, B, n)
-        (kernel.backward if kernel else _backward)(
-            ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
+        if kernel and self._slope is None:
+            kernel.backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
+        else:
+            _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, self._slope)
 
         gz = gz.reshape(T * B, 4 * n)
         gW_u, gW_l = empty(4 * n, n_in), empty(4 * n, n)
@@ -159,7 +180,7 @@ class LSTMWindowGrad(chainer.FunctionNode):
             'model once per step with ids of shape (B,).')
 
 
-def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
+def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate, slope=None):
     """The steps of a window.
 
     Args:
@@ -169,6 +190,7 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
         hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
         tanh_cs: (T, B, n), written.
         gate: (T, 4, B, n), written.
+        slope (float): of hard gates; None for sigmoids.
     """
     xp = backend.get_array_module(z)
     T, B, n = tanh_cs.shape
@@ -182,12 +204,13 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
             xp.add(product(hs[t, rows]), z[t, rows], out=total)
             total += b
             _forward_step(xp, by_gate(total), cs[t, rows], gate[t, :, rows],
-                          cs[t + 1, rows], tanh_cs[t, rows], hs[t + 1, rows], scratch)
+                          cs[t + 1, rows], tanh_cs[t, rows], hs[t + 1, rows], scratch,
+                          slope)
 
     lateral.rows_apart(steps, xp, lateral_W, B)
 
 
-def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
+def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, slope=None):
     """The gradients of the steps of a window.
 
     Args:
@@ -197,6 +220,7 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
         gz: (T, B, 4n) interleaved, written.
         gc, gh: (B, n), the gradients of the state after the window; become those
             of the state before.
+        slope (float): of hard gates; None for sigmoids.
     """
     xp = backend.get_array_module(ghs)
     T, B, n = tanh_cs.shape
@@ -209,22 +233,30 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
         gh_now, gc_now = gh[rows], gc[rows]
         for t in reversed(range(T)):
             gh_now += ghs[t, rows]
-            _backward_step(xp, gate[t, :, rows], cs[t, rows], tanh_cs[t, rows], gh_now,
-                           gc_now, gz_step, by_gate(gz[t, rows]), scratch)
+            of_step = gate[t, :, rows], cs[t, rows], tanh_cs[t, rows], gh_now, gc_now
+            if slope is None:
+                _backward_step(xp, *of_step, gz_step, by_gate(gz[t, rows]), scratch)
+            else:
+                _backward_hard_step(*of_step, by_gate(gz[t, rows]), slope)
             gh_now[...] = product(gz[t, rows])
 
     lateral.rows_apart(steps, xp, lateral_W, B)
 
 
-def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch):
+def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch, slope=None):
     """One step: z (4, B, n), a view, to gate (4, B, n), c, tanh_c and h (B, n)."""
-    # A sigmoid is (1 + tanh(z / 2)) / 2: one tanh serves all gates.
     xp.tanh(z[0], out=gate[0])
     sigmoids = gate[1:]
-    xp.multiply(z[1:], 0.5, out=sigmoids)
-    xp.tanh(sigmoids, out=sigmoids)
-    sigmoids *= 0.5
-    sigmoids += 0.5
+    if slope is None:
+        # A sigmoid is (1 + tanh(z / 2)) / 2.
+        xp.multiply(z[1:], 0.5, out=sigmoids)
+        xp.tanh(sigmoids, out=sigmoids)
+        sigmoids *= 0.5
+        sigmoids += 0.5
+    else:
+        xp.multiply(z[1:], slope, out=sigmoids)
+        sigmoids += 0.5
+        xp.clip(sigmoids, 0, 1, out=sigmoids)
     a, i, f, o = gate
     xp.multiply(a, i, out=c)
     xp.multiply(f, c_prev, out=scratch)
@@ -264,3 +296,15 @@ def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, gz_out, scratch):
     xp.multiply(gc, c_prev, out=gf)
     xp.multiply(gf, f, out=scratch)
     xp.subtract(gf, scratch, out=gz_out[2])
+
+
+def _backward_hard_step(gate, c_prev, tanh_c, gh, gc, gz_out, slope):
+    """`_backward_step` with hard gates, whose derivative is `slope` or 0."""
+    a, i, f, o = gate
+    di, df, do = slope * ((0 < gate[1:]) & (gate[1:] < 1))
+    gz_out[3] = gh * tanh_c * do
+    gc += gh * o * (1 - tanh_c ** 2)
+    gz_out[0] = gc * i * (1 - a ** 2)
+    gz_out[1] = gc * a * di
+    gz_out[2] = gc * c_prev * df
+    gc *= f
