@@ -44,14 +44,10 @@ def load_model(path, target):
         rnnlm.errors.InputError: if the file cannot be read, or holds a model of
             other sizes; `target` is then unchanged.
     """
-    with open_archive(path) as npz:
-        load_model_from(npz, target)
-
-
-def load_model_from(npz, target):
-    """As `load_model`, from an open archive."""
     link = getattr(target, 'predictor', target)
-    for param, array in _arrays(npz, model_prefix(npz), link):
+    with open_archive(path) as npz:
+        arrays = _arrays(npz, model_prefix(npz), link)
+    for param, array in arrays:
         param.array[...] = param.device.send(array)
 
 

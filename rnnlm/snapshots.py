@@ -1,6 +1,5 @@
 """Files that a run writes as it goes: snapshots, the best model, the log."""
 import contextlib
-import io
 import json
 import logging
 import math
@@ -12,8 +11,7 @@ from chainer import training
 from chainer.training import extensions, triggers
 
 from rnnlm import finite
-from rnnlm.archives import Npz
-from rnnlm.checkpoint import load_model_from, snapshots_in
+from rnnlm.checkpoint import load_model, snapshots_in
 from rnnlm.errors import NotFinite
 from rnnlm.files import best_effort, writing
 
@@ -139,9 +137,10 @@ class BestModel(training.Extension):
         loss = float(trainer.observation.get(self.key, math.inf))
         if loss < self.loss:
             self.loss = loss
-            self._unwritten = io.BytesIO()
-            chainer.serializers.save_npz(
-                self._unwritten, self.target, compression=False)
+            arrays = chainer.serializers.DictionarySerializer()
+            arrays.save(self.target)
+            self._unwritten = {
+                name: array.copy() for name, array in arrays.target.items()}
         with best_effort(self.path):
             self.write()
 
@@ -152,15 +151,15 @@ class BestModel(training.Extension):
             OSError: if it cannot be written.
         """
         if self._unwritten is not None:
-            with writing(self.path) as f:
-                f.write(self._unwritten.getvalue())
+            save_npz(self.path, self._unwritten)
             self._unwritten = None
 
     def load(self):
         """Gives the target the parameters that were best, if any were."""
-        if self.loss < math.inf:
-            with Npz(self._unwritten or self.path) as npz:
-                load_model_from(npz, self.target)
+        if self._unwritten is not None:
+            chainer.serializers.NpzDeserializer(self._unwritten).load(self.target)
+        elif self.loss < math.inf:
+            load_model(self.path, self.target)
 
     def serialize(self, serializer):
         try:
