@@ -56,9 +56,9 @@ def test_hdf5_that_claims_much_is_refused(tmp_path):
         f.create_dataset('embed/W', (10 ** 6, 10 ** 6), 'f', chunks=(100, 100))
         f.create_dataset('zeros', data=numpy.zeros(10 ** 6), compression='gzip')
     with archives.open_archive(path) as archive:
-        assert archive.describe('embed/W')[0] == (10 ** 6, 10 ** 6)
-        with pytest.raises(rnnlm.InputError, match='not there'):
-            archive['embed/W']
+        for read in archive.describe, archive.__getitem__:
+            with pytest.raises(rnnlm.InputError, match='not there'):
+                read('embed/W')
         assert not archive['zeros'].any()
 
 
@@ -76,7 +76,7 @@ def test_bits_flipped_in_hdf5(model, tmp_path):
     chainer.serializers.save_hdf5(str(path), model)
     whole = path.read_bytes()
     random = numpy.random.RandomState(0)
-    for _ in range(200):
+    for _ in range(10):
         broken = bytearray(whole)
         for _ in range(random.randint(1, 20)):
             broken[random.randint(len(broken))] ^= 1 << random.randint(8)
