@@ -162,6 +162,7 @@ def _read_header(f, size):
     if length > LONGEST_HEADER:
         raise ValueError(f'a header of {length} bytes')
     shape, _, dtype = read(io.BytesIO(start[8:] + f.read(length)))
+    size -= len(start) + length
     if any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f'the shape {shape}')
     # The reader takes the memory that the header claims.
