@@ -12,7 +12,7 @@ import zipfile
 # How much larger than in the file a dataset may claim to be: what gzip does to zeros.
 MOST_INFLATED = 1100
 
-# Seconds for a small file, and bytes a second for a large one.
+# Seconds of the processor for a small file, and bytes a second for a large one.
 PATIENCE = 2
 SLOWEST = 10 ** 7
 
@@ -40,13 +40,13 @@ def convert_apart(path, out):
         done = subprocess.run(
             [sys.executable, '-I', __file__, os.fspath(path), *sys.path], stdout=out,
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
-            timeout=60 + patience)  # where there is no alarm
+            timeout=60 + patience)  # whatever else it may wait for
     except subprocess.TimeoutExpired:
         return f'it took more than {60 + patience} seconds'
     if done.returncode == 0:
         return ''
-    if -done.returncode == getattr(signal, 'SIGALRM', None):
-        return f'it took more than {patience} seconds'
+    if -done.returncode == getattr(signal, 'SIGPROF', None):
+        return f'it took more than {patience} seconds of the processor'
     if done.returncode < 0:
         return f'the HDF5 library died of it, by signal {-done.returncode}'
     return done.stderr.decode('utf-8', 'replace').strip().rpartition('\n')[2]
@@ -119,8 +119,8 @@ if __name__ == '__main__':
     sys.path[:] = sys.argv[2:]
     try:
         __import__('h5py')  # which takes time of its own
-        if hasattr(signal, 'alarm'):
-            signal.alarm(_patience(sys.argv[1]))
+        if hasattr(signal, 'setitimer'):
+            signal.setitimer(signal.ITIMER_PROF, _patience(sys.argv[1]))
         convert(sys.argv[1], sys.stdout.buffer)
         sys.stdout.flush()
     except Exception as error:

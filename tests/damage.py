@@ -122,9 +122,9 @@ def main(folder, first, last):
         with open(path, 'wb') as f:
             f.write(damaged(good, [good], seed))
         print(seed, flush=True)
-        signal.alarm(2)
+        signal.setitimer(signal.ITIMER_PROF, 2)
         read_all(path)
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 if __name__ == '__main__':

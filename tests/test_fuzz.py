@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -114,15 +115,15 @@ def test_damaged_run(tmp_path, small_corpus):
         lambda path: read_run(path, small_corpus), path, goods) < TRIALS
 
 
-@pytest.mark.parametrize('tokens', ['word', 'char'])
-def test_damaged_text(tmp_path, tokens):
+def test_damaged_text(tmp_path):
     goods = ['a b ü c\n\r\n'.encode() * 9, '\ufeffa 語 c\n'.encode() * 9]
-    assert 0 < read_damaged(lambda path: corpus.load(path, tokens),
+    turns = itertools.cycle(['word', 'word', 'char', 'char'])
+    assert 0 < read_damaged(lambda path: corpus.load(path, next(turns)),
                             str(tmp_path / 'text.txt'), goods) < TRIALS
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, 'alarm'), reason='needs alarms')
+@pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='needs timers')
 def test_damaged_hdf5(tmp_path):
     """In few processes, a new one only after the library has hung or died."""
     first, deaths = 0, 0
@@ -134,7 +135,6 @@ def test_damaged_hdf5(tmp_path):
         assert done.returncode <= 0, done.stderr
         first = int(done.stdout.split()[-1]) + 1
         deaths += done.returncode < 0
-    print("DEATHS", deaths)
     assert deaths < 10
     assert sorted(os.listdir(tmp_path)) == ['bad.h5', 'good.h5']
 
@@ -168,7 +168,9 @@ def test_files_that_were_trouble_once(name, tmp_path, small_corpus):
         path = str(tmp_path / filename)
         with open(path, 'wb') as f:
             f.write(data)
+        start = time.process_time()
         refused_or_read(read, path)
+        assert time.process_time() - start < 1
         os.unlink(path)
     assert os.listdir(tmp_path) == []
 
