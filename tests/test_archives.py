@@ -62,6 +62,33 @@ def test_hdf5_that_claims_much_is_refused(tmp_path):
         assert not archive['zeros'].any()
 
 
+def test_hdf5_groups_that_hold_each_other(tmp_path):
+    path = str(tmp_path / 'model.h5')
+    with h5py.File(path, 'w') as f:
+        group = f.create_group('a')
+        group['again'] = group['and again'] = group['above'] = f['/']
+        group['self'] = group['itself'] = group
+        group['W'] = 3.0
+    with archives.open_archive(path) as archive:
+        assert {name.rpartition('/')[2] for name in archive} == {'W'}
+        assert archive['a/W'] == 3
+
+
+def test_hdf5_data_of_other_kinds_are_refused(tmp_path):
+    (tmp_path / 'secret').write_bytes(bytes(80))
+    path = str(tmp_path / 'model.h5')
+    with h5py.File(path, 'w') as f:
+        f['text'] = 'of any length'
+        f.create_dataset('outside', (10,), 'f8', external=[
+            (str(tmp_path / 'secret'), 0, 80)])
+        f['good'] = numpy.arange(3)
+    with archives.open_archive(path) as archive:
+        assert archive['good'].tolist() == [0, 1, 2]
+        for name, match in ('text', 'of objects'), ('outside', 'not there'):
+            with pytest.raises(rnnlm.InputError, match=match):
+                archive[name]
+
+
 @pytest.mark.parametrize('keep', [8, 100, 1000, 4000])
 def test_truncated_hdf5(model, tmp_path, keep):
     path = tmp_path / 'model.h5'

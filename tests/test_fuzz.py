@@ -168,9 +168,9 @@ def test_files_that_were_trouble_once(name, tmp_path, small_corpus):
         path = str(tmp_path / filename)
         with open(path, 'wb') as f:
             f.write(data)
-        start = time.process_time()
+        start, used = time.monotonic(), time.process_time()
         refused_or_read(read, path)
-        assert time.process_time() - start < 1
+        assert time.monotonic() - start < 30 and time.process_time() - used < 1
         os.unlink(path)
     assert os.listdir(tmp_path) == []
 
