@@ -1,14 +1,19 @@
 """The arrays in files that may come from anywhere, read without running anything."""
 import contextlib
+import importlib.util
+import io
 import math
+import os
 import pickle
 import pickletools
 import struct
+import tempfile
 import zipfile
 from collections.abc import Mapping
 
 import numpy
 
+from rnnlm import hdf5
 from rnnlm.errors import InputError
 
 # What may stand between two members of a zip file: sizes and CRC-32 of the first,
@@ -17,9 +22,14 @@ _GAPS = 0, 12, 16, 20, 24
 
 HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
 
-# How much larger than in the file an HDF5 dataset may claim to be: what gzip does
-# to zeros.
-MOST_INFLATED = 1100
+# How much larger than in the file an array may claim to be: what gzip does to zeros.
+MOST_INFLATED = hdf5.MOST_INFLATED
+
+# A snapshot of a trainer has less than a hundred.
+MOST_MEMBERS = 10000
+
+# NumPy's own limit, since 1.24.
+LONGEST_HEADER = 10000
 
 
 def open_archive(path):
@@ -28,11 +38,11 @@ def open_archive(path):
     Raises:
         rnnlm.errors.InputError: if the file is missing or neither.
     """
-    with contextlib.suppress(OSError):  # Npz says what is wrong
+    start = b''
+    with contextlib.suppress(OSError, ValueError):  # Npz says what is wrong
         with open(path, 'rb') as f:
-            if f.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
-                return Hdf5(path)
-    return Npz(path)
+            start = f.read(len(HDF5_SIGNATURE))
+    return Hdf5(path) if start == HDF5_SIGNATURE else Npz(path)
 
 
 class Npz(Mapping):
@@ -50,17 +60,38 @@ class Npz(Mapping):
 
     def __init__(self, path):
         self.path = path
+        self._file = self._open()
         try:
-            self._zip = zipfile.ZipFile(path)
-        except FileNotFoundError:
-            raise InputError(
-                f'{path}: expected an npz file, found nothing there') from None
-        except (OSError, ValueError, RuntimeError, zipfile.BadZipFile) as e:
+            self._zip = zipfile.ZipFile(self._file)
+            self._names = {name[:-len('.npy')]: name for name in self._zip.namelist()
+                           if name.endswith('.npy')}
+            self._check_claims()
+        except Exception as e:  # whatever zipfile makes of a broken file
+            self._file.close()
             raise InputError(
                 f'{path}: expected an npz file as Chainer writes them, found '
                 f'something else or a part of one ({e})') from None
-        self._names = {name[:-len('.npy')]: name for name in self._zip.namelist()
-                       if name.endswith('.npy')}
+
+    def _open(self):
+        try:
+            return open(self.path, 'rb')
+        except FileNotFoundError:
+            raise InputError(
+                f'{self.path}: expected an npz file, found nothing there') from None
+        except (OSError, ValueError) as e:
+            raise InputError(
+                f'{self.path}: expected an npz file, found none that can be read '
+                f'({e})') from None
+
+    def _check_claims(self):
+        """Refuses members that say of themselves what cannot be."""
+        members = self._zip.infolist()
+        if len(members) > MOST_MEMBERS:
+            raise ValueError(f'{len(members):,} arrays')
+        # Members that share their bytes would each be unpacked.
+        if sum(m.compress_size for m in members) > os.fstat(
+                self._file.fileno()).st_size:
+            raise ValueError('arrays of more bytes than the file has')
 
     def __iter__(self):
         return iter(self._names)
@@ -73,19 +104,16 @@ class Npz(Mapping):
 
     def __getitem__(self, key):
         shape, dtype = self.describe(key)
-        with self._reading(key) as f:
+        with self._reading(key) as (f, size):
             if dtype.hasobject:
+                _read_header(f, size)
                 return self._none(f, key, shape)
-            # The reader takes the memory that the header claims.
-            size = self._zip.getinfo(self._names[key]).file_size
-            if math.prod(shape) * dtype.itemsize > size:
-                raise ValueError(f'{shape} of {dtype} in {size} bytes')
             return numpy.lib.format.read_array(f, allow_pickle=False)
 
     def describe(self, key):
         """(shape, dtype) of an array, from its header alone."""
-        with self._reading(key) as f:
-            return _read_header(f)
+        with self._reading(key) as (f, size):
+            return _read_header(f, size)
 
     def verify(self):
         """Raises InputError unless every member is there, as its checksum says.
@@ -97,7 +125,7 @@ class Npz(Mapping):
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
             if info.header_offset - end not in _GAPS:
                 break
-            with self._opened(info.filename) as f:
+            with self._opened(info) as (f, _):
                 while f.read(2 ** 20):
                     pass
             end = self._end_of(info)
@@ -113,22 +141,28 @@ class Npz(Mapping):
         return info.header_offset + 30 + sum(sizes) + info.compress_size
 
     def _reading(self, key):
-        return self._opened(self._names[key])
+        return self._opened(self._zip.getinfo(self._names[key]))
 
     @contextlib.contextmanager
-    def _opened(self, name):
+    def _opened(self, member):
+        """A member's stream of bytes, and how many it has."""
         try:
-            with self._zip.open(name) as f:
-                yield f
+            # Others unpack to a million times their size.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f'compression of the kind {member.compress_type}')
+            size = member.file_size
+            if size > MOST_INFLATED * (member.compress_size + 1000):
+                raise ValueError(f'{size} bytes in {member.compress_size}')
+            with self._zip.open(member) as f:
+                yield f, size
         except InputError:
             raise
         except Exception as e:  # whatever zipfile, zlib and the header parser do
             raise InputError(
-                f'{self.path}: cannot read {name!r}, the file is damaged '
+                f'{self.path}: cannot read {member.filename!r}, the file is damaged '
                 f'({type(e).__name__}: {e})') from None
 
     def _none(self, f, key, shape):
-        _read_header(f)
         if shape != () or _operations(f.read(1000)) not in _NONE:
             raise InputError(
                 f'{self.path}: {key!r} is a pickle.  Pickles can run code, Chainer '
@@ -137,6 +171,7 @@ class Npz(Mapping):
 
     def close(self):
         self._zip.close()
+        self._file.close()
 
     def __enter__(self):
         return self
@@ -145,11 +180,26 @@ class Npz(Mapping):
         self.close()
 
 
-def _read_header(f):
-    version = numpy.lib.format.read_magic(f)
-    read = (numpy.lib.format.read_array_header_1_0 if version == (1, 0)
-            else numpy.lib.format.read_array_header_2_0)
-    shape, _, dtype = read(f)
+def _read_header(f, size):
+    """(shape, dtype) of an array in a stream of `size` bytes."""
+    start = f.read(10)
+    if start[:6] != b'\x93NUMPY':
+        raise ValueError(f'expected an array, found {start + f.read(80)}')
+    read = numpy.lib.format.read_array_header_1_0
+    if start[6] > 1:
+        read = numpy.lib.format.read_array_header_2_0
+        start += f.read(2)
+    # The parser needs many times what it reads.
+    length = int.from_bytes(start[8:], 'little')
+    if length > LONGEST_HEADER:
+        raise ValueError(f'a header of {length} bytes')
+    shape, _, dtype = read(io.BytesIO(start[8:] + f.read(length)))
+    size -= len(start) + length
+    if any(type(n) is not int or n < 0 for n in shape):
+        raise ValueError(f'the shape {shape}')
+    # The reader takes the memory that the header claims.
+    if not dtype.hasobject and math.prod(shape) * max(dtype.itemsize, 1) > size:
+        raise ValueError(f'{shape} of {dtype} in {size} bytes')
     return shape, dtype
 
 
@@ -176,9 +226,11 @@ _NONE = [_operations(_OLD_NONE)] + [
     _operations(pickle.dumps(numpy.array(None), protocol)) for protocol in range(6)]
 
 
-class Hdf5(Mapping):
+class Hdf5(Npz):
     """The arrays of an HDF5 file that Chainer's `save_hdf5` wrote; needs h5py.
 
+    The HDF5 library hangs on some broken files and has crashed on others, so it
+    works in a process of its own, `rnnlm.hdf5`, which hands the arrays back as npz.
     Links, which could lead into other files, are not followed.
 
     Args:
@@ -188,79 +240,24 @@ class Hdf5(Mapping):
         rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
     """
 
-    def __init__(self, path):
-        self.path = path
-        try:
-            import h5py
-        except ImportError:
+    def _open(self):
+        if importlib.util.find_spec('h5py') is None:
             raise InputError(
-                f'{path}: expected h5py to read an HDF5 file, found it missing; '
-                'pip install h5py') from None
-        self._h5py = h5py
-        try:
-            self._file = h5py.File(path, 'r')
-            self._names = list(self._datasets(self._file, ''))
-        except Exception as e:  # whatever the HDF5 library makes of a broken file
-            raise InputError(
-                f'{path}: cannot read it, the file is damaged '
-                f'({type(e).__name__}: {e})') from None
-
-    def _datasets(self, group, prefix):
-        for name in group:
-            if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
-                continue
-            item = group[name]
-            if isinstance(item, self._h5py.Dataset):
-                yield prefix + name
-            elif prefix.count('/') < 50:
-                yield from self._datasets(item, f'{prefix}{name}/')
-
-    def __iter__(self):
-        return iter(self._names)
-
-    def __len__(self):
-        return len(self._names)
-
-    def __contains__(self, key):
-        return key in self._names
-
-    def __getitem__(self, key):
-        with self._dataset(key) as dataset:
-            if dataset.shape is None:  # how Chainer writes None
-                return numpy.array(None)
-            # The reader takes the memory that the header claims.
-            room = MOST_INFLATED * (dataset.id.get_storage_size() + 1000)
-            if dataset.external or dataset.is_virtual or dataset.nbytes > room:
-                raise ValueError(
-                    f'{dataset.shape} of {dataset.dtype} that are not there')
-            return dataset[()]
-
-    def describe(self, key):
-        """(shape, dtype) of an array, from its header alone."""
-        with self._dataset(key) as dataset:
-            return dataset.shape or (), dataset.dtype
+                f'{self.path}: expected h5py to read an HDF5 file, found it missing; '
+                'pip install h5py')
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            try:
+                reason = hdf5.convert_apart(self.path, file)
+            except OSError as e:
+                reason = e
+            if reason:
+                raise InputError(
+                    f'{self.path}: cannot read it, the file is damaged ({reason})')
+            stack.pop_all()
+        return file
 
     def verify(self):
         """Raises InputError unless every array can be read; there is no checksum."""
         for key in self:
             self[key]
-
-    @contextlib.contextmanager
-    def _dataset(self, key):
-        if key not in self._names:
-            raise KeyError(key)
-        try:
-            yield self._file[key]
-        except Exception as e:  # whatever the HDF5 library makes of a broken file
-            raise InputError(
-                f'{self.path}: cannot read {key!r}, the file is damaged '
-                f'({type(e).__name__}: {e})') from None
-
-    def close(self):
-        self._file.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.close()

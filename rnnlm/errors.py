@@ -1,6 +1,6 @@
 """The two exceptions: what you gave cannot be used; the numbers went wrong."""
 import math
-import operator
+import numbers
 
 
 class InputError(ValueError):
@@ -18,6 +18,15 @@ class NotFinite(ArithmeticError):
     """
 
 
+def shown(value):
+    """The value as a message shows it, however long or deep it is."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f'a deeply nested {type(value).__name__}'
+    return text if len(text) <= 200 else text[:200] + '...'
+
+
 def require(name, value, expected, is_good):
     """Raises InputError unless ``is_good(value)``; `expected` says what is good."""
     try:
@@ -25,13 +34,14 @@ def require(name, value, expected, is_good):
     except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
-        raise InputError(f'{name}: expected {expected}, found {value!r}')
+        raise InputError(f'{name}: expected {expected}, found {shown(value)}')
 
 
 def require_count(name, value, least=1):
     """Raises InputError unless `value` is an integer of at least `least`."""
     require(name, value, f'an integer of at least {least}',
-            lambda v: operator.index(v) >= least)
+            lambda v: isinstance(v, numbers.Integral) and not isinstance(v, bool)
+            and v >= least)
 
 
 def require_ratio(name, value):

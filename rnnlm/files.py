@@ -100,9 +100,10 @@ def read_text(path):
     try:
         with open(path, 'rb') as f:
             data = f.read()
-    except OSError as e:
+    except (OSError, ValueError) as e:  # of a path with a NUL
+        reason = getattr(e, 'strerror', e)
         raise InputError(
-            f'{path}: expected a file that can be read: {e.strerror}') from e
+            f'{path}: expected a file that can be read: {reason}') from e
     try:
         text = data.decode('utf-8')
     except UnicodeDecodeError as e:

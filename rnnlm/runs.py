@@ -10,8 +10,9 @@ import re
 import filelock
 
 from rnnlm import checkpoint
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, shown
 from rnnlm.files import read_text, remove_parts, writing
+from rnnlm.recipes import Recipe
 from rnnlm.vocabulary import Vocabulary
 
 MODEL = 'model.npz'
@@ -105,7 +106,7 @@ def check_resumable(snapshot, corpus, recipe):
         began = json.loads(read_text(path))
         # What a recipe did not have yet when the run began was as it is by default.
         recipe_then = {**dataclasses.asdict(type(recipe)()), **began.pop('recipe')}
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
         raise InputError(
             f'{path}: expected the description of a run in JSON, found something '
             'else') from None
@@ -115,17 +116,28 @@ def check_resumable(snapshot, corpus, recipe):
         for name in now:
             if name not in FREE and then.get(name) != now[name]:
                 raise InputError(
-                    f'{name}: expected {then.get(name)!r}, that of the run to go on '
-                    f'with ({path}), found {now[name]!r}; what may differ: '
+                    f'{name}: expected {shown(then.get(name))}, that of the run to go '
+                    f'on with ({path}), found {shown(now[name])}; what may differ: '
                     f'{", ".join(FREE)}')
 
 
 def recipe_of(folder):
-    """dict: the recipe of the run in a folder; empty if nothing is known."""
+    """dict: the recipe of the run in a folder; empty if nothing is known.
+
+    Raises:
+        rnnlm.errors.InputError: if it has values that a recipe cannot have.
+    """
+    path = os.path.join(folder, RUN)
     try:
-        return dict(json.loads(read_text(os.path.join(folder, RUN)))['recipe'])
-    except (InputError, ValueError, KeyError, TypeError):
+        recipe = dict(json.loads(read_text(path))['recipe'])
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    try:
+        Recipe(**{name: recipe[name] for name in known.intersection(recipe)})
+    except InputError as e:
+        raise InputError(f'{path}: {e}') from None
+    return recipe
 
 
 def _describe(corpus, recipe):

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, shown
 from rnnlm.files import read_text, writing
 
 EOS = '<eos>'
@@ -31,14 +31,18 @@ class Vocabulary:
     """
 
     def __init__(self, words):
-        self.words = tuple(words)
+        try:
+            self.words = tuple(words)
+        except TypeError:
+            raise InputError(
+                f'vocabulary: expected a list of strings, got {shown(words)}') from None
         if not self.words:
             raise InputError('vocabulary: expected at least one token, got none')
         for i, word in enumerate(self.words):
             if not isinstance(word, str) or not word:
                 raise InputError(
-                    f'vocabulary: expected non-empty strings, got {word!r} as '
-                    f'token {i}')
+                    f'vocabulary: expected non-empty strings, got {shown(word)} '
+                    f'as token {i}')
         try:
             ''.join(self.words).encode('utf-8')
         except UnicodeEncodeError as e:
@@ -50,7 +54,7 @@ class Vocabulary:
         if len(self._ids) < len(self.words):
             word, n = collections.Counter(self.words).most_common(1)[0]
             raise InputError(
-                f'vocabulary: expected different tokens, got {word!r} {n} times')
+                f'vocabulary: expected different tokens, got {shown(word)} {n} times')
 
     @classmethod
     def from_tokens(cls, tokens, limit=None, unknown=False):
@@ -225,7 +229,7 @@ class Vocabulary:
         if type(version) is not int or version != _VERSION:
             raise InputError(
                 f'{path}: expected version {_VERSION} of the vocabulary format, '
-                f'found {version!r}; a newer rnnlm may read it')
+                f'found {shown(version)}; a newer rnnlm may read it')
         if not isinstance(data.get('words'), list):
             raise InputError(f'{path}: expected a list under "words"')
         try:
