@@ -68,6 +68,10 @@ def model_sizes(npz):
     Returns:
         dict: 'n_vocab', 'n_units', 'n_layers', and where they are not as always
         'n_embed' and 'tied'.
+
+    Raises:
+        rnnlm.errors.InputError: if the file has no such model: an array is missing or
+            has another shape than its sizes say.
     """
     prefix = model_prefix(npz)
 
@@ -90,7 +94,33 @@ def model_sizes(npz):
     output = f'{prefix}l{n_layers + 1}/'
     if output + 'b' in npz and output + 'W' not in npz:
         sizes['tied'] = True
+    # Before a model of these sizes is made: they may be anything.
+    for name, expected in _shapes(**sizes):
+        if prefix + name not in npz:
+            raise InputError(
+                f'{npz.path}: expected {prefix + name!r} of shape {expected}, found '
+                'nothing of that name')
+        found, _ = npz.describe(prefix + name)
+        if found != expected:
+            raise InputError(
+                f'{npz.path}: expected {prefix + name!r} of shape {expected}, that of '
+                f'a model of {n_vocab:,} words and {sizes["n_units"]:,} units, found '
+                f'{found}')
     return sizes
+
+
+def _shapes(n_vocab, n_units, n_layers, n_embed=None, tied=False):
+    """(name, shape) of each parameter of a model, its first layer at least."""
+    n_in = n_embed or n_units
+    yield 'embed/W', (n_vocab, n_in)
+    for k in range(1, max(1, n_layers) + 1):
+        yield f'l{k}/upward/W', (4 * n_units, n_in)
+        yield f'l{k}/upward/b', (4 * n_units,)
+        yield f'l{k}/lateral/W', (4 * n_units, n_units)
+        n_in = n_units
+    if not tied:
+        yield f'l{n_layers + 1}/W', (n_vocab, n_units)
+    yield f'l{n_layers + 1}/b', (n_vocab,)
 
 
 def describe(archive):

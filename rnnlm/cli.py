@@ -237,11 +237,11 @@ def add_command(subcommands, name, summary, description, *examples):
 
 def add_corpus_options(parser):
     parser.add_argument(
-        '--corpus', default='demo', metavar='CORPUS',
-        help="'demo' (default), 'ptb', a folder with ptb.{train,valid,test}.txt, "
-             'or a text file')
+        '--corpus', metavar='CORPUS',
+        help="'demo', 'ptb', a folder with ptb.{train,valid,test}.txt, or a text file "
+             '(default: that of the run, for a new one demo)')
     parser.add_argument(
-        '--tokens', choices=('word', 'char'), default='word',
+        '--tokens', choices=('word', 'char'),
         help='what a text is split into (default: word)')
     parser.add_argument(
         '--vocab-limit', type=int, metavar='N',

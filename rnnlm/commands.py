@@ -2,7 +2,6 @@
 import dataclasses
 import itertools
 import json
-import os
 import sys
 
 import numpy
@@ -16,8 +15,18 @@ from rnnlm.model import RNNForLM
 from rnnlm.recipes import PRESETS, RECIPE_FLAGS, Recipe
 
 
+def choose_corpus(args, path):
+    """Without one that was asked for, that of the run at `path`, else the demo."""
+    if args.corpus is None:
+        source = runs.source_of(runs.folder_of(path)) if path else {}
+        args.corpus = source.get('corpus', 'demo')
+        if args.tokens is None and args.vocab_limit is None:
+            args.tokens, args.vocab_limit = (
+                source.get('tokens'), source.get('vocab_limit'))
+
+
 def load_corpus(args):
-    return corpus.load(args.corpus, args.tokens, args.vocab_limit)
+    return corpus.load(args.corpus, args.tokens or 'word', args.vocab_limit)
 
 
 def train(args):
@@ -25,11 +34,11 @@ def train(args):
     if resume is True:
         resume = args.out
         checkpoint.snapshots_in(resume)  # refuses a folder that is not there
+    choose_corpus(args, resume)
     preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
     fields = dataclasses.asdict(PRESETS[preset])
     if resume and not args.preset:  # go on as it began, but for what is given
-        began = runs.recipe_of(
-            resume if os.path.isdir(resume) else os.path.dirname(resume))
+        began = runs.recipe_of(runs.folder_of(resume))
         fields.update((name, began[name]) for name in fields if name in began)
     fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
                   if getattr(args, field) is not None)
@@ -61,6 +70,7 @@ def share_of_limit(perplexity, limit):
 
 def evaluate(args):
     model, vocabulary = load_model(args.model, args.device)
+    choose_corpus(args, args.model)
     text = load_corpus(args)
     require_vocabulary(text, args.corpus, args.model, model, vocabulary)
     words = getattr(text, args.part)
@@ -232,6 +242,10 @@ def rescore(args, model, vocabulary, between, lines):
 
 
 def interpolate(args):
+    if args.weight is not None:
+        require('--weight', args.weight, 'a number between 0 and 1',
+                lambda v: 0 < v < 1)
+    choose_corpus(args, args.model)
     text = load_corpus(args)
     scores = {}
     for path in args.model, args.other:
@@ -240,12 +254,9 @@ def interpolate(args):
         scores[path] = {part: scoring.score_text(model, getattr(text, part))
                         for part in ('valid', 'test')}
     one, other = (scores[path] for path in (args.model, args.other))
-    if args.weight is None:
+    weight = args.weight
+    if weight is None:
         weight = scoring.mixture_weight(one['valid'], other['valid'])
-    else:
-        require('--weight', args.weight, 'a number between 0 and 1',
-                lambda v: 0 < v < 1)
-        weight = args.weight
     found = {'weight': weight}
     for name, values in (('first', one['test']), ('second', other['test']), (
             'mixture', scoring.mix(one['test'], other['test'], weight))):
@@ -273,7 +284,10 @@ def inspect(args):
         print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
               f'vocabulary {sizes["n_vocab"]:,}')
     for name, entry in found['arrays'].items():
-        print(f'{entry["dtype"]:9}{"x".join(map(str, entry["shape"])) or "-":16}{name}')
+        shape = 'x'.join(map(str, entry['shape'])) or '-'
+        # A name in a file from anywhere could be orders to the terminal.
+        print(f'{entry["dtype"]:9}{shape:16}'
+              + (name if name.isprintable() else ascii(name)))
     return 0
 
 

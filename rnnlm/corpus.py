@@ -43,6 +43,8 @@ class Corpus:
         tokens (str): 'word' or 'char'.
         perplexity_limit (float or None): lowest expected perplexity per token any
             model can reach, where it is known: on the whole demo corpus.
+        source (dict or None): the arguments of `load` that give it again, from any
+            folder.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Corpus:
     vocabulary: Vocabulary
     tokens: str = 'word'
     perplexity_limit: Optional[float] = None
+    source: Optional[dict] = None
 
     def summary(self):
         """One line: name, tokens of the three parts, size of the vocabulary."""
@@ -131,7 +134,9 @@ def load(spec, tokens='word', vocab_limit=None):
     vocabulary, arrays = _encode(parts, vocab_limit)
     if UNK in vocabulary:
         limit = None  # It holds for the words themselves only.
-    return Corpus(name, *arrays, vocabulary, tokens, limit)
+    source = {'corpus': spec if spec in ('demo', 'ptb') else os.path.abspath(spec),
+              'tokens': tokens, 'vocab_limit': vocab_limit}
+    return Corpus(name, *arrays, vocabulary, tokens, limit, source)
 
 
 def _encode(parts, limit):

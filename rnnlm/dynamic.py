@@ -2,7 +2,7 @@
 import chainer
 import numpy
 
-from rnnlm.errors import require, require_count, require_positive
+from rnnlm.errors import require, require_count, require_ids, require_positive
 
 # Good learning rates for the small model of the Penn Treebank.
 RATES = {'sgd': 0.07, 'rms': 0.0001}
@@ -62,6 +62,9 @@ class DynamicEvaluation:
             windows (int): Segments, evenly spread, that are looked at.
             epsilon (float): What keeps the scale finite.
         """
+        require_count('windows', windows)
+        require_positive('epsilon', epsilon)
+        words = require_ids('words', words, least=2)
         squares = [numpy.zeros_like(first) for first in self._first]
         starts = numpy.linspace(
             0, max(0, len(words) - self.steps - 1), windows).astype(int)
@@ -86,6 +89,7 @@ class DynamicEvaluation:
         Returns:
             float
         """
+        words = require_ids('words', words, least=2)
         self.model.reset_state()
         total = 0.0
         for start in range(0, len(words) - 1, self.steps):

@@ -4,7 +4,8 @@ import difflib
 import chainer
 import numpy
 
-from rnnlm.errors import InputError, require, require_count, require_positive
+from rnnlm.errors import (
+    InputError, require, require_count, require_ids, require_positive)
 from rnnlm.vocabulary import EOS
 
 
@@ -77,8 +78,7 @@ def generate(model, prime, length, sample=True, temperature=1.0, top_k=None,
         require_count('top_k', top_k)
     if top_p is not None:
         require('top_p', top_p, 'a probability above 0', lambda v: 0 < v <= 1)
-    if not len(prime):
-        raise InputError('prime: expected at least one word, found none')
+    prime = require_ids('prime', prime)
     model.reset_state()
     for word in prime:
         logits = _next(model, word)
@@ -119,8 +119,7 @@ def beam_search(model, prime, length, width):
     """
     require_count('length', length, least=0)
     require_count('width', width)
-    if not len(prime):
-        raise InputError('prime: expected at least one word, found none')
+    prime = require_ids('prime', prime)
     model.reset_state()
     for word in prime[:-1]:
         _next(model, word)

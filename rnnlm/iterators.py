@@ -2,7 +2,7 @@
 import chainer
 import numpy
 
-from rnnlm.errors import InputError, require_count
+from rnnlm.errors import InputError, require_count, require_ids
 
 
 class ParallelSequentialIterator(chainer.dataset.Iterator):
@@ -27,11 +27,13 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         offsets (list of int): Where the streams start.
 
     Raises:
-        rnnlm.errors.InputError: if `batch_size` is less than 1 or more than N.
+        rnnlm.errors.InputError: if the dataset is no sequence of ints, or
+            `batch_size` is less than 1 or more than N.
     """
 
     def __init__(self, dataset, batch_size, repeat=True):
         require_count('batch_size', batch_size)
+        self._ids = require_ids('dataset', dataset).astype(numpy.int32, copy=False)
         length = len(dataset)
         if length < batch_size:
             raise InputError(
@@ -42,7 +44,6 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.batch_size = batch_size
         self.repeat = repeat
         self.offsets = [b * length // batch_size for b in range(batch_size)]
-        self._ids = None
         self.reset()
 
     def reset(self):
@@ -81,8 +82,6 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
             if left <= 0:
                 raise StopIteration
             length = min(length, left)
-        if self._ids is None:
-            self._ids = numpy.asarray(self.dataset, dtype=numpy.int32)
         steps = numpy.arange(self.iteration, self.iteration + length + 1)
         window = self._ids[
             (steps[:, None] + numpy.asarray(self.offsets)) % n_words]

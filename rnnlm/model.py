@@ -8,6 +8,10 @@ from rnnlm import functions
 from rnnlm.errors import InputError, require, require_count, require_ratio
 
 
+# More of them is a mistake in a file or an option.
+MOST_LAYERS = 1000
+
+
 class RNNForLM(chainer.Chain):
     """Recurrent language model: EmbedID, `n_layers` LSTM layers, Linear.
 
@@ -56,10 +60,11 @@ class RNNForLM(chainer.Chain):
                  n_embed=None, tied=False):
         require_count('n_vocab', n_vocab)
         require_count('n_units', n_units)
-        require_count('n_layers', n_layers)
+        require_count('n_layers', n_layers, most=MOST_LAYERS)
         require_ratio('dropout', dropout)
         require('init_scale', init_scale, 'a finite number of at least 0',
-                lambda v: 0 <= v < numpy.inf)
+                lambda v: 0 <= float(v) < numpy.inf)
+        require('tied', tied, 'True or False', lambda v: v in (True, False))
         n_embed = n_units if n_embed is None else n_embed
         require_count('n_embed', n_embed)
         if tied:

@@ -114,7 +114,7 @@ def check_resumable(snapshot, corpus, recipe):
     recipe_now = now.pop('recipe')
     for then, now in ((began, now), (recipe_then, recipe_now)):
         for name in now:
-            if name not in FREE and then.get(name) != now[name]:
+            if name not in FREE and name != 'source' and then.get(name) != now[name]:
                 raise InputError(
                     f'{name}: expected {shown(then.get(name))}, that of the run to go '
                     f'on with ({path}), found {shown(now[name])}; what may differ: '
@@ -140,11 +140,25 @@ def recipe_of(folder):
     return recipe
 
 
+def source_of(folder):
+    """dict: how to load the corpus of the run in a folder: `Corpus.source`.
+
+    Returns:
+        dict: arguments of `rnnlm.corpus.load`; empty if nothing is known.
+    """
+    try:
+        source = dict(json.loads(read_text(os.path.join(folder, RUN)))['source'])
+        return {name: source[name] for name in ('corpus', 'tokens', 'vocab_limit')}
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
+
+
 def _describe(corpus, recipe):
     words = '\n'.join(corpus.vocabulary.words).encode('utf-8', 'surrogatepass')
     return {'corpus': corpus.name, 'tokens': corpus.tokens,
             'training words': len(corpus.train),
             'vocabulary': hashlib.sha256(words).hexdigest()[:16],
+            'source': corpus.source,
             'recipe': dataclasses.asdict(recipe)}
 
 
@@ -152,6 +166,11 @@ def _cost_time(name):
     """Whether a file of a run took training to make."""
     return (name in (MODEL, LOG, PICTURE)
             or re.fullmatch(r'snapshot_iter_\d+', name) is not None)
+
+
+def folder_of(path):
+    """The folder of a run, given it or a file in it."""
+    return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def find_model(path):
@@ -165,12 +184,10 @@ def find_model(path):
         while there is none the newest whole snapshot; and the `Vocabulary` beside it,
         or None.
     """
-    folder = path
-    if not os.path.isdir(path):
-        folder = os.path.dirname(path)
-    elif os.path.exists(os.path.join(path, MODEL)):
+    folder = folder_of(path)
+    if os.path.exists(os.path.join(path, MODEL)):
         path = os.path.join(path, MODEL)
-    else:
+    elif os.path.isdir(path):
         path = checkpoint.newest_snapshot(path)
     beside = os.path.join(folder, VOCABULARY)
     return path, Vocabulary.load(beside) if os.path.exists(beside) else None

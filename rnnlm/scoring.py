@@ -2,7 +2,7 @@
 import chainer
 import numpy
 
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, require, require_count, require_ids
 from rnnlm.vocabulary import EOS, UNK
 
 # Sentences that are computed at once, each a column of a window.
@@ -62,6 +62,8 @@ def score_sentences(model, sentences, between):
         numpy.ndarray: float64 (N + 1,), natural logarithms, in the order of the
         sentences.
     """
+    require_count('between', between, least=0)
+    sentences = [require_ids('sentence', ids, least=0) for ids in sentences]
     for start in range(0, len(sentences), BATCH):
         part = sentences[start:start + BATCH]
         longest = max(len(ids) for ids in part)
@@ -110,6 +112,8 @@ def score_text(model, ids, chunk=1000):
     Returns:
         numpy.ndarray: float64 (N,), natural logarithms.
     """
+    require_count('chunk', chunk)
+    ids = require_ids('text', ids, least=2)
     with _fresh_state(model):
         return numpy.concatenate([
             log_probabilities(model, ids[start:start + chunk + 1, None])[:, 0]
@@ -138,6 +142,7 @@ def mixture_weight(one, other):
 
 def mix(one, other, weight):
     """log(weight p_one + (1 - weight) p_other) from logarithms."""
+    require('weight', weight, 'a number between 0 and 1', lambda v: 0 < v < 1)
     return numpy.logaddexp(numpy.log(weight) + one, numpy.log1p(-weight) + other)
 
 

@@ -12,7 +12,7 @@ from chainer.training import extensions, triggers
 
 from rnnlm import finite
 from rnnlm.checkpoint import load_model, snapshots_in
-from rnnlm.errors import NotFinite
+from rnnlm.errors import NotFinite, require, require_count
 from rnnlm.files import best_effort, writing
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,8 @@ class Snapshot(training.Extension):
     priority = -100  # after all others, as in Chainer
 
     def __init__(self, n_retains=2):
+        if n_retains is not None:
+            require_count('n_retains', n_retains)
         self.n_retains = n_retains
 
     def __call__(self, trainer):
@@ -89,6 +91,7 @@ class SnapshotTrigger:
     """
 
     def __init__(self, seconds, clock=time.monotonic):
+        require('seconds', seconds, 'a number of at least 0', lambda v: v >= 0)
         self.seconds = seconds
         self._clock = clock
         self._last = clock()

@@ -13,7 +13,7 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm import finite, functions, optimizing, resumption
-from rnnlm.errors import require_count
+from rnnlm.errors import require_count, require_positive
 from rnnlm.model import RNNForLM
 from rnnlm.resumption import language_model
 
@@ -253,6 +253,8 @@ class LearningRateDecay(training.Extension):
     priority = training.PRIORITY_WRITER + 1  # before the rate is reported
 
     def __init__(self, decay, after_epoch):
+        require_positive('decay', decay)
+        require_count('after_epoch', after_epoch, least=0)
         self.decay = decay
         self.after_epoch = after_epoch
         self._lr = None
@@ -289,6 +291,8 @@ class ReportTrigger:
     """
 
     def __init__(self, interval=None):
+        if interval is not None:
+            require_count('interval', interval)
         self.interval = interval
 
     def __call__(self, trainer):

@@ -88,6 +88,21 @@ def test_resume_of_the_newest_snapshot(command, tmp_path, story):
     assert numbers[0] == numbers[1]
 
 
+def test_a_run_knows_its_corpus(command, tmp_path, story):
+    args = ['train', '--corpus', story, '--tokens', 'char', *SMALL[:-1]]
+    whole = command(*args, '2', '-o', 'whole')
+    command(*args, '1')
+    resumed = command('train', '--resume', '-e', '2')
+    assert whole.splitlines()[-2] == resumed.splitlines()[-2]
+    assert whole.splitlines()[-2] in command('evaluate')
+    assert 'mixture' not in command('evaluate', 'result/model.npz', '--part', 'valid')
+    assert f'{"test":9}perplexity' in command('interpolate', 'result', 'whole')
+    (tmp_path / story).rename(tmp_path / 'elsewhere.txt')
+    out = command('evaluate', status=2)
+    assert 'story.txt does not exist' in out
+    command('evaluate', '--corpus', 'elsewhere.txt', '--tokens', 'char')
+
+
 def test_a_run_is_not_overwritten_unless_told(command, tmp_path, story):
     args = ['train', '--corpus', story, *SMALL]
     command(*args)
@@ -202,7 +217,7 @@ def test_other_bad_input(command, story, tmp_path):
     assert 'at least one word' in command('generate', '-p', '', status=2)
     assert 'length' in command('generate', '--length', '-1', status=2)
     assert 'nothing there' in command('evaluate', 'nothing.npz', status=2)
-    out = command('evaluate', 'result/model.npz', status=2)
+    out = command('evaluate', 'result/model.npz', '--corpus', 'demo', status=2)
     assert 'expected the vocabulary of result/model.npz, 9 tokens' in out
     out = command('train', '--corpus', story, *SMALL, '--unit', '13', '--resume',
                   status=2)

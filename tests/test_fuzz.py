@@ -14,10 +14,11 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, corpus, runs
+from rnnlm import archives, commands, corpus, runs
 from rnnlm.recipes import Recipe
 from rnnlm.vocabulary import Vocabulary
 import damage
+from test_training import classifier, make_trainer, text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRIALS = 10000
@@ -74,6 +75,31 @@ def test_damaged_npz(tmp_path, npz_files):
         warnings.simplefilter('ignore')  # NumPy's, on headers of Python 2
         readable = read_damaged(
             lambda path: next(turns)(path), str(tmp_path / 'bad.npz'), npz_files,
+            lambda *args: next(changes)(*args))
+    assert 0 < readable < TRIALS
+
+
+@pytest.mark.slow
+def test_damaged_snapshots(tmp_path):
+    numpy.random.seed(0)
+    trainer = make_trainer(
+        classifier(damage.model()), text(30, 3), tmp_path / 'out', 2, 3)
+    trainer.updater.update()
+    path = str(tmp_path / 'snapshot_iter_1')
+    trainer._start_at = 0.0  # as if it ran
+    rnnlm.save_npz(path, trainer)
+    with open(path, 'rb') as f:
+        goods = [f.read()]
+    os.unlink(path)
+    turns = itertools.cycle([
+        lambda path: rnnlm.resume(path, trainer),
+        lambda path: commands.load_model(path, -1)])
+    changes = itertools.cycle([
+        damage.damaged, damage.damaged, damage.damaged_members, damage.damaged_members])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # NumPy's, on headers of Python 2
+        readable = read_damaged(
+            lambda path: next(turns)(path), path, goods,
             lambda *args: next(changes)(*args))
     assert 0 < readable < TRIALS
 
@@ -219,11 +245,12 @@ def test_any_run(small_corpus, tmp_path, whole, recipe, changes):
 @pytest.mark.parametrize('depth', [50, 300, 900, 5000, 100000])
 def test_deep_json(tmp_path, small_corpus, depth):
     for deep in '[' * depth + ']' * depth, '{"a":' * depth + '1' + '}' * depth:
-        for text in (deep, '{"recipe": {"lr": %s}}' % deep, '{"words": [%s]}' % deep,
-                     '{"recipe": {}, "corpus": %s}' % deep,
-                     '{"format": "rnnlm vocabulary", "version": %s}' % deep):
+        for content in (
+                deep, '{"recipe": {"lr": %s}}' % deep, '{"words": [%s]}' % deep,
+                '{"recipe": {}, "corpus": %s}' % deep,
+                '{"format": "rnnlm vocabulary", "version": %s}' % deep):
             for name in 'vocabulary.json', 'run.json':
-                (tmp_path / name).write_text(text)
+                (tmp_path / name).write_text(content)
             assert not refused_or_read(
                 Vocabulary.load, str(tmp_path / 'vocabulary.json'))
             assert not refused_or_read(
