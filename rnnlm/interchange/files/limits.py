@@ -1,0 +1,110 @@
+"""What every reader asks of a file before it believes it."""
+import contextlib
+import json
+import zipfile
+
+from rnnlm.errors import InputError
+
+# How often the same bytes of a file may be used, by tied weights say.
+MOST_SHARED = 4
+# Of a configuration, in JSON.
+MOST_TEXT = 16 * 2 ** 20
+
+
+def read_bytes(path):
+    """bytearray: all of a file.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read.
+    """
+    try:
+        with open(path, 'rb') as f:
+            return bytearray(f.read())
+    except OSError as e:
+        raise InputError(
+            f'{path}: expected a file that can be read, found: {e.strerror}') from None
+
+
+@contextlib.contextmanager
+def damaged(path, what):
+    """Makes an InputError of whatever a reader trips over in a file.
+
+    Args:
+        path (str): the file.
+        what (str): what it should be, 'a safetensors file' say.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # Not Exception alone: a library that panics may raise anything but these.
+    except Exception as e:
+        reason = str(e).strip().split('\n')[0][:200]
+        raise InputError(
+            f'{path}: expected {what}, found something else, a part of one or a '
+            f'damaged one ({type(e).__name__}: {reason}); get the file again') from None
+
+
+def parse_json(text):
+    """What JSON says; ValueError if it says something twice or is too long."""
+    if len(text) > MOST_TEXT:
+        raise ValueError(f'{len(text):,} bytes of JSON')
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError('JSON nested too deep') from None
+
+
+def _once(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError('the same name twice')
+    return found
+
+
+def require_room(path, tensors, n_bytes):
+    """Refuses tensors that share their bytes so often that copies would fill memory.
+
+    Args:
+        path (str): the file.
+        tensors (dict): name -> array, views of what the file holds.
+        n_bytes (int): size of the file.
+    """
+    claimed = sum(array.size * array.itemsize for array in tensors.values())
+    if claimed > MOST_SHARED * n_bytes:
+        raise InputError(
+            f'{path}: expected tensors that are in the file, found ones of '
+            f'{claimed:,} bytes in {n_bytes:,}; save them one by one, not as views')
+
+
+def read_members(path, data, wanted):
+    """The members of a zip file that is in memory.
+
+    Args:
+        path (str): its name.
+        data: file object.
+        wanted: function of a member's name, whether it is read.
+
+    Returns:
+        dict: name -> bytes, not longer all together than the file.
+
+    Raises:
+        ValueError, zipfile.BadZipFile, ...: if it is no such file.
+    """
+    data.seek(0, 2)
+    room = data.tell()
+    members = {}
+    with zipfile.ZipFile(data) as archive:
+        for info in archive.infolist():
+            if not wanted(info.filename):
+                continue
+            if info.filename in members:
+                raise ValueError(f'{info.filename!r} twice')
+            # What is packed could become a thousand times as much.
+            if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+                raise ValueError(f'{info.filename!r} is packed')
+            room -= info.file_size
+            if room < 0:
+                raise ValueError('more data than there is')
+            members[info.filename] = archive.read(info)
+    return members
