@@ -147,16 +147,18 @@ _NONE = [_operations(_OLD_NONE)] + [
 class Hdf5(Mapping):
     """The arrays of an HDF5 file that Chainer's `save_hdf5` wrote; needs h5py.
 
-    Links, which could lead into other files, are not followed.
+    Links, which could lead into other files, are not followed; a group that has
+    several names, one inside itself say, is read by the first.
 
     Args:
         path (str): An HDF5 file.
+        file: Its content as a file object, if it is not to be opened by its name.
 
     Raises:
         rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, file=None):
         self.path = path
         try:
             import h5py
@@ -166,7 +168,8 @@ class Hdf5(Mapping):
                 'pip install h5py') from None
         self._h5py = h5py
         try:
-            self._file = h5py.File(path, 'r')
+            self._file = h5py.File(path if file is None else file, 'r')
+            self._groups = set()
             self._names = list(self._datasets(self._file, ''))
         except Exception as e:  # whatever the HDF5 library makes of a broken file
             raise InputError(
@@ -174,6 +177,10 @@ class Hdf5(Mapping):
                 f'({type(e).__name__}: {e})') from None
 
     def _datasets(self, group, prefix):
+        place = self._h5py.h5o.get_info(group.id).addr
+        if place in self._groups:
+            return
+        self._groups.add(place)
         for name in group:
             if not isinstance(group.get(name, getlink=True), self._h5py.HardLink):
                 continue
@@ -208,6 +215,28 @@ class Hdf5(Mapping):
         with self._dataset(key) as dataset:
             return dataset.shape or (), dataset.dtype
 
+    def attribute(self, key, name):
+        """A text, or a list of texts, that is an attribute of a group.
+
+        Args:
+            key (str): name of the group, '' for the whole file.
+            name (str): name of the attribute.
+
+        Returns:
+            str, list of str, or None if there is none of that name.
+        """
+        try:
+            attributes = self._file[key or '/'].attrs
+            if name not in attributes:
+                return None
+            value = attributes[name]
+            return _as_text(value) if numpy.ndim(value) == 0 else [
+                _as_text(text) for text in value]
+        except Exception as e:  # whatever the HDF5 library makes of a broken file
+            raise InputError(
+                f'{self.path}: cannot read the attribute {name!r}, the file is damaged '
+                f'({type(e).__name__}: {e})') from None
+
     @contextlib.contextmanager
     def _dataset(self, key):
         if key not in self._names:
@@ -227,3 +256,7 @@ class Hdf5(Mapping):
 
     def __exit__(self, *exc):
         self.close()
+
+
+def _as_text(value):
+    return value.decode('utf-8') if isinstance(value, bytes) else str(value)

@@ -1,14 +1,15 @@
 """Chainer's L.NStepLSTM: a matrix and a bias of their own for each gate and side.
 
 Of each layer w0 to w3 (n, in) are multiplied with the input and w4 to w7 (n, n) with
-the output before, both in the order i, f, o, a; so are b0 to b7 (n,), which are added
-up in pairs.  See :func:`chainer.functions.n_step_lstm`.
+the output before, both in the order i, f, a, o; so are b0 to b7 (n,), which are added
+up in pairs.  The equations in the documentation of Chainer's n_step_lstm have the last
+two the other way round; its code is as here, and so is cuDNN.
 """
 from rnnlm.interchange import weights as ours
 from rnnlm.interchange.blocks import join, second_bias, split
 from rnnlm.interchange.stack import Names, export_stack, import_stack
 
-ORDER = ('i', 'f', 'o', 'a')
+ORDER = ('i', 'f', 'a', 'o')
 NAMES = Names('embed/W', 'output/W', 'output/b', lambda k, name: f'lstm/{k}/{name}')
 
 

@@ -1,12 +1,16 @@
 """What every reader asks of a file before it believes it."""
 import contextlib
 import json
+import math
 import zipfile
+
+import numpy
 
 from rnnlm.errors import InputError
 
 # How often the same bytes of a file may be used, by tied weights say.
 MOST_SHARED = 4
+MOST_AXES = 32
 # Of a configuration, in JSON.
 MOST_TEXT = 16 * 2 ** 20
 
@@ -37,7 +41,6 @@ def damaged(path, what):
         yield
     except InputError:
         raise
-    # Not Exception alone: a library that panics may raise anything but these.
     except Exception as e:
         reason = str(e).strip().split('\n')[0][:200]
         raise InputError(
@@ -77,11 +80,42 @@ def require_room(path, tensors, n_bytes):
             f'{claimed:,} bytes in {n_bytes:,}; save them one by one, not as views')
 
 
-def read_members(path, data, wanted):
+def view(storage, first, shape, strides):
+    """A tensor that is part of an array of numbers, without a copy.
+
+    Args:
+        storage: (N,), the numbers.
+        first (int): where in it the first element is.
+        shape, strides: sequences of int, in elements.
+
+    Returns:
+        array of that shape.
+
+    Raises:
+        ValueError: if it is not inside, or has more elements than there are.
+    """
+    if len(shape) != len(strides) or len(shape) > MOST_AXES or (
+            min(first, *shape, *strides) < 0 or max(shape, default=0) > len(storage)):
+        raise ValueError(f'a tensor {tuple(shape[:9])} from {first}')
+    if 0 in shape:
+        return numpy.empty(shape, storage.dtype)
+    last = first + sum((size - 1) * step for size, step in zip(shape, strides))
+    if last >= len(storage) or math.prod(shape) > len(storage):
+        raise ValueError(f'a tensor {tuple(shape)} with the strides {tuple(strides)} '
+                         f'from {first} in {len(storage):,} elements')
+    steps = [step * storage.itemsize for step in strides]
+    return numpy.lib.stride_tricks.as_strided(storage[first:], shape, steps)
+
+
+def float32(bfloat16):
+    """The same numbers as float32: a bfloat16, here as uint16, is its upper half."""
+    return (bfloat16.astype('u4') << 16).view('f4')
+
+
+def read_members(data, wanted):
     """The members of a zip file that is in memory.
 
     Args:
-        path (str): its name.
         data: file object.
         wanted: function of a member's name, whether it is read.
 

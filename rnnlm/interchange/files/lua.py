@@ -15,7 +15,6 @@ index, by which they are referred to when they come again:
 Nothing is called and no bytecode looked at.  Nothing here calls itself either: the
 graphs of nngraph are deep.  See https://github.com/torch/torch7, File.lua.
 """
-import math
 import re
 import struct
 
@@ -28,7 +27,6 @@ FUNCTIONS = OLD_FUNCTION, _, _ = 6, 7, 8
 KINDS = {'Float': '<f4', 'Double': '<f8', 'Half': '<f2', 'Long': '<i8', 'Int': '<i4',
          'Short': '<i2', 'Char': 'i1', 'Byte': 'u1', 'Cuda': '<f4',
          'CudaDouble': '<f8'}
-MOST_AXES = 32
 WHOLE = 2 ** 53  # beyond it doubles skip whole numbers
 
 
@@ -220,22 +218,14 @@ def _storage(source, dtype):
 def _tensor(source, dtype, known):
     """A tensor as a view of its storage, all of it inside."""
     n_axes = source.int()
-    if not 0 <= n_axes <= MOST_AXES:
+    if n_axes > limits.MOST_AXES:
         raise ValueError(f'a tensor of {n_axes} dimensions')
     shape, strides, (first,) = (
         source.array(n, '<i8').tolist() for n in (n_axes, n_axes, 1))
     storage, _ = _begin(source, known)
-    if storage is None or not n_axes or 0 in shape:
-        if min(shape, default=0) < 0 or max(shape, default=0) > WHOLE:
-            raise ValueError(f'a tensor {shape}')
-        return numpy.empty([0] * max(n_axes, 1), dtype)
+    if storage is None or not n_axes:  # an empty one
+        return numpy.empty(0, dtype)
     if not isinstance(storage, numpy.ndarray) or storage.dtype != dtype or (
             storage.ndim != 1):
         raise ValueError('a tensor without a storage of its type')
-    last = first - 1 + sum((size - 1) * step for size, step in zip(shape, strides))
-    if min(*shape, *strides, first - 1) < 0 or last >= len(storage) or (
-            math.prod(shape) > len(storage)):
-        raise ValueError(f'a tensor {shape} with the strides {strides} from {first} '
-                         f'in {len(storage):,} elements')
-    steps = [step * storage.itemsize for step in strides]
-    return numpy.lib.stride_tricks.as_strided(storage[first - 1:], shape, steps)
+    return limits.view(storage, first - 1, shape, strides)

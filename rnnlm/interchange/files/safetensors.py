@@ -13,7 +13,6 @@ from rnnlm.files import writing
 from rnnlm.interchange.files import limits
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
-MOST_AXES = 32
 
 
 def read(path):
@@ -54,11 +53,11 @@ def _tensor(body, begin, stop, dtype, shape):
         raise ValueError(f'offsets {begin}, {stop} and shape {shape}')
     stored = '<u2' if dtype == 'BF16' else DTYPES[dtype]
     n_bytes = math.prod(shape) * numpy.dtype(stored).itemsize
-    if len(shape) > MOST_AXES or stop - begin != n_bytes:
+    if len(shape) > limits.MOST_AXES or stop - begin != n_bytes:
         raise ValueError(f'{shape} of {dtype} in {stop - begin:,} bytes')
     array = numpy.frombuffer(body[begin:stop], stored)
-    if dtype == 'BF16':  # the upper half of a float32
-        array = (array.astype('<u4') << 16).view('<f4')
+    if dtype == 'BF16':
+        array = limits.float32(array)
     return array.reshape(shape).astype(array.dtype.newbyteorder('='), copy=False)
 
 
