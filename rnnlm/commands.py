@@ -12,6 +12,8 @@ from rnnlm import (
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
 from rnnlm.files import read_text
+from rnnlm.interchange import convert as interchange
+from rnnlm.interchange.weights import check_model
 from rnnlm.model import RNNForLM
 from rnnlm.recipes import PRESETS, RECIPE_FLAGS, Recipe
 
@@ -272,6 +274,18 @@ def inspect(args):
               f'vocabulary {sizes["n_vocab"]:,}')
     for name, entry in found['arrays'].items():
         print(f'{entry["dtype"]:9}{"x".join(map(str, entry["shape"])) or "-":16}{name}')
+    return 0
+
+
+def convert(args):
+    path = args.input
+    if os.path.isdir(path):
+        path, _ = runs.find_model(path)
+    weights = interchange.load(path)
+    written = interchange.save(args.output, weights)
+    sizes = check_model(weights)
+    print(f'written  {" and ".join(written)}: {sizes["n_layers"]} x {sizes["n"]} LSTM '
+          f'units, vocabulary {sizes["n_vocab"]:,}')
     return 0
 
 

@@ -7,7 +7,6 @@ in an attribute.
 """
 import io
 import re
-import zipfile
 
 from rnnlm.archives import Hdf5
 from rnnlm.errors import InputError
@@ -45,6 +44,8 @@ def read(path, recurrent_activation=None):
             config, weights = (members[name] for name in INSIDE)
             _check_layers(path, limits.parse_json(config))
         data = weights
+    with limits.damaged(path, 'weights of Keras'):
+        limits.check_hdf5(data)
     with Hdf5(path, io.BytesIO(data)) as archive:
         with limits.damaged(path, 'weights of Keras'):
             if any(name.startswith('layers/') for name in archive):
@@ -155,16 +156,3 @@ def _check_layers(path, config):
                     keras.check_config(inner)
                 except InputError as e:
                     raise InputError(f'{path}: {e}') from None
-
-
-def is_keras(path):
-    """Whether a file is a zip file of Keras's.
-
-    Args:
-        path (str): any file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return set(INSIDE) <= set(archive.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False

@@ -2,6 +2,8 @@
 import contextlib
 import json
 import math
+import re
+import struct
 import zipfile
 
 import numpy
@@ -11,6 +13,7 @@ from rnnlm.errors import InputError
 # How often the same bytes of a file may be used, by tied weights say.
 MOST_SHARED = 4
 MOST_AXES = 32
+MOST_ROWS = 2 ** 31
 # Of a configuration, in JSON.
 MOST_TEXT = 16 * 2 ** 20
 
@@ -95,7 +98,7 @@ def view(storage, first, shape, strides):
         ValueError: if it is not inside, or has more elements than there are.
     """
     if len(shape) != len(strides) or len(shape) > MOST_AXES or (
-            min(first, *shape, *strides) < 0 or max(shape, default=0) > len(storage)):
+            min((first, *shape, *strides)) < 0 or max(shape, default=0) > MOST_ROWS):
         raise ValueError(f'a tensor {tuple(shape[:9])} from {first}')
     if 0 in shape:
         return numpy.empty(shape, storage.dtype)
@@ -110,6 +113,16 @@ def view(storage, first, shape, strides):
 def float32(bfloat16):
     """The same numbers as float32: a bfloat16, here as uint16, is its upper half."""
     return (bfloat16.astype('u4') << 16).view('f4')
+
+
+def member_names(path):
+    """list of str: what is in a zip file.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read.
+    """
+    with damaged(path, 'a zip file'), zipfile.ZipFile(path) as archive:
+        return archive.namelist()
 
 
 def read_members(data, wanted):
@@ -142,3 +155,31 @@ def read_members(data, wanted):
                 raise ValueError('more data than there is')
             members[info.filename] = archive.read(info)
     return members
+
+
+def check_hdf5(data):
+    """Refuses an HDF5 file that the HDF5 library would read for ever.
+
+    Texts stand in global heaps, chains of objects each with its size.  The library
+    goes from one to the next by that and does not ask whether it is 0.
+
+    Args:
+        data (bytes): the file.
+
+    Raises:
+        ValueError: if a heap does not end where it says, or the file has numbers of
+            other than 8 bytes, which nobody writes today.
+    """
+    if bytes(data[13:15] if data[8] < 2 else data[9:11]) != b'\x08\x08':
+        raise ValueError('numbers of other than 8 bytes')
+    for found in re.finditer(b'GCOL', data):
+        heap = memoryview(data)[found.start():]
+        size, = struct.unpack_from('<Q', heap, 8)
+        at = 16
+        while at + 16 <= size:
+            index, length = struct.unpack_from('<H6xQ', heap, at)
+            # Index 0 is the free rest, whose size counts its own head.
+            step = length if index == 0 else 16 + (length + 7) // 8 * 8
+            if step < 16 or at + step > min(size, len(heap)):
+                raise ValueError(f'a broken heap of texts at {found.start()}')
+            at += step
