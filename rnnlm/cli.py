@@ -210,8 +210,9 @@ def make_parser():
 
     convert_parser = add_command(
         subcommands, 'convert', 'weights from and for other systems',
-        'Reads a model of Chainer, PyTorch, Keras or char-rnn and writes it for another '
-        'of them, or as a module of PyTorch in Python; runs nothing in what it reads.',
+        'Reads a model of Chainer, PyTorch, Keras or char-rnn and writes it for '
+        'another of them, or as a module of PyTorch in Python; runs nothing in what '
+        'it reads.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
         'rnnlm convert model.keras model.npz', 'rnnlm convert result twin.py')
     convert_parser.add_argument(

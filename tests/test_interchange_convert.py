@@ -94,7 +94,8 @@ def test_twin(model, dtype, tmp_path, capsys):
                 found[k].detach(), expected, rtol=1e-5, atol=1e-6)
     assert str(logits.dtype) == f'torch.{dtype}'
     assert_same(convert.load(path[:-3] + '.pt'), weights)
-    assert max(map(len, open(path).read().split('\n'))) <= 88
+    lines = (tmp_path / 'twin.py').read_text().split('\n')
+    assert max(map(len, lines)) <= 88 and lines[0].startswith('"""')
 
 
 def test_without_torch(model, tmp_path, monkeypatch, capsys):

@@ -112,7 +112,8 @@ def _format_of(path):
 
 def _of_chainer(path):
     with archives.open_archive(path) as archive:
-        prefix, sizes = checkpoint.model_prefix(archive), checkpoint.model_sizes(archive)
+        prefix = checkpoint.model_prefix(archive)
+        sizes = checkpoint.model_sizes(archive)
         shapes = names.model_shapes(
             sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
             sizes['n_layers'])
