@@ -16,6 +16,8 @@ HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
 # to zeros.
 MOST_INFLATED = 1100
 
+MOST_TEXTS = 10_000  # in one attribute
+
 
 def open_archive(path):
     """The file's arrays by name: an `Npz`, or an `Hdf5` if it begins as one.
@@ -225,11 +227,18 @@ class Hdf5(Mapping):
         Returns:
             str, list of str, or None if there is none of that name.
         """
+        h5a, h5t = self._h5py.h5a, self._h5py.h5t
         try:
-            attributes = self._file[key or '/'].attrs
-            if name not in attributes:
+            group = self._file[key or '/']
+            if name not in group.attrs:
                 return None
-            value = attributes[name]
+            # The library crashes on broken lists of variable length.
+            place = h5a.open(group.id, name.encode())
+            if (not isinstance(place.get_type(), h5t.TypeStringID)
+                    or math.prod(place.shape) > MOST_TEXTS
+                    or place.get_storage_size() > self._file.id.get_filesize()):
+                raise ValueError(f'{place.shape} of {place.dtype}')
+            value = group.attrs[name]
             return _as_text(value) if numpy.ndim(value) == 0 else [
                 _as_text(text) for text in value]
         except Exception as e:  # whatever the HDF5 library makes of a broken file

@@ -52,6 +52,9 @@ def read(path, recurrent_activation=None):
                 names = _names_by_number(archive)
             else:
                 names = _names_in_order(path, archive, recurrent_activation)
+            for name, key in names.items():
+                if archive.describe(key)[1].kind not in 'fiu':
+                    raise ValueError(f'{name!r} of {archive.describe(key)[1]}')
             tensors = {name: archive[key] for name, key in names.items()}
     limits.require_room(path, tensors, len(data))
     return tensors
