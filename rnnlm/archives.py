@@ -16,8 +16,6 @@ HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
 # to zeros.
 MOST_INFLATED = 1100
 
-MOST_TEXTS = 10_000  # in one attribute
-
 
 def open_archive(path):
     """The file's arrays by name: an `Npz`, or an `Hdf5` if it begins as one.
@@ -217,35 +215,6 @@ class Hdf5(Mapping):
         with self._dataset(key) as dataset:
             return dataset.shape or (), dataset.dtype
 
-    def attribute(self, key, name):
-        """A text, or a list of texts, that is an attribute of a group.
-
-        Args:
-            key (str): name of the group, '' for the whole file.
-            name (str): name of the attribute.
-
-        Returns:
-            str, list of str, or None if there is none of that name.
-        """
-        h5a, h5t = self._h5py.h5a, self._h5py.h5t
-        try:
-            group = self._file[key or '/']
-            if name not in group.attrs:
-                return None
-            # The library crashes on broken lists of variable length.
-            place = h5a.open(group.id, name.encode())
-            if (not isinstance(place.get_type(), h5t.TypeStringID)
-                    or math.prod(place.shape) > MOST_TEXTS
-                    or place.get_storage_size() > self._file.id.get_filesize()):
-                raise ValueError(f'{place.shape} of {place.dtype}')
-            value = group.attrs[name]
-            return _as_text(value) if numpy.ndim(value) == 0 else [
-                _as_text(text) for text in value]
-        except Exception as e:  # whatever the HDF5 library makes of a broken file
-            raise InputError(
-                f'{self.path}: cannot read the attribute {name!r}, the file is damaged '
-                f'({type(e).__name__}: {e})') from None
-
     @contextlib.contextmanager
     def _dataset(self, key):
         if key not in self._names:
@@ -265,7 +234,3 @@ class Hdf5(Mapping):
 
     def __exit__(self, *exc):
         self.close()
-
-
-def _as_text(value):
-    return value.decode('utf-8') if isinstance(value, bytes) else str(value)

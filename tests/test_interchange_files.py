@@ -11,7 +11,7 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import keras, pytorch, weights as names
-from rnnlm.interchange.files import keras as keras_files
+from rnnlm.interchange.files import hdf5_texts, keras as keras_files
 from rnnlm.interchange.files import pytorch as pytorch_files
 from rnnlm.interchange.files import safetensors as safetensors_files
 
@@ -359,6 +359,44 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
             make(f)
         with pytest.raises(rnnlm.InputError, match='that are not there'):
             keras_files.read(path)
+
+
+@pytest.mark.parametrize('libver', ['earliest', 'latest'])
+def test_texts_of_hdf5(libver):
+    data = io.BytesIO()
+    with h5py.File(data, 'w', libver=libver) as f:
+        f.attrs['one'] = 'ä' * 300
+        f.attrs['bytes'] = numpy.bytes_(b'abc')
+        f.attrs['many'] = ['x', '', 'yz']
+        f.attrs['number'] = 5
+        group = f.create_group('g')
+        group.attrs['many'] = numpy.array([b'de', b'f'])
+        group.attrs['none'] = numpy.array([], 'S1')
+    data = data.getvalue()
+    assert hdf5_texts.find(data, 'one') == [['ä' * 300]]
+    assert hdf5_texts.find(data, 'bytes') == [['abc']]
+    assert sorted(hdf5_texts.find(data, 'many')) == [['de', 'f'], ['x', '', 'yz']]
+    assert hdf5_texts.find(data, 'none') == [[]]
+    assert hdf5_texts.find(data, 'missing') == []
+    with pytest.raises(ValueError, match='no text'):
+        hdf5_texts.find(data, 'number')
+
+
+def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
+    path = tmp_path / 'a.h5'
+    save_as_keras_2(str(path), weights, '2.3.1')
+    whole = path.read_bytes()
+    heap = whole.index(b'GCOL')
+    reference = struct.pack('<IQ', len('2.3.1'), heap)
+    for old, new in ((reference, struct.pack('<IQ', 2 ** 32 - 1, heap)),
+                     (reference, struct.pack('<IQ', 5, 2 ** 63)),
+                     (reference, struct.pack('<IQ', 5, heap + 1)),
+                     # An object whose size is so large that the next is itself.
+                     (whole[heap + 24:heap + 32], struct.pack('<Q', 2 ** 64 - 16))):
+        assert old in whole
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(rnnlm.InputError, match='expected weights of Keras'):
+            keras_files.read(str(path))
 
 
 @pytest.mark.parametrize('config', [b'[' * 100000, b'{', b'{"a":1,"a":2}', b'\xff'])

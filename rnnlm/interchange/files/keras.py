@@ -12,7 +12,7 @@ from rnnlm.archives import Hdf5
 from rnnlm.errors import InputError
 from rnnlm.files import writing
 from rnnlm.interchange import keras
-from rnnlm.interchange.files import limits
+from rnnlm.interchange.files import hdf5_texts, limits
 
 # Variables by number, in a .weights.h5; by these names in a .h5.
 VARIABLES = {'embedding': ('embeddings',), 'dense': ('kernel', 'bias'),
@@ -44,14 +44,13 @@ def read(path, recurrent_activation=None):
             config, weights = (members[name] for name in INSIDE)
             _check_layers(path, limits.parse_json(config))
         data = weights
-    with limits.damaged(path, 'weights of Keras'):
-        limits.check_hdf5(data)
     with Hdf5(path, io.BytesIO(data)) as archive:
         with limits.damaged(path, 'weights of Keras'):
             if any(name.startswith('layers/') for name in archive):
                 names = _names_by_number(archive)
             else:
-                names = _names_in_order(path, archive, recurrent_activation)
+                names = _names_in_order(
+                    path, archive, data, recurrent_activation)
             for name, key in names.items():
                 if archive.describe(key)[1].kind not in 'fiu':
                     raise ValueError(f'{name!r} of {archive.describe(key)[1]}')
@@ -105,14 +104,12 @@ def _names_by_number(archive):
     return names
 
 
-def _names_in_order(path, archive, recurrent_activation):
+def _names_in_order(path, archive, data, recurrent_activation):
     """{our name: name in the file} of a .h5 of Keras 2."""
-    config = archive.attribute('', 'model_config')
-    version = archive.attribute('', 'keras_version')
+    config, version = (_text(data, name) for name in ('model_config', 'keras_version'))
     root = ''
     if any(name.startswith('model_weights/') for name in archive):
         root = 'model_weights/'
-        version = version or archive.attribute('model_weights', 'keras_version')
     if config is not None:
         _check_layers(path, limits.parse_json(config))
     elif recurrent_activation is not None:
@@ -124,7 +121,8 @@ def _names_in_order(path, archive, recurrent_activation):
             "was hard_sigmoid; save the whole model, or give "
             "recurrent_activation='sigmoid' if it was that")
     names, n_layers = {}, {kind: 0 for kind in VARIABLES}
-    for layer in archive.attribute(root.rstrip('/'), 'layer_names'):
+    layers, = hdf5_texts.find(data, 'layer_names')
+    for layer in layers:
         keys = [key for key in archive if key.startswith(f'{root}{layer}/')]
         # Keras 2 with TensorFlow writes kernel:0.
         variables = {key.rpartition('/')[2].partition(':')[0]: key for key in keys}
@@ -137,6 +135,15 @@ def _names_in_order(path, archive, recurrent_activation):
                 keys = []
         names.update((key, key) for key in keys)
     return names
+
+
+def _text(data, name):
+    """The text of an attribute that is one text wherever it is; None if it is nowhere.
+    """
+    found = {text for texts in hdf5_texts.find(data, name) for text in texts}
+    if len(found) > 1:
+        raise ValueError(f'different texts of {name}')
+    return found.pop() if found else None
 
 
 def _sigmoid_by_default(version):

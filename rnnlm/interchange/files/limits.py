@@ -2,8 +2,6 @@
 import contextlib
 import json
 import math
-import re
-import struct
 import zipfile
 
 import numpy
@@ -155,31 +153,3 @@ def read_members(data, wanted):
                 raise ValueError('more data than there is')
             members[info.filename] = archive.read(info)
     return members
-
-
-def check_hdf5(data):
-    """Refuses an HDF5 file that the HDF5 library would read for ever.
-
-    Texts stand in global heaps, chains of objects each with its size.  The library
-    goes from one to the next by that and does not ask whether it is 0.
-
-    Args:
-        data (bytes): the file.
-
-    Raises:
-        ValueError: if a heap does not end where it says, or the file has numbers of
-            other than 8 bytes, which nobody writes today.
-    """
-    if bytes(data[13:15] if data[8] < 2 else data[9:11]) != b'\x08\x08':
-        raise ValueError('numbers of other than 8 bytes')
-    for found in re.finditer(b'GCOL', data):
-        heap = memoryview(data)[found.start():]
-        size, = struct.unpack_from('<Q', heap, 8)
-        at = 16
-        while at + 16 <= size:
-            index, length = struct.unpack_from('<H6xQ', heap, at)
-            # Index 0 is the free rest, whose size counts its own head.
-            step = length if index == 0 else 16 + (length + 7) // 8 * 8
-            if step < 16 or at + step > min(size, len(heap)):
-                raise ValueError(f'a broken heap of texts at {found.start()}')
-            at += step
