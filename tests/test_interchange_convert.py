@@ -98,6 +98,14 @@ def test_twin(model, dtype, tmp_path, capsys):
     assert max(map(len, lines)) <= 88 and lines[0].startswith('"""')
 
 
+def test_state_dict_is_read_without_torch(model, tmp_path, monkeypatch):
+    pytest.importorskip('torch', reason='torch is not in the test extra')
+    path = str(tmp_path / 'a.pt')
+    convert.save(path, weights_of(model))
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    assert_same(convert.load(path), weights_of(model))
+
+
 def test_without_torch(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'torch', None)
     source = str(tmp_path / 'a.npz')

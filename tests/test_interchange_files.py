@@ -354,10 +354,16 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
     def large(f):
         f.create_dataset(name, (10 ** 6, 10 ** 6), 'f4', chunks=(100, 100))
 
-    for make in virtual, external, large:
+    def packed(f):
+        f.create_dataset(name, data=numpy.zeros((10 ** 4, 10)), compression='gzip')
+
+    def texts(f):
+        f[name] = ['a', 'b']
+
+    for make in virtual, external, large, packed, texts:
         with h5py.File(path, 'w') as f:
             make(f)
-        with pytest.raises(rnnlm.InputError, match='that are not there'):
+        with pytest.raises(rnnlm.InputError, match='are not there'):
             keras_files.read(path)
 
 

@@ -6,6 +6,7 @@ layers/lstm_1/cell/vars/0.  In a .h5 both have names, and the order of the layer
 in an attribute.
 """
 import io
+import math
 import re
 
 from rnnlm.archives import Hdf5
@@ -17,6 +18,7 @@ from rnnlm.interchange.files import hdf5_texts, limits
 # Variables by number, in a .weights.h5; by these names in a .h5.
 VARIABLES = {'embedding': ('embeddings',), 'dense': ('kernel', 'bias'),
              'lstm': ('kernel', 'recurrent_kernel', 'bias')}
+LSTMS = ['LSTM', 'LSTMCell']
 INSIDE = 'config.json', 'model.weights.h5'
 
 
@@ -36,6 +38,8 @@ def read(path, recurrent_activation=None):
         rnnlm.errors.InputError: if h5py is missing, the file cannot be read, or its
             LSTM computes something else than ours.
     """
+    if recurrent_activation is not None:
+        keras.check_config({'recurrent_activation': recurrent_activation})
     data = limits.read_bytes(path)
     if data.startswith(b'PK'):
         with limits.damaged(path, 'a .keras file'):
@@ -49,13 +53,15 @@ def read(path, recurrent_activation=None):
             if any(name.startswith('layers/') for name in archive):
                 names = _names_by_number(archive)
             else:
-                names = _names_in_order(
-                    path, archive, data, recurrent_activation)
+                names = _names_in_order(path, archive, data, recurrent_activation)
+            tensors, room = {}, limits.MOST_SHARED * len(data)
             for name, key in names.items():
-                if archive.describe(key)[1].kind not in 'fiu':
-                    raise ValueError(f'{name!r} of {archive.describe(key)[1]}')
-            tensors = {name: archive[key] for name, key in names.items()}
-    limits.require_room(path, tensors, len(data))
+                shape, dtype = archive.describe(key)
+                room -= math.prod(shape) * dtype.itemsize
+                if dtype.kind not in 'fiu' or room < 0:
+                    raise ValueError(f'{name!r} of {shape} of {dtype} in {len(data):,} '
+                                     'bytes, which are not there')
+                tensors[name] = archive[key]
     return tensors
 
 
@@ -112,9 +118,7 @@ def _names_in_order(path, archive, data, recurrent_activation):
         root = 'model_weights/'
     if config is not None:
         _check_layers(path, limits.parse_json(config))
-    elif recurrent_activation is not None:
-        keras.check_config({'recurrent_activation': recurrent_activation})
-    elif not _sigmoid_by_default(version):
+    elif recurrent_activation is None and not _sigmoid_by_default(version):
         raise InputError(
             f"{path}: expected weights of Keras 2.3 or later, or a model that says its "
             f"recurrent_activation, found weights of Keras {version}, whose default "
@@ -161,7 +165,7 @@ def _check_layers(path, config):
         elif isinstance(value, dict):
             waiting += value.values()
             inner = value.get('config')
-            if value.get('class_name') == 'LSTM' and isinstance(inner, dict):
+            if isinstance(inner, dict) and value.get('class_name') in LSTMS:
                 try:
                     keras.check_config(inner)
                 except InputError as e:
