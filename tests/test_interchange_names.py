@@ -171,3 +171,16 @@ def test_tied_weights_get_a_matrix_of_their_own(weights):
         pytorch.export_model(tied)
     assert names.untied(tied)['l3/W'] is weights['embed/W']
     assert_same(names.untied(weights), weights)
+
+
+def test_messages_stay_short(weights):
+    tensors = pytorch.export_model(weights)
+    long = 'x' * 10 ** 6
+    for others in ({**tensors, long: weights['l3/b']}, {long: weights['l3/b']},
+                   {**tensors, f'{long}.bias': weights['l3/b']}):
+        with pytest.raises(rnnlm.InputError) as e:
+            pytorch.import_model(others)
+        assert len(str(e.value)) < 1500
+    with pytest.raises(rnnlm.InputError) as e:
+        keras.check_config({'name': long, 'activation': long})
+    assert len(str(e.value)) < 1000

@@ -40,10 +40,11 @@ def check_config(config):
     for name, expected in CONFIG.items():
         found = config.get(name, expected)
         if found != expected:
+            layer = ours.shown(config.get('name', 'lstm'))
             raise InputError(
-                f'{config.get("name", "lstm")}: expected an LSTM with {name}='
-                f'{expected!r}, found {found!r}, which computes something else; train '
-                'it with what is expected')
+                f'{layer}: expected an LSTM with {name}={expected!r}, found '
+                f'{ours.shown(repr(found))}, which computes something else; train it '
+                'with what is expected')
 
 
 def export_layer(layer):

@@ -106,8 +106,9 @@ def _prefix(what, ending, names):
     found = [name[:-len(ending)] for name in names
              if name == ending or name.endswith('.' + ending)]
     if len(found) != 1:
+        others = ', '.join(map(ours.shown, sorted(names)[:8]))
         raise InputError(
             f'{ending}: expected one tensor with that ending, for the {what}, found '
-            f'{len(found) or "none"} ({", ".join(map(repr, sorted(names)[:8]))}); '
-            'leave only an embedding, an LSTM and an output layer')
+            f'{len(found) or "none"} among {others or "no tensors at all"}; leave only '
+            'an embedding, an LSTM and an output layer')
     return found[0]

@@ -142,13 +142,19 @@ def check(tensors, shapes):
     for name in tensors:
         if name not in shapes:
             raise InputError(
-                f'{name}: expected no tensor of that name, found one; expected are '
-                f'{", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}')
+                f'{shown(name)}: expected no tensor of that name, found one; expected '
+                f'are {", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}')
+
+
+def shown(name):
+    """str: a name from a file as it stands in a message, which it may not flood."""
+    text = str(name)
+    return text if len(text) <= 80 else text[:77] + '...'
 
 
 def _array(tensors, name):
     if name not in tensors:
-        found = ', '.join(repr(str(other)) for other in list(tensors)[:8])
+        found = ', '.join(repr(shown(other)) for other in list(tensors)[:8])
         raise InputError(
             f'{name}: expected a tensor of that name, found none among '
             f'{found or "no tensors at all"}{", ..." if len(tensors) > 8 else ""}')

@@ -121,8 +121,8 @@ def _names_in_order(path, archive, data, recurrent_activation):
     elif recurrent_activation is None and not _sigmoid_by_default(version):
         raise InputError(
             f"{path}: expected weights of Keras 2.3 or later, or a model that says its "
-            f"recurrent_activation, found weights of Keras {version}, whose default "
-            "was hard_sigmoid; save the whole model, or give "
+            f"recurrent_activation, found weights of Keras {str(version)[:20]}, whose "
+            "default was hard_sigmoid; save the whole model, or give "
             "recurrent_activation='sigmoid' if it was that")
     names, n_layers = {}, {kind: 0 for kind in VARIABLES}
     layers, = hdf5_texts.find(data, 'layer_names')

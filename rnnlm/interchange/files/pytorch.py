@@ -12,6 +12,7 @@ import numpy
 from rnnlm.errors import InputError
 from rnnlm.files import writing
 from rnnlm.interchange.files import limits, pickled
+from rnnlm.interchange.weights import shown
 
 # Where checkpoints of whole runs keep the state dict.
 INNER = ('state_dict', 'model_state_dict', 'model')
@@ -100,6 +101,6 @@ def _state_dict(path, found):
     for name, value in found.items():
         if type(name) is not str or type(value) is not pickled.Tensor:
             raise InputError(
-                f'{path}: expected {str(name)!r} to be a tensor, found '
+                f'{path}: expected {shown(name)!r} to be a tensor, found '
                 f"{type(value).__name__}; save the model's state_dict()")
     return found

@@ -6,6 +6,7 @@ import numpy
 from rnnlm.errors import InputError
 from rnnlm.files import writing
 from rnnlm.interchange.files import limits, lua
+from rnnlm.interchange.weights import shown
 
 
 def read(path):
@@ -59,8 +60,8 @@ def _annotated(path, root):
                 continue
             if tensors.setdefault(f'{name}.{key}', array) is not array:
                 raise InputError(
-                    f'{path}: expected one {name}.{key}, found two that differ; save '
-                    'one model')
+                    f'{path}: expected one {shown(name)}.{key}, found two that '
+                    'differ; save one model')
     return tensors
 
 
