@@ -142,8 +142,8 @@ def check(tensors, shapes):
     for name in tensors:
         if name not in shapes:
             raise InputError(
-                f'{shown(name)}: expected no tensor of that name, found one; expected '
-                f'are {", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}')
+                f'{shown(name)}: expected no tensor of that name, found one; leave only '
+                f'{", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}')
 
 
 def shown(name):
