@@ -139,11 +139,12 @@ def check(tensors, shapes):
             raise InputError(
                 f'{name}: expected {dtype}, as of {next(iter(shapes))}, found '
                 f'{array.dtype}; convert all to one')
+    known = f'{", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}'
     for name in tensors:
         if name not in shapes:
             raise InputError(
-                f'{shown(name)}: expected no tensor of that name, found one; leave only '
-                f'{", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}')
+                f'{shown(name)}: expected no tensor of that name, found one; leave '
+                f'only {known}')
 
 
 def shown(name):
