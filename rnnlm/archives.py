@@ -158,8 +158,9 @@ class Npz(Mapping):
         except InputError:
             raise
         except Exception as e:  # whatever zipfile, zlib and the header parser do
+            name = member.filename.removesuffix('.npy')
             raise InputError(
-                f'{self.path}: cannot read {member.filename!r}, the file is damaged '
+                f'{self.path}: cannot read {name!r}, the file is damaged '
                 f'({type(e).__name__}: {e})') from None
 
     def _none(self, f, key, shape):
@@ -235,27 +236,40 @@ class Hdf5(Npz):
 
     Args:
         path (str): An HDF5 file.
+        data (bytes): Its content, if it is not to be opened by its name.
 
     Raises:
         rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
     """
+
+    def __init__(self, path, data=None):
+        self._data = data
+        super().__init__(path)
 
     def _open(self):
         if importlib.util.find_spec('h5py') is None:
             raise InputError(
                 f'{self.path}: expected h5py to read an HDF5 file, found it missing; '
                 'pip install h5py')
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(tempfile.TemporaryFile())
-            try:
-                reason = hdf5.convert_apart(self.path, file)
-            except OSError as e:
-                reason = e
-            if reason:
-                raise InputError(
-                    f'{self.path}: cannot read it, the file is damaged ({reason})')
-            stack.pop_all()
+        file = tempfile.TemporaryFile()
+        try:
+            reason = self._convert(file)
+        except OSError as e:
+            reason = e
+        if reason:
+            file.close()
+            raise InputError(
+                f'{self.path}: cannot read it, the file is damaged ({reason})')
         return file
+
+    def _convert(self, file):
+        if self._data is None:
+            return hdf5.convert_apart(self.path, file)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'data.h5')
+            with open(path, 'wb') as f:
+                f.write(self._data)
+            return hdf5.convert_apart(path, file)
 
     def verify(self):
         """Raises InputError unless every array can be read; there is no checksum."""

@@ -95,7 +95,9 @@ def model_sizes(npz):
     if output + 'b' in npz and output + 'W' not in npz:
         sizes['tied'] = True
     # Before a model of these sizes is made: they may be anything.
-    for name, expected in _shapes(**sizes):
+    expected_shapes = model_shapes(
+        n_vocab, n_embed, sizes['n_units'], n_layers, sizes.get('tied', False))
+    for name, expected in expected_shapes.items():
         if prefix + name not in npz:
             raise InputError(
                 f'{npz.path}: expected {prefix + name!r} of shape {expected}, found '
@@ -109,18 +111,24 @@ def model_sizes(npz):
     return sizes
 
 
-def _shapes(n_vocab, n_units, n_layers, n_embed=None, tied=False):
-    """(name, shape) of each parameter of a model, its first layer at least."""
-    n_in = n_embed or n_units
-    yield 'embed/W', (n_vocab, n_in)
+def model_shapes(n_vocab, n_embed, n_units, n_layers, tied=False):
+    """dict: the names of a model's parameters, at least one layer's, and their shapes.
+    """
+    shapes = {'embed/W': (n_vocab, n_embed)}
+    n_in = n_embed
     for k in range(1, max(1, n_layers) + 1):
-        yield f'l{k}/upward/W', (4 * n_units, n_in)
-        yield f'l{k}/upward/b', (4 * n_units,)
-        yield f'l{k}/lateral/W', (4 * n_units, n_units)
+        shapes.update((f'l{k}/{name}', shape)
+                      for name, shape in layer_shapes(n_in, n_units).items())
         n_in = n_units
     if not tied:
-        yield f'l{n_layers + 1}/W', (n_vocab, n_units)
-    yield f'l{n_layers + 1}/b', (n_vocab,)
+        shapes[f'l{n_layers + 1}/W'] = n_vocab, n_units
+    shapes[f'l{n_layers + 1}/b'] = n_vocab,
+    return shapes
+
+
+def layer_shapes(n_in, n):
+    """dict: the names of an LSTM layer's parameters and their shapes."""
+    return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}
 
 
 def describe(archive):

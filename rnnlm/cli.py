@@ -225,6 +225,21 @@ def make_parser():
     inspect_parser.add_argument('file', help='a model or a snapshot of a trainer')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
+
+    convert_parser = add_command(
+        subcommands, 'convert', 'weights from and for other systems',
+        'Reads a model of Chainer, PyTorch, Keras or char-rnn and writes it for '
+        'another of them, or as a module of PyTorch in Python; runs nothing in what '
+        'it reads.',
+        'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
+        'rnnlm convert model.keras model.npz', 'rnnlm convert result twin.py')
+    convert_parser.add_argument(
+        'input', help='the --out folder of a training, or a file: npz or HDF5 of '
+                      'Chainer, .pt, .pth, .safetensors, .keras, .h5, .t7')
+    convert_parser.add_argument(
+        'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
+                       '.t7, .onnx or .py')
+    convert_parser.set_defaults(command=commands.convert)
     return parser
 
 

@@ -2,6 +2,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import sys
 
 import numpy
@@ -11,6 +12,8 @@ from rnnlm import (
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
 from rnnlm.files import read_text
+from rnnlm.interchange import convert as interchange
+from rnnlm.interchange.weights import check_model
 from rnnlm.model import RNNForLM
 from rnnlm.recipes import PRESETS, RECIPE_FLAGS, Recipe
 
@@ -288,6 +291,18 @@ def inspect(args):
         # A name in a file from anywhere could be orders to the terminal.
         print(f'{entry["dtype"]:9}{shape:16}'
               + (name if name.isprintable() else ascii(name)))
+    return 0
+
+
+def convert(args):
+    path = args.input
+    if os.path.isdir(path):
+        path, _ = runs.find_model(path)
+    weights = interchange.load(path)
+    written = interchange.save(args.output, weights)
+    sizes = check_model(weights)
+    print(f'written  {" and ".join(written)}: {sizes["n_layers"]} x '
+          f'{sizes["n_units"]} LSTM units, vocabulary {sizes["n_vocab"]:,}')
     return 0
 
 

@@ -1,7 +1,7 @@
 """Damaged files, and what a reader may do with them: work, or raise InputError.
 
-Run as a script, `damage.py FOLDER FIRST LAST`, it reads damaged HDF5 files in one
-process, which the library may hang.
+Run as a script, `damage.py FOLDER KIND FIRST LAST`, it reads damaged HDF5 files of a
+kind in one process, which the library may hang.
 """
 import io
 import os
@@ -15,6 +15,8 @@ import numpy
 
 import rnnlm
 from rnnlm import archives, checkpoint, hdf5
+from rnnlm.interchange import keras, weights
+from rnnlm.interchange.files import keras as keras_files
 
 NUMBERS = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 2 ** 31 - 1, 2 ** 31,
            2 ** 32 - 1, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1]
@@ -110,11 +112,53 @@ def convert_here(path, out):
     return ''
 
 
-def main(folder, first, last):
+CONFIG = b'{"layers": [{"class_name": "LSTM", "config": {"activation": "tanh"}}]}'
+
+
+def keras_weights(path):
+    shapes = weights.model_shapes(4, 2, 2, 1)
+    keras_files.write(path, keras.export_model(
+        {name: numpy.ones(shape, 'f') for name, shape in shapes.items()}))
+
+
+def keras_archive(path):
+    keras_weights(path)
+    with open(path, 'rb') as f:
+        inner = f.read()
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('config.json', CONFIG)
+        archive.writestr('model.weights.h5', inner)
+
+
+def keras_2(path):
+    with h5py.File(path, 'w') as f:
+        f.attrs['model_config'] = CONFIG
+        root = f.create_group('model_weights')
+        root.attrs['layer_names'] = [b'a', b'b']
+        root.attrs['keras_version'] = b'2.3.1'
+        root['a/a/embeddings:0'] = numpy.ones((4, 2), 'f')
+        root['b/b/kernel:0'] = numpy.ones((2, 4), 'f')
+        root['b/b/bias:0'] = numpy.ones(4, 'f')
+
+
+def read_keras(path):
+    try:
+        return keras_files.read(path)
+    except rnnlm.InputError as e:
+        check_names(path, e)
+
+
+# Who writes a good file, and who reads it.
+KINDS = {'chainer': (small_hdf5, read_all), 'keras': (keras_weights, read_keras),
+         'keras archive': (keras_archive, read_keras), 'keras 2': (keras_2, read_keras)}
+
+
+def main(folder, kind, first, last):
     hdf5.convert_apart = convert_here
+    write_good, read = KINDS[kind]
     path = os.path.join(folder, 'good.h5')
-    small_hdf5(path)
-    assert read_all(path)
+    write_good(path)
+    assert read(path)
     with open(path, 'rb') as f:
         good = f.read()
     path = os.path.join(folder, 'bad.h5')
@@ -123,7 +167,7 @@ def main(folder, first, last):
             f.write(damaged(good, [good], seed))
         print(seed, flush=True)
         signal.setitimer(signal.ITIMER_PROF, 2)
-        read_all(path)
+        read(path)
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 

@@ -150,13 +150,16 @@ def test_damaged_text(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, 'setitimer'), reason='needs timers')
-def test_damaged_hdf5(tmp_path):
+@pytest.mark.parametrize('kind, trials', [
+    ('chainer', TRIALS), ('keras', TRIALS // 2), ('keras archive', TRIALS // 4),
+    ('keras 2', TRIALS // 4)])
+def test_damaged_hdf5(tmp_path, kind, trials):
     """In few processes, a new one only after the library has hung or died."""
     first, deaths = 0, 0
-    while first < TRIALS:
+    while first < trials:
         done = subprocess.run(
-            [sys.executable, '-W', 'ignore', damage.__file__, str(tmp_path),
-             str(first), str(TRIALS)], capture_output=True, text=True,
+            [sys.executable, '-W', 'ignore', damage.__file__, str(tmp_path), kind,
+             str(first), str(trials)], capture_output=True, text=True,
             env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
         assert done.returncode <= 0, done.stderr
         first = int(done.stdout.split()[-1]) + 1

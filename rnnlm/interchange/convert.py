@@ -1,0 +1,172 @@
+"""From a file of one system to a file of another, as `rnnlm convert` does it."""
+import os
+import textwrap
+
+import numpy
+
+from rnnlm import archives, checkpoint
+from rnnlm.errors import InputError
+from rnnlm.files import require_writable, writing
+from rnnlm.interchange import keras, pytorch, torch7, weights as names
+from rnnlm.interchange.files import keras as keras_files
+from rnnlm.interchange.files import limits
+from rnnlm.interchange.files import onnx as onnx_files
+from rnnlm.interchange.files import pytorch as pytorch_files
+from rnnlm.interchange.files import safetensors as safetensors_files
+from rnnlm.interchange.files import torch7 as torch7_files
+
+# Endings, the layout and the files of each format but Chainer's and the twin.
+FORMATS = {
+    '.pt': (pytorch, pytorch_files), '.pth': (pytorch, pytorch_files),
+    '.safetensors': (pytorch, safetensors_files), '.t7': (torch7, torch7_files),
+    '.weights.h5': (keras, keras_files)}
+ENDINGS = ('.npz', *FORMATS, '.onnx', '.py')
+
+
+def load(path):
+    """Weights from a file of any format.
+
+    Args:
+        path (str): npz or HDF5 of Chainer or rnnlm, .pt or .pth, .safetensors, .t7,
+            .weights.h5, .h5 or .keras; zip and HDF5 files by what is in them, others
+            by their ending.
+
+    Returns:
+        dict: as of `rnnlm.interchange.weights`; those of a tied model with an output
+        matrix of their own.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read or is no such model.
+    """
+    layout, module = _format_of(path)
+    if layout is None:
+        found = _of_chainer(path)
+    else:
+        found = layout.import_model(module.read(path))
+    names.check_model(found)
+    return found
+
+
+def save(path, weights):
+    """Writes weights in the format that the ending of a path says.
+
+    Args:
+        path (str): ending in .npz, .pt, .pth, .safetensors, .t7, .weights.h5, .onnx
+            for a graph, or .py for a torch.nn.Module with its weights beside it in a
+            .pt.
+        weights (dict): as of `rnnlm.interchange.weights`.
+
+    Returns:
+        list of str: the files written.
+
+    Raises:
+        rnnlm.errors.InputError: if the ending is another, or it cannot be written.
+    """
+    ending = next((end for end in ENDINGS if path.endswith(end)), None)
+    if ending is None:
+        raise InputError(
+            f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
+            'ending; choose one of them')
+    sizes = names.check_model(weights)
+    require_writable(path)
+    if ending == '.npz':
+        with writing(path) as f:
+            numpy.savez_compressed(f, **weights)
+        return [path]
+    if ending == '.py':
+        beside = save(path[:-len('.py')] + '.pt', weights)
+        with writing(path) as f:
+            f.write(TWIN.format(
+                **sizes, dtype=weights['embed/W'].dtype).encode('ascii'))
+        return [path, *beside]
+    if ending == '.onnx':
+        onnx_files.write(path, weights)
+        return [path]
+    layout, module = FORMATS[ending]
+    module.write(path, layout.export_model(weights))
+    return [path]
+
+
+def _format_of(path):
+    """The layout and the module that reads a file; (None, None) if it is Chainer's."""
+    try:
+        with open(path, 'rb') as f:
+            begin = f.read(len(archives.HDF5_SIGNATURE))
+    except OSError as e:
+        raise InputError(
+            f'{path}: expected a file that can be read, found: {e.strerror}') from None
+    if begin == archives.HDF5_SIGNATURE:
+        with archives.open_archive(path) as archive:
+            chainers = any(name.endswith('embed/W') for name in archive)
+        return (None, None) if chainers else FORMATS['.weights.h5']
+    if begin.startswith(b'PK'):
+        inside = limits.member_names(path)
+        if 'model.weights.h5' in inside:
+            return FORMATS['.weights.h5']
+        if any(name.endswith('/data.pkl') for name in inside):
+            return FORMATS['.pt']
+        return None, None
+    found = FORMATS.get(os.path.splitext(path)[1])
+    if found is None:
+        raise InputError(
+            f'{path}: expected an npz or HDF5 file, or one ending in '
+            f'{", ".join(FORMATS)}, found something else; give it the ending of its '
+            'format')
+    return found
+
+
+def _of_chainer(path):
+    with archives.open_archive(path) as archive:
+        prefix = checkpoint.model_prefix(archive)
+        sizes = checkpoint.model_sizes(archive)
+        shapes = names.model_shapes(
+            sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
+            sizes['n_layers'])
+        found = {name: archive[prefix + name] for name in shapes
+                 if prefix + name in archive}
+    return names.untied(found) if sizes.get('tied') else found
+
+
+TWIN = textwrap.dedent('''\
+    """A recurrent language model in PyTorch, written by rnnlm convert.
+
+    model = load() gives it with its weights, which are in the .pt file beside this one.
+    """
+    import os
+
+    import torch
+
+
+    class RNNForLM(torch.nn.Module):
+        """Embedding, {n_layers} LSTM layers, output layer; dropout between them."""
+
+        def __init__(self, dropout=0.5):
+            super().__init__()
+            self.embed = torch.nn.Embedding({n_vocab}, {n_embed})
+            self.lstm = torch.nn.LSTM(
+                {n_embed}, {n_units}, {n_layers},
+                dropout=dropout if {n_layers} > 1 else 0)
+            self.output = torch.nn.Linear({n_units}, {n_vocab})
+            self.dropout = torch.nn.Dropout(dropout)
+
+        def forward(self, ids, state=None):
+            """Logits of the next words.
+
+            Args:
+                ids: (T, B), the words of B texts, T steps.
+                state: (h, c), each ({n_layers}, B, {n_units}); None for zeros.
+
+            Returns:
+                tuple: logits (T, B, {n_vocab}) and the state after the last step.
+            """
+            h, state = self.lstm(self.dropout(self.embed(ids)), state)
+            return self.output(self.dropout(h)), state
+
+
+    def load(path=os.path.splitext(os.path.abspath(__file__))[0] + '.pt'):
+        """The model with its weights, for use; model.train() to train it further."""
+        model = RNNForLM().to(torch.{dtype})
+        model.load_state_dict(
+            torch.load(path, map_location='cpu', weights_only=True))
+        return model.eval()
+    ''')

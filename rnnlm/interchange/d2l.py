@@ -1,0 +1,54 @@
+"""Dive into Deep Learning's LSTM from scratch: a matrix for each gate and side.
+
+W_xi, W_xf, W_xo, W_xc (in, n) are multiplied with the input from the right, W_hi, ...
+(n, n) with the output before; b_i, ... (n,); c is the cell input.  See
+https://d2l.ai/chapter_recurrent-modern/lstm.html
+"""
+from rnnlm.interchange import weights as ours
+from rnnlm.interchange.blocks import join, split
+
+ORDER = ('i', 'f', 'o', 'a')
+LETTERS = 'ifoc'
+
+
+def export_layer(layer):
+    """A layer as the matrices and biases of the four gates.
+
+    Args:
+        layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
+
+    Returns:
+        dict: 'W_xi', 'W_xf', 'W_xo', 'W_xc' (in, n), 'W_hi', ... (n, n) and 'b_i',
+        ... (n,).
+
+    Raises:
+        rnnlm.errors.InputError: if it is no layer.
+    """
+    ours.check_layer(layer)
+    tensors = {}
+    for letter, W_x, W_h, b in zip(LETTERS, split(layer['upward/W'], ORDER),
+                                   split(layer['lateral/W'], ORDER),
+                                   split(layer['upward/b'], ORDER)):
+        tensors[f'W_x{letter}'] = W_x.T.copy()
+        tensors[f'W_h{letter}'] = W_h.T.copy()
+        tensors[f'b_{letter}'] = b
+    return tensors
+
+
+def import_layer(tensors):
+    """The inverse of `export_layer`.
+
+    Raises:
+        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
+            shape or dtype.
+    """
+    n_in, n = ours.size(tensors, 'W_xi', 0), ours.size(tensors, 'W_xi', 1)
+    shapes = {}
+    for letter in LETTERS:
+        shapes.update({f'W_x{letter}': (n_in, n), f'W_h{letter}': (n, n),
+                       f'b_{letter}': (n,)})
+    ours.check(tensors, shapes)
+    return {
+        'upward/W': join([tensors[f'W_x{letter}'].T for letter in LETTERS], ORDER),
+        'upward/b': join([tensors[f'b_{letter}'] for letter in LETTERS], ORDER),
+        'lateral/W': join([tensors[f'W_h{letter}'].T for letter in LETTERS], ORDER)}

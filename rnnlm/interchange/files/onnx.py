@@ -1,0 +1,101 @@
+"""ONNX: the whole model as one graph, for a step or a window alike; written only.
+
+Of inputs and outputs T, the steps, and B, the streams, may be anything:
+
+    ids (T, B) int64, h and c (N, B, n) of the N layers
+        -> logits (T, B, V), next_h and next_c (N, B, n)
+
+The gates of ONNX's LSTM stand in blocks i, o, f, c (c is the cell input), its biases
+are two, one after the other.  https://onnx.ai/onnx/operators/onnx__LSTM.html
+"""
+import numpy
+
+import rnnlm
+from rnnlm.errors import InputError
+from rnnlm.files import writing
+from rnnlm.interchange import weights as ours
+from rnnlm.interchange.blocks import second_bias, to_blocks
+
+ORDER = ('i', 'o', 'f', 'a')
+
+OPSET = 14
+
+# What a file of protocol buffers can hold.
+MOST_BYTES = 2 ** 31 - 2 ** 20
+
+
+def write(path, weights):
+    """Writes a model as ONNX; needs onnx.
+
+    Args:
+        path (str): the file.
+        weights (dict): as of `rnnlm.interchange.weights`.
+
+    Raises:
+        rnnlm.errors.InputError: if they are no weights of a model, are too large, or
+            onnx is missing.
+    """
+    try:
+        from onnx import TensorProto, checker, helper, numpy_helper
+    except ImportError:
+        raise InputError(
+            f'{path}: expected onnx to write an ONNX file, found it missing; pip '
+            'install onnx') from None
+    sizes = ours.check_model(weights)
+    n_bytes = sum(array.nbytes for array in weights.values())
+    if n_bytes > MOST_BYTES:
+        raise InputError(
+            f'{path}: expected weights of at most {MOST_BYTES:,} bytes, which is what '
+            f'an ONNX file holds, found {n_bytes:,}; write a .safetensors file')
+    n_vocab, n, n_layers = sizes['n_vocab'], sizes['n_units'], sizes['n_layers']
+    tensors, nodes = {}, []
+
+    def node(kind, inputs, *outputs, **attributes):
+        nodes.append(helper.make_node(kind, inputs, outputs, **attributes))
+
+    tensors['embed'] = weights['embed/W']
+    node('Gather', ['embed', 'ids'], 'x0')
+    tensors['directions'] = numpy.array([1])  # the axis that LSTM has for them
+    for k in range(n_layers):
+        tensors[f'layer{k}'] = numpy.array([k])
+        node('Gather', ['h', f'layer{k}'], f'h{k}', axis=0)
+        node('Gather', ['c', f'layer{k}'], f'c{k}', axis=0)
+        parameters = _layer(ours.layer_of(weights, k + 1))
+        tensors.update((f'{name}{k}', array) for name, array in parameters.items())
+        node('LSTM', [f'x{k}', f'W{k}', f'R{k}', f'B{k}', '', f'h{k}', f'c{k}'],
+             f'y{k}', f'next_h{k}', f'next_c{k}', hidden_size=n)
+        node('Squeeze', [f'y{k}', 'directions'], f'x{k + 1}')
+    tensors['W'] = weights[f'l{n_layers + 1}/W'].T.copy()
+    tensors['b'] = weights[f'l{n_layers + 1}/b']
+    node('MatMul', [f'x{n_layers}', 'W'], 'product')
+    node('Add', ['product', 'b'], 'logits')
+    for name in 'next_h', 'next_c':
+        node('Concat', [f'{name}{k}' for k in range(n_layers)], name, axis=0)
+
+    kind = helper.np_dtype_to_tensor_dtype(weights['embed/W'].dtype)
+
+    def value(name, shape, kind=kind):
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    state = [n_layers, 'B', n]
+    graph = helper.make_graph(
+        nodes, 'RNNForLM',
+        [value('ids', ['T', 'B'], TensorProto.INT64), value('h', state),
+         value('c', state)],
+        [value('logits', ['T', 'B', n_vocab]), value('next_h', state),
+         value('next_c', state)],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()])
+    model = helper.make_model(
+        graph, producer_name='rnnlm', producer_version=rnnlm.__version__,
+        opset_imports=[helper.make_opsetid('', OPSET)], ir_version=8)
+    checker.check_model(model)
+    with writing(path) as f:
+        f.write(model.SerializeToString())
+
+
+def _layer(layer):
+    """A layer as LSTM wants it, all with an axis of the one direction."""
+    b = to_blocks(layer['upward/b'], ORDER)
+    return {'W': to_blocks(layer['upward/W'], ORDER)[None],
+            'R': to_blocks(layer['lateral/W'], ORDER)[None],
+            'B': numpy.concatenate([b, second_bias(b)])[None]}

@@ -1,0 +1,90 @@
+"""safetensors: the length of a header, the header in JSON, and the data.
+
+https://github.com/huggingface/safetensors#format
+"""
+import json
+import math
+import struct
+
+import numpy
+
+from rnnlm.errors import InputError
+from rnnlm.files import writing
+from rnnlm.interchange.files import limits
+
+DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
+
+
+def read(path):
+    """Reads a safetensors file.
+
+    Args:
+        path (str): the file.
+
+    Returns:
+        dict: name -> array; bfloat16 becomes float32, which has all its numbers.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read.
+    """
+    data = limits.read_bytes(path)
+    with limits.damaged(path, 'a safetensors file'):
+        n_header, = struct.unpack_from('<Q', data)
+        if n_header > len(data) - 8:
+            raise ValueError(f'a header of {n_header:,} bytes in {len(data):,}')
+        header = limits.parse_json(data[8:8 + n_header])
+        body = memoryview(data)[8 + n_header:]
+        header.pop('__metadata__', None)
+        end, tensors = 0, {}
+        for name, entry in sorted(header.items(), key=lambda e: e[1]['data_offsets']):
+            begin, stop = entry['data_offsets']
+            if begin != end:
+                raise ValueError(f'{name!r} begins at {begin}, not at {end}')
+            tensors[name] = _tensor(body, begin, stop, entry['dtype'], entry['shape'])
+            end = stop
+        if end != len(body):
+            raise ValueError(f'{len(body):,} bytes of data, not {end:,}')
+        return tensors
+
+
+def _tensor(body, begin, stop, dtype, shape):
+    """An array of part of the data; ValueError unless all of it fits."""
+    if not all(type(x) is int and 0 <= x <= len(body) for x in (begin, stop, *shape)):
+        raise ValueError(f'offsets {begin}, {stop} and shape {shape}')
+    stored = '<u2' if dtype == 'BF16' else DTYPES[dtype]
+    n_bytes = math.prod(shape) * numpy.dtype(stored).itemsize
+    if len(shape) > limits.MOST_AXES or stop - begin != n_bytes:
+        raise ValueError(f'{shape} of {dtype} in {stop - begin:,} bytes')
+    array = numpy.frombuffer(body[begin:stop], stored)
+    if dtype == 'BF16':
+        array = limits.float32(array)
+    return array.reshape(shape).astype(array.dtype.newbyteorder('='), copy=False)
+
+
+def write(path, tensors):
+    """Writes a safetensors file.
+
+    Args:
+        path (str): the file.
+        tensors (dict): name -> array of float16, float32, float64, int32 or int64.
+
+    Raises:
+        rnnlm.errors.InputError: if a dtype is none of these.
+    """
+    names = {numpy.dtype(dtype): name for name, dtype in DTYPES.items()}
+    header, parts, end = {}, [], 0
+    for name, array in tensors.items():
+        if array.dtype.newbyteorder('<') not in names:
+            raise InputError(
+                f'{name}: expected one of {", ".join(map(str, names))}, found '
+                f'{array.dtype}; convert it first')
+        stored = array.dtype.newbyteorder('<')
+        parts.append(array.astype(stored, copy=False).tobytes())
+        header[name] = {'dtype': names[stored], 'shape': list(array.shape),
+                        'data_offsets': [end, end + len(parts[-1])]}
+        end += len(parts[-1])
+    text = json.dumps(header).encode()
+    text += b' ' * (-len(text) % 8)  # data at a multiple of 8 bytes
+    with writing(path) as f:
+        f.write(struct.pack('<Q', len(text)) + text)
+        f.writelines(parts)

@@ -1,0 +1,78 @@
+"""Chainer's L.NStepLSTM: a matrix and a bias of their own for each gate and side.
+
+Of each layer w0 to w3 (n, in) are multiplied with the input and w4 to w7 (n, n) with
+the output before, both in the order i, f, a, o; so are b0 to b7 (n,), which are added
+up in pairs.  The equations in the documentation of Chainer's n_step_lstm have the last
+two the other way round; its code is as here, and so is cuDNN.
+"""
+from rnnlm.interchange import weights as ours
+from rnnlm.interchange.blocks import join, second_bias, split
+from rnnlm.interchange.stack import Names, export_stack, import_stack
+
+ORDER = ('i', 'f', 'a', 'o')
+NAMES = Names('embed/W', 'output/W', 'output/b', lambda k, name: f'lstm/{k}/{name}')
+
+
+def export_layer(layer):
+    """A layer as the parameters of one layer of NStepLSTM.
+
+    Args:
+        layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
+
+    Returns:
+        dict: 'w0' to 'w3' (n, in), 'w4' to 'w7' (n, n), 'b0' to 'b3' (n,), and 'b4'
+        to 'b7' (n,), which are zeros.
+
+    Raises:
+        rnnlm.errors.InputError: if it is no layer.
+    """
+    ours.check_layer(layer)
+    ws = split(layer['upward/W'], ORDER) + split(layer['lateral/W'], ORDER)
+    bs = split(layer['upward/b'], ORDER)
+    bs += [second_bias(b) for b in bs]
+    return {**{f'w{i}': w for i, w in enumerate(ws)},
+            **{f'b{i}': b for i, b in enumerate(bs)}}
+
+
+def import_layer(tensors):
+    """The inverse of `export_layer`; the biases are added up.
+
+    Raises:
+        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
+            shape or dtype.
+    """
+    ours.check(tensors, _layer_shapes(
+        ours.size(tensors, 'w0', 1), ours.size(tensors, 'w4', 1)))
+    ws = [tensors[f'w{i}'] for i in range(8)]
+    bs = [tensors[f'b{i}'] + tensors[f'b{i + 4}'] for i in range(4)]
+    return {'upward/W': join(ws[:4], ORDER), 'upward/b': join(bs, ORDER),
+            'lateral/W': join(ws[4:], ORDER)}
+
+
+def _layer_shapes(n_in, n):
+    return {**{f'w{i}': (n, n_in if i < 4 else n) for i in range(8)},
+            **{f'b{i}': (n,) for i in range(8)}}
+
+
+def export_model(weights):
+    """A model as a Chain of L.EmbedID, L.NStepLSTM and L.Linear.
+
+    Args:
+        weights (dict): as of `rnnlm.interchange.weights`.
+
+    Returns:
+        dict: 'embed/W' (V, m), 'lstm/0/w0', ..., 'output/W' (V, n), 'output/b' (V,).
+
+    Raises:
+        rnnlm.errors.InputError: if they are no weights of a model.
+    """
+    return export_stack(weights, NAMES, export_layer)
+
+
+def import_model(tensors):
+    """The inverse of `export_model`.
+
+    Raises:
+        rnnlm.errors.InputError: as `import_layer`.
+    """
+    return import_stack(tensors, NAMES, _layer_shapes, import_layer)

@@ -1,0 +1,89 @@
+"""A whole model in another system: embedding, layers, output layer, by their names."""
+import dataclasses
+from typing import Callable
+
+from rnnlm.interchange import weights as ours
+
+
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """What a system calls the tensors of a model.
+
+    Attributes:
+        embed (str): of the embedding (V, m).
+        output_W (str): of the output layer's matrix (V, n).
+        output_b (str): of its bias (V,).
+        layer: function of k, 0 the lowest, and a name within a layer, to a name.
+        transposed (bool): if true, the output layer's matrix is (n, V).
+    """
+    embed: str
+    output_W: str
+    output_b: str
+    layer: Callable[[int, str], str]
+    transposed: bool = False
+
+
+def export_stack(weights, names, export_layer):
+    """The weights of a model by another system's names.
+
+    Args:
+        weights (dict): as of `rnnlm.interchange.weights`.
+        names (Names): what the system calls them.
+        export_layer: the system's function of that name.
+
+    Returns:
+        dict: name -> array.
+
+    Raises:
+        rnnlm.errors.InputError: if they are no weights of a model.
+    """
+    n_layers = ours.check_model(weights)['n_layers']
+    output_W = weights[f'l{n_layers + 1}/W']
+    tensors = {names.embed: weights['embed/W']}
+    for k in range(n_layers):
+        layer = export_layer(ours.layer_of(weights, k + 1))
+        tensors.update((names.layer(k, name), layer[name]) for name in layer)
+    tensors[names.output_W] = output_W.T.copy() if names.transposed else output_W
+    tensors[names.output_b] = weights[f'l{n_layers + 1}/b']
+    return tensors
+
+
+def import_stack(tensors, names, layer_shapes, import_layer):
+    """The inverse of `export_stack`.
+
+    Args:
+        tensors (dict): name -> array, all and only those of the model.
+        names (Names): what the system calls them.
+        layer_shapes: function of in and n to a dict, the shapes of a layer.
+        import_layer: the system's function of that name.
+
+    Returns:
+        dict: weights as of `rnnlm.interchange.weights`.
+
+    Raises:
+        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
+            shape or dtype.
+    """
+    n_vocab = ours.size(tensors, names.embed, 0)
+    n_in = ours.size(tensors, names.embed, 1)
+    n = ours.size(tensors, names.output_W, 0 if names.transposed else 1)
+    n_layers = 1
+    while any(names.layer(n_layers, name) in tensors for name in layer_shapes(n, n)):
+        n_layers += 1
+    shapes = {names.embed: (n_vocab, n_in)}
+    for k in range(n_layers):
+        layer = layer_shapes(n if k else n_in, n)
+        shapes.update((names.layer(k, name), layer[name]) for name in layer)
+    shapes[names.output_W] = (n, n_vocab) if names.transposed else (n_vocab, n)
+    shapes[names.output_b] = (n_vocab,)
+    ours.check(tensors, shapes)
+
+    weights = {'embed/W': tensors[names.embed]}
+    for k in range(n_layers):
+        layer = import_layer({name: tensors[names.layer(k, name)]
+                              for name in layer_shapes(n, n)})
+        weights.update((f'l{k + 1}/{name}', layer[name]) for name in layer)
+    output_W = tensors[names.output_W]
+    weights[f'l{n_layers + 1}/W'] = output_W.T.copy() if names.transposed else output_W
+    weights[f'l{n_layers + 1}/b'] = tensors[names.output_b]
+    return weights

@@ -1,0 +1,47 @@
+"""The LSTM of many tutorials in plain NumPy: a matrix a gate, on [x, h].
+
+wg (the cell input), wi, wf and wo are (n, in + n): their first columns are multiplied
+with the input, the others with the output before; bg, bi, bf, bo (n,).
+"""
+import numpy
+
+from rnnlm.interchange import weights as ours
+from rnnlm.interchange.blocks import join, split
+
+ORDER = ('a', 'i', 'f', 'o')
+LETTERS = 'gifo'
+
+
+def export_layer(layer):
+    """A layer as the matrices and biases of the four gates.
+
+    Args:
+        layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
+
+    Returns:
+        dict: 'wg', 'wi', 'wf', 'wo' (n, in + n) and 'bg', 'bi', 'bf', 'bo' (n,).
+
+    Raises:
+        rnnlm.errors.InputError: if it is no layer.
+    """
+    ours.check_layer(layer)
+    both = numpy.hstack([layer['upward/W'], layer['lateral/W']])
+    ws, bs = split(both, ORDER), split(layer['upward/b'], ORDER)
+    return {**{f'w{letter}': w for letter, w in zip(LETTERS, ws)},
+            **{f'b{letter}': b for letter, b in zip(LETTERS, bs)}}
+
+
+def import_layer(tensors):
+    """The inverse of `export_layer`.
+
+    Raises:
+        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
+            shape or dtype.
+    """
+    n, both = ours.size(tensors, 'wg', 0), ours.size(tensors, 'wg', 1)
+    n_in = max(both - n, 1)
+    ours.check(tensors, {**{f'w{letter}': (n, n_in + n) for letter in LETTERS},
+                         **{f'b{letter}': (n,) for letter in LETTERS}})
+    W = join([tensors[f'w{letter}'] for letter in LETTERS], ORDER)
+    return {'upward/W': W[:, :n_in].copy(), 'lateral/W': W[:, n_in:].copy(),
+            'upward/b': join([tensors[f'b{letter}'] for letter in LETTERS], ORDER)}

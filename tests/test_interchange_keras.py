@@ -1,0 +1,213 @@
+"""Keras's files, of Keras itself and of nobody who means well."""
+import io
+import json
+import os
+import struct
+import zipfile
+
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm.interchange import keras, weights as names
+from rnnlm.interchange.files import hdf5_texts, keras as keras_files
+
+h5py = pytest.importorskip('h5py')
+
+V, M, N = 7, 3, 4
+
+
+@pytest.fixture
+def weights():
+    random = numpy.random.RandomState(0)
+    return {name: random.uniform(-1, 1, shape).astype('f4')
+            for name, shape in names.model_shapes(V, M, N, 2).items()}
+
+
+@pytest.fixture
+def keras_itself():
+    pytest.importorskip('torch', reason='torch is not in the test extra')
+    os.environ.setdefault('KERAS_BACKEND', 'torch')
+    return pytest.importorskip('keras', reason='keras is not in the test extra')
+
+
+def assert_same(found, expected):
+    assert sorted(found) == sorted(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
+        assert found[name].tobytes() == array.tobytes(), name
+        assert found[name].flags.c_contiguous
+
+
+def zipped(members, **options):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, 'w', **options) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def keras_model(keras_itself, **options):
+    layers = keras_itself.layers
+    return keras_itself.Sequential([
+        layers.Input((None,)), layers.Embedding(V, M, name='words'),
+        layers.LSTM(N, return_sequences=True, name='z', **options),
+        layers.Dropout(0.5, seed=1),
+        layers.LSTM(N, return_sequences=True, name='b', **options), layers.Dense(V)])
+
+
+FORMATS = ['a.keras', 'a.weights.h5', 'a.h5']
+
+
+# Of Keras's own code with a new NumPy.
+keras_warns = pytest.mark.filterwarnings(
+    'ignore:__array__ implementation:DeprecationWarning')
+
+
+@keras_warns
+@pytest.mark.parametrize('name', FORMATS)
+def test_files_of_keras(name, weights, tmp_path, keras_itself):
+    model = keras_model(keras_itself)
+    model.compile('adam', 'mse')
+    expected = dict(zip(keras.export_model(weights), model.get_weights()))
+    path = str(tmp_path / name)
+    (model.save_weights if name == 'a.weights.h5' else model.save)(path)
+    assert_same(keras_files.read(path), expected)
+    model = keras_model(keras_itself, recurrent_activation='hard_sigmoid')
+    if name != 'a.weights.h5':  # which says nothing of it
+        model.save(path)
+        with pytest.raises(rnnlm.InputError, match="'hard_sigmoid'"):
+            keras_files.read(path)
+
+
+@keras_warns
+def test_keras_reads_ours(weights, tmp_path, keras_itself):
+    path = str(tmp_path / 'a.weights.h5')
+    tensors = keras.export_model(weights)
+    keras_files.write(path, tensors)
+    assert_same(keras_files.read(path), tensors)
+    model = keras_model(keras_itself)
+    model.load_weights(path)
+    assert_same(dict(zip(tensors, model.get_weights())), tensors)
+
+
+def save_as_keras_2(path, weights, version, config=None):
+    with h5py.File(path, 'w') as f:
+        root = f
+        if config is not None:
+            f.attrs['model_config'] = json.dumps(config).encode()
+            root = f.create_group('model_weights')
+        root.attrs['keras_version'] = version.encode()
+        tensors = keras.export_model(weights)
+        root.attrs['layer_names'] = [b'words', b'drop', b'z', b'b', b'out']
+        for theirs, ours in (('words', 'embedding'), ('z', 'lstm'), ('b', 'lstm_1'),
+                             ('out', 'dense')):
+            for name, array in tensors.items():
+                layer, variable = name.split('/')
+                if layer == ours:
+                    root[f'{theirs}/{theirs}/{variable}:0'] = array
+        root.create_group('drop')
+    return tensors
+
+
+def test_files_of_keras_2(weights, tmp_path):
+    path = str(tmp_path / 'a.h5')
+    tensors = save_as_keras_2(path, weights, '2.3.1')
+    assert_same(keras_files.read(path), tensors)
+    for version in '2.2.4', '2.1.6-tf', '1.2.0', '':
+        save_as_keras_2(path, weights, version)
+        with pytest.raises(rnnlm.InputError, match='hard_sigmoid'):
+            keras_files.read(path)
+        assert_same(keras_files.read(path, 'sigmoid'), tensors)
+        with pytest.raises(rnnlm.InputError, match='hard_sigmoid'):
+            keras_files.read(path, 'hard_sigmoid')
+    layer = {'class_name': 'LSTM', 'config': {'recurrent_activation': 'sigmoid'}}
+    save_as_keras_2(path, weights, '2.2.4', {'config': [layer]})
+    assert_same(keras_files.read(path), tensors)
+    layer['config']['recurrent_activation'] = 'hard_sigmoid'
+    save_as_keras_2(path, weights, '2.2.4', {'config': [{'config': layer}]})
+    with pytest.raises(rnnlm.InputError, match="a.h5: lstm: .*'hard_sigmoid'"):
+        keras_files.read(path)
+
+
+def test_hdf5_that_leads_elsewhere(weights, tmp_path):
+    path = str(tmp_path / 'a.weights.h5')
+    keras_files.write(str(tmp_path / 'other.h5'), keras.export_model(weights))
+    name = 'layers/embedding/vars/0'
+    with h5py.File(path, 'w') as f:
+        f[name] = h5py.ExternalLink('other.h5', name)
+        f['layers/dense/vars/1'] = numpy.zeros(3)
+        f['layers/a'] = f['layers']  # inside itself
+        f['layers/b'] = f['layers']
+    assert sorted(keras_files.read(path)) == ['dense/bias']
+
+    def virtual(f):
+        layout = h5py.VirtualLayout((V, M), 'f4')
+        layout[...] = h5py.VirtualSource('other.h5', name, (V, M))
+        f.create_virtual_dataset(name, layout)
+
+    def external(f):
+        f.create_dataset(
+            name, (V, M), 'f4', external=[(__file__, 0, h5py.h5f.UNLIMITED)])
+
+    def large(f):
+        f.create_dataset(name, (10 ** 6, 10 ** 6), 'f4', chunks=(100, 100))
+
+    def packed(f):
+        f.create_dataset(name, data=numpy.zeros((10 ** 4, 10)), compression='gzip')
+
+    def texts(f):
+        f[name] = ['a', 'b']
+
+    for make in virtual, external, large, packed, texts:
+        with h5py.File(path, 'w') as f:
+            make(f)
+        with pytest.raises(rnnlm.InputError, match='are not there|of objects'):
+            keras_files.read(path)
+
+
+@pytest.mark.parametrize('libver', ['earliest', 'latest'])
+def test_texts_of_hdf5(libver):
+    data = io.BytesIO()
+    with h5py.File(data, 'w', libver=libver) as f:
+        f.attrs['one'] = 'ä' * 300
+        f.attrs['bytes'] = numpy.bytes_(b'abc')
+        f.attrs['many'] = ['x', '', 'yz']
+        f.attrs['number'] = 5
+        group = f.create_group('g')
+        group.attrs['many'] = numpy.array([b'de', b'f'])
+        group.attrs['none'] = numpy.array([], 'S1')
+    data = data.getvalue()
+    assert hdf5_texts.find(data, 'one') == [['ä' * 300]]
+    assert hdf5_texts.find(data, 'bytes') == [['abc']]
+    assert sorted(hdf5_texts.find(data, 'many')) == [['de', 'f'], ['x', '', 'yz']]
+    assert hdf5_texts.find(data, 'none') == [[]]
+    assert hdf5_texts.find(data, 'missing') == []
+    with pytest.raises(ValueError, match='no text'):
+        hdf5_texts.find(data, 'number')
+
+
+def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
+    path = tmp_path / 'a.h5'
+    save_as_keras_2(str(path), weights, '2.3.1')
+    whole = path.read_bytes()
+    heap = whole.index(b'GCOL')
+    reference = struct.pack('<IQ', len('2.3.1'), heap)
+    for old, new in ((reference, struct.pack('<IQ', 2 ** 32 - 1, heap)),
+                     (reference, struct.pack('<IQ', 5, 2 ** 63)),
+                     (reference, struct.pack('<IQ', 5, heap + 1)),
+                     # An object whose size is so large that the next is itself.
+                     (whole[heap + 24:heap + 32], struct.pack('<Q', 2 ** 64 - 16))):
+        assert old in whole
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(rnnlm.InputError, match='expected weights of Keras'):
+            keras_files.read(str(path))
+
+
+@pytest.mark.parametrize('config', [b'[' * 100000, b'{', b'{"a":1,"a":2}', b'\xff'])
+def test_keras_with_a_broken_configuration(config, write):
+    path = write('a.keras', zipped(
+        {'config.json': config, 'model.weights.h5': b''}))
+    with pytest.raises(rnnlm.InputError, match='a .keras file'):
+        keras_files.read(path)

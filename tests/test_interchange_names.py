@@ -1,0 +1,186 @@
+"""Layouts of other systems: there and back to the bit, and what is refused."""
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm.interchange import (
+    blocks, d2l, keras, nstep, pytorch, textbook, torch7, weights as names)
+
+N_IN, N, V, M = 5, 4, 7, 3
+
+LAYERS = [pytorch, keras, torch7, textbook, d2l, nstep]
+MODELS = [pytorch, keras, torch7, nstep]
+
+
+def name_of(module):
+    return module.__name__.rpartition('.')[2]
+
+
+def draw(shapes, dtype):
+    random = numpy.random.RandomState(0)
+    return {name: random.uniform(-0.7, 0.7, shape).astype(dtype)
+            for name, shape in shapes.items()}
+
+
+@pytest.fixture(params=['float32', 'float64'])
+def layer(request):
+    return draw(names.layer_shapes(N_IN, N), request.param)
+
+
+@pytest.fixture(params=['float32', 'float64'])
+def weights(request):
+    return draw(names.model_shapes(V, M, N, 2), request.param)
+
+
+def assert_same(found, expected):
+    assert sorted(found) == sorted(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
+        assert found[name].tobytes() == array.tobytes(), name
+
+
+@pytest.mark.parametrize('system', LAYERS, ids=name_of)
+def test_layer_there_and_back(layer, system):
+    layer['upward/b'][:5] = [-0.0, 0.0, numpy.inf, 1e-40, -0.0]
+    assert_same(system.import_layer(system.export_layer(layer)), layer)
+    tensors = system.export_layer(layer)
+    assert_same(system.export_layer(system.import_layer(tensors)), tensors)
+
+
+@pytest.mark.parametrize('system', MODELS, ids=name_of)
+def test_model_there_and_back(weights, system):
+    weights['l1/upward/b'][:2] = -0.0, 0.0
+    if system is torch7:  # which has no embedding
+        dtype = weights['embed/W'].dtype
+        weights = draw(names.model_shapes(V, V, N, 2), dtype)
+        weights['embed/W'] = numpy.eye(V, dtype=dtype)
+    assert_same(system.import_model(system.export_model(weights)), weights)
+
+
+@pytest.mark.parametrize('system, second', [
+    (pytorch, 'bias_hh_l0'), (torch7, 'h2h.bias'), (nstep, 'b6')])
+def test_second_biases_are_added(layer, system, second):
+    tensors = system.export_layer(layer)
+    tensors[second] = tensors[second] + 1
+    gained = system.import_layer(tensors)['upward/b'] - layer['upward/b']
+    expected = numpy.ones((N, 4))
+    if system is nstep:
+        expected[:, 1:] = 0  # b6 is of the cell input
+    numpy.testing.assert_allclose(gained, expected.ravel(), atol=1e-6)
+
+
+@pytest.mark.parametrize('system', LAYERS, ids=name_of)
+def test_wrong_layers_are_refused_by_name(layer, system):
+    tensors = system.export_layer(layer)
+    for name, array in tensors.items():
+        fewer = array[..., :-1] if system is keras else array[:-1]  # gates
+        for wrong, expected in (
+                (None, 'found none'), (fewer, 'shape'),
+                (array.astype('i4'), 'int32'),
+                (array.astype('f2'), 'float16'), (list(array), 'NumPy array'),
+                (array[..., None], 'shape')):
+            others = {**tensors, name: wrong}
+            if wrong is None:
+                del others[name]
+            with pytest.raises(rnnlm.InputError, match=expected):
+                system.import_layer(others)
+        others = {**tensors, name: array.astype(
+            'f8' if array.dtype == numpy.float32 else 'f4')}
+        with pytest.raises(rnnlm.InputError, match='convert all to one'):
+            system.import_layer(others)
+    with pytest.raises(rnnlm.InputError, match='^peephole: expected no tensor'):
+        system.import_layer({**tensors, 'peephole': layer['upward/b']})
+    with pytest.raises(rnnlm.InputError, match='^lateral/W: expected'):
+        system.export_layer({**layer, 'lateral/W': layer['lateral/W'][:-1]})
+
+
+@pytest.mark.parametrize('system', MODELS, ids=name_of)
+def test_wrong_models_are_refused_by_name(weights, system):
+    tensors = system.export_model(weights)
+    for name, array in tensors.items():
+        others = {**tensors, name: array[:-1]}
+        with pytest.raises(rnnlm.InputError, match='expected'):
+            system.import_model(others)
+        del others[name]
+        with pytest.raises(rnnlm.InputError, match='expected'):
+            system.import_model(others)
+        with pytest.raises(rnnlm.InputError, match='convert all to one'):
+            system.import_model({**tensors, name: array.astype(
+                'f8' if array.dtype == numpy.float32 else 'f4')})
+    with pytest.raises(rnnlm.InputError, match='^more: expected no tensor'):
+        system.import_model({**tensors, 'more': weights['l3/b']})
+    with pytest.raises(rnnlm.InputError, match='^l2/upward/b: expected a tensor'):
+        system.export_model({k: w for k, w in weights.items() if k != 'l2/upward/b'})
+    with pytest.raises(rnnlm.InputError, match='^embed/W: expected .* found none among '
+                                               'no tensors at all'):
+        system.export_model({})
+
+
+def test_char_rnn_of_too_many_characters():
+    n_vocab = torch7.MOST_CHARACTERS + 1
+    shapes = {'i2h_1.weight': (4, n_vocab), 'i2h_1.bias': (4,), 'h2h_1.weight': (4, 1),
+              'h2h_1.bias': (4,), 'decoder.weight': (n_vocab, 1),
+              'decoder.bias': (n_vocab,)}
+    with pytest.raises(rnnlm.InputError, match='at most 10,000 characters'):
+        torch7.import_model({k: numpy.zeros(shape) for k, shape in shapes.items()})
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'lstm.weight_ih_l0_reverse': (16, 3)}, 'weight_ih_l0_reverse: expected no'),
+    ({'lstm.weight_hr_l0': (2, 4)}, 'weight_hr_l0: expected no'),
+    ({'other.weight_ih_l0': (16, 3)}, 'weight_ih_l0: expected one .* found 2'),
+    ({'hidden.weight': (4, 4), 'hidden.bias': (4,)}, 'bias: expected one .* found 2'),
+    ({'position.weight': (9, 3)}, 'weight: expected one .* found 2'),
+])
+def test_other_pytorch_models_are_refused(weights, change, message):
+    tensors = pytorch.export_model(weights)
+    tensors.update((name, numpy.zeros(shape)) for name, shape in change.items())
+    with pytest.raises(rnnlm.InputError, match=message):
+        pytorch.import_model(tensors)
+
+
+def test_pytorch_behind_a_prefix(weights):
+    tensors = {f'module.{name}': array for name, array in pytorch.export_model(
+        weights).items()}
+    assert_same(pytorch.import_model(tensors), weights)
+
+
+@pytest.mark.parametrize('config', [
+    {'recurrent_activation': 'hard_sigmoid'}, {'activation': 'relu'},
+    {'go_backwards': True}])
+def test_other_lstms_of_keras_are_refused(config):
+    keras.check_config({'name': 'lstm', 'recurrent_activation': 'sigmoid'})
+    name, = config
+    with pytest.raises(rnnlm.InputError, match=f'^mine: expected .* {name}='):
+        keras.check_config({'name': 'mine', **config})
+
+
+def test_blocks():
+    x = numpy.arange(8)  # units 0 and 1, each a, i, f, o
+    assert blocks.to_blocks(x, ('i', 'f', 'a', 'o')).tolist() == [
+        1, 5, 2, 6, 0, 4, 3, 7]
+    assert blocks.from_blocks(
+        blocks.to_blocks(x, ('o', 'a', 'f', 'i')), ('o', 'a', 'f', 'i')).tolist() == (
+            x.tolist())
+
+
+def test_tied_weights_get_a_matrix_of_their_own(weights):
+    tied = {name: w for name, w in weights.items() if name != 'l3/W'}
+    with pytest.raises(rnnlm.InputError, match='^l3/W'):
+        pytorch.export_model(tied)
+    assert names.untied(tied)['l3/W'] is weights['embed/W']
+    assert_same(names.untied(weights), weights)
+
+
+def test_messages_stay_short(weights):
+    tensors = pytorch.export_model(weights)
+    long = 'x' * 10 ** 6
+    for others in ({**tensors, long: weights['l3/b']}, {long: weights['l3/b']},
+                   {**tensors, f'{long}.bias': weights['l3/b']}):
+        with pytest.raises(rnnlm.InputError) as e:
+            pytorch.import_model(others)
+        assert len(str(e.value)) < 1500
+    with pytest.raises(rnnlm.InputError) as e:
+        keras.check_config({'name': long, 'activation': long})
+    assert len(str(e.value)) < 1000
