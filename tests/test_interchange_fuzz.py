@@ -13,7 +13,7 @@ from rnnlm.interchange.files import safetensors as safetensors_files
 from rnnlm.interchange.files import torch7 as torch7_files
 
 N_FILES = 5000
-MOST_SECONDS = 120  # it takes a few, where nothing else runs
+MOST_SECONDS = 60  # of the processor; it takes a few
 
 
 def broken(whole, random):
@@ -35,17 +35,18 @@ def broken(whole, random):
     return bytes(data)
 
 
-def fuzz(write, read, make):
+def fuzz(write, read, make, n_files=N_FILES):
     """How many files were read and how many refused; anything else is a failure.
 
     Args:
         write: the fixture.
         read: a reader.
         make: function of a random state to the bytes of a file.
+        n_files (int): how many.
     """
-    random, begin = numpy.random.RandomState(0), time.monotonic()
+    random, begin = numpy.random.RandomState(0), time.process_time()
     counts = {'read': 0, 'refused': 0}
-    for _ in range(N_FILES):
+    for _ in range(n_files):
         path = write('broken', make(random))
         try:
             tensors = read(path)
@@ -54,8 +55,8 @@ def fuzz(write, read, make):
         else:
             counts['read'] += 1
             assert sum(array.nbytes for array in tensors.values()) < 10 ** 6
-    assert time.monotonic() - begin < MOST_SECONDS
-    assert counts['refused'] > N_FILES / 10
+    assert time.process_time() - begin < MOST_SECONDS
+    assert counts['refused'] > n_files / 10
     return counts
 
 
@@ -91,7 +92,8 @@ def zipped(members):
 
 def test_safetensors(write, whole, weights):
     data = whole(safetensors_files, pytorch.export_model(weights))
-    fuzz(write, safetensors_files.read, lambda random: broken(data, random))
+    fuzz(write, safetensors_files.read, lambda random: broken(data, random),
+         2 * N_FILES)
 
 
 def test_torch7_binary(write, whole, weights):
