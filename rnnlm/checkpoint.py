@@ -247,9 +247,26 @@ def snapshots_in(folder):
     except OSError as e:
         raise InputError(
             f'{folder}: expected the folder of a run, found: {e.strerror}') from None
-    found = [(int(match.group(1)), match.group()) for match in (
-        re.fullmatch(r'snapshot_iter_(\d+)', name) for name in names) if match]
-    return [os.path.join(folder, name) for _, name in sorted(found, reverse=True)]
+    return sorted((os.path.join(folder, name) for name in names
+                   if snapshot_number(name) is not None),
+                  key=snapshot_number, reverse=True)
+
+
+def snapshot_number(path):
+    """The N of a ``snapshot_iter_N``; None for other files."""
+    match = re.fullmatch(r'snapshot_iter_(\d+)', os.path.basename(path))
+    return int(match.group(1)) if match else None
+
+
+def is_whole(path):
+    """Whether a file is whole; if not, a warning says what is wrong."""
+    try:
+        with open_archive(path) as archive:
+            archive.verify()
+        return True
+    except InputError as e:
+        logger.warning('passed over: %s', e)
+        return False
 
 
 def newest_snapshot(folder):
@@ -262,12 +279,8 @@ def newest_snapshot(folder):
     """
     paths = snapshots_in(folder)
     for path in paths:
-        try:
-            with open_archive(path) as archive:
-                archive.verify()
+        if is_whole(path):
             return path
-        except InputError as e:
-            logger.warning('passed over: %s', e)
     found = f'{len(paths)}, all of them damaged' if paths else 'none'
     raise InputError(
         f'{folder}: expected a whole snapshot_iter_N to go on from, found {found}')

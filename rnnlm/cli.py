@@ -56,6 +56,8 @@ def in_terms_of_flags(message):
     for flag, _, field, _, _ in RECIPE_FLAGS:
         if message.startswith(f'{field}: '):
             return flag + message[len(field):]
+    if message.startswith('save_every: '):
+        return '--save-every' + message[len('save_every'):]
     return message
 
 

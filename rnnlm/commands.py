@@ -34,6 +34,10 @@ def load_corpus(args):
 
 def train(args):
     resume = args.resume
+    if resume == '':
+        raise InputError('--resume: expected a snapshot, found an empty name')
+    if resume and args.overwrite:
+        raise InputError('--overwrite: expected none with --resume, found both')
     if resume is True:
         resume = args.out
         checkpoint.snapshots_in(resume)  # refuses a folder that is not there
@@ -58,9 +62,10 @@ def train(args):
     if result['signal']:
         return 128 + result['signal']
     for part in 'valid', 'test':
-        print(f'{part:9}perplexity {result[part]:.3f}'
-              + share_of_limit(result[part], result['limit']))
-    print(f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
+        experiment.say(f'{part:9}perplexity {result[part]:.3f}'
+                       + share_of_limit(result[part], result['limit']))
+    experiment.say(
+        f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
     return 0
 
 

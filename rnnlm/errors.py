@@ -17,7 +17,11 @@ class NotFinite(ArithmeticError):
     """A training run whose numbers became NaN or infinite.
 
     Its message names the window, the learning rate and the first parameter hit.
+
+    Attributes:
+        signal (int): the number of a signal to stop that came in the same window, or 0.
     """
+    signal = 0
 
 
 def shown(value):

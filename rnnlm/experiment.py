@@ -13,11 +13,12 @@ import numpy
 
 from rnnlm import checkpoint, plotting, running, runs, snapshots
 from rnnlm.devices import get_device
-from rnnlm.errors import NotFinite, require
+from rnnlm.errors import InputError, NotFinite, require
+from rnnlm.files import best_effort
 from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
 from rnnlm.training import (
-    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, ReportTrigger,
+    BPTTUpdater, EpochsTrigger, LearningRateDecay, PerplexityEvaluator, ReportTrigger,
     add_perplexity)
 
 # Below this part of the learning rate, going back to the same snapshot is given up.
@@ -76,10 +77,9 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     with runs.locked(out):
         trainer, valid, best = make()
         if resume:
-            if os.path.isdir(resume):
-                resume = checkpoint.newest_snapshot(resume)
-            runs.check_resumable(resume, corpus, recipe)
+            resume = runs.check_resumable(resume, corpus, recipe)
             checkpoint.resume(resume, trainer)
+            runs.go_on(out, resume, corpus, recipe)
         else:
             runs.begin(out, corpus, recipe, overwrite)
         introduce(corpus, recipe, trainer, resume, device)
@@ -89,6 +89,8 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         else:
             number, snapshot = running.run(trainer)
         if number:
+            with best_effort(best.path):
+                best.write()
             say(f'stopped  after {trainer.updater.iteration} windows; go on with '
                 f'--resume {snapshot}')
             return {'signal': number}
@@ -138,15 +140,19 @@ def run_with_rollbacks(made, make, origin):
         try:
             return made, *running.run(trainer)
         except NotFinite as e:
-            newest = origin
-            if checkpoint.snapshots_in(trainer.out):
+            if e.signal:
+                raise
+            try:
                 newest = checkpoint.newest_snapshot(trainer.out)
+            except InputError:  # there is none yet, or none that is whole
+                newest = origin
             factor = factor / 2 if factor < 1 and newest == last else 0.5
             if factor < LEAST_FACTOR:
                 raise
-            last, made = newest, make()
+            last, best, made = newest, made[2], make()
             if newest is not None:
                 checkpoint.resume(newest, made[0])
+            made[2].take_over(best)
             made[0].get_extension('LearningRateDecay').scale(made[0], factor)
             say(f'         {e}\nback     to {newest or "the beginning"}, with '
                 f'{factor:g} times its learning rate')
@@ -163,7 +169,7 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
     updater = BPTTUpdater(
         ParallelSequentialIterator(corpus.train, recipe.batch_size), optimizer,
         recipe.bprop_len, device)
-    trainer = training.Trainer(updater, (recipe.epochs, 'epoch'), out=out)
+    trainer = training.Trainer(updater, EpochsTrigger(recipe.epochs), out=out)
 
     valid = make_evaluator(corpus.valid, classifier)
     trainer.extend(valid)

@@ -7,7 +7,8 @@ import numpy
 
 from rnnlm.model import RNNForLM
 
-_MISSING = KeyError, ValueError  # of npz files and of HDF5 files
+# What a deserializer raises of npz files and of HDF5 files.
+MISSING = KeyError, ValueError
 
 
 def language_model(target):
@@ -35,7 +36,7 @@ def serialize_random(serializer):
     kind, *values = numpy.random.get_state()
     try:
         values = [serializer(name, value) for name, value in zip(names, values)]
-    except _MISSING:
+    except MISSING:
         return
     if not isinstance(serializer, chainer.Serializer):
         numpy.random.set_state((kind, *values))
@@ -48,7 +49,7 @@ def _serialize_loss_scale(serializer, optimizer):
     try:
         scale = serializer('scale', optimizer._loss_scale)
         was_nan = serializer('was_nan', optimizer._loss_scaling_isnan_ever)
-    except _MISSING:
+    except MISSING:
         return
     optimizer._loss_scale = float(scale)
     optimizer._loss_scaling_isnan_ever = bool(was_nan)
@@ -66,7 +67,7 @@ def _serialize_state(serializer, model):
     model.reset_state()
     try:
         is_set = serializer('is_set', False)
-    except _MISSING:
+    except MISSING:
         return
     if is_set:
         # None makes the deserializer hand out the array as it is in the file.
@@ -92,7 +93,7 @@ def _serialize_variable(serializer, link, name):
         return
     try:
         array = serializer(name, None)
-    except _MISSING:
+    except MISSING:
         array = None
     setattr(link, name, None if array is None
             else chainer.Variable(link.device.send(array)))

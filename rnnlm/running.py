@@ -6,6 +6,7 @@ import sys
 import threading
 
 from rnnlm.checkpoint import newest_snapshot, resume, snapshots_in
+from rnnlm.errors import NotFinite
 from rnnlm.snapshots import Snapshot
 
 
@@ -42,9 +43,12 @@ def run(trainer, autoload=False):
         signal.signal(number, stop.receive)
     try:
         trainer.run(show_loop_exception_msg=False)
-        if not stop.signal:
+        if stop.over or not stop.signal:
             return 0, None
         return stop.signal, Snapshot(n_retains=None).write(trainer)
+    except NotFinite as e:
+        e.signal = stop.signal
+        raise
     finally:
         trainer.stop_trigger = given
         for number, handler in stop.before.items():
@@ -61,6 +65,7 @@ class _StopTrigger:
     def __init__(self, trigger):
         self._trigger = trigger
         self.signal = 0
+        self.over = False  # without any signal
 
     def receive(self, number, frame):
         self.signal = number
@@ -72,7 +77,8 @@ class _StopTrigger:
                 'snapshot; once more to stop at once\n')
 
     def __call__(self, trainer):
-        return self._trigger(trainer) or bool(self.signal)
+        self.over = self._trigger(trainer)
+        return self.over or bool(self.signal)
 
     def serialize(self, serializer):
         if hasattr(self._trigger, 'serialize'):

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 
 import filelock
 
@@ -55,13 +56,15 @@ def locked(folder):
         logger.warning('%s: cannot be locked (%s); see to it that no other run writes '
                        'into it', folder, e)
     try:
-        with contextlib.suppress(OSError):
-            remove_parts(folder)
+        if lock.is_locked:
+            with contextlib.suppress(OSError):
+                remove_parts(folder)
         yield
     finally:
-        if not was_there and os.listdir(folder) == [LOCK]:
-            os.unlink(path)
-            os.rmdir(folder)
+        with contextlib.suppress(OSError):
+            if not was_there and os.listdir(folder) == [LOCK]:
+                os.unlink(path)
+                os.rmdir(folder)
         lock.release()
 
 
@@ -86,22 +89,61 @@ def begin(folder, corpus, recipe, overwrite=False):
             'choose another folder by --out, or delete it by --overwrite')
     for name in old:
         os.unlink(os.path.join(folder, name))
+    _note(folder, corpus, recipe)
+
+
+def _note(folder, corpus, recipe):
     corpus.vocabulary.save(os.path.join(folder, VOCABULARY))
     with writing(os.path.join(folder, RUN)) as f:
         f.write(json.dumps(_describe(corpus, recipe), indent=1).encode())
+
+
+def go_on(folder, snapshot, corpus, recipe):
+    """Makes a folder ready for a run that goes on from a snapshot, there or elsewhere.
+
+    Args:
+        folder (str): where it goes on; it is there.
+        snapshot (str): snapshot file.
+        corpus, recipe: as of `begin`.
+
+    Raises:
+        InputError: if the folder has newer snapshots, or the run of another folder.
+    """
+    origin = os.path.dirname(snapshot) or '.'
+    if os.path.samefile(origin, folder):
+        number = checkpoint.snapshot_number(snapshot)
+        for path in checkpoint.snapshots_in(folder) if number is not None else ():
+            if checkpoint.snapshot_number(path) > number and checkpoint.is_whole(path):
+                raise InputError(
+                    f'{snapshot}: expected the newest snapshot of its folder, found '
+                    f'{path}; go on with that one, choose another folder by --out, or '
+                    'delete it')
+        _note(folder, corpus, recipe)
+        return
+    begin(folder, corpus, recipe)
+    best = os.path.join(origin, MODEL)
+    if os.path.exists(best):
+        with open(best, 'rb') as source, writing(os.path.join(folder, MODEL)) as f:
+            shutil.copyfileobj(source, f)
 
 
 def check_resumable(snapshot, corpus, recipe):
     """Refuses to go on with a run on another text or by another recipe.
 
     Args:
-        snapshot (str): snapshot file; what `begin` noted is looked for beside it,
-            and where it is missing nothing is known.
+        snapshot (str): snapshot file, or a folder for its newest whole one; what
+            `begin` noted is looked for beside it, and where it is missing nothing is
+            known.
         corpus, recipe: of the run that wants to go on.
+
+    Returns:
+        str: the snapshot file.
     """
+    if os.path.isdir(snapshot):
+        snapshot = checkpoint.newest_snapshot(snapshot)
     path = os.path.join(os.path.dirname(snapshot), RUN)
     if not os.path.exists(path):
-        return
+        return snapshot
     try:
         began = json.loads(read_text(path))
         # What a recipe did not have yet when the run began was as it is by default.
@@ -119,6 +161,7 @@ def check_resumable(snapshot, corpus, recipe):
                     f'{name}: expected {shown(then.get(name))}, that of the run to go '
                     f'on with ({path}), found {shown(now[name])}; what may differ: '
                     f'{", ".join(FREE)}')
+    return snapshot
 
 
 def recipe_of(folder):

@@ -11,9 +11,10 @@ from chainer import training
 from chainer.training import extensions, triggers
 
 from rnnlm import finite
-from rnnlm.checkpoint import load_model, snapshots_in
+from rnnlm.checkpoint import load_model, snapshot_number, snapshots_in
 from rnnlm.errors import NotFinite, require, require_count
 from rnnlm.files import best_effort, writing
+from rnnlm.resumption import MISSING
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ class Snapshot(training.Extension):
         path = os.path.join(trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
         save_npz(path, trainer)
         if self.n_retains is not None:
-            for old in snapshots_in(trainer.out)[self.n_retains:]:
+            so_far = [old for old in snapshots_in(trainer.out)
+                      if snapshot_number(old) <= trainer.updater.iteration]
+            for old in so_far[self.n_retains:]:
                 with contextlib.suppress(OSError):
                     os.unlink(old)
         return path
@@ -106,8 +109,24 @@ class SnapshotTrigger:
 
 class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
     """Chainer's, with its memory in the snapshots."""
+    _trainer = _asked = _pending = None
+
+    def __call__(self, trainer):
+        if self._pending is not None:
+            trainer.observation.setdefault(self.monitor, self._pending)
+        self._trainer, self._asked = trainer, trainer.updater.iteration
+        self._pending = None
+        return super().__call__(trainer)
 
     def serialize(self, serializer):
+        # A window's snapshot is written before this is asked about the window.
+        value = self._pending
+        if self._trainer and self._asked != self._trainer.updater.iteration:
+            value = self._trainer.observation.get(self.monitor)
+            value = None if value is None else float(getattr(value, 'array', value))
+        value = serializer('pending', math.nan if value is None else value)
+        if not isinstance(serializer, chainer.Serializer):
+            self._pending = None if math.isnan(value) else float(value)
         for name in '_interval_trigger', '_max_trigger', '_summary':
             part = getattr(self, name)
             if hasattr(part, 'serialize'):
@@ -134,7 +153,12 @@ class BestModel(training.Extension):
         self.path = path
         self.key = key
         self.loss = math.inf
+        self._written = math.inf  # the loss of the model in the file
         self._unwritten = None
+
+    def initialize(self, trainer):
+        if self._unwritten is None and not os.path.exists(self.path):
+            self.loss = self._written = math.inf  # what a snapshot remembers is gone
 
     def __call__(self, trainer):
         loss = float(trainer.observation.get(self.key, math.inf))
@@ -156,6 +180,13 @@ class BestModel(training.Extension):
         if self._unwritten is not None:
             save_npz(self.path, self._unwritten)
             self._unwritten = None
+            self._written = self.loss
+
+    def take_over(self, other):
+        """Goes on with the best model of another run of the same file, if better."""
+        if other.loss < self.loss:
+            self.loss, self._written, self._unwritten = (
+                other.loss, other._written, other._unwritten)
 
     def load(self):
         """Gives the target the parameters that were best, if any were."""
@@ -166,9 +197,11 @@ class BestModel(training.Extension):
 
     def serialize(self, serializer):
         try:
-            self.loss = float(serializer('loss', self.loss))
-        except KeyError:  # a snapshot of a run without it
-            pass
+            self._written = float(serializer('loss', self._written))
+        except MISSING:  # a snapshot of a run without it
+            return
+        if not isinstance(serializer, chainer.Serializer):
+            self.loss = self._written
 
 
 class Log(extensions.LogReport):

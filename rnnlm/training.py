@@ -2,6 +2,7 @@
 import contextlib
 import functools
 import logging
+import math
 
 import chainer
 from chainer import functions as F
@@ -265,7 +266,13 @@ class LearningRateDecay(training.Extension):
 
     def __call__(self, trainer):
         passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
-        trainer.updater.get_optimizer('main').lr = self._lr / self.decay ** passed
+        try:
+            rate = self._lr / self.decay ** passed
+        except OverflowError:
+            rate = 0.0
+        except ZeroDivisionError:  # by a divisor below 1
+            rate = math.inf
+        trainer.updater.get_optimizer('main').lr = rate
 
     def scale(self, trainer, factor):
         """Multiplies the rates of a trainer, before it is run, by a factor."""
@@ -276,8 +283,28 @@ class LearningRateDecay(training.Extension):
     def serialize(self, serializer):
         try:
             self._lr = serializer('lr', self._lr)
-        except KeyError:  # a snapshot of a run without decay
+        except resumption.MISSING:  # a snapshot of a run without decay
             pass
+
+
+class EpochsTrigger:
+    """Stops a trainer after some epochs; unlike Chainer's it has no memory.
+
+    A run that goes on with another number of epochs ends after that many.
+
+    Args:
+        epochs (int): Their number.
+    """
+
+    def __init__(self, epochs):
+        require_count('epochs', epochs)
+        self.epochs = epochs
+
+    def __call__(self, trainer):
+        return trainer.updater.epoch >= self.epochs
+
+    def get_training_length(self):
+        return self.epochs, 'epoch'
 
 
 class ReportTrigger:

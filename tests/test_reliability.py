@@ -34,7 +34,7 @@ KILLED = '''
     from test_training import make_trainer, small, text
 
     def train(out):
-        trainer = make_trainer(small(), text(), out, stop=(300, 'iteration'))
+        trainer = make_trainer(small(), text(), out, stop=(600, 'iteration'))
         trainer.extend(rnnlm.Snapshot(), trigger=(1, 'iteration'))
         trainer.extend(rnnlm.LearningRateDecay(1.1, 1))
         trainer.extend(rnnlm.Log((7, 'iteration'), rnnlm.add_perplexity))
@@ -44,23 +44,31 @@ KILLED = '''
     train(sys.argv[1] + '/whole')
     random.seed(1)
     out, kills = sys.argv[1] + '/killed', 0
+
+    def windows():
+        names = os.listdir(out) if os.path.isdir(out) else []
+        return max([int(n[14:]) for n in names if n.startswith('snapshot_iter_')],
+                   default=0)
+
     while True:
+        before = windows()
         child = os.fork()
         if child == 0:
             train(out)
             os._exit(0)
         if kills < 50:
-            time.sleep(random.uniform(0.01, 0.06))
+            # However slow the machine is, some windows further, at any moment.
+            enough = before + random.randrange(6)
+            while windows() < enough:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 0.03))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            kills += 1
-            names = os.listdir(out) if os.path.isdir(out) else []
-            print(max([int(n[14:]) for n in names if n.startswith('snapshot_iter_')],
-                      default=0))
-            continue
-        assert status == 0
-        break
+        if not os.WIFSIGNALED(status):
+            assert status == 0
+            break
+        kills += 1
+        print(windows())
     print('kills', kills)
 '''
 
