@@ -247,19 +247,20 @@ def write_toy(got):
 
 def run_classify(args):
     """Accuracies, masked and not: texts made up, and film reviews if given."""
-    n_vocab, length = 5000, 500
+    length = 500
     numpy.random.seed(0)
-    data = {'made up': [texts.make_up(n, length, n_vocab) for n in (5000, 2000)]}
+    data = {'made up': [texts.make_up(n, length) for n in (5000, 2000)]}
     if args.imdb:
-        data['film reviews'] = texts.read_imdb(args.imdb, length, n_vocab)
-    epochs = {'made up': 6, 'film reviews': 3}
+        data['film reviews'] = texts.read_imdb(args.imdb, length, 5000)
+    sizes = {'made up': (texts.WORDS, 6), 'film reviews': (5000, 3)}
     rows = []
     for name, (train, held_out) in data.items():
+        n_vocab, epochs = sizes[name]
         for masked in False, True:
             numpy.random.seed(0)
             start = time.time()
             model = classify.TextClassifier(n_vocab, masked=masked)
-            found = classify.train(model, train, held_out, epochs[name])
+            found = classify.train(model, train, held_out, epochs)
             rows.append({'texts': name, 'masked': masked, 'accuracy': found,
                          'minutes': (time.time() - start) / 60})
     ids, classes = data['made up'][1]

@@ -112,12 +112,11 @@ def main(argv=None):
     require_count('--texts', args.texts)
     require_count('--length', args.length, least=texts.MARKS)
     require_count('--units', args.units)
-    n_vocab = 5000
+    n_vocab = 5000 if args.imdb else texts.WORDS
     if args.imdb:
         data, held_out = texts.read_imdb(args.imdb, args.length, n_vocab)
     else:
-        data, held_out = (texts.make_up(n, args.length, n_vocab)
-                          for n in (args.texts, 2000))
+        data, held_out = (texts.make_up(n, args.length) for n in (args.texts, 2000))
         print(f'the best possible accuracy is {100 * texts.BEST:.1f}%')
     train(TextClassifier(n_vocab, args.units, args.masked), data, held_out, args.epochs)
 

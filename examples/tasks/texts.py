@@ -16,13 +16,14 @@ from rnnlm.errors import InputError
 from rnnlm.files import read_text
 
 PAD, UNKNOWN, BAD, GOOD, NOISE = range(5)  # the first noise word; the others follow
-MARKS, AGREE = 9, 0.7
+# Few words in all: 5,000 texts can be told apart by rare words, learning nothing.
+WORDS, MARKS, AGREE = 100, 9, 0.7
 # The best accuracy there is: how often at least five of nine agree with the class.
 BEST = sum(math.comb(MARKS, k) * AGREE ** k * (1 - AGREE) ** (MARKS - k)
            for k in range(MARKS // 2 + 1, MARKS + 1))
 
 
-def make_up(n, length, n_vocab):
+def make_up(n, length, n_vocab=WORDS):
     """Texts (n, length) and their classes, as the top of this file says.
 
     A text has from a fifth of `length` to `length` words, with padding before them.
