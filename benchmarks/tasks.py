@@ -187,7 +187,7 @@ def write_time_machine(got):
     yield '### The Time Machine by character'
     yield ('"Dive into Deep Learning": 10,000 characters, 256 units, 500 epochs; the '
            'mean perplexity of the epoch on the text that it is trained on, which the '
-           f'book prints as about 1.1. {got["minutes"]:.1f} minutes.')
+           'book prints as about 1.1.')
     yield report.table(['epoch', *got['perplexity']], [
         ['perplexity', *(f'{value:.3f}' for value in got['perplexity'].values())]])
 
@@ -252,7 +252,7 @@ def run_classify(args):
     data = {'made up': [texts.make_up(n, length) for n in (5000, 2000)]}
     if args.imdb:
         data['film reviews'] = texts.read_imdb(args.imdb, length, 5000)
-    sizes = {'made up': (texts.WORDS, 6), 'film reviews': (5000, 3)}
+    sizes = {'made up': (texts.WORDS, 8), 'film reviews': (5000, 3)}
     rows = []
     for name, (train, held_out) in data.items():
         n_vocab, epochs = sizes[name]
@@ -336,9 +336,23 @@ def kept():
         return json.load(f)
 
 
+def machines(results):
+    """Where each task was measured."""
+    found = {}
+    for name, got in results.items():
+        machine = got['machine']
+        versions = ', '.join(f'{module} {version}' for module, version in
+                             machine['versions'].items() if version)
+        found.setdefault(
+            f'{machine["cpu"]}, {got["threads"]} of {machine["cores"]} cores; '
+            f'{versions}', []).append(f'{name} {got["minutes"]:.1f}')
+    return 'Minutes: ' + '; '.join(
+        f'{", ".join(names)} ({where})' for where, names in found.items()) + '.'
+
+
 def write(results):
     lines = ['## Tasks', 'The examples of examples/tasks/, each on the model of this '
-             'project, by `python benchmarks/tasks.py`.']
+             'project, by `python benchmarks/tasks.py`.', machines(results)]
     for name, (_, write_part) in TASKS.items():
         if name in results:
             lines += write_part(results[name])
