@@ -286,10 +286,10 @@ def main():
     parser.add_argument('--time-machine', metavar='FILE', help='The Time Machine')
     parser.add_argument('--imdb', metavar='FOLDER', help='aclImdb')
     parser.add_argument('--only', choices=list(TASKS), help='one task')
-    parser.add_argument('--epochs', type=int, default=4,
-                        help='of Shakespeare (default: 4)')
-    parser.add_argument('--seeds', type=int, default=1,
-                        help='runs of Shakespeare (default: 1)')
+    parser.add_argument('--epochs', type=int, default=6,
+                        help='of Shakespeare (default: 6)')
+    parser.add_argument('--seeds', type=int, default=3,
+                        help='runs of Shakespeare (default: 3)')
     args = parser.parse_args()
     needs = {'shakespeare': args.shakespeare, 'time_machine': args.time_machine,
              'updates': args.shakespeare if 'torch' in models.available() else None}

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Tells two kinds of texts apart: embedding, LSTM, its last output -> logistic.
 
-    python examples/tasks/classify.py [--masked]
+    python examples/tasks/classify.py --epochs 12 [--masked]
     python examples/tasks/classify.py --imdb aclImdb [--masked]
 
 The sizes are those of a widespread example for Keras on the film reviews of Maas et
