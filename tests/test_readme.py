@@ -24,7 +24,7 @@ def test_the_lines_of_use_run(readme, tmp_path):
 
 def test_each_file_has_its_clause(readme):
     table = readme[readme.index('| file |'):]
-    for folder in 'rnnlm', 'examples/ptb':
+    for folder in 'rnnlm', 'examples/ptb', 'examples/tasks':
         for name in os.listdir(os.path.join(ROOT, folder)):
             if name.endswith('.py') and not name.startswith('__'):
                 assert f'{name}`' in table, name
