@@ -5,10 +5,12 @@ import logging
 import math
 import os
 import time
+import zipfile
 
 import chainer
 from chainer import training
 from chainer.training import extensions, triggers
+import numpy
 
 from rnnlm import finite
 from rnnlm.checkpoint import load_model, snapshot_number, snapshots_in
@@ -25,11 +27,20 @@ def save_npz(path, target):
     Args:
         path (str): File to write.
         target: A link, an optimizer, a trainer, ...: anything that Chainer
-            serializes.
+            serializes; or a dict of arrays.
+
+    Raises:
+        OSError: if it cannot be written; the old file is then as it was.
     """
-    with writing(path) as f:
-        # Weights hardly get smaller, and compressing takes ten times as long.
-        chainer.serializers.save_npz(f, target, compression=False)
+    if not isinstance(target, dict):
+        serializer = chainer.serializers.DictionarySerializer()
+        serializer.save(target)
+        target = serializer.target
+    # Weights hardly get smaller, and compressing takes ten times as long.
+    with writing(path) as f, zipfile.ZipFile(f, 'w') as archive:
+        for name, array in target.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
+                numpy.lib.format.write_array(member, numpy.asanyarray(array))
 
 
 class Snapshot(training.Extension):

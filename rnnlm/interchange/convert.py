@@ -2,8 +2,6 @@
 import os
 import textwrap
 
-import numpy
-
 from rnnlm import archives, checkpoint
 from rnnlm.errors import InputError
 from rnnlm.files import require_writable, writing
@@ -14,6 +12,7 @@ from rnnlm.interchange.files import onnx as onnx_files
 from rnnlm.interchange.files import pytorch as pytorch_files
 from rnnlm.interchange.files import safetensors as safetensors_files
 from rnnlm.interchange.files import torch7 as torch7_files
+from rnnlm.snapshots import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
 FORMATS = {
@@ -70,8 +69,7 @@ def save(path, weights):
     sizes = names.check_model(weights)
     require_writable(path)
     if ending == '.npz':
-        with writing(path) as f:
-            numpy.savez_compressed(f, **weights)
+        save_npz(path, weights)
         return [path]
     if ending == '.py':
         beside = save(path[:-len('.py')] + '.pt', weights)
