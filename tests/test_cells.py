@@ -6,6 +6,7 @@ import pytest
 
 import rnnlm
 from rnnlm import functions
+from rnnlm.interchange import keras as interchange_keras
 from test_functions import TOLERANCE, assert_close, lstm_case, variables
 
 
@@ -64,3 +65,28 @@ def test_no_such_gate():
     inputs, _ = lstm_case(1, 1, 1, 1, 'f')
     with pytest.raises(rnnlm.InputError, match='gate: expected one of sigmoid, hard_'):
         functions.lstm_window(*inputs, gate='softsign')
+
+
+@pytest.mark.filterwarnings('ignore:__array__ implementation:DeprecationWarning')
+@pytest.mark.parametrize('activation, gate', [
+    ('sigmoid', 'sigmoid'), ('hard_sigmoid', 'hard_sigmoid_6')])
+def test_gates_of_keras(monkeypatch, activation, gate):
+    monkeypatch.setenv('KERAS_BACKEND', 'torch')
+    pytest.importorskip('torch', reason='torch is not in the test extra')
+    keras = pytest.importorskip('keras', reason='keras is not in the test extra')
+    (x, c, h, *weights), _ = lstm_case(5, 2, 3, 4, 'f')
+    weights = [2 * w for w in weights]  # so that some gates are shut
+    expected = functions.lstm_window(x, c, h, *weights, gate=gate)
+    tensors = interchange_keras.export_layer(
+        dict(zip(('upward/W', 'upward/b', 'lateral/W'), weights)))
+    layer = keras.layers.LSTM(
+        4, recurrent_activation=activation, return_sequences=True, return_state=True)
+    layer.build((2, 5, 3))
+    layer.set_weights([
+        tensors[name] for name in ('kernel', 'recurrent_kernel', 'bias')])
+    hs, h_T, c_T = (keras.ops.convert_to_numpy(y) for y in layer(
+        x.transpose(1, 0, 2), initial_state=[h, c]))
+    for found, (actual, name) in zip((hs.transpose(1, 0, 2), c_T, h_T), zip(
+            expected, ('hs', 'c', 'h'))):
+        numpy.testing.assert_allclose(
+            actual.array, found, rtol=1e-5, atol=2e-6, err_msg=name)
