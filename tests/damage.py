@@ -18,6 +18,9 @@ from rnnlm import archives, checkpoint, hdf5
 from rnnlm.interchange import keras, weights
 from rnnlm.interchange.files import keras as keras_files
 
+# Damaged files for each reader.
+TRIALS = int(os.environ.get('RNNLM_FUZZ_FILES', 10000))
+
 NUMBERS = [0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 2 ** 31 - 1, 2 ** 31,
            2 ** 32 - 1, 2 ** 63 - 1, 2 ** 63, 2 ** 64 - 1]
 

@@ -21,7 +21,7 @@ import damage
 from test_training import classifier, make_trainer, text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TRIALS = 10000
+TRIALS = damage.TRIALS
 
 fixed = settings(derandomize=True, deadline=None, database=None, max_examples=200)
 
