@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, corpus, experiment
+from rnnlm import cli, experiment
 from rnnlm.recipes import Recipe
 from test_finite import TINY, poisoned_above, tiny_corpus
 from test_snapshots import assert_same
@@ -223,4 +223,3 @@ def test_rollback_from_a_snapshot_of_another_folder(tmp_path, monkeypatch, capsy
     experiment.train(text, TINY, str(tmp_path / 'second'), resume=snapshot,
                      on_nan='rollback')
     assert f'back     to {snapshot}, with 0.5 times' in capsys.readouterr().out
-    assert isinstance(text, corpus.Corpus)
