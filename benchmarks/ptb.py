@@ -40,11 +40,11 @@ def main():
     args = parser.parse_args()
     if args.dynamic:
         evaluate_dynamically(args)
-        write(kept())
+        write(report.kept(KEPT))
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         run(args, args.out or os.path.join(scratch, 'run'))
-    write(kept())
+    write(report.kept(KEPT))
     return 0
 
 
@@ -58,7 +58,7 @@ def run(args, out):
         sys.exit(128 + result['signal'])
     with open(os.path.join(out, 'log'), encoding='utf-8') as f:
         log = json.load(f)
-    runs = kept()
+    runs = report.kept(KEPT)
     runs[args.preset] = {
         'valid': result['valid'], 'test': result['test'],
         'minutes': (time.time() - start) / 60, 'seed': args.seed,
@@ -66,14 +66,14 @@ def run(args, out):
         'log': [{key: entry[key] for key in (
             'epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s')
             if key in entry} for entry in log if 'val_perplexity' in entry]}
-    keep(runs)
+    report.keep(KEPT, runs)
 
 
 def evaluate_dynamically(args):
     """Test perplexities of a trained model that goes on learning as it reads."""
     text = corpus.load(args.corpus)
     model, _ = commands.load_model(args.dynamic, args.device)
-    runs = kept()
+    runs = report.kept(KEPT)
     runs[args.preset]['dynamic'] = {}
     for rule in dynamic.RATES:  # chosen on the beginning of the validation text
         adaptive = dynamic.DynamicEvaluation(model, rule=rule)
@@ -84,20 +84,7 @@ def evaluate_dynamically(args):
             'lr': adaptive.lr, 'test': adaptive.perplexity(text.test),
             'minutes': (time.time() - start) / 60}
         print(rule, runs[args.preset]['dynamic'][rule], flush=True)
-    keep(runs)
-
-
-def keep(runs):
-    with open(KEPT, 'w', encoding='utf-8') as f:
-        json.dump(runs, f, indent=1)
-        f.write('\n')
-
-
-def kept():
-    if not os.path.exists(KEPT):
-        return {}
-    with open(KEPT, encoding='utf-8') as f:
-        return json.load(f)
+    report.keep(KEPT, runs)
 
 
 def write(runs):

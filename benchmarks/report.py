@@ -1,4 +1,5 @@
 """Writes what was measured into RESULTS.md, and pictures of it into docs/."""
+import json
 import os
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -29,6 +30,21 @@ def replace(name, script, content):
     after = rest.split(end)[1]
     with open(RESULTS, 'w', encoding='utf-8') as f:
         f.write(before + begin + '\n\n' + content + '\n' + end + after)
+
+
+def keep(path, results):
+    """Writes what a script has measured so far, as JSON."""
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(results, f, indent=1)
+        f.write('\n')
+
+
+def kept(path):
+    """What `keep` wrote; {} if it wrote nothing yet."""
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding='utf-8') as f:
+        return json.load(f)
 
 
 def table(head, rows):

@@ -8,7 +8,6 @@ A task whose text is not given is left out; `--only NAME` does one alone.  What 
 task gave is kept in tasks.json, so that they can be repeated one by one.
 """
 import argparse
-import json
 import os
 import sys
 import tempfile
@@ -302,24 +301,11 @@ def main():
         result = TASKS[name][0](args)
         result.update(minutes=(time.time() - start) / 60, machine=cpu.machine(),
                       threads=threads.count())
-        results = kept()
+        results = report.kept(KEPT)
         results[name] = result
-        keep(results)
+        report.keep(KEPT, results)
         write(results)
     return 0
-
-
-def keep(results):
-    with open(KEPT, 'w', encoding='utf-8') as f:
-        json.dump(results, f, indent=1)
-        f.write('\n')
-
-
-def kept():
-    if not os.path.exists(KEPT):
-        return {}
-    with open(KEPT, encoding='utf-8') as f:
-        return json.load(f)
 
 
 def machines(results):

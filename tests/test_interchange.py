@@ -8,14 +8,9 @@ import pytest
 import rnnlm
 from rnnlm.interchange import (
     d2l, keras, nstep, pytorch, textbook, torch7, weights as names)
+from layouts import draw
 
 N_IN, N, T, B, V, M = 5, 4, 6, 3, 7, 3
-
-
-def draw(shapes, dtype, seed=0):
-    random = numpy.random.RandomState(seed)
-    return {name: random.uniform(-0.7, 0.7, shape).astype(dtype)
-            for name, shape in shapes.items()}
 
 
 @pytest.fixture(params=['float32', 'float64'])

@@ -14,29 +14,19 @@ from rnnlm.interchange import pytorch, weights as names
 from rnnlm.interchange.files import keras as keras_files
 from rnnlm.interchange.files import pytorch as pytorch_files
 from rnnlm.interchange.files import safetensors as safetensors_files
+from layouts import assert_same, draw
 
 V, M, N = 7, 3, 4
 
 
 @pytest.fixture
 def weights():
-    random = numpy.random.RandomState(0)
-    return {name: random.uniform(-1, 1, shape).astype('f4')
-            for name, shape in names.model_shapes(V, M, N, 2).items()}
+    return draw(names.model_shapes(V, M, N, 2), 'f4', bound=1)
 
 
 @pytest.fixture
 def torch():
     return pytest.importorskip('torch', reason='torch is not in the test extra')
-
-
-def assert_same(found, expected):
-    assert sorted(found) == sorted(expected)
-    for name, array in expected.items():
-        assert found[name].dtype == array.dtype, name
-        assert found[name].shape == array.shape, name
-        assert found[name].tobytes() == array.tobytes(), name
-        assert found[name].flags.c_contiguous
 
 
 # safetensors

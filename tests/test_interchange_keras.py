@@ -11,6 +11,7 @@ import pytest
 import rnnlm
 from rnnlm.interchange import keras, weights as names
 from rnnlm.interchange.files import hdf5_texts, keras as keras_files
+from layouts import assert_same, draw
 
 h5py = pytest.importorskip('h5py')
 
@@ -19,9 +20,7 @@ V, M, N = 7, 3, 4
 
 @pytest.fixture
 def weights():
-    random = numpy.random.RandomState(0)
-    return {name: random.uniform(-1, 1, shape).astype('f4')
-            for name, shape in names.model_shapes(V, M, N, 2).items()}
+    return draw(names.model_shapes(V, M, N, 2), 'f4', bound=1)
 
 
 @pytest.fixture
@@ -29,15 +28,6 @@ def keras_itself():
     pytest.importorskip('torch', reason='torch is not in the test extra')
     os.environ.setdefault('KERAS_BACKEND', 'torch')
     return pytest.importorskip('keras', reason='keras is not in the test extra')
-
-
-def assert_same(found, expected):
-    assert sorted(found) == sorted(expected)
-    for name, array in expected.items():
-        assert found[name].dtype == array.dtype, name
-        assert found[name].shape == array.shape, name
-        assert found[name].tobytes() == array.tobytes(), name
-        assert found[name].flags.c_contiguous
 
 
 def zipped(members, **options):

@@ -5,6 +5,7 @@ import pytest
 import rnnlm
 from rnnlm.interchange import (
     blocks, d2l, keras, nstep, pytorch, textbook, torch7, weights as names)
+from layouts import draw
 
 N_IN, N, V, M = 5, 4, 7, 3
 
@@ -14,12 +15,6 @@ MODELS = [pytorch, keras, torch7, nstep]
 
 def name_of(module):
     return module.__name__.rpartition('.')[2]
-
-
-def draw(shapes, dtype):
-    random = numpy.random.RandomState(0)
-    return {name: random.uniform(-0.7, 0.7, shape).astype(dtype)
-            for name, shape in shapes.items()}
 
 
 @pytest.fixture(params=['float32', 'float64'])

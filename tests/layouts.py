@@ -1,0 +1,19 @@
+"""Weights for the tests of layouts, and what it means that they are the same."""
+import numpy
+
+
+def draw(shapes, dtype, seed=0, bound=0.7):
+    """dict: random arrays of the given shapes by name."""
+    random = numpy.random.RandomState(seed)
+    return {name: random.uniform(-bound, bound, shape).astype(dtype)
+            for name, shape in shapes.items()}
+
+
+def assert_same(found, expected):
+    """To the bit, and without views of something larger."""
+    assert sorted(found) == sorted(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype, name
+        assert found[name].shape == array.shape, name
+        assert found[name].tobytes() == array.tobytes(), name
+        assert found[name].flags.c_contiguous
