@@ -8,10 +8,13 @@ import re
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import from_blocks, second_bias, to_blocks
-from rnnlm.interchange.stack import Names, export_stack, import_stack
+from rnnlm.interchange.stack import (
+    Names, block_shapes, export_blocks, export_stack, import_blocks, import_stack)
 
 ORDER = ('i', 'f', 'a', 'o')
+
+LAYER = {'W': 'weight_ih_l0', 'U': 'weight_hh_l0', 'b': 'bias_ih_l0',
+         'second b': 'bias_hh_l0'}
 
 
 def export_layer(layer):
@@ -27,11 +30,7 @@ def export_layer(layer):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
-    b = to_blocks(layer['upward/b'], ORDER)
-    return {'weight_ih_l0': to_blocks(layer['upward/W'], ORDER),
-            'weight_hh_l0': to_blocks(layer['lateral/W'], ORDER),
-            'bias_ih_l0': b, 'bias_hh_l0': second_bias(b)}
+    return export_blocks(layer, ORDER, LAYER)
 
 
 def import_layer(tensors):
@@ -41,17 +40,11 @@ def import_layer(tensors):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    ours.check(tensors, _layer_shapes(ours.size(tensors, 'weight_ih_l0', 1),
-                                      ours.size(tensors, 'weight_hh_l0', 1)))
-    b = tensors['bias_ih_l0'] + tensors['bias_hh_l0']
-    return {'upward/W': from_blocks(tensors['weight_ih_l0'], ORDER),
-            'upward/b': from_blocks(b, ORDER),
-            'lateral/W': from_blocks(tensors['weight_hh_l0'], ORDER)}
+    return import_blocks(tensors, ORDER, LAYER)
 
 
 def _layer_shapes(n_in, n):
-    return {'weight_ih_l0': (4 * n, n_in), 'weight_hh_l0': (4 * n, n),
-            'bias_ih_l0': (4 * n,), 'bias_hh_l0': (4 * n,)}
+    return block_shapes(n_in, n, LAYER)
 
 
 def export_model(weights):

@@ -1,8 +1,9 @@
-"""A whole model in another system: embedding, layers, output layer, by their names."""
+"""A whole model in another system by its names, and layers that two of them share."""
 import dataclasses
 from typing import Callable
 
 from rnnlm.interchange import weights as ours
+from rnnlm.interchange.blocks import from_blocks, second_bias, to_blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,3 +88,50 @@ def import_stack(tensors, names, layer_shapes, import_layer):
     weights[f'l{n_layers + 1}/W'] = output_W.T.copy() if names.transposed else output_W
     weights[f'l{n_layers + 1}/b'] = tensors[names.output_b]
     return weights
+
+
+def block_shapes(n_in, n, names):
+    """dict: the shapes of a layer of blocks with two biases, by name.
+
+    Args:
+        n_in, n (int): its inputs and units.
+        names (dict): the system's names of 'W', 'U', 'b' and 'second b', in its order.
+    """
+    shapes = {'W': (4 * n, n_in), 'U': (4 * n, n), 'b': (4 * n,), 'second b': (4 * n,)}
+    return {name: shapes[part] for part, name in names.items()}
+
+
+def export_blocks(layer, order, names):
+    """A layer in blocks of rows, for a system that adds up two biases.
+
+    Args:
+        layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
+        order (tuple of str): the system's gates.
+        names (dict): as for `block_shapes`.
+
+    Returns:
+        dict: name -> array; the second bias is zeros.
+
+    Raises:
+        rnnlm.errors.InputError: if it is no layer.
+    """
+    ours.check_layer(layer)
+    b = to_blocks(layer['upward/b'], order)
+    parts = {'W': to_blocks(layer['upward/W'], order), 'b': b,
+             'U': to_blocks(layer['lateral/W'], order), 'second b': second_bias(b)}
+    return {name: parts[part] for part, name in names.items()}
+
+
+def import_blocks(tensors, order, names):
+    """The inverse of `export_blocks`; the biases are added up.
+
+    Raises:
+        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
+            shape or dtype.
+    """
+    ours.check(tensors, block_shapes(
+        ours.size(tensors, names['W'], 1), ours.size(tensors, names['U'], 1), names))
+    b = tensors[names['b']] + tensors[names['second b']]
+    return {'upward/W': from_blocks(tensors[names['W']], order),
+            'upward/b': from_blocks(b, order),
+            'lateral/W': from_blocks(tensors[names['U']], order)}

@@ -12,11 +12,13 @@ import numpy
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import from_blocks, second_bias, to_blocks
-from rnnlm.interchange.stack import Names, export_stack, import_stack
+from rnnlm.interchange.stack import (
+    Names, block_shapes, export_blocks, export_stack, import_blocks, import_stack)
 
 MOST_CHARACTERS = 10_000
 ORDER = ('i', 'f', 'o', 'a')
+LAYER = {'W': 'i2h.weight', 'b': 'i2h.bias', 'U': 'h2h.weight',
+         'second b': 'h2h.bias'}
 NAMES = Names('embed', 'decoder.weight', 'decoder.bias',
               lambda k, name: name.replace('.', f'_{k + 1}.'))
 
@@ -34,11 +36,7 @@ def export_layer(layer):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
-    b = to_blocks(layer['upward/b'], ORDER)
-    return {'i2h.weight': to_blocks(layer['upward/W'], ORDER), 'i2h.bias': b,
-            'h2h.weight': to_blocks(layer['lateral/W'], ORDER),
-            'h2h.bias': second_bias(b)}
+    return export_blocks(layer, ORDER, LAYER)
 
 
 def import_layer(tensors):
@@ -48,17 +46,11 @@ def import_layer(tensors):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    ours.check(tensors, _layer_shapes(ours.size(tensors, 'i2h.weight', 1),
-                                      ours.size(tensors, 'h2h.weight', 1)))
-    b = tensors['i2h.bias'] + tensors['h2h.bias']
-    return {'upward/W': from_blocks(tensors['i2h.weight'], ORDER),
-            'upward/b': from_blocks(b, ORDER),
-            'lateral/W': from_blocks(tensors['h2h.weight'], ORDER)}
+    return import_blocks(tensors, ORDER, LAYER)
 
 
 def _layer_shapes(n_in, n):
-    return {'i2h.weight': (4 * n, n_in), 'i2h.bias': (4 * n,),
-            'h2h.weight': (4 * n, n), 'h2h.bias': (4 * n,)}
+    return block_shapes(n_in, n, LAYER)
 
 
 def export_model(weights):
