@@ -10,17 +10,16 @@ the code of the Chainer module it names and of nothing else.  Chainer's files st
 as they are, so a traceback through a patched line shows the line that was there.
 """
 
-import importlib.machinery
+import importlib
 import importlib.metadata
-import importlib.util
 import operator
 import re
 import sys
-import types
 import typing
-import warnings
 
 import numpy
+
+from rnnlm import _patching
 
 
 def _release(distribution):
@@ -291,10 +290,7 @@ class pkg_resources:
 INSTALL = ("Install it: pip install 'setuptools>=70.1,<81' wheel, and then "
            'pip install --no-build-isolation chainer==7.8.1.')
 
-# The machinery --------------------------------------------------------------
-
-_active = {}  # module name -> edits, of the rows that are needed
-
+# At the import --------------------------------------------------------------
 
 def apply():
     """Patch what is missing and import Chainer.
@@ -304,23 +300,14 @@ def apply():
             before and failed.
     """
     _require_chainer_7()
-    for row in ROWS:
-        if row.needed():
-            _active[row.module] = row.edits
-    # By name: after a reload the class of an earlier finder is another one.
-    sys.meta_path[:] = [_Finder()] + [
-        finder for finder in sys.meta_path
-        if getattr(finder, 'name', None) != _Finder.name]
-    for name in _active:
-        module = sys.modules.get(name)
-        if hasattr(module, '__file__') and not hasattr(module, '_platform'):
-            _renew(module)  # Chainer was imported before us, and it worked
+    _patching.install({row.module: row.edits for row in ROWS if row.needed()},
+                      sys.modules[__name__])
     importlib.import_module('chainer')
 
 
 def report():
     """Every row's (module: what broke, whether it is in place here)."""
-    return [('{}: {}'.format(row.module, row.what), row.module in _active)
+    return [('{}: {}'.format(row.module, row.what), row.module in _patching.active)
             for row in ROWS]
 
 
@@ -342,59 +329,3 @@ def _require_chainer_7():
         raise ImportError(
             'chainer: expected release 7.x (7.8.1 is the last), found {}.  '.format(
                 version) + INSTALL, name='chainer')
-
-
-class _Finder:
-    """Finds the Chainer modules of the table, and no other."""
-
-    name = 'rnnlm._platform'
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname not in _active:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _Loader(fullname, spec.loader.path)
-        return spec
-
-
-class _Loader(importlib.machinery.SourceFileLoader):
-    """Runs a module's edited source; the file and its .pyc stay as they are."""
-
-    def get_code(self, fullname):
-        source = self.get_source(fullname)
-        for old, new in _active[fullname]:
-            if old not in source:
-                warnings.warn('{}: a line that rnnlm mends is not there ({!r}); is '
-                              'this Chainer 7.8.1?'.format(self.path, old.strip()))
-            source = source.replace(old, new)
-        return compile(source, self.path, 'exec', dont_inherit=True)
-
-    def exec_module(self, module):
-        module._platform = sys.modules[__name__]
-        super().exec_module(module)
-
-
-def _renew(module):
-    """Give the functions of an imported module their edited code.
-
-    In place, since others hold them already.
-    """
-    def renew(owner, code):
-        for const in code.co_consts:
-            if not isinstance(const, types.CodeType):
-                continue
-            old = vars(owner).get(const.co_name)
-            old = getattr(old, '__func__', old)
-            if old is None and const.co_name == '__setattr__':  # of ours
-                owner.__setattr__ = types.FunctionType(const, vars(module))
-            elif getattr(old, '__module__', None) != module.__name__:
-                continue
-            elif isinstance(old, type):
-                renew(old, const)
-            elif (isinstance(old, types.FunctionType)
-                  and old.__code__.co_freevars == const.co_freevars):
-                old.__code__ = const
-
-    module._platform = sys.modules[__name__]  # the edited lines call it
-    renew(module, _Loader(module.__name__, module.__file__).get_code(module.__name__))

@@ -9,7 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from rnnlm import _platform
+from rnnlm import _patching, _platform
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 APPLY = 'from rnnlm import _platform; _platform.apply()\n'
@@ -144,7 +144,7 @@ def test_the_finder_knows_only_chainer_modules_of_the_table():
     names = {row.module for row in _platform.ROWS}
     assert all(name.startswith('chainer.') for name in names)
     assert len(names) == len(_platform.ROWS)
-    finder = _platform._Finder()
+    finder = _patching._Finder()
     for name in ('numpy', 'chainer', 'chainer.functions', 'pkg_resources'):
         assert finder.find_spec(name) is None
 

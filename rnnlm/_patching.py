@@ -1,0 +1,84 @@
+"""Edits of a module's source as it is imported, for the table in `_platform`."""
+import importlib.machinery
+import sys
+import types
+import warnings
+
+active = {}  # module name -> its edits
+helpers = None  # what the edited lines call, by the name `_platform`
+
+
+def install(edits, module):
+    """Puts edits in place, also of modules that are imported already.
+
+    Args:
+        edits (dict): Name of a module to pairs of (its text, ours).
+        module: What the edited lines call, by the name `_platform`.
+    """
+    global helpers
+    helpers = module
+    active.update(edits)
+    # By name: after a reload the class of an earlier finder is another one.
+    sys.meta_path[:] = [_Finder()] + [
+        finder for finder in sys.meta_path
+        if getattr(finder, 'name', None) != _Finder.name]
+    for name in active:
+        module = sys.modules.get(name)
+        if hasattr(module, '__file__') and not hasattr(module, '_platform'):
+            _renew(module)  # it was imported before us, and that worked
+
+
+class _Finder:
+    """Finds the Chainer modules of the table, and no other."""
+
+    name = 'rnnlm._patching'
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname not in active:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _Loader(fullname, spec.loader.path)
+        return spec
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Runs a module's edited source; the file and its .pyc stay as they are."""
+
+    def get_code(self, fullname):
+        source = self.get_source(fullname)
+        for old, new in active[fullname]:
+            if old not in source:
+                warnings.warn('{}: a line that rnnlm mends is not there ({!r}); is '
+                              'this Chainer 7.8.1?'.format(self.path, old.strip()))
+            source = source.replace(old, new)
+        return compile(source, self.path, 'exec', dont_inherit=True)
+
+    def exec_module(self, module):
+        module._platform = helpers
+        super().exec_module(module)
+
+
+def _renew(module):
+    """Give the functions of an imported module their edited code.
+
+    In place, since others hold them already.
+    """
+    def renew(owner, code):
+        for const in code.co_consts:
+            if not isinstance(const, types.CodeType):
+                continue
+            old = vars(owner).get(const.co_name)
+            old = getattr(old, '__func__', old)
+            if old is None and const.co_name == '__setattr__':  # of ours
+                owner.__setattr__ = types.FunctionType(const, vars(module))
+            elif getattr(old, '__module__', None) != module.__name__:
+                continue
+            elif isinstance(old, type):
+                renew(old, const)
+            elif (isinstance(old, types.FunctionType)
+                  and old.__code__.co_freevars == const.co_freevars):
+                old.__code__ = const
+
+    module._platform = helpers
+    renew(module, _Loader(module.__name__, module.__file__).get_code(module.__name__))
