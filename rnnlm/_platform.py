@@ -292,6 +292,7 @@ INSTALL = ("Install it: pip install 'setuptools>=70.1,<81' wheel, and then "
 
 # At the import --------------------------------------------------------------
 
+
 def apply():
     """Patch what is missing and import Chainer.
 
