@@ -1,0 +1,175 @@
+// CUDA C++ for a processor: enough of the language to run this project's kernels as
+// they stand.  Each thread of a block is a fiber of one thread of the host, so that
+// barriers, shared memory and, in a cooperative launch, barriers of the whole grid do
+// what they do on a GPU.  A fiber runs until it waits: where a barrier is missing, a
+// thread reads what another has not written yet.  Shared memory begins as NaN.
+#include <ucontext.h>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#define ON_HOST 1
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __restrict__
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+
+struct dim3 { unsigned x, y, z; };
+struct __align__(8) float2 { float x, y; };
+struct __align__(16) float4 { float x, y, z, w; };
+struct __align__(16) double2 { double x, y; };
+struct __align__(32) double4 { double x, y, z, w; };
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+namespace host {
+
+const size_t kStack = 128 * 1024;
+
+struct Block {
+    dim3 index;
+    unsigned threads, started = 0, alive, arrived = 0, generation = 0;
+    std::vector<char> shared;
+    char* shared_base() {  // as aligned as on a GPU
+        return (char*)(((uintptr_t)shared.data() + 127) & ~(uintptr_t)127);
+    }
+    void release() { if (arrived && arrived == alive) { arrived = 0; ++generation; } }
+};
+
+struct Fiber {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack{new char[kStack]};
+    Block* block = nullptr;
+    dim3 thread{};
+    bool waits = false, done = false;
+    unsigned generation = 0;
+};
+
+struct Grid {
+    dim3 grid, block;
+    std::function<void()> kernel;
+    ucontext_t scheduler;
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    bool backwards = false;
+};
+
+inline Grid* g = nullptr;
+inline Fiber* f = nullptr;
+
+// The next thread of its block that no fiber has begun; false if there is none.
+inline bool next_thread(Fiber* fiber) {
+    Block& b = *fiber->block;
+    if (b.started == b.threads) return false;
+    unsigned k = b.started++;
+    if (g->backwards) k = b.threads - 1 - k;
+    fiber->thread = {k % g->block.x, k / g->block.x % g->block.y,
+                     k / (g->block.x * g->block.y)};
+    return true;
+}
+
+inline void body() {
+    do {
+        g->kernel();
+        --f->block->alive;
+        f->block->release();
+    } while (next_thread(f));
+    f->done = true;
+    swapcontext(&f->context, &g->scheduler);
+}
+
+inline void yield() { swapcontext(&f->context, &g->scheduler); }
+
+inline void sync_threads() {
+    Block& b = *f->block;
+    f->generation = b.generation;
+    ++b.arrived;
+    b.release();
+    f->waits = true;
+    yield();
+}
+
+// Runs blocks side by side until all their threads have ended; false if they hang.
+inline bool run_blocks(std::vector<Block>& blocks) {
+    g->fibers.clear();
+    long idle = 0;
+    for (bool all_done = false; !all_done;) {
+        // A new fiber for each block whose fibers have left threads unstarted.
+        for (Block& b : blocks) {
+            if (b.started == b.threads) continue;
+            auto fiber = std::make_unique<Fiber>();
+            fiber->block = &b;
+            next_thread(fiber.get());
+            getcontext(&fiber->context);
+            fiber->context.uc_stack.ss_sp = fiber->stack.get();
+            fiber->context.uc_stack.ss_size = kStack;
+            fiber->context.uc_link = nullptr;
+            makecontext(&fiber->context, body, 0);
+            g->fibers.push_back(std::move(fiber));
+            idle = 0;
+        }
+        all_done = true;
+        bool ran = false;
+        for (size_t k = 0; k < g->fibers.size(); ++k) {
+            size_t at = g->backwards ? g->fibers.size() - 1 - k : k;
+            f = g->fibers[at].get();
+            if (f->done) continue;
+            all_done = false;
+            if (f->waits && f->generation == f->block->generation) continue;
+            f->waits = false;
+            ran = true;
+            swapcontext(&g->scheduler, &f->context);
+        }
+        for (Block& b : blocks) if (b.started < b.threads) all_done = false;
+        idle = ran ? idle + 1 : idle + 1000;
+        if (idle > 20000000) return false;
+    }
+    return true;
+}
+
+inline int launch(dim3 grid, dim3 block, size_t shared, bool cooperative,
+                  bool backwards, std::function<void()> kernel) {
+    Grid here{grid, block, kernel};
+    here.backwards = backwards;
+    g = &here;
+    const unsigned total = grid.x * grid.y * grid.z;
+    std::vector<Block> blocks;
+    for (unsigned n = 0; n < total; ++n) {
+        const unsigned k = backwards ? total - 1 - n : n;
+        Block b;
+        b.index = {k % grid.x, k / grid.x % grid.y, k / (grid.x * grid.y)};
+        b.threads = b.alive = block.x * block.y * block.z;
+        b.shared.assign(shared + 256, (char)0xff);
+        blocks.push_back(std::move(b));
+        if (!cooperative || n + 1 == total) {
+            if (!run_blocks(blocks)) return 1;
+            blocks.clear();
+        }
+    }
+    return 0;
+}
+
+}  // namespace host
+
+#define threadIdx (host::f->thread)
+#define blockIdx (host::f->block->index)
+#define blockDim (host::g->block)
+#define gridDim (host::g->grid)
+#define __syncthreads() host::sync_threads()
+#define DYNAMIC_SHARED(type, name) type* name = (type*)host::f->block->shared_base()
+#define SPIN() host::yield()
+
+inline void __threadfence() {}
+template <class T> inline T atomicAdd(T* p, T v) { T old = *p; *p += v; return old; }
+template <class T> inline T __ldcg(const T* p) { return *p; }
+template <class T> inline T __ldg(const T* p) { return *p; }
+inline unsigned load_acquire(const unsigned* p) { return *p; }
+inline int min(int a, int b) { return a < b ? a : b; }
+inline int max(int a, int b) { return a > b ? a : b; }
+using std::isfinite;

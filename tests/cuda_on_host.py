@@ -1,0 +1,139 @@
+"""CUDA kernels on the host, for tests: the sources as they are, compiled as C++.
+
+`cuda_on_host.h` has each thread of a block as a fiber, so that barriers and shared
+memory work.  What it shows: wrong indexes, wrong arithmetic, barriers that are missing
+where one thread reads what another writes.  What it cannot show: speed, and races
+that depend on a GPU's memory.
+"""
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+import numpy
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+COMPILER = shutil.which('g++')
+
+_KERNEL = re.compile(
+    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?'
+    r'(\w+)\s*\(([^)]*)\)')
+_SCALARS = {
+    'int': ctypes.c_int, 'unsigned': ctypes.c_uint, 'unsigned int': ctypes.c_uint,
+    'long long': ctypes.c_longlong, 'unsigned long long': ctypes.c_ulonglong,
+    'float': ctypes.c_float, 'double': ctypes.c_double, 'bool': ctypes.c_bool}
+_DTYPES = {
+    'int': numpy.int32, 'unsigned': numpy.uint32, 'unsigned int': numpy.uint32,
+    'float': numpy.float32, 'double': numpy.float64, 'half': numpy.float16,
+    'unsigned char': numpy.uint8}
+
+
+def compile(source, options=()):
+    """A `Module` of all kernels, ``extern "C" __global__``, in a CUDA source.
+
+    Args:
+        source (str): CUDA C++.
+        options (iterable of str): Of the compiler; of them -D and -I are used.
+    """
+    return _compile(source, tuple(o for o in options if o.startswith(('-D', '-I'))))
+
+
+@functools.lru_cache(maxsize=None)
+def _compile(source, options):
+    real = next((o.split('=')[1] for o in options if o.startswith('-DREAL=')), 'float')
+    kernels = {}
+    thunks = []
+    for name, parameters in _KERNEL.findall(source):
+        types = [_type_of(parameter, real) for parameter in parameters.split(',')]
+        kernels[name] = types
+        values = ', '.join(
+            f'*(({kind}{"*" if pointer else ""}*)args[{k}])'
+            for k, (kind, pointer) in enumerate(types))
+        thunks.append(f'''
+extern "C" int launch_{name}(dim3 grid, dim3 block, size_t shared, int cooperative,
+                             int backwards, void** args) {{
+    return host::launch(grid, block, shared, cooperative, backwards,
+                        [=] {{ {name}({values}); }});
+}}''')
+    text = source + ''.join(thunks)
+    with open(os.path.join(HERE, 'cuda_on_host.h')) as f:
+        key = hashlib.sha256((f.read() + text + repr(options)).encode()).hexdigest()
+    folder = os.path.join(tempfile.gettempdir(), f'cuda_on_host_{os.getuid()}')
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    library = os.path.join(folder, key[:32] + '.so')
+    if not os.path.exists(library):
+        made = f'{library}.{os.getpid()}'
+        subprocess.run(
+            [COMPILER, '-std=c++17', '-O1', '-shared', '-fPIC', '-w', *options,
+             '-include', os.path.join(HERE, 'cuda_on_host.h'), '-x', 'c++', '-', '-o',
+             made], input=text, text=True, check=True)
+        os.replace(made, library)
+    return Module(ctypes.CDLL(library), kernels)
+
+
+def _type_of(parameter, real):
+    """('float', whether it is a pointer) of ``const float* __restrict__ x``."""
+    words = parameter.replace('*', ' * ').split()
+    kind = ' '.join(w for w in words[:-1] if w not in ('const', '*', '__restrict__'))
+    return {'real': real, 'unsigned int': 'unsigned'}.get(kind, kind), '*' in words
+
+
+class _Dim3(ctypes.Structure):
+    _fields_ = [(axis, ctypes.c_uint) for axis in 'xyz']
+
+
+def _dim3(size):
+    size = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    return _Dim3(*size, *(1,) * (3 - len(size)))
+
+
+class Module:
+    """Kernels of a source.
+
+    Attributes:
+        kernels (dict): Name to the types of its parameters.
+        backwards (bool): Whether blocks and threads run from the last to the first.
+    """
+
+    def __init__(self, library, kernels):
+        self._library = library
+        self.kernels = kernels
+        self.backwards = False
+
+    def launch(self, name, grid, block, args, shared_mem=0, cooperative=False):
+        """Runs a kernel to its end.
+
+        Args:
+            name (str): Its name.
+            grid, block: int or tuple of up to three.
+            args: Of each parameter a number; or an array of its type, or an address.
+            shared_mem (int): Bytes of dynamic shared memory.
+            cooperative (bool): Whether all blocks run at once.
+        """
+        types = self.kernels[name]
+        if len(args) != len(types):
+            raise TypeError(f'{name}: {len(types)} arguments, found {len(args)}')
+        values = [_value(name, k, kind, pointer, arg)
+                  for k, ((kind, pointer), arg) in enumerate(zip(types, args))]
+        pointers = (ctypes.c_void_p * len(values))(
+            *(ctypes.addressof(value) for value in values))
+        if getattr(self._library, f'launch_{name}')(
+                _dim3(grid), _dim3(block), ctypes.c_size_t(shared_mem),
+                int(cooperative), int(self.backwards), pointers):
+            raise RuntimeError(f'{name}: its threads wait for one another for ever')
+
+
+def _value(name, k, kind, pointer, arg):
+    if not pointer:
+        return _SCALARS[kind](arg if isinstance(arg, float) else arg.item()
+                              if hasattr(arg, 'item') else arg)
+    if arg is None or isinstance(arg, int):
+        return ctypes.c_void_p(arg or 0)
+    if not arg.flags.c_contiguous or arg.dtype != _DTYPES[kind]:
+        raise TypeError(f'{name}: parameter {k} is {kind}*, found {arg.dtype}, '
+                        f'contiguous: {arg.flags.c_contiguous}')
+    return ctypes.c_void_p(arg.ctypes.data)
