@@ -1,0 +1,113 @@
+"""`RawKernel` and `RawModule`: CUDA C++ by `tests/cuda_on_host.py`."""
+import importlib.util
+import os
+
+import numpy
+
+from cupy import _device
+from cupy._array import MemoryPointer, ndarray
+
+_PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir,
+                     'cuda_on_host.py')
+
+
+def _cuda_on_host(kept=[]):
+    if not kept:
+        spec = importlib.util.spec_from_file_location('cuda_on_host', _PATH)
+        kept.append(importlib.util.module_from_spec(spec))
+        spec.loader.exec_module(kept[0])
+    return kept[0]
+
+
+class RawModule:
+    """As `cupy.RawModule`, of a source."""
+
+    def __init__(self, *, code=None, path=None, options=(), backend='nvrtc',
+                 translate_cucomplex=False, enable_cooperative_groups=False,
+                 name_expressions=None, jitify=False):
+        if code is None:
+            raise NotImplementedError('binaries cannot be run on the host')
+        self.code, self.options = code, tuple(options)
+        self.backend = backend
+        self.enable_cooperative_groups = enable_cooperative_groups
+        self._module = None
+
+    def compile(self, log_stream=None):
+        """Compiles it, if it is not."""
+        if self._module is None:
+            self._module = _cuda_on_host().compile(self.code, self.options)
+        return self._module
+
+    def get_function(self, name):
+        """One of its kernels."""
+        if name not in self.compile().kernels:
+            raise _device.CUDARuntimeError('CUDA_ERROR_NOT_FOUND', name)
+        return Function(self, name)
+
+
+class Function:
+    """A kernel of a module."""
+
+    max_threads_per_block = 1024
+    num_regs = 32
+    shared_size_bytes = local_size_bytes = const_size_bytes = 0
+
+    def __init__(self, module, name):
+        self._of, self.name = module, name
+        self.max_dynamic_shared_size_bytes = 48 * 1024
+
+    @property
+    def kernel(self):
+        return self
+
+    @property
+    def attributes(self):
+        return {name: getattr(self, name) for name in (
+            'max_threads_per_block', 'num_regs', 'shared_size_bytes',
+            'local_size_bytes', 'const_size_bytes', 'max_dynamic_shared_size_bytes')}
+
+    def compile(self, log_stream=None):
+        """Compiles its module."""
+        self._of.compile()
+
+    def __call__(self, grid, block, args, *, shared_mem=0):
+        module = self._of.compile()
+        if shared_mem > self.max_dynamic_shared_size_bytes:
+            raise _device.CUDARuntimeError('CUDA_ERROR_INVALID_VALUE', (
+                f'{shared_mem} bytes of shared memory'))
+        values = [self._value(arg, *kind)
+                  for arg, kind in zip(args, module.kernels[self.name])]
+        if len(args) != len(module.kernels[self.name]):
+            raise TypeError(f'{self.name}: {len(args)} arguments')
+
+        def work(kept=args):
+            module.launch(self.name, grid, block, values, shared_mem=shared_mem,
+                          cooperative=self._of.enable_cooperative_groups)
+        _device.enqueue(work)
+
+    def _value(self, arg, kind, pointer):
+        """CuPy hands over 8 bytes of a Python number and those of a NumPy scalar."""
+        if isinstance(arg, ndarray):
+            return arg._host
+        if isinstance(arg, MemoryPointer):
+            return arg.ptr
+        if isinstance(arg, numpy.ndarray):
+            raise TypeError(f'Unsupported type {type(arg)}')
+        width = {'float': 'f4', 'double': 'f8'}.get(kind)
+        if not pointer and width and not isinstance(arg, numpy.dtype(width).type) and (
+                kind == 'float' or not isinstance(arg, float)):
+            raise TypeError(f'{self.name}: a {kind} parameter, found {type(arg)}, '
+                            'whose bytes are others')
+        return arg
+
+
+class RawKernel(Function):
+    """As `cupy.RawKernel`."""
+
+    def __init__(self, code, name, options=(), backend='nvrtc',
+                 translate_cucomplex=False, *, enable_cooperative_groups=False,
+                 jitify=False):
+        super().__init__(RawModule(
+            code=code, options=options, backend=backend,
+            enable_cooperative_groups=enable_cooperative_groups), name)
+        self.code = code

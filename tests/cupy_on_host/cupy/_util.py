@@ -1,0 +1,5 @@
+"""Chainer imports one name from here."""
+
+
+class PerformanceWarning(RuntimeWarning):
+    """Something is slow."""

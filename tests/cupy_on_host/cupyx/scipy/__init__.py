@@ -1,0 +1,1 @@
+"""Of `cupyx.scipy` what Chainer imports."""
