@@ -106,7 +106,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
 
     def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
-        window = target.device.send(window)  # (T + 1, B)
+        window = target.predictor.device.send(window)  # (T + 1, B)
         x, t = window[:-1], window[1:]
         target.predictor.row_gradient = rows
         try:
@@ -230,7 +230,7 @@ class PerplexityEvaluator(extensions.Evaluator):
                     window = iterator.next_window(length)
                 except StopIteration:
                     break
-                window = target.device.send(window)
+                window = model.device.send(window)
                 loss += float(model.loss(window[:-1], window[1:]).array)
                 steps += len(window) - 1
         observation = {}
