@@ -16,6 +16,7 @@ import operator
 import re
 import sys
 import typing
+import warnings
 
 import numpy
 
@@ -202,6 +203,12 @@ ROWS = (
         (('numpy.argsort([-len(x) for x in lst])',
           "numpy.argsort([-len(x) for x in lst], kind='stable')"),)),
 
+    Row('without NCCL its module is an empty one, and Chainer takes it for NCCL',
+        'chainer.training.updaters.multiprocess_parallel_updater',
+        'CuPy 9.0 (April 2021: it warns too, and Chainer always imports it)',
+        _cupy(9),
+        (('    from cupy.cuda import nccl\n', '    nccl = _platform.nccl()\n'),)),
+
     # What warns.
 
     Row('Thread.setDaemon is deprecated',
@@ -216,6 +223,12 @@ ROWS = (
         _numpy(2, 4),
         (('numpy.maximum(shape, array.shape, shape)',
           'numpy.maximum(shape, array.shape, out=shape)'),)),
+
+    Row('cupy.cuda.nvtx_enabled is deprecated',
+        'chainer.function_hooks.cuda_profile',
+        'CuPy 8.0 (2020)',
+        _cupy(8),
+        (('cupy.cuda.nvtx_enabled', 'cupy.cuda.nvtx.available'),)),
 
     Row('CuPy has no cuDNN any more, and Chainer asks to reinstall CuPy',
         'chainer.backends.cuda',
@@ -266,6 +279,16 @@ def hdf5_value(dataset):
     if value.dtype == object and isinstance(value[()], bytes):
         return value[()].decode('utf-8')
     return value
+
+
+def nccl():
+    """CuPy's module of that name; ImportError, and no advice, if NCCL is missing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        from cupy.cuda import nccl
+    if not nccl.available:
+        raise ImportError('NCCL is not installed')
+    return nccl
 
 
 class pkg_resources:

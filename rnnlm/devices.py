@@ -21,16 +21,25 @@ def get_device(spec):
         device = chainer.get_device(spec)
         device.send(device.xp.zeros(1, dtype='f'))
     except Exception as e:  # what CuPy raises depends on what is missing
-        reason = str(e).strip().split('\n')[0]
         raise InputError(
             f'device {spec!r}: expected -1 (NumPy) or the number of a GPU that CuPy '
-            f'can use, found {_gpus()} ({reason}); for a GPU install '
-            "'rnnlm[cuda12]' or 'rnnlm[cuda13]'") from None
+            f'can use, found {_found(e)}; for a GPU install '
+            "'rnnlm[cuda12]' or 'rnnlm[cuda13]', and NVIDIA's driver") from None
     return device
 
 
-def _gpus():
-    if not chainer.backends.cuda.available:
-        return 'no CuPy with a GPU'
-    count = chainer.backends.cuda.cupy.cuda.runtime.getDeviceCount()
-    return f'{count} GPU(s)'
+def _found(error):
+    """How many GPUs there are, and what went wrong."""
+    cuda = chainer.backends.cuda
+    if not cuda.available:
+        # Chainer's own words do not say why CuPy could not be imported.
+        return f'no CuPy with a GPU ({_first_line(cuda._resolution_error)})'
+    try:
+        count = cuda.cupy.cuda.runtime.getDeviceCount()
+    except Exception:  # without a driver, or with one that is too old
+        count = 0
+    return f'{count} GPU(s) ({_first_line(error)})'
+
+
+def _first_line(error):
+    return (str(error).strip() or type(error).__name__).split('\n')[0]

@@ -11,8 +11,17 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
+def has_gpu():
+    """Whether there is a GPU; CuPy alone can be imported without one."""
+    cuda = chainer.backends.cuda
+    try:
+        return cuda.available and cuda.cupy.cuda.runtime.getDeviceCount() > 0
+    except cuda.cupy.cuda.runtime.CUDARuntimeError:
+        return False
+
+
 def pytest_collection_modifyitems(items):
-    if not chainer.backends.cuda.available:
+    if not has_gpu():
         skip = pytest.mark.skip(reason='needs a CUDA device and CuPy')
         for item in items:
             if 'gpu' in item.keywords:

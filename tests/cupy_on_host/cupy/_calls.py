@@ -16,10 +16,10 @@ UFUNCS = (
 
 PLAIN = (
     'all allclose amax amin any argmax argmin argsort array_equal atleast_1d '
-    'broadcast_arrays broadcast_to clip concatenate copy cumprod cumsum diag dstack '
+    'broadcast_arrays broadcast_to clip concatenate copy count_nonzero cumprod cumsum diag dstack '
     'expand_dims fix flip fliplr flipud hstack isclose max mean meshgrid min moveaxis '
     'nanmax nanmin ndim outer pad percentile prod ravel repeat reshape result_type '
-    'rollaxis sort split squeeze stack std sum swapaxes take tile trace transpose tril '
+    'rollaxis sort squeeze stack std sum swapaxes take tile trace transpose tril '
     'triu var vstack where can_cast promote_types').split()
 
 # These are cuBLAS's.
@@ -127,6 +127,11 @@ def fill_diagonal(a, val, wrap=False):
     _device.enqueue(lambda: numpy.fill_diagonal(host, val, wrap))
 
 
+def split(ary, indices_or_sections, axis=0):
+    """Parts along an axis; the places may be a NumPy array, as in CuPy."""
+    return call(numpy.split, ary, Host(indices_or_sections), axis)
+
+
 def functions():
     """Name to function."""
     made = {name: ufunc(name) for name in UFUNCS}
@@ -137,7 +142,7 @@ def functions():
         for name in names:
             made[name] = _plain(getattr(numpy, name), before)
     for function in (array, asarray, ascontiguousarray, copyto, empty, empty_like,
-                     fill_diagonal):
+                     fill_diagonal, split):
         made[function.__name__] = function
     made['asanyarray'] = asarray
     return made

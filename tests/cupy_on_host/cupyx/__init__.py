@@ -1,9 +1,9 @@
 """Of `cupyx` what Chainer uses; see `cupy`."""
 
 
-def rsqrt(x):
+def rsqrt(x, out=None, dtype=None):
     """1 / sqrt(x)."""
-    return 1 / x ** .5
+    return (1 / x ** .5).astype(dtype or x.dtype, copy=False)
 
 
 def scatter_add(a, slices, value):

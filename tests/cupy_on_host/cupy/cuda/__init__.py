@@ -1,6 +1,7 @@
 """Devices, streams and memory."""
 import contextlib
 import types
+import warnings
 
 from cupy import _array, _device
 from cupy._device import Event, Graph, Stream
@@ -130,3 +131,10 @@ driver = types.SimpleNamespace(
 nvtx = types.SimpleNamespace(
     available=True, RangePush=lambda *args: None, RangePop=lambda: None)
 cublas = types.SimpleNamespace()
+
+
+def __getattr__(name):
+    if name != 'nvtx_enabled':
+        raise AttributeError(name)
+    warnings.warn('cupy.cuda.nvtx_enabled is deprecated', DeprecationWarning)
+    return True
