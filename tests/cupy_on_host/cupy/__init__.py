@@ -38,7 +38,7 @@ __all__ = [
     'get_default_memory_pool', 'get_default_pinned_memory_pool', 'linalg', 'ndarray',
     'random', 'testing', '_array', '_util']
 
-__version__ = '14.0.0'
+__version__ = '13.6.0' if numpy.__version__.startswith('1.') else '14.0.0'
 
 for _name in (
         'bool_ int8 int16 int32 int64 uint8 uint16 uint32 uint64 intp float16 float32 '

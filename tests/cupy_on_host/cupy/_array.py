@@ -297,21 +297,27 @@ def call(function, *args, **kwargs):
         with numpy.errstate(all='ignore'):
             return function(*args, **kwargs)
 
-    if not _device.is_capturing():
-        result = _device.enqueue(work)
-        return _wrap_all(result) if out is None else out
-    if out is not None or function in (numpy.add.at, numpy.subtract.at):
+    if out is not None or getattr(function, '__name__', '') == 'at':
         _device.enqueue(work)
         return out
     result = work()
-    if isinstance(result, numpy.ndarray) and any(
-            isinstance(a, numpy.ndarray) and numpy.may_share_memory(a, result)
-            for a in args):
-        return wrap(result)
+    if _is_view(result, args):
+        return _wrap_all(result)
+    if not _device.is_capturing():
+        _device.enqueue(lambda: None)
+        return _wrap_all(result)
     result = numpy.asarray(result)
     array = ndarray(result.shape, result.dtype)
     _device.enqueue(lambda: numpy.copyto(array._host, work()))
     return array
+
+
+def _is_view(result, args):
+    if isinstance(result, (tuple, list)):
+        return all(_is_view(part, args) for part in result)
+    return isinstance(result, numpy.ndarray) and any(
+        isinstance(a, numpy.ndarray) and numpy.may_share_memory(a, result)
+        for a in args)
 
 
 def _define():

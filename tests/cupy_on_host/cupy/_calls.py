@@ -16,11 +16,11 @@ UFUNCS = (
 
 PLAIN = (
     'all allclose amax amin any argmax argmin argsort array_equal atleast_1d '
-    'broadcast_arrays broadcast_to clip concatenate copy count_nonzero cumprod cumsum diag dstack '
-    'expand_dims fix flip fliplr flipud hstack isclose max mean meshgrid min moveaxis '
-    'nanmax nanmin ndim outer pad percentile prod ravel repeat reshape result_type '
-    'rollaxis sort squeeze stack std sum swapaxes take tile trace transpose tril '
-    'triu var vstack where can_cast promote_types').split()
+    'broadcast_arrays broadcast_to can_cast clip concatenate copy count_nonzero '
+    'cumprod cumsum diag dstack expand_dims fix flip fliplr flipud hstack isclose max '
+    'mean meshgrid min moveaxis nanmax nanmin ndim outer pad percentile prod '
+    'promote_types ravel repeat reshape result_type rollaxis sort squeeze stack std '
+    'sum swapaxes take tile trace transpose tril triu var vstack where').split()
 
 # These are cuBLAS's.
 PRODUCTS = 'dot einsum inner matmul tensordot vdot'.split()

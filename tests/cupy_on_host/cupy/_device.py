@@ -1,4 +1,4 @@
-"""What a device does beside arithmetic: its queue, which can be captured, and waiting."""
+"""What a device does beside arithmetic: its queue, captured or not, and waiting."""
 import threading
 
 COUNT = 1  # devices

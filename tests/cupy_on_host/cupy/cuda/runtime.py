@@ -4,7 +4,9 @@ from cupy._device import CUDARuntimeError
 
 __all__ = ['CUDARuntimeError']
 
-streamCaptureModeGlobal, streamCaptureModeThreadLocal, streamCaptureModeRelaxed = 0, 1, 2
+streamCaptureModeGlobal = 0
+streamCaptureModeThreadLocal = 1
+streamCaptureModeRelaxed = 2
 
 
 def getDeviceCount():

@@ -1,0 +1,297 @@
+"""What works on NumPy works on a GPU: training, snapshots, commands, scripts.
+
+Without a GPU these tests run on the stand-in of `cupy_on_host`, by
+`test_on_host_gpu.py`.
+"""
+import json
+import os
+import re
+import runpy
+import sys
+
+import chainer
+from chainer import optimizer_hooks, optimizers, training
+from chainer import links as L
+from chainer.training import extensions
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm import cli
+
+pytestmark = pytest.mark.gpu
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PTB = os.path.join(ROOT, 'examples', 'ptb')
+BOTH = '@numpy', '@cupy:0'
+SMALL = '-u 8 -b 4 -l 5'.split()
+
+# On the stand-in sums come in one order.
+ON_HOST = hasattr(chainer.backends.cuda.cupy, '_device')
+
+
+def words(length=200, n_vocab=20):
+    return (numpy.arange(length) * 7 % n_vocab).astype('i')
+
+
+def make_trainer(device, out, epochs=2, optimizer=None, dropout=0.0, per_step=False):
+    """A small run with the extensions that people hang on a language model."""
+    numpy.random.seed(1)
+    classifier = L.Classifier(rnnlm.RNNForLM(20, 8, dropout=dropout))
+    classifier.compute_accuracy = False
+    classifier.to_device(device)
+    optimizer = (optimizer or optimizers.SGD)().setup(classifier)
+    optimizer.add_hook(optimizer_hooks.GradientClipping(0.2))
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(words(), 4), optimizer, 5, device=device,
+        per_step=per_step)
+    trainer = training.Trainer(updater, (epochs, 'epoch'), out=str(out))
+    trainer.extend(rnnlm.PerplexityEvaluator(
+        rnnlm.ParallelSequentialIterator(words(60), 1, repeat=False),
+        classifier.copy(), device=device))
+    trainer.extend(extensions.LogReport(trigger=(3, 'iteration')))
+    trainer.extend(extensions.ParameterStatistics(classifier.predictor))
+    trainer.extend(extensions.FailOnNonNumber())
+    trainer.extend(extensions.snapshot(filename='{.updater.iteration}'),
+                   trigger=(7, 'iteration'))
+    return trainer
+
+
+def arrays(trainer):
+    """name -> NumPy array of everything that a snapshot would hold of the target."""
+    optimizer = trainer.updater.get_optimizer('main')
+    return chainer.serializers.npz.serialize(optimizer.target)
+
+
+def close(one, other, rtol=1e-3):
+    assert one.keys() == other.keys()
+    for name in one:
+        numpy.testing.assert_allclose(
+            one[name], other[name], rtol=rtol, atol=1e-5, err_msg=name)
+
+
+def dtypes(trainer):
+    target = trainer.updater.get_optimizer('main').target
+    return {a.dtype for p in target.params() for a in (
+        p.array, p.grad, *(p.update_rule.state or {}).values()) if hasattr(a, 'dtype')}
+
+
+# The same numbers ---------------------------------------------------------------
+
+@pytest.mark.parametrize('per_step', [False, True])
+@pytest.mark.parametrize('name', ['SGD', 'Adam'])
+def test_training_is_the_same(tmp_path, name, per_step):
+    logs, found = [], []
+    for device in BOTH:
+        trainer = make_trainer(device, tmp_path / device, per_step=per_step,
+                               optimizer=getattr(optimizers, name))
+        trainer.run()
+        logs.append(json.loads((tmp_path / device / 'log').read_text()))
+        found.append(arrays(trainer))
+        assert dtypes(trainer) == {numpy.dtype('f')}
+    close(*found)
+    for one, other in zip(*logs):
+        assert one.keys() == other.keys()
+        for key in set(one) - {'elapsed_time'}:
+            assert one[key] == pytest.approx(other[key], rel=1e-4, abs=1e-6), key
+
+
+@pytest.mark.parametrize('scalar', [float, numpy.float64, numpy.float32])
+@pytest.mark.parametrize('name', [
+    'AdaDelta', 'AdaGrad', 'Adam', 'AMSGrad', 'AdaBound', 'AMSBound', 'AdamW',
+    'CorrectedMomentumSGD', 'MomentumSGD', 'NesterovAG', 'RMSprop', 'RMSpropGraves',
+    'SGD', 'SMORMS3'])
+def test_optimizers_keep_float32(tmp_path, name, scalar):
+    """Also where a hyperparameter is a NumPy scalar, which would widen an array."""
+    def optimizer():
+        made = getattr(optimizers, name)()
+        for key, value in made.hyperparam.get_dict().items():
+            if isinstance(value, float):
+                setattr(made.hyperparam, key, scalar(value))
+        return made
+
+    found = []
+    for device in BOTH:
+        trainer = make_trainer(device, tmp_path, optimizer=optimizer)
+        for _ in range(3):
+            trainer.updater.update()
+        assert dtypes(trainer) == {numpy.dtype('f')}
+        found.append(arrays(trainer))
+    close(*found)
+
+
+@pytest.mark.parametrize('hook', [
+    optimizer_hooks.WeightDecay(numpy.float64(.01)),
+    optimizer_hooks.Lasso(numpy.float64(.01)),
+    optimizer_hooks.GradientLARS(numpy.float64(.01), numpy.float64(.01)),
+    optimizer_hooks.GradientHardClipping(numpy.float64(-.01), numpy.float64(.01))])
+def test_hooks_keep_float32(tmp_path, hook):
+    found = []
+    for device in BOTH:
+        trainer = make_trainer(device, tmp_path)
+        trainer.updater.get_optimizer('main').add_hook(hook)
+        for _ in range(3):
+            trainer.updater.update()
+        assert dtypes(trainer) == {numpy.dtype('f')}
+        found.append(arrays(trainer))
+    close(*found)
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_accuracy(per_step):
+    found = []
+    for device in BOTH:
+        trainer = make_trainer(device, 'unused', per_step=per_step)
+        trainer.updater.get_optimizer('main').target.compute_accuracy = True
+        observation = {}
+        with trainer.reporter.scope(observation):
+            trainer.updater.update()
+        found.append([float(chainer.as_array(observation[f'main/{key}']))
+                      for key in ('loss', 'accuracy')])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_dropout_follows_numpys_seed(tmp_path):
+    found = []
+    for _ in range(2):
+        trainer = make_trainer('@cupy:0', tmp_path, dropout=0.5)
+        trainer.run()
+        found.append(arrays(trainer))
+    close(*found, rtol=1e-2)  # a GPU adds in any order
+
+
+def test_one_step_of_chainers_own_loop():
+    """Chainer's links alone, without our updater."""
+    found = []
+    for device in BOTH:
+        numpy.random.seed(3)
+        model = L.Classifier(rnnlm.RNNForLM(20, 8, dropout=0))
+        model.to_device(device)
+        optimizer = optimizers.SGD(1.0).setup(model)
+        loss, text = 0, chainer.get_device(device).send(words(6).reshape(3, 2))
+        for x, t in zip(text, text[1:]):
+            loss += model(chainer.Variable(x), chainer.Variable(t))
+        model.cleargrads()
+        loss.backward()
+        loss.unchain_backward()
+        optimizer.update()
+        found.append(chainer.serializers.npz.serialize(model))
+    close(*found)
+
+
+def test_ignored_words():
+    found = []
+    for device in map(chainer.get_device, BOTH):
+        numpy.random.seed(4)
+        model = rnnlm.RNNForLM(20, 8, dropout=0)
+        model.to_device(device)
+        x, t = words(12).reshape(4, 3), words(12)[::-1].reshape(4, 3).copy()
+        t[1:, 2] = -1
+        loss = model.loss(device.send(x), device.send(t))
+        loss.backward()
+        found.append({name: chainer.cuda.to_cpu(p.grad)
+                      for name, p in model.namedparams()})
+    close(*found)
+
+
+# Snapshots ----------------------------------------------------------------------
+
+@pytest.mark.parametrize('written, read', [BOTH, BOTH[::-1], BOTH[1:] * 2])
+def test_snapshots_are_of_no_device(tmp_path, written, read):
+    """A run goes on from its snapshot, wherever that was written."""
+    whole = make_trainer(written, tmp_path, optimizer=optimizers.Adam)
+    whole.run()
+    rest = make_trainer(read, tmp_path / 'rest', optimizer=optimizers.Adam)
+    chainer.serializers.load_npz(str(tmp_path / '7'), rest)
+    rest.run()
+    close(arrays(whole), arrays(rest))
+    assert all(param.device == chainer.get_device(read) for param in (
+        rest.updater.get_optimizer('main').target.params()))
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_resuming_is_exact(tmp_path, per_step):
+    whole = make_trainer('@cupy:0', tmp_path, dropout=0.0 if per_step else 0.5,
+                         per_step=per_step)
+    whole.run()
+    rest = make_trainer('@cupy:0', tmp_path, dropout=0.0 if per_step else 0.5,
+                        per_step=per_step)
+    numpy.random.seed(99)
+    chainer.serializers.load_npz(str(tmp_path / '7'), rest)
+    rest.run()
+    if ON_HOST:
+        for name, array in arrays(whole).items():
+            numpy.testing.assert_array_equal(array, arrays(rest)[name], err_msg=name)
+    else:  # a GPU adds in any order
+        close(arrays(whole), arrays(rest), rtol=1e-2)
+
+
+# Commands and scripts -----------------------------------------------------------
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    """Runs a command in a folder with a small text; returns what it prints."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'story').write_text('the cat sat on the mat\nthe dog saw it\n' * 40)
+
+    def run(*args):
+        capsys.readouterr()
+        assert cli.main(list(args)) == 0
+        return capsys.readouterr().out
+    return run
+
+
+def perplexities(out):
+    return [float(number) for number in re.findall(r'perplexity +([\d.]+)', out)]
+
+
+def test_commands(run):
+    train = 'train', '--corpus', 'story', *SMALL, '--dropout', '0'
+    found = [perplexities(run(*train, '-e', '2', '-o', device, '--device', device))
+             for device in ('-1', '0')]
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+    for extra in ((), ('--dynamic', 'sgd'), ('--dynamic', 'rms')):
+        found = [perplexities(run('evaluate', '0', '--corpus', 'story', *extra,
+                                  '--device', device)) for device in ('-1', '0')]
+        assert found[0] and found[0] == pytest.approx(found[1], rel=1e-3)
+    for extra in ((), ('--greedy',), ('--beam', '3')):
+        found = [run('generate', '0', '--length', '12', '--seed', '1', *extra,
+                     '--device', device) for device in ('-1', '0')]
+        assert found[0] and found[0] == found[1]
+    with open('lines', 'w') as f:
+        f.write('the cat sat\nthe dog\n')
+    found = [run('score', '0', 'lines', '--device', device) for device in ('-1', '0')]
+    assert found[0] == found[1]
+
+
+def test_a_run_goes_on(run):
+    train = 'train', '--corpus', 'story', *SMALL, '--device', '0'
+    run(*train, '-e', '2', '-o', 'whole')
+    run(*train, '-e', '1', '-o', 'part')
+    run('train', '--resume', '-e', '2', '-o', 'part', '--device', '0')
+    found = [perplexities(run('evaluate', name)) for name in ('whole', 'part')]
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+def script(name, *args):
+    """Runs a script of examples/ptb."""
+    sys.argv = [name, *args]
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(os.path.join(PTB, name), run_name='__main__')
+    assert not end.value.code
+
+
+@pytest.mark.parametrize('flag', ['--device=0', '-g=0', '--gpu=0', '-g', '-d=@cupy:0'])
+@pytest.mark.parametrize('name', ['train_ptb.py', 'train_ptb_custom_loop.py'])
+def test_scripts(run, monkeypatch, capsys, name, flag):
+    monkeypatch.setattr(sys, 'argv', [])
+    monkeypatch.syspath_prepend(PTB)
+    small = '--corpus', 'story', '-u', '8', '-b', '4', '-l', '5', '-e', '1'
+    script(name, *small, *flag.split('='))
+    out = capsys.readouterr().out
+    assert '@cupy:0' in out or 'perplexity' in out
+    if name == 'train_ptb.py':
+        model, = (f for f in os.listdir('result') if f.startswith('model_iter_'))
+        script('gentxt.py', '-m', f'result/{model}', '--corpus', 'story', '-u', '8',
+               '-p', 'the', '--length', '9', *flag.split('='))
+        assert capsys.readouterr().out.strip()
