@@ -16,6 +16,8 @@ import tempfile
 
 import numpy
 
+from rnnlm.kernels.cuda import launch
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 COMPILER = shutil.which('g++')
 
@@ -39,7 +41,8 @@ def compile(source, options=()):
         source (str): CUDA C++.
         options (iterable of str): Of the compiler; of them -D and -I are used.
     """
-    return _compile(source, tuple(o for o in options if o.startswith(('-D', '-I'))))
+    options = tuple(o for o in options if o.startswith(('-D', '-I')))
+    return _compile(source, options)
 
 
 @functools.lru_cache(maxsize=None)
@@ -48,7 +51,7 @@ def _compile(source, options):
     kernels = {}
     thunks = []
     for name, parameters in _KERNEL.findall(source):
-        types = [_type_of(parameter, real) for parameter in parameters.split(',')]
+        types = [_type_of(parameter) for parameter in parameters.split(',')]
         kernels[name] = types
         values = ', '.join(
             f'*(({kind}{"*" if pointer else ""}*)args[{k}])'
@@ -72,14 +75,14 @@ extern "C" int launch_{name}(dim3 grid, dim3 block, size_t shared, int cooperati
              '-include', os.path.join(HERE, 'cuda_on_host.h'), '-x', 'c++', '-', '-o',
              made], input=text, text=True, check=True)
         os.replace(made, library)
-    return Module(ctypes.CDLL(library), kernels)
+    return Module(ctypes.CDLL(library), kernels, real)
 
 
-def _type_of(parameter, real):
+def _type_of(parameter):
     """('float', whether it is a pointer) of ``const float* __restrict__ x``."""
     words = parameter.replace('*', ' * ').split()
     kind = ' '.join(w for w in words[:-1] if w not in ('const', '*', '__restrict__'))
-    return {'real': real, 'unsigned int': 'unsigned'}.get(kind, kind), '*' in words
+    return kind, '*' in words
 
 
 class _Dim3(ctypes.Structure):
@@ -99,8 +102,9 @@ class Module:
         backwards (bool): Whether blocks and threads run from the last to the first.
     """
 
-    def __init__(self, library, kernels):
+    def __init__(self, library, kernels, real):
         self._library = library
+        self._real = real  # what is not a type of C consists of these
         self.kernels = kernels
         self.backwards = False
 
@@ -117,7 +121,7 @@ class Module:
         types = self.kernels[name]
         if len(args) != len(types):
             raise TypeError(f'{name}: {len(types)} arguments, found {len(args)}')
-        values = [_value(name, k, kind, pointer, arg)
+        values = [self._value(name, k, kind, pointer, arg)
                   for k, ((kind, pointer), arg) in enumerate(zip(types, args))]
         pointers = (ctypes.c_void_p * len(values))(
             *(ctypes.addressof(value) for value in values))
@@ -127,13 +131,64 @@ class Module:
             raise RuntimeError(f'{name}: its threads wait for one another for ever')
 
 
-def _value(name, k, kind, pointer, arg):
-    if not pointer:
-        return _SCALARS[kind](arg if isinstance(arg, float) else arg.item()
-                              if hasattr(arg, 'item') else arg)
-    if arg is None or isinstance(arg, int):
-        return ctypes.c_void_p(arg or 0)
-    if not arg.flags.c_contiguous or arg.dtype != _DTYPES[kind]:
-        raise TypeError(f'{name}: parameter {k} is {kind}*, found {arg.dtype}, '
-                        f'contiguous: {arg.flags.c_contiguous}')
-    return ctypes.c_void_p(arg.ctypes.data)
+    def _value(self, name, k, kind, pointer, arg):
+        if not pointer:
+            kind = _SCALARS.get(kind) or _SCALARS[self._real]
+            return kind(arg.item() if hasattr(arg, 'item') else arg)
+        if isinstance(arg, (int, numpy.integer)):
+            return ctypes.c_void_p(int(arg))
+        expected = _DTYPES.get(kind) or _DTYPES[self._real]
+        if not arg.flags.c_contiguous or arg.dtype != expected:
+            raise TypeError(f'{name}: parameter {k} is {kind}*, found {arg.dtype}, '
+                            f'contiguous: {arg.flags.c_contiguous}')
+        return ctypes.c_void_p(arg.ctypes.data)
+
+
+class Cuda(launch.Cuda):
+    """A GPU of a few multiprocessors, on NumPy arrays."""
+
+    def __init__(self, multiprocessors=6, shared_per_block=227 * 1024):
+        self.xp = numpy
+        self.multiprocessors = multiprocessors
+        self.shared_per_block = shared_per_block
+        self.cooperative = True
+        self.backwards = False
+        self.launched = []
+
+    stream = 0
+
+    def dot(self, a, b, out, more=False):
+        assert out.strides[1] == out.itemsize or out.shape[1] == 1
+        product = numpy.dot(a, b)
+        out[...] = product + out if more else product
+
+    def compile(self, text, options, cooperative):
+        return _Compiled(self, compile(text, options), cooperative)
+
+    def blocks_at_once(self, function, threads, shared):
+        return self.multiprocessors
+
+
+class _Compiled:
+    """What CuPy's RawModule is, as far as `rnnlm.kernels.cuda.launch` uses it."""
+
+    def __init__(self, cuda, module, cooperative):
+        self._cuda, self._module, self._cooperative = cuda, module, cooperative
+
+    def get_function(self, name):
+        return _Function(self._cuda, self._module, name, self._cooperative)
+
+
+class _Function:
+
+    def __init__(self, cuda, module, name, cooperative):
+        self._cuda, self._module, self._name = cuda, module, name
+        self._cooperative = cooperative
+        self.max_dynamic_shared_size_bytes = 48 * 1024
+
+    def __call__(self, grid, block, args, shared_mem=0):
+        assert shared_mem <= self.max_dynamic_shared_size_bytes
+        self._cuda.launched.append(self._name)
+        self._module.backwards = self._cuda.backwards
+        self._module.launch(self._name, grid, block, args, shared_mem,
+                            self._cooperative)

@@ -25,7 +25,7 @@ def compiled(tmp_path_factory):
         pytest.skip('no C compiler was found')
     folder = tmp_path_factory.mktemp('philox')
     (folder / 'philox.c').write_text(
-        philox.SOURCE + 'unsigned int answer(unsigned long long place, unsigned k0, '
+        '#define __device__\n' + philox.SOURCE + 'unsigned int answer(unsigned long long place, unsigned k0, '
         'unsigned k1) { return philox(place, k0, k1); }\n')
     subprocess.run([compiler, '-shared', '-fPIC', '-Wall', '-Werror', '-o',
                     str(folder / 'philox.so'), str(folder / 'philox.c')], check=True)
@@ -50,7 +50,7 @@ def test_the_source_compiles(tmp_path, architecture):
         pytest.skip('no nvcc was found')
     source = tmp_path / 'kernel.cu'
     source.write_text(
-        '__device__ ' + philox.SOURCE.strip() + '''
+        philox.SOURCE + '''
         __global__ void kernel(float* u, unsigned k0, unsigned k1, long long n) {
             for (long long i = threadIdx.x; i < n; i += blockDim.x)
                 u[i] = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f;

@@ -9,38 +9,16 @@ import functools
 
 import numpy
 
+from rnnlm.kernels.cuda.launch import source
+
 # The numbers of the generator Philox4x32 of ten rounds: Salmon, Moraes, Dror and
 # Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (2011).
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 
-# The same as `philox`, for the number at one place; also plain C.
-SOURCE = f'''
-static __inline__ unsigned int philox(
-    unsigned long long place, unsigned int k0, unsigned int k1)
-{{
-    const unsigned long long block = place / 4;
-    unsigned int c0 = (unsigned int)block, c1 = (unsigned int)(block >> 32);
-    unsigned int c2 = 0, c3 = 0;
-    for (int round = 0; round < {ROUNDS}; ++round) {{
-        const unsigned long long p = {MULTIPLIERS[0]}ULL * c0;
-        const unsigned long long q = {MULTIPLIERS[1]}ULL * c2;
-        c0 = (unsigned int)(q >> 32) ^ c1 ^ k0;
-        c1 = (unsigned int)q;
-        c2 = (unsigned int)(p >> 32) ^ c3 ^ k1;
-        c3 = (unsigned int)p;
-        k0 += {KEY_STEPS[0]}U;
-        k1 += {KEY_STEPS[1]}U;
-    }}
-    switch (place % 4) {{
-        case 0: return c0;
-        case 1: return c1;
-        case 2: return c2;
-        default: return c3;
-    }}
-}}
-'''
+# The same as `philox`, for the number at one place; C too, but for `__device__`.
+SOURCE = source('philox.cuh')
 
 
 def uniform(xp, shape):
@@ -66,7 +44,7 @@ def _kernel(xp):
     return xp.ElementwiseKernel(
         'uint32 k0, uint32 k1', 'float32 u',
         'u = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f',  # 2^-24
-        'rnnlm_uniform', preamble='__device__ ' + SOURCE.strip())
+        'rnnlm_uniform', preamble=SOURCE)
 
 
 def philox(xp, key, n):

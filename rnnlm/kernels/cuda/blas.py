@@ -1,0 +1,128 @@
+"""Matrix products by cuBLAS, called directly.
+
+CuPy's own wrapper refuses to work while a stream is captured into a graph; the library
+itself does not, once its workspace is set.  It is the library that CuPy has loaded.
+"""
+import ctypes
+import functools
+import re
+
+import numpy
+
+# What NVIDIA advises for Hopper; elsewhere less would do.
+WORKSPACE = 32 * 2 ** 20
+
+# Of cublas_api.h and library_types.h.
+_N, _T = 0, 1
+_DEFAULT_MATH, _TF32_MATH = 0, 3
+_REAL_TYPES = {'float16': 2, 'float32': 0, 'float64': 1}
+_COMPUTE_32F, _COMPUTE_64F = 68, 70
+_DEFAULT_ALGORITHM = -1
+
+# Whether products of float32 are rounded to TF32 on the way: 10 bits of each factor,
+# several times as fast.
+tf32 = False
+
+
+class Blas:
+    """cuBLAS on the current device of a thread.
+
+    Args:
+        xp: cupy.
+    """
+
+    def __init__(self, xp):
+        self._xp = xp
+        self._library = library(xp)
+        handle = ctypes.c_void_p()
+        self._call('cublasCreate_v2', ctypes.byref(handle))
+        self._handle = handle
+        self._workspace = xp.empty(WORKSPACE, numpy.uint8)
+        self._stream = None
+        self._math = None
+
+    def dot(self, a, b, out, more=False):
+        """``out = a b``, plus out if `more`, on the current stream.
+
+        Args:
+            a: (m, k), float16, float32 or float64, contiguous or the transpose of
+                such, or a slice of its rows.
+            b: (k, n), likewise.
+            out: (m, n), rows contiguous.  Factors of float16 may have a product of
+                float32.
+            more (bool): Whether the product is added.
+        """
+        m, k = a.shape
+        n = b.shape[1]
+        if b.shape[0] != k or out.shape != (m, n):
+            raise ValueError(f'{a.shape} times {b.shape} into {out.shape}')
+        self._prepare()
+        a_op, a_line = _layout(a)
+        b_op, b_line = _layout(b)
+        out_op, out_line = _layout(out)
+        if out_op != _N:
+            raise ValueError('out: expected contiguous rows')
+        wide = out.dtype == numpy.float64
+        scalar = ctypes.c_double if wide else ctypes.c_float
+        # What is stored by rows is, to cuBLAS, the transpose: out^T = b^T a^T.
+        self._call(
+            'cublasGemmEx', self._handle, b_op, a_op, n, m, k,
+            ctypes.byref(scalar(1)), _pointer(b), _REAL_TYPES[b.dtype.name], b_line,
+            _pointer(a), _REAL_TYPES[a.dtype.name], a_line,
+            ctypes.byref(scalar(1 if more else 0)), _pointer(out),
+            _REAL_TYPES[out.dtype.name], out_line,
+            _COMPUTE_64F if wide else _COMPUTE_32F, _DEFAULT_ALGORITHM)
+
+    def _prepare(self):
+        stream = self._xp.cuda.get_current_stream().ptr
+        if stream != self._stream:
+            self._call('cublasSetStream_v2', self._handle, ctypes.c_void_p(stream))
+            # A new stream takes the workspace away.
+            self._call('cublasSetWorkspace_v2', self._handle,
+                       _pointer(self._workspace), ctypes.c_size_t(WORKSPACE))
+            self._stream = stream
+        math = _TF32_MATH if tf32 else _DEFAULT_MATH
+        if math != self._math:
+            self._call('cublasSetMathMode', self._handle, math)
+            self._math = math
+
+    def _call(self, name, *args):
+        status = getattr(self._library, name)(*args)
+        if status:
+            raise RuntimeError(f'{name}: cuBLAS status {status}')
+
+
+def _layout(x):
+    """How a matrix lies in memory: (whether transposed, elements of a line)."""
+    size = x.dtype.itemsize
+    rows, columns = x.strides
+    if columns == size or x.shape[1] == 1:
+        return _N, max(rows // size, x.shape[1])
+    if rows == size or x.shape[0] == 1:
+        return _T, max(columns // size, x.shape[0])
+    raise ValueError(f'expected contiguous lines, found strides {x.strides}')
+
+
+def _pointer(x):
+    return ctypes.c_void_p(x.data.ptr)
+
+
+@functools.lru_cache(maxsize=None)
+def library(xp):
+    """The cuBLAS that CuPy uses, loaded already.
+
+    Raises:
+        RuntimeError: if it is not found.
+    """
+    xp.cuda.Device().cublas_handle  # loads it
+    try:
+        with open('/proc/self/maps') as f:
+            paths = re.findall(r'(/\S*libcublas\.so\S*)', f.read())
+    except OSError:
+        paths = []
+    for name in [*dict.fromkeys(paths), 'libcublas.so.13', 'libcublas.so.12']:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            pass
+    raise RuntimeError('libcublas: expected that of CuPy in this process, found none')

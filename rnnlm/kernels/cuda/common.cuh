@@ -1,0 +1,58 @@
+// What all kernels begin with.  REAL, the type they compute in, is float or double.
+typedef REAL real;
+
+#ifndef ON_HOST
+#define DYNAMIC_SHARED(type, name)                                  \
+    extern __shared__ __align__(16) unsigned char shared_bytes[];   \
+    type* name = (type*)shared_bytes
+
+__device__ __forceinline__ unsigned load_acquire(const unsigned* p)
+{
+    unsigned value;
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(p));
+    return value;
+}
+#define SPIN() ((void)0)
+#endif
+
+__device__ __forceinline__ float exponential(float x) { return expf(x); }
+__device__ __forceinline__ double exponential(double x) { return exp(x); }
+__device__ __forceinline__ float logarithm(float x) { return logf(x); }
+__device__ __forceinline__ double logarithm(double x) { return log(x); }
+__device__ __forceinline__ float tangent(float x) { return tanhf(x); }
+__device__ __forceinline__ double tangent(double x) { return tanh(x); }
+
+// The sigmoid as NumPy's twin has it, which cannot overflow.
+__device__ __forceinline__ real sigmoid(real x)
+{
+    return (real)0.5 * tangent((real)0.5 * x) + (real)0.5;
+}
+
+// The reduction of one value of each thread; blockDim.x is a power of two, and
+// `scratch` holds one value for each thread.  All threads get the result.
+template <class T, class Operation>
+__device__ __forceinline__ T reduce_block(T value, T* scratch, Operation operation)
+{
+    scratch[threadIdx.x] = value;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if ((int)threadIdx.x < half)
+            scratch[threadIdx.x] =
+                operation(scratch[threadIdx.x], scratch[threadIdx.x + half]);
+        __syncthreads();
+    }
+    const T result = scratch[0];
+    __syncthreads();  // before the next reduction writes there
+    return result;
+}
+
+struct Add {
+    template <class T> __device__ T operator()(T a, T b) const { return a + b; }
+};
+// NaN is the largest number here, so that it is not lost.
+struct Largest {
+    template <class T> __device__ T operator()(T a, T b) const
+    {
+        return a > b || a != a ? a : b;
+    }
+};

@@ -1,0 +1,165 @@
+"""Launching the kernels of this folder on a GPU, through CuPy."""
+import functools
+import os
+import re
+
+import numpy
+
+from rnnlm.kernels.cuda.blas import Blas
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+HEADERS = ('common.cuh', 'lstm.cuh', 'philox.cuh')
+SOURCES = ('steps.cu', 'output.cu', 'rows.cu', 'sgd.cu')
+THREADS = 256  # of a block, where nothing speaks for another number
+
+_KERNEL = re.compile(
+    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?'
+    r'(\w+)\s*\(([^)]*)\)')
+_SCALARS = {'int': numpy.int32, 'unsigned': numpy.uint32, 'long long': numpy.int64,
+            'float': numpy.float32, 'double': numpy.float64}
+_ARRAYS = {'int': numpy.int32, 'unsigned': numpy.uint32, 'double': numpy.float64}
+
+
+def source(*names):
+    """The text of some files of this folder, one after the other."""
+    texts = []
+    for name in names:
+        with open(os.path.join(HERE, name), encoding='utf-8') as f:
+            texts.append(f.read())
+    return '\n'.join(texts)
+
+
+def parameters(text):
+    """Name of each kernel in a source to its parameters' (type, whether a pointer)."""
+    found = {}
+    for name, declared in _KERNEL.findall(text):
+        types = []
+        for parameter in declared.split(','):
+            words = parameter.replace('*', ' * ').split()
+            kind = ' '.join(
+                w for w in words[:-1] if w not in ('const', '*', '__restrict__'))
+            types.append((kind, '*' in words))
+        found[name] = types
+    return found
+
+
+class Module:
+    """The kernels of a source, compiled for one type.
+
+    Args:
+        compiled: What CuPy's ``RawModule`` is, or a stand-in.
+        text (str): The source.
+        dtype: float32 or float64, the `real` of the source.
+    """
+
+    def __init__(self, compiled, text, dtype):
+        self._compiled = compiled
+        self._parameters = parameters(text)
+        self._dtype = numpy.dtype(dtype)
+        self._functions = {}
+
+    def function(self, name, shared=0):
+        """The kernel of this name, allowed to use so many bytes of shared memory."""
+        if name not in self._functions:
+            self._functions[name] = self._compiled.get_function(name)
+        function = self._functions[name]
+        if shared > 48 * 1024 and function.max_dynamic_shared_size_bytes < shared:
+            function.max_dynamic_shared_size_bytes = shared
+        return function
+
+    def launch(self, name, grid, block, args, shared=0):
+        """Launches a kernel on the current stream.
+
+        Args:
+            name (str): Its name.
+            grid (int): Blocks.
+            block (int or tuple): Threads of a block.
+            args: A number or an array, contiguous and of the declared type, for each
+                parameter; None is the null pointer.
+            shared (int): Bytes of dynamic shared memory.
+        """
+        types = self._parameters[name]
+        values = tuple(self._value(name, kind, pointer, arg)
+                       for (kind, pointer), arg in zip(types, args))
+        if len(args) != len(types):
+            raise TypeError(f'{name}: {len(types)} arguments, found {len(args)}')
+        block = block if isinstance(block, tuple) else (block,)
+        self.function(name, shared)((grid,), block, values, shared_mem=shared)
+
+    def _value(self, name, kind, pointer, arg):
+        if not pointer:
+            if kind == 'real':
+                return self._dtype.type(arg)
+            return _SCALARS[kind](arg)
+        if arg is None:
+            return numpy.intp(0)
+        expected = _ARRAYS.get(kind, self._dtype)
+        if arg.dtype != expected or not arg.flags.c_contiguous:
+            raise TypeError(
+                f'{name}: expected a contiguous array of {expected}, found '
+                f'{arg.dtype}, contiguous: {arg.flags.c_contiguous}')
+        return arg
+
+
+class Cuda:
+    """A GPU as the kernels see it: launches, matrix products, memory.
+
+    Attributes:
+        xp: The module of its arrays, cupy.
+        multiprocessors (int): How many it has.
+        shared_per_block (int): Bytes of shared memory that a block may have.
+        blas: `Blas`, its matrix products.
+    """
+
+    def __init__(self, xp):
+        self.xp = xp
+        device = xp.cuda.Device()
+        attributes = device.attributes
+        self.multiprocessors = attributes['MultiProcessorCount']
+        self.shared_per_block = attributes['MaxSharedMemoryPerBlockOptin']
+        self.cooperative = bool(attributes['CooperativeLaunch'])
+        self.blas = Blas(xp)
+
+    def launch(self, dtype, name, grid, block, args, shared=0):
+        """`Module.launch` of a kernel of `SOURCES` for a type."""
+        self._module(numpy.dtype(dtype)).launch(name, grid, block, args, shared)
+
+    def dot(self, a, b, out, more=False):
+        """``out = a b``, plus out if `more`; arguments as of `Blas.dot`."""
+        self.blas.dot(a, b, out, more)
+
+    @property
+    def stream(self):
+        """int: The address of the current stream."""
+        return self.xp.cuda.get_current_stream().ptr
+
+    @functools.lru_cache(maxsize=None)
+    def _module(self, dtype):
+        return self.module(dtype, SOURCES)
+
+    def module(self, dtype, names, defines=(), cooperative=False):
+        """Compiles some of the sources.
+
+        Args:
+            dtype: float32 or float64.
+            names: Files of this folder.
+            defines: 'NAME=VALUE', ...
+            cooperative (bool): Whether all blocks of a launch run at once.
+
+        Returns:
+            Module
+        """
+        text = source(*HEADERS, *names)
+        real = {'float32': 'float', 'float64': 'double'}[str(numpy.dtype(dtype))]
+        options = ('--std=c++17', f'-DREAL={real}', *(f'-D{d}' for d in defines))
+        return Module(self.compile(text, options, cooperative), text, dtype)
+
+    def compile(self, text, options, cooperative):
+        return self.xp.RawModule(code=text, options=options, backend='nvrtc',
+                                 enable_cooperative_groups=cooperative)
+
+    def blocks_at_once(self, function, threads, shared):
+        """How many blocks of a kernel the whole GPU holds at once."""
+        each = self.xp.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+            function.kernel.ptr, threads, shared)
+        return each * self.multiprocessors

@@ -1,0 +1,122 @@
+"""The steps of an LSTM layer over a window: one launch for all, or two a step.
+
+The twin of `_forward` and `_backward` of `rnnlm.functions.lstm_window`, on a GPU.
+"""
+import functools
+import logging
+
+import numpy
+
+from rnnlm.kernels.cuda import plans
+from rnnlm.kernels.cuda.launch import THREADS
+
+logger = logging.getLogger(__name__)
+
+# Whether windows whose lateral weights fit into the multiprocessors' shared memory go
+# through the persistent kernels.
+persistent = True
+
+
+class Recurrent:
+    """The recurrent part of a layer on a GPU.
+
+    Args:
+        cuda: `rnnlm.kernels.cuda.launch.Cuda`.
+    """
+
+    def __init__(self, cuda):
+        self._cuda = cuda
+        self._scratch = {}
+
+    def forward(self, z, b, W, hs, cs, tanh_cs, gate):
+        """The steps of a window.
+
+        Args:
+            z: (T, B, 4n) interleaved, W_u x of all steps; overwritten.
+            b: (4n,), the bias.
+            W: (4n, n), the lateral weights.
+            hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
+            tanh_cs: (T, B, n), written.
+            gate: T x B x 4n elements, written, for `backward` alone.
+        """
+        T, B, n = tanh_cs.shape
+        kernel = self._kernel('forward', W.dtype, T, B, n)
+        if kernel:
+            module, plan = kernel
+            exchange = self._array('exchange', (2, B, plan.inner), W.dtype)
+            module.launch(
+                'lstm_window_forward', plan.blocks, plans.THREADS,
+                (T, z, b, W, hs, cs, tanh_cs, gate, exchange, self._counter()),
+                plan.shared)
+            return
+        for t in range(T):
+            self._cuda.dot(hs[t], W.T, z[t], more=True)
+            self._cuda.launch(
+                W.dtype, 'lstm_step_forward', -(-B * n // THREADS), THREADS,
+                (B * n, n, z[t], b, cs[t], gate[t], cs[t + 1], tanh_cs[t], hs[t + 1]))
+
+    def backward(self, ghs, W, cs, tanh_cs, gate, gz, gc, gh):
+        """The gradients of the steps of a window.
+
+        Args:
+            ghs: (T, B, n), the gradients of the outputs.
+            W: (4n, n), the lateral weights.
+            cs, tanh_cs, gate: from `forward`.
+            gz: (T, B, 4n) interleaved, written.
+            gc, gh: (B, n), the gradients of the state after the window; become those
+                of the state before.
+        """
+        T, B, n = tanh_cs.shape
+        kernel = self._kernel('backward', W.dtype, T, B, n)
+        if kernel:
+            module, plan = kernel
+            partial = self._array('partial', (plans.GROUPS, B, n), W.dtype)
+            module.launch(
+                'lstm_window_backward', plan.blocks, plans.THREADS,
+                (T, ghs, W, cs, tanh_cs, gate, gz, gc, gh, partial, self._counter()),
+                plan.shared)
+            return
+        for t in reversed(range(T)):
+            self._cuda.launch(
+                W.dtype, 'lstm_step_backward', -(-B * n // THREADS), THREADS,
+                (B * n, ghs[t], gh, gate[t], cs[t], tanh_cs[t], gc, gz[t]))
+            self._cuda.dot(gz[t], W, gh)
+
+    def _kernel(self, direction, dtype, T, B, n):
+        """(the compiled kernel, its plan) if the window goes through it, else None."""
+        if not persistent or T < 2 or dtype != numpy.float32:
+            return None
+        return self._compiled(direction, B, n)
+
+    @functools.lru_cache(maxsize=64)
+    def _compiled(self, direction, B, n):
+        cuda = self._cuda
+        plan = getattr(plans, direction)(
+            n, B, cuda.multiprocessors, cuda.shared_per_block)
+        if plan is None or not cuda.cooperative:
+            return None
+        module = cuda.module(
+            numpy.float32, ['persistent.cuh', f'persistent_{direction}.cu'], plan.defines,
+            cooperative=True)
+        # A grid that does not fit would be cut down in silence.
+        at_once = cuda.blocks_at_once(
+            module.function(f'lstm_window_{direction}', plan.shared), plans.THREADS,
+            plan.shared)
+        if at_once < plan.blocks:
+            logger.info('no persistent kernel for %d units and %d rows: %d blocks do '
+                        'not fit, %d do', n, B, plan.blocks, at_once)
+            return None
+        return module, plan
+
+    def _counter(self):
+        counter = self._array('counter', (1,), numpy.uint32)
+        counter.fill(0)
+        return counter
+
+    def _array(self, name, shape, dtype):
+        """An array of zeros that is kept, one for each stream."""
+        xp = self._cuda.xp
+        key = name, shape, numpy.dtype(dtype), self._cuda.stream
+        if key not in self._scratch:
+            self._scratch[key] = xp.zeros(shape, dtype)
+        return self._scratch[key]

@@ -1,0 +1,74 @@
+"""Output layer, loss and their gradients on a GPU, in chunks of rows."""
+import numpy
+
+from rnnlm.kernels.cuda.launch import THREADS
+
+
+class Output:
+    """The twin of `rnnlm.functions.linear_softmax_cross_entropy`, on a GPU.
+
+    Args:
+        cuda: `rnnlm.kernels.cuda.launch.Cuda`.
+    """
+
+    def __init__(self, cuda):
+        self._cuda = cuda
+
+    def compute(self, x, W, b, t, y, rows_loss, loss, gradients=None):
+        """Loss of a window, and the gradients.
+
+        Args:
+            x: (T, B, n).
+            W: (V, n).
+            b: (V,).
+            t: (T, B) int32, -1 is left out.
+            y: (rows, V), the logits of so many rows at a time; overwritten.
+            rows_loss: (rows,) float64, overwritten.
+            loss: (), written.
+            gradients (tuple): Those of x, W and b, written; None for the loss alone.
+        """
+        cuda, dtype = self._cuda, x.dtype
+        V, n = W.shape
+        flat = x.reshape(-1, n)
+        # The row is kept on the way if it fits beside that of another block.
+        threads = 1024 if V > 4096 else THREADS
+        shared = (threads + V) * dtype.itemsize
+        cached = shared <= cuda.shared_per_block // 2
+        if not cached:
+            shared = threads * dtype.itemsize
+        for first in range(0, len(flat), len(y)):
+            r = flat[first:first + len(y)]
+            part, more = y[:len(r)], first > 0
+            cuda.dot(r, W.T, part)
+            cuda.launch(
+                dtype, 'softmax_cross_entropy', len(r), threads,
+                (first, t.shape[1], V, cached, gradients is not None, part, b, t,
+                 rows_loss), shared)
+            cuda.launch(dtype, 'total_loss', 1, THREADS,
+                        (len(r), more, rows_loss, loss), THREADS * 8)
+            if gradients is None:
+                continue
+            gx, gW, gb = gradients
+            cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)])
+            cuda.dot(part.T, r, gW, more)
+            self.column_sums(part, gb, more)
+
+    def column_sums(self, x, out, more=False):
+        """out (columns,) = the sums of the columns of x (rows, columns)."""
+        self._cuda.launch(
+            x.dtype, 'column_sums', -(-x.shape[1] // 32), (32, 8),
+            (*x.shape, more, x, out), 32 * 8 * x.dtype.itemsize)
+
+    def scale(self, x, factor):
+        """x times factor, an array of one element; nothing moves if that is 1."""
+        blocks = min(-(-x.size // THREADS), 8 * self._cuda.multiprocessors)
+        self._cuda.launch(x.dtype, 'scale', blocks, THREADS, (x.size, factor, x))
+
+
+def rows_at_once(cuda, rows, V, elements):
+    """Arrays `y` and `rows_loss` of `Output.compute` are that long."""
+    return max(1, min(rows, elements // V))
+
+
+def loss_buffer(xp, rows):
+    return xp.empty(rows, numpy.float64)

@@ -1,0 +1,103 @@
+// What the two kernels for all T steps of a layer share, in float32.  The lateral
+// weights stay in shared memory, spread over the multiprocessors, so that a step reads
+// no more than what the step before has written: h forward, the gradients of the gates
+// backward.  One cooperative launch; between two steps all blocks wait for one another.
+//
+// Fixed when compiled, by rnnlm/kernels/cuda/plans.py:
+//   N, B           units and rows
+//   THREADS        of a block
+//   OWN            units whose gates a block computes, OWN * B <= THREADS
+//   ROWS, INNER    of the weights W' that a block holds, INNER a multiple of 4
+//   TILE_R, TILE_B outputs of a thread: TILE_R rows of W' times TILE_B of the batch
+//   ROWS_UP, B_UP  ROWS and B rounded up to whole tiles
+//   PARTS          into which INNER is cut, each for its own threads
+//   GROUPS         backward: into how many groups of units INNER and N are cut
+//   GROUP          backward: units of such a group, INNER = 4 GROUP
+
+// Shared memory: W' (ROWS_UP, LINE), then the operand (B_UP, LINE), whose place the
+// sums (PARTS, ROWS_UP, B_UP) take.  Lines are an odd number of 16 bytes long, so that
+// threads that read lines side by side meet no other in a bank.
+#define LINE (INNER / 4 % 2 ? INNER : INNER + 4)
+#define QUADS (INNER / 4)
+
+__device__ __forceinline__ void arrive(unsigned* counter)
+{
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        atomicAdd(counter, 1u);
+    }
+}
+
+// Until all blocks have arrived `times` times.
+__device__ __forceinline__ void wait(unsigned* counter, unsigned times)
+{
+    if (threadIdx.x == 0) {
+        while (load_acquire(counter) < times * gridDim.x) SPIN();
+        __threadfence();
+    }
+    __syncthreads();
+}
+
+// sums[part][row][b] = the share of `part` in sum_k W'[row][k] operand[b][k].
+__device__ __forceinline__ void product(const real* weights, const real* operand,
+                                        real* sums)
+{
+    const int tiles = (ROWS_UP / TILE_R) * (B_UP / TILE_B);
+    const int part = threadIdx.x / tiles, tile = threadIdx.x % tiles;
+    const int row = tile / (B_UP / TILE_B) * TILE_R;
+    const int column = tile % (B_UP / TILE_B) * TILE_B;
+    real sum[TILE_R][TILE_B];
+#pragma unroll
+    for (int r = 0; r < TILE_R; ++r)
+#pragma unroll
+        for (int b = 0; b < TILE_B; ++b) sum[r][b] = 0;
+    if (part < PARTS) {
+        for (int k = part; k < QUADS; k += PARTS) {
+            float4 w[TILE_R], v[TILE_B];
+#pragma unroll
+            for (int r = 0; r < TILE_R; ++r)
+                w[r] = ((const float4*)(weights + (row + r) * LINE))[k];
+#pragma unroll
+            for (int b = 0; b < TILE_B; ++b)
+                v[b] = ((const float4*)(operand + (column + b) * LINE))[k];
+#pragma unroll
+            for (int r = 0; r < TILE_R; ++r)
+#pragma unroll
+                for (int b = 0; b < TILE_B; ++b)
+                    sum[r][b] += w[r].x * v[b].x + w[r].y * v[b].y
+                               + w[r].z * v[b].z + w[r].w * v[b].w;
+        }
+    }
+    __syncthreads();  // the operand's place is free
+    if (part < PARTS) {
+#pragma unroll
+        for (int r = 0; r < TILE_R; ++r)
+#pragma unroll
+            for (int b = 0; b < TILE_B; ++b)
+                sums[(part * ROWS_UP + row + r) * B_UP + column + b] = sum[r][b];
+    }
+    __syncthreads();
+}
+
+__device__ __forceinline__ real total(const real* sums, int row, int b)
+{
+    real result = 0;
+#pragma unroll
+    for (int part = 0; part < PARTS; ++part)
+        result += sums[(part * ROWS_UP + row) * B_UP + b];
+    return result;
+}
+
+// (rows, INNER) from lines `stride` apart, 16 bytes at a time, by way of the L2 cache,
+// where other multiprocessors have written it.
+__device__ __forceinline__ void load_quads(real* to, const real* from, int rows,
+                                           int stride, int quads)
+{
+#pragma unroll 4
+    for (int k = threadIdx.x; k < rows * quads; k += THREADS) {
+        const int row = k / quads, quad = k % quads;
+        ((float4*)(to + row * LINE))[quad] =
+            __ldcg((const float4*)(from + (size_t)row * stride) + quad);
+    }
+}

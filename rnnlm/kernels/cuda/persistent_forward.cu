@@ -1,0 +1,68 @@
+// z: (T, B, 4N) without bias; hs, cs: (T + 1, B, N), of which row 0 is given; tanh_cs:
+// (T, B, N); gate: (T, B, 4N); exchange: (2, B, INNER), zeros where k >= N; counter: 0.
+extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
+    int T, const Gates* __restrict__ z, const Gates* __restrict__ bias,
+    const real* __restrict__ W, real* hs, real* __restrict__ cs,
+    real* __restrict__ tanh_cs, Gates* __restrict__ gate, real* exchange,
+    unsigned* counter)
+{
+    DYNAMIC_SHARED(real, weights);
+    real* const operand = weights + ROWS_UP * LINE;
+    real* const sums = operand;
+    const int first = blockIdx.x * OWN;
+    const int own = min(OWN, N - first);
+
+    for (int k = threadIdx.x; k < ROWS_UP * LINE; k += THREADS) {
+        const int row = k / LINE, column = k % LINE;
+        weights[k] = row < 4 * own && column < N
+            ? W[(size_t)(4 * first + row) * N + column] : (real)0;
+    }
+
+    // Each thread has one unit of one row, if any, and keeps its cell state.
+    const int unit = threadIdx.x % OWN, b = threadIdx.x / OWN;
+    const bool busy = unit < own && b < B;
+    const int place = b * N + first + unit;
+    Gates z_bias;
+    real c = 0;
+    if (busy) {
+        z_bias = bias[first + unit];
+        c = cs[place];
+    }
+
+    for (int t = 0; t < T; ++t) {
+        Gates sum;
+        if (busy) sum = z[(size_t)t * B * N + place];  // on its way meanwhile
+        for (int k = threadIdx.x; k < (B_UP - B) * LINE; k += THREADS)
+            operand[B * LINE + k] = 0;  // the sums stood there
+        if (t == 0) {
+            for (int k = threadIdx.x; k < B * LINE; k += THREADS) {
+                const int row = k / LINE, column = k % LINE;
+                operand[k] = column < N ? hs[row * N + column] : (real)0;
+            }
+        } else {
+            wait(counter, t);
+            load_quads(operand, exchange + (t & 1) * B * INNER, B, INNER, QUADS);
+        }
+        __syncthreads();
+        product(weights, operand, sums);
+
+        Gates g;
+        real tanh_c, h = 0;
+        if (busy) {
+            sum.a += z_bias.a + total(sums, 4 * unit, b);
+            sum.i += z_bias.i + total(sums, 4 * unit + 1, b);
+            sum.f += z_bias.f + total(sums, 4 * unit + 2, b);
+            sum.o += z_bias.o + total(sums, 4 * unit + 3, b);
+            h = unit_forward(sum, &g, &c, &tanh_c);
+            exchange[((t + 1) & 1) * B * INNER + b * INNER + first + unit] = h;
+        }
+        arrive(counter);
+        if (busy) {
+            const size_t at = (size_t)t * B * N + place;
+            hs[at + B * N] = h;
+            cs[at + B * N] = c;
+            tanh_cs[at] = tanh_c;
+            gate[at] = g;
+        }
+    }
+}

@@ -1,0 +1,91 @@
+"""How the work of the persistent kernels is cut, by size and by GPU."""
+import functools
+import typing
+
+THREADS = 256
+QUAD = 4  # float32 of 16 bytes
+BYTES = 4
+GROUPS = 4  # of units, backward: a block then reads as much a step as forward
+MOST_TILE = 8
+MOST_SUMS = 40  # of a thread, in registers
+
+
+class Plan(typing.NamedTuple):
+    """The constants of `persistent.cuh`, and the launch.
+
+    Attributes:
+        blocks (int): Of the launch, all at once on the GPU.
+        shared (int): Bytes of shared memory of a block.
+        defines (tuple of str): 'NAME=VALUE' for the compiler.
+    """
+    blocks: int
+    shared: int
+    defines: typing.Tuple[str, ...]
+    inner: int
+
+
+@functools.lru_cache(maxsize=256)
+def forward(n, B, multiprocessors, shared_per_block):
+    """The plan of the forward kernel for n units and B rows; None if it does not fit.
+
+    A block holds the lateral weights of its units' gates, all n columns of them.
+    """
+    own = -(-n // multiprocessors)
+    return _plan(n, B, own, 4 * own, _quads(n), -(-n // own), shared_per_block)
+
+
+@functools.lru_cache(maxsize=256)
+def backward(n, B, multiprocessors, shared_per_block):
+    """The plan of the backward kernel; None if it does not fit.
+
+    The lateral weights are cut both ways: a block has the gates of one of `GROUPS`
+    groups of units, and some of the n columns.
+    """
+    group = -(-n // GROUPS)
+    rows = -(-n // max(1, multiprocessors // GROUPS))
+    blocks = GROUPS * -(-n // rows)
+    if blocks > multiprocessors:
+        return None
+    return _plan(n, B, -(-n // blocks), rows, 4 * group, blocks, shared_per_block,
+                 GROUPS=GROUPS, GROUP=group)
+
+
+def _plan(n, B, own, rows, inner, blocks, shared_per_block, **more):
+    tile = _tile(rows, B, inner)
+    if own * B > THREADS or tile is None:
+        return None
+    tile_r, tile_b, parts = tile
+    rows_up, b_up = _up(rows, tile_r), _up(B, tile_b)
+    line = inner + (QUAD if inner // QUAD % 2 == 0 else 0)
+    shared = BYTES * (rows_up * line + max(b_up * line, parts * rows_up * b_up))
+    if shared > shared_per_block:
+        return None
+    constants = dict(N=n, B=B, THREADS=THREADS, OWN=own, ROWS=rows, INNER=inner,
+                     TILE_R=tile_r, TILE_B=tile_b, ROWS_UP=rows_up, B_UP=b_up,
+                     PARTS=parts, **more)
+    return Plan(blocks, shared, tuple(f'{k}={v}' for k, v in constants.items()), inner)
+
+
+def _tile(rows, B, inner):
+    """(rows, columns, parts) of the fewest cycles by a rough count; None if none."""
+    best = None
+    for r in range(1, MOST_TILE + 1):
+        for b in range(1, MOST_TILE + 1):
+            tiles = -(-rows // r) * -(-B // b)
+            if r * b > MOST_SUMS or tiles > THREADS:
+                continue
+            parts = THREADS // tiles
+            turns = -(-(inner // QUAD) // parts)
+            # Of a thread: products, and reads of 16 bytes, which all warps share.
+            cycles = turns * (QUAD * r * b + 4 * (r + b)) + parts * 4
+            if best is None or cycles < best[0]:
+                best = cycles, (r, b, parts)
+    return best and best[1]
+
+
+def _up(x, to):
+    return -(-x // to) * to
+
+
+def _quads(n):
+    return _up(n, QUAD)

@@ -1,0 +1,77 @@
+// Dropout, the rows of the embedding, and the sum of their gradients.
+
+// What dropout at `place` multiplies with: 0 where the random number, of 24 bits in
+// [0, 1), is below the ratio.
+__device__ __forceinline__ real kept(unsigned long long place, const unsigned* key,
+                                     float ratio, real scale)
+{
+    const float u = (philox(place, key[0], key[1]) >> 8) * 5.9604644775390625e-8f;
+    return u >= ratio ? scale : (real)0;
+}
+
+// out = dropout(x), both (T, row): the numbers of step t begin at t stride + start.
+// x and out may be the same.  The same call on gradients is its backward.
+extern "C" __global__ void dropout(
+    long long size, int row, long long start, long long stride, const unsigned* key,
+    float ratio, real scale, const real* x, real* out)
+{
+    const long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (k >= size) return;
+    out[k] = x[k] * kept(k / row * stride + start + k % row, key, ratio, scale);
+}
+
+// out (K, n) = W[ids], a block for each row.
+extern "C" __global__ void take_rows(int n, const int* __restrict__ ids,
+                                     const real* __restrict__ W,
+                                     real* __restrict__ out)
+{
+    const real* from = W + (size_t)ids[blockIdx.x] * n;
+    for (int k = threadIdx.x; k < n; k += blockDim.x)
+        out[(size_t)blockIdx.x * n + k] = from[k];
+}
+
+// gW[ids] = 0: what the window before has written.
+extern "C" __global__ void clear_rows(int n, const int* __restrict__ ids,
+                                      real* __restrict__ gW)
+{
+    real* to = gW + (size_t)ids[blockIdx.x] * n;
+    for (int k = threadIdx.x; k < n; k += blockDim.x) to[k] = 0;
+}
+
+// gW[id] = the sum of the rows of gy (K, n) that have this id, plus gW[id] if `more`;
+// first (K,) says which of the K is the first of its id.  A block for each of the K;
+// only the first one works, in the order of the rows, so that the sum is always the
+// same.  Shared memory: K + 2 integers.
+extern "C" __global__ void sum_rows(int K, int n, int more,
+                                    const int* __restrict__ ids,
+                                    const real* __restrict__ gy, int* first, real* gW)
+{
+    DYNAMIC_SHARED(int, list);
+    int* const before = list + K;
+    int* const length = list + K + 1;
+    const int here = blockIdx.x, id = ids[here];
+    if (threadIdx.x == 0) *before = 0;
+    __syncthreads();
+    for (int k = threadIdx.x; k < K; k += blockDim.x) {
+        list[k] = ids[k] == id;
+        if (k < here && list[k]) *before = 1;  // all who write, write the same
+    }
+    __syncthreads();
+    const bool is_first = !*before;
+    if (threadIdx.x == 0) {
+        first[here] = is_first;
+        int found = 0;
+        for (int k = here; is_first && k < K; ++k)
+            if (list[k]) list[found++] = k;  // found <= k
+        *length = found;
+    }
+    __syncthreads();
+    if (!is_first) return;
+    real* to = gW + (size_t)id * n;
+    for (int column = threadIdx.x; column < n; column += blockDim.x) {
+        real sum = more ? to[column] : (real)0;
+#pragma unroll 4
+        for (int k = 0; k < *length; ++k) sum += gy[(size_t)list[k] * n + column];
+        to[column] = sum;
+    }
+}

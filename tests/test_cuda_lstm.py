@@ -1,0 +1,69 @@
+"""The CUDA kernels of an LSTM layer, run on the host, beside NumPy's functions."""
+import cuda_on_host
+import numpy
+import pytest
+
+from rnnlm.functions.lstm_window import _backward, _forward
+from rnnlm.kernels.cuda import lstm, plans
+
+pytestmark = pytest.mark.skipif(
+    cuda_on_host.COMPILER is None, reason='no C++ compiler was found')
+
+
+def inputs(T, B, n, dtype, seed=0):
+    random = numpy.random.RandomState(seed)
+
+    def array(*shape):
+        return random.uniform(-1, 1, shape).astype(dtype)
+
+    z, b, W = array(T, B, 4 * n), array(4 * n), array(4 * n, n) / n ** 0.5
+    hs, cs = numpy.full((2, T + 1, B, n), numpy.nan, dtype)
+    hs[0], cs[0] = array(2, B, n)
+    return z, b, W, hs, cs, array(T, B, n), array(B, n), array(B, n)
+
+
+def twins(run, T, B, n, dtype):
+    """Outputs and gradients by `run`, of kernels, and by NumPy."""
+    found = []
+    for forward, backward in (run.forward, run.backward), (_forward, _backward):
+        z, b, W, hs, cs, ghs, gc, gh = inputs(T, B, n, dtype)
+        tanh_cs = numpy.full((T, B, n), numpy.nan, dtype)
+        gate = numpy.full((T, 4, B, n), numpy.nan, dtype)
+        gz = numpy.full((T, B, 4 * n), numpy.nan, dtype)
+        forward(z, b, W, hs, cs, tanh_cs, gate)
+        backward(ghs, W, cs, tanh_cs, gate, gz, gc, gh)
+        found.append((hs, cs, tanh_cs, gz, gc, gh))
+    return found
+
+
+SIZES = [(1, 1, 1), (2, 1, 1), (3, 2, 5), (2, 5, 8), (5, 3, 13), (4, 20, 30),
+         (3, 7, 65)]
+
+
+@pytest.mark.parametrize('backwards', [False, True])
+@pytest.mark.parametrize('T,B,n', SIZES)
+@pytest.mark.parametrize('dtype', ['f', 'd'])
+def test_two_launches_a_step(dtype, T, B, n, backwards, monkeypatch):
+    monkeypatch.setattr(lstm, 'persistent', False)
+    cuda = cuda_on_host.Cuda()
+    cuda.backwards = backwards
+    for ours, theirs in zip(*twins(lstm.Recurrent(cuda), T, B, n, dtype)):
+        assert ours.dtype == theirs.dtype
+        numpy.testing.assert_allclose(ours, theirs, rtol=0,
+                                      atol=2e-6 if dtype == 'f' else 1e-14)
+    assert cuda.launched == T * ['lstm_step_forward'] + T * ['lstm_step_backward']
+
+
+@pytest.mark.parametrize('backwards', [False, True])
+@pytest.mark.parametrize('multiprocessors', [1, 5, 12])
+@pytest.mark.parametrize('T,B,n', SIZES[1:])
+def test_one_launch_a_window(T, B, n, multiprocessors, backwards):
+    cuda = cuda_on_host.Cuda(multiprocessors)
+    cuda.backwards = backwards
+    fits = [getattr(plans, way)(n, B, multiprocessors, cuda.shared_per_block)
+            for way in ('forward', 'backward')]
+    for ours, theirs in zip(*twins(lstm.Recurrent(cuda), T, B, n, 'f')):
+        numpy.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+    assert cuda.launched == [
+        name for way, plan in zip(('forward', 'backward'), fits)
+        for name in ([f'lstm_window_{way}'] if plan else T * [f'lstm_step_{way}'])]
