@@ -230,12 +230,17 @@ ROWS = (
         _cupy(8),
         (('cupy.cuda.nvtx_enabled', 'cupy.cuda.nvtx.available'),)),
 
-    Row('CuPy has no cuDNN any more, and Chainer asks to reinstall CuPy',
+    Row('CuPy comes without cuDNN: at its import it says how to install that, and '
+        'Chainer asks to reinstall CuPy',
         'chainer.backends.cuda',
-        'CuPy 14.0 (February 2026)',
-        _cupy(14),
-        (('not _cudnn_disabled_by_user and\n',
-          'not _cudnn_disabled_by_user and _cupy_major < 14 and\n'),)),
+        'CuPy 9.0 (April 2021; gone with 14.0, February 2026)',
+        _cupy(9),
+        # A language model has no use for it, and the right advice is in CuPy's manual.
+        (('            import cupy.cuda.cudnn\n        import cupy.cudnn\n',
+          "            _platform.quietly('cupy.cuda.cudnn')\n"
+          "        _platform.quietly('cupy.cudnn')\n"),
+         ('not _cudnn_disabled_by_user and\n',
+          'not _cudnn_disabled_by_user and _cupy_major < 9 and\n'))),
 )
 
 
@@ -281,14 +286,19 @@ def hdf5_value(dataset):
     return value
 
 
-def nccl():
-    """CuPy's module of that name; ImportError, and no advice, if NCCL is missing."""
+def quietly(name):
+    """A module whose import may warn."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        from cupy.cuda import nccl
-    if not nccl.available:
+        return importlib.import_module(name)
+
+
+def nccl():
+    """CuPy's module of that name; ImportError if NCCL is missing."""
+    module = quietly('cupy.cuda.nccl')
+    if not module.available:
         raise ImportError('NCCL is not installed')
-    return nccl
+    return module
 
 
 class pkg_resources:

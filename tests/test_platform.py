@@ -284,22 +284,53 @@ def __getattr__(name):
 '''
 
 
-@pytest.mark.parametrize('version, warns', [('13.4.0', True), ('14.0.1', False)])
-def test_cupy_without_cudnn(version, warns, tmp_path):
-    """CuPy 14 has no cuDNN to reinstall; 13 has, and the advice stands."""
-    for name, text in [
-            ('cupy/__init__.py', CUPY.format(version)),
-            ('cupy/_util.py', 'class PerformanceWarning(Warning): pass\n'),
-            ('cupy/cuda/__init__.py',
-             'class Device: pass\nclass Event: pass\nclass Stream: null = None\n'),
-            ('cupy/cuda/cublas.py', ''), ('cupyx/__init__.py', ''),
-            ('cupyx/scipy/__init__.py', ''), ('cupyx/scipy/linalg.py', ''),
-            ('cupyx/scipy/special.py', '')]:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+@pytest.fixture
+def fake_cupy(tmp_path):
+    """Writes as much of a CuPy as Chainer's import wants; returns its path."""
+    def write(version, **modules):
+        for name, text in [
+                ('cupy/__init__.py', CUPY.format(version)),
+                ('cupy/_util.py', 'class PerformanceWarning(Warning): pass\n'),
+                ('cupy/cuda/__init__.py',
+                 'class Device: pass\nclass Event: pass\nclass Stream: null = None\n'
+                 + ''.join(f'from cupy.cuda import {name}\n' for name in modules
+                           if name == 'nvtx')),
+                ('cupy/cuda/cublas.py', ''), ('cupyx/__init__.py', ''),
+                ('cupyx/scipy/__init__.py', ''), ('cupyx/scipy/linalg.py', ''),
+                ('cupyx/scipy/special.py', ''),
+                *((f'cupy/cuda/{name}.py', text) for name, text in modules.items())]:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        return tmp_path
+    return write
+
+
+@pytest.mark.parametrize('version, warns', [
+    ('8.6.0', True), ('13.4.0', False), ('14.0.1', False)])
+def test_cupy_without_cudnn(version, warns, fake_cupy):
+    """To reinstall CuPy does not help since 9, whose wheels have no cuDNN."""
+    cudnn = 'import warnings\nwarnings.warn("no cuDNN")\n'
     result = run(APPLY + '''
 from chainer.backends import cuda
 assert cuda.available and not cuda.cudnn_enabled
 cuda.check_cuda_available()
-''', path=[tmp_path])
+''', path=[fake_cupy(version, cudnn=cudnn)])
     assert ('cuDNN is not enabled' in result.stderr) == warns
+    assert ('no cuDNN' in result.stderr) == warns
+
+
+@pytest.mark.parametrize('available', [True, False])
+def test_cupy_without_nccl(available, fake_cupy):
+    nccl = f'import warnings\navailable = {available}\nwarnings.warn("no NCCL")\n'
+    result = run(APPLY + f'''
+from chainer.training.updaters import MultiprocessParallelUpdater
+assert MultiprocessParallelUpdater.available() is {available}
+''', '-W', 'error', path=[fake_cupy('14.0.1', nccl=nccl)])
+    assert result.stderr == ''
+
+
+def test_the_profile_hook_asks_for_a_name_that_cupy_keeps(fake_cupy):
+    run(APPLY + '''
+from chainer.function_hooks import CUDAProfileHook
+CUDAProfileHook()
+''', '-W', 'error', path=[fake_cupy('14.0.1', nvtx='available = True\n')])

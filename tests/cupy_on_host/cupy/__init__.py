@@ -31,12 +31,10 @@ from cupy._array import ndarray
 from cupy._elementwise import ElementwiseKernel
 from cupy._raw import RawKernel, RawModule
 from cupy._reduction import ReductionKernel
-from cupy.cuda import get_default_memory_pool, get_default_pinned_memory_pool
 
 __all__ = [
-    'ElementwiseKernel', 'RawKernel', 'RawModule', 'ReductionKernel', 'cuda',
-    'get_default_memory_pool', 'get_default_pinned_memory_pool', 'linalg', 'ndarray',
-    'random', 'testing', '_array', '_util']
+    'ElementwiseKernel', 'RawKernel', 'RawModule', 'ReductionKernel', 'cuda', 'linalg',
+    'ndarray', 'random', 'testing', '_array', '_util']
 
 __version__ = '13.6.0' if numpy.__version__.startswith('1.') else '14.0.0'
 
@@ -85,6 +83,16 @@ def clear_memo():
     """Forgets what `memoize` kept."""
     for kept in _memos:
         kept.clear()
+
+
+def get_default_memory_pool():
+    """The pool of the device."""
+    return cuda._pool
+
+
+def get_default_pinned_memory_pool():
+    """The pool of the host."""
+    return cuda._pinned_pool
 
 
 def asnumpy(a, stream=None, order='C', out=None, *, blocking=True):

@@ -18,7 +18,7 @@ class ndarray:
 
     def __init__(self, shape, dtype=float, memptr=None, strides=None, order='C'):
         if memptr is not None:
-            self._host = memptr.view(shape, numpy.dtype(dtype), strides, order)
+            self._host = memptr._view(shape, numpy.dtype(dtype), strides, order)
             return
         self._host = numpy.empty(shape, dtype, order)
         if self._host.flags.c_contiguous or self._host.flags.f_contiguous:
@@ -36,6 +36,7 @@ class ndarray:
     itemsize = property(lambda self: self._host.itemsize)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: Flags(self._host.flags))
+    _c_contiguous = property(lambda self: self._host.flags.c_contiguous)
     data = property(lambda self: MemoryPointer(self._host))
     T = property(lambda self: wrap(self._host.T))
     real = property(lambda self: wrap(self._host.real))
@@ -221,7 +222,7 @@ class MemoryPointer:
     def __add__(self, offset):
         return MemoryPointer(self.mem, self.ptr - self.mem.ctypes.data + offset)
 
-    def view(self, shape, dtype, strides, order):
+    def _view(self, shape, dtype, strides, order):
         """A NumPy array that begins here."""
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         size = dtype.itemsize * int(numpy.prod(shape))

@@ -22,6 +22,10 @@ template <class A, class B> inline typename std::common_type<A, B>::type min(A a
     return a < b ? a : b;
 }
 template <class T> inline T rsqrt(T x) { return 1 / sqrt(x); }
+template <class T> inline float fast_log(T x) { return log((float)x); }
+#define __logf fast_log  // libm has others of these names
+#define __expf exp
+inline int __float2int_rd(float x) { return (int)floor(x); }
 template <class T, class U> inline T atomicAdd(T* p, U v) {
     T old = *p;
     *p += v;
@@ -45,7 +49,8 @@ template <class T> struct CArray {
     const int64_t* shape() const { return info->shape_; }
     const int64_t* strides() const { return info->strides_; }
     ptrdiff_t size() const { return info->size; }
-    T& operator[](const ptrdiff_t* index) const {
+    template <class I, class = typename std::enable_if<std::is_integral<I>::value>::type>
+    T& operator[](const I* index) const {
         char* p = info->data;
         for (int64_t d = 0; d < info->ndim; ++d) p += index[d] * info->strides_[d];
         return *(T*)p;

@@ -61,6 +61,10 @@ class Function:
         return self
 
     @property
+    def ptr(self):
+        return id(self)
+
+    @property
     def attributes(self):
         return {name: getattr(self, name) for name in (
             'max_threads_per_block', 'num_regs', 'shared_size_bytes',
@@ -91,6 +95,8 @@ class Function:
             return arg._host
         if isinstance(arg, MemoryPointer):
             return arg.ptr
+        if pointer:  # an address
+            return int(arg)
         if isinstance(arg, numpy.ndarray):
             raise TypeError(f'Unsupported type {type(arg)}')
         width = {'float': 'f4', 'double': 'f8'}.get(kind)

@@ -82,16 +82,6 @@ PinnedMemoryPool = MemoryAsyncPool = MemoryPool
 _pool, _pinned_pool = MemoryPool(), PinnedMemoryPool()
 
 
-def get_default_memory_pool():
-    """The pool of the device."""
-    return _pool
-
-
-def get_default_pinned_memory_pool():
-    """The pool of the host."""
-    return _pinned_pool
-
-
 def alloc(size):
     """Memory of the device."""
     return _pool.malloc(size)
@@ -127,7 +117,8 @@ stream = types.SimpleNamespace(Stream=Stream, get_current_stream=get_current_str
 device = types.SimpleNamespace(Device=Device, get_cublas_handle=lambda: 0x1000)
 driver = types.SimpleNamespace(
     CUDADriverError=type('CUDADriverError', (RuntimeError,), {}),
-    ctxGetCurrent=lambda: 1)
+    ctxGetCurrent=lambda: 1,
+    occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: 2)
 nvtx = types.SimpleNamespace(
     available=True, RangePush=lambda *args: None, RangePop=lambda: None)
 cublas = types.SimpleNamespace()
