@@ -128,10 +128,32 @@ class Cuda:
         """``out = a b``, plus out if `more`; arguments as of `Blas.dot`."""
         self.blas.dot(a, b, out, more)
 
-    @property
-    def stream(self):
-        """int: The address of the current stream."""
-        return self.xp.cuda.get_current_stream().ptr
+    def zero(self, x):
+        """``x = 0``."""
+        x.fill(0)
+
+    def copy(self, x, to):
+        """``to = x``, arrays of one shape and dtype."""
+        to[...] = x
+
+    def upload(self, x, to):
+        """``to = x``, an array of the host."""
+        to.set(x)
+
+    def capture(self, work):
+        """Records what a function launches, which it must have done once before.
+
+        Returns:
+            A graph; its method ``launch`` does it all again.
+        """
+        stream = self.xp.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = stream.end_capture()
+        return graph
 
     @functools.lru_cache(maxsize=None)
     def _module(self, dtype):
