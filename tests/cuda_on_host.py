@@ -189,8 +189,11 @@ class Cuda(launch.Cuda):
         finally:
             self._captured = None
 
-    def compile(self, text, options, cooperative):
-        return _Compiled(self, compile(text, options), cooperative)
+    def compile(self, text, options):
+        return _Compiled(self, compile(text, options))
+
+    def start_cooperatively(self, function, grid, block, values, shared):
+        function((grid,), (block,), values, shared, cooperative=True)
 
     def blocks_at_once(self, function, threads, shared):
         return self.multiprocessors
@@ -199,28 +202,27 @@ class Cuda(launch.Cuda):
 class _Compiled:
     """What CuPy's RawModule is, as far as `rnnlm.kernels.cuda.launch` uses it."""
 
-    def __init__(self, cuda, module, cooperative):
-        self._cuda, self._module, self._cooperative = cuda, module, cooperative
+    def __init__(self, cuda, module):
+        self._cuda, self._module = cuda, module
 
     def get_function(self, name):
-        return _Function(self._cuda, self._module, name, self._cooperative)
+        return _Function(self._cuda, self._module, name)
 
 
 class _Function:
 
-    def __init__(self, cuda, module, name, cooperative):
+    def __init__(self, cuda, module, name):
         self._cuda, self._module, self._name = cuda, module, name
-        self._cooperative = cooperative
         self.max_dynamic_shared_size_bytes = 48 * 1024
 
-    def __call__(self, grid, block, args, shared_mem=0):
+    def __call__(self, grid, block, args, shared_mem=0, cooperative=False):
         assert shared_mem <= self.max_dynamic_shared_size_bytes
 
         def work():
             self._cuda.launched.append(self._name)
             self._module.backwards = self._cuda.backwards
             self._module.launch(self._name, grid, block, args, shared_mem,
-                                self._cooperative)
+                                cooperative)
 
         self._cuda._do(work)
 
