@@ -6,6 +6,7 @@ import numpy
 
 from rnnlm import optimizing
 from rnnlm.errors import NotFinite
+from rnnlm.kernels.cuda.transfer import Later
 
 
 class FiniteCheck:
@@ -32,8 +33,10 @@ class FiniteCheck:
             rnnlm.errors.NotFinite: if either is NaN or infinite.
         """
         window = updater.iteration + 1
-        if not isinstance(loss, numpy.ndarray):
-            last, self._last = self._last, (loss, norm)
+        xp = backend.get_array_module(loss)
+        if xp is not numpy:
+            last, self._last = self._last, (
+                Later(xp, loss), Later(xp, norm) if hasattr(norm, 'dtype') else norm)
             if last is None:
                 return
             window -= 1

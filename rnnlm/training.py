@@ -132,7 +132,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         target.loss = chainer.Variable(model.xp.asarray(loss / T))
         chainer.report({'loss': target.loss}, target)
         if refuse:
-            self._check(self, target.loss.array, self._graph.result[0].copy())
+            self._check(self, target.loss.array, self._graph.result[0])
 
     def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)

@@ -7,6 +7,7 @@ import re
 import numpy
 
 from rnnlm.kernels.cuda.blas import Blas
+from rnnlm.kernels.cuda.transfer import Uploads
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADERS = ('common.cuh', 'lstm.cuh', 'philox.cuh')
@@ -133,6 +134,7 @@ class Cuda:
         self.shared_per_block = attributes['MaxSharedMemoryPerBlockOptin']
         self.cooperative = bool(attributes['CooperativeLaunch'])
         self.blas = Blas(xp)
+        self._uploads = Uploads(xp)
 
     def launch(self, dtype, name, grid, block, args, shared=0):
         """`Module.launch` of a kernel of `SOURCES` for a type."""
@@ -151,8 +153,8 @@ class Cuda:
         to[...] = x
 
     def upload(self, x, to):
-        """``to = x``, an array of the host."""
-        to.set(x)
+        """``to = x``, an array of the host; it may change at once."""
+        self._uploads(x, to)
 
     def capture(self, work):
         """Records what a function launches, which it must have done once before.
