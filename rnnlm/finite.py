@@ -6,13 +6,15 @@ import numpy
 
 from rnnlm import optimizing
 from rnnlm.errors import NotFinite
+from rnnlm.kernels.cuda.transfer import Later
 
 
 class FiniteCheck:
     """Ends a run at the first window whose loss or gradient is NaN or infinite.
 
     On NumPy the window is refused before the parameters change.  On a GPU, where the
-    answer would have to be waited for, the loss alone is looked at, one window late.
+    answer would have to be waited for, a window is looked at when the next one is on
+    its way.
     """
 
     def __init__(self):
@@ -24,18 +26,22 @@ class FiniteCheck:
         Args:
             updater: Its `BPTTUpdater`.
             loss: Its loss, an array of one element.
-            norm (float): The L2 norm of its gradient; 0 if that may be anything.
+            norm: The L2 norm of its gradient, a number or an array of one element; 0
+                if that may be anything.
 
         Raises:
             rnnlm.errors.NotFinite: if either is NaN or infinite.
         """
         window = updater.iteration + 1
-        if not isinstance(loss, numpy.ndarray):
-            loss, self._last = self._last, loss
-            window -= 1
-            if loss is None:
+        xp = backend.get_array_module(loss)
+        if xp is not numpy:
+            last, self._last = self._last, (
+                Later(xp, loss), Later(xp, norm) if hasattr(norm, 'dtype') else norm)
+            if last is None:
                 return
-        loss = float(loss)
+            window -= 1
+            loss, norm = last
+        loss, norm = float(loss), float(norm)
         if math.isfinite(loss) and math.isfinite(norm):
             return
         optimizer = updater.get_optimizer('main')

@@ -129,7 +129,7 @@ class RNNForLM(chainer.Chain):
             Variable: (B, n) or (T, B, n).
         """
         ids = x.array if isinstance(x, chainer.Variable) else x
-        self._check_ids(ids)
+        self.check_ids(ids)
         if ids.ndim == 1:
             return self._step(x)
         if self._fits_window(ids):
@@ -150,10 +150,9 @@ class RNNForLM(chainer.Chain):
             Variable: a scalar.
         """
         t = t.array if isinstance(t, chainer.Variable) else t
-        self._check_ids(t, least=-1)
+        self.check_ids(t, least=-1)
         h = self.features(x)
-        kind = OutputBias if self.tied else L.Linear
-        if self.per_step or self._is_altered(self.output, kind) or _hooked():
+        if not self.is_stock:
             return sum(
                 F.softmax_cross_entropy(self._logits(h_t), t_t)
                 for h_t, t_t in zip(F.separate(h), t))
@@ -167,45 +166,49 @@ class RNNForLM(chainer.Chain):
             h = layer(self._drop(h))
         return self._drop(h)
 
-    def _drop(self, h, mask=None):
-        return F.dropout(h, self.dropout, mask=mask) if self.dropout else h
+    def _drop(self, h):
+        return F.dropout(h, self.dropout) if self.dropout else h
 
     def _window(self, ids):
         """All steps (T, B) at once: the same numbers as `_step` T times."""
         T, B = ids.shape
-        masks = self._draw_masks(T, B)
         h = functions.embedding(
             ids, self.embed.W, None if self.tied else self.row_gradient)
+        drop = self._window_dropout(T, B)
         for k, layer in enumerate(self.layers):
             hs, c, h = functions.lstm_window(
-                self._drop(h, masks[k]), layer.c, layer.h,
+                drop(k, h), layer.c, layer.h,
                 layer.upward.W, layer.upward.b, layer.lateral.W)
             layer.set_state(c, h)
             h = hs
-        return self._drop(h, masks[-1])
+        return drop(self.n_layers, h)
 
-    def _draw_masks(self, T, B):
-        """Dropout masks (T, B, n) of the window, one for each use of dropout.
-
-        One draw for the window takes the numbers in the order in which the steps
-        of the reference take theirs: by step, by layer, (B, n).
-        """
+    def _window_dropout(self, T, B):
+        """Function of (k, h) that is the k-th dropout of a window, h (T, B, n)."""
         if not (self.dropout and chainer.config.train):
-            return [None] * (self.n_layers + 1)
-        widths = [self.n_embed] + [self.n_units] * self.n_layers
-        random = functions.uniform(self.xp, (T, B * sum(widths)))
-        scale = self.embed.W.dtype.type(1 / (1 - self.dropout))
-        masks, start = [], 0
-        for width in widths:
-            part = random[:, start:start + B * width]
-            masks.append(scale * (part >= self.dropout).reshape(T, B, width))
-            start += B * width
-        return masks
+            return lambda k, h: h
+        return functions.WindowDropout(
+            self.xp, T, B, self.widths, self.dropout, self.embed.W.dtype)
+
+    @property
+    def widths(self):
+        """list of int: units of the embedding and of each layer."""
+        return [self.n_embed] + [self.n_units] * self.n_layers
 
     def _fits_window(self, ids):
-        """Whether the fused functions compute what the links would."""
+        """Whether the fused functions compute what the links would, for such ids."""
         batches = {None if state is None else state.shape[0]
                    for layer in self.layers for state in (layer.c, layer.h)}
+        # Streams that end one after the other are for the links.
+        return self._has_stock_layers() and batches in ({None}, {ids.shape[1]})
+
+    @property
+    def is_stock(self):
+        """bool: Whether all links compute what Chainer's would, and nobody watches."""
+        kind = OutputBias if self.tied else L.Linear
+        return self._has_stock_layers() and not self._is_altered(self.output, kind)
+
+    def _has_stock_layers(self):
         return (
             not self.per_step
             and not _hooked()
@@ -216,9 +219,7 @@ class RNNForLM(chainer.Chain):
                 self._is_altered(layer, L.LSTM)
                 or self._is_altered(layer.upward, L.Linear)
                 or self._is_altered(layer.lateral, L.Linear, bias=False)
-                for layer in self.layers)
-            # Streams that end one after the other are for the links.
-            and batches in ({None}, {ids.shape[1]}))
+                for layer in self.layers))
 
     @staticmethod
     def _is_altered(link, original, bias=True):
@@ -227,7 +228,16 @@ class RNNForLM(chainer.Chain):
                 or 'forward' in vars(link)
                 or original is L.Linear and (link.b is not None) != bias)
 
-    def _check_ids(self, ids, least=0):
+    def check_ids(self, ids, least=0):
+        """Refuses what are no word ids; of ids on a GPU only the type and the shape.
+
+        Args:
+            ids: int array (B,) or (T, B).
+            least (int): The smallest that is allowed.
+
+        Raises:
+            rnnlm.errors.InputError: if they are none.
+        """
         if self.embed.ignore_label is not None:
             least = min(least, self.embed.ignore_label)
         if not hasattr(ids, 'dtype'):

@@ -21,8 +21,20 @@ BLOCK = 2 ** 15
 def why_not_blocks(optimizer):
     """Why `update` cannot stand in for ``optimizer.update()``; '' if it can.
 
-    It can for what has the arithmetic of Chainer's own SGD, with at most its own
-    GradientClipping as hook, on contiguous NumPy arrays.
+    It can for plain SGD on contiguous NumPy arrays.
+    """
+    for name, param in optimizer.target.namedparams():
+        if type(param.array) is not numpy.ndarray or (
+                not param.array.flags.c_contiguous):
+            return f'{name} is not a contiguous NumPy array'
+    return why_not_plain_sgd(optimizer)
+
+
+def why_not_plain_sgd(optimizer):
+    """Why an optimizer is not plain SGD; '' if it is.
+
+    That is the arithmetic of Chainer's own SGD, with at most its own GradientClipping
+    as hook.
     """
     if type(optimizer) is not chainer.optimizers.SGD:
         return 'the optimizer is not SGD'
@@ -39,9 +51,6 @@ def why_not_blocks(optimizer):
                 rule._hookable._pre_update_hooks
                 or rule._hookable._post_update_hooks):
             return f'the update rule of {name} is not plain SGD'
-        if type(param.array) is not numpy.ndarray or (
-                not param.array.flags.c_contiguous):
-            return f'{name} is not a contiguous NumPy array'
     return ''
 
 

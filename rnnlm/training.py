@@ -13,7 +13,7 @@ from chainer.dataset import convert
 from chainer.training import extensions
 import numpy
 
-from rnnlm import finite, functions, optimizing, resumption
+from rnnlm import finite, functions, graphs, optimizing, resumption
 from rnnlm.errors import require_count, require_positive
 from rnnlm.model import RNNForLM
 from rnnlm.resumption import language_model
@@ -69,6 +69,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._check = finite.FiniteCheck() if check_finite else None
         self._logged = None
         self._rows = functions.RowGradient()
+        self._graph = None
 
     @property
     def why_per_step(self):
@@ -82,10 +83,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         optimizer = self.get_optimizer('main')
         target = optimizer.target
         reason = self.why_per_step
-        if reason != self._logged:
-            logger.info('training %s', 'step by step: ' + reason if reason
-                        else 'in whole windows')
-            self._logged = reason
+        no_graph = reason or why_no_graph(target, optimizer)
+        self._log_way(reason, no_graph)
+        if not no_graph:
+            self._update_by_graph(target, optimizer)
+            return
         in_blocks = not (reason or optimizing.why_not_blocks(optimizer))
         loss = (self._loss_by_steps(target) if reason
                 else self._loss(target, self._rows if in_blocks else None))
@@ -103,6 +105,34 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             # Scaled gradients may overflow: Chainer then leaves the update out.
             check(finite.gradient_norm(target) if scale is None else 0.0)
         optimizer.update()
+
+    def _log_way(self, reason, no_graph):
+        if reason:
+            way = f'step by step: {reason}'
+        elif not no_graph:
+            way = 'in whole windows, each a CUDA graph'
+        elif no_graph == NO_GPU:
+            way = 'in whole windows'
+        else:
+            way = f'in whole windows, without a CUDA graph: {no_graph}'
+        if way != self._logged:
+            logger.info('training %s', way)
+            self._logged = way
+
+    def _update_by_graph(self, target, optimizer):
+        """The whole update as one launch on a GPU."""
+        model, refuse = target.predictor, self._check is not None
+        window = self.get_iterator('main').next_window(self.bprop_len)
+        model.check_ids(window)
+        T, B = len(window) - 1, window.shape[1]
+        if self._graph is None or not self._graph.fits(T, B, refuse):
+            self._graph = None  # its memory is free for the next
+            self._graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
+        loss = self._graph.update(window)
+        target.loss = chainer.Variable(model.xp.asarray(loss / T))
+        chainer.report({'loss': target.loss}, target)
+        if refuse:
+            self._check(self, target.loss.array, self._graph.result[0])
 
     def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
@@ -184,6 +214,16 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples):
     if target.local_link_hooks or model.local_link_hooks:
         return 'a link hook wants to see every call'
     return ''
+
+
+NO_GPU = 'there is no GPU'
+
+
+def why_no_graph(target, optimizer):
+    """Why a target that goes in windows is not updated by a `WindowGraph`; or ''."""
+    if target.xp is numpy:
+        return NO_GPU
+    return graphs.why_not(target, target.predictor, optimizer)
 
 
 class PerplexityEvaluator(extensions.Evaluator):

@@ -3,6 +3,7 @@
 // barriers, shared memory and, in a cooperative launch, barriers of the whole grid do
 // what they do on a GPU.  A fiber runs until it waits: where a barrier is missing, a
 // thread reads what another has not written yet.  Shared memory begins as NaN.
+#include <setjmp.h>
 #include <ucontext.h>
 #include <cmath>
 #include <cstdint>
@@ -44,7 +45,8 @@ struct Block {
 };
 
 struct Fiber {
-    ucontext_t context;
+    jmp_buf context;
+    bool begun = false;
     std::unique_ptr<char[]> stack{new char[kStack]};
     Block* block = nullptr;
     dim3 thread{};
@@ -55,13 +57,14 @@ struct Fiber {
 struct Grid {
     dim3 grid, block;
     std::function<void()> kernel;
-    ucontext_t scheduler;
+    jmp_buf scheduler;
     std::vector<std::unique_ptr<Fiber>> fibers;
     bool backwards = false;
 };
 
 inline Grid* g = nullptr;
 inline Fiber* f = nullptr;
+inline std::vector<std::unique_ptr<Fiber>> spare;  // stacks to use again
 
 // The next thread of its block that no fiber has begun; false if there is none.
 inline bool next_thread(Fiber* fiber) {
@@ -81,10 +84,28 @@ inline void body() {
         f->block->release();
     } while (next_thread(f));
     f->done = true;
-    swapcontext(&f->context, &g->scheduler);
+    _longjmp(g->scheduler, 1);
 }
 
-inline void yield() { swapcontext(&f->context, &g->scheduler); }
+inline void yield()
+{
+    if (!_setjmp(f->context)) _longjmp(g->scheduler, 1);
+}
+
+// Runs fiber `f` until it waits.  The jumps, unlike swapcontext, call no system.
+inline void resume()
+{
+    if (_setjmp(g->scheduler)) return;
+    if (f->begun) _longjmp(f->context, 1);
+    f->begun = true;
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = f->stack.get();
+    context.uc_stack.ss_size = kStack;
+    context.uc_link = nullptr;
+    makecontext(&context, body, 0);
+    setcontext(&context);
+}
 
 inline void sync_threads() {
     Block& b = *f->block;
@@ -97,20 +118,19 @@ inline void sync_threads() {
 
 // Runs blocks side by side until all their threads have ended; false if they hang.
 inline bool run_blocks(std::vector<Block>& blocks) {
+    for (auto& fiber : g->fibers) spare.push_back(std::move(fiber));
     g->fibers.clear();
     long idle = 0;
     for (bool all_done = false; !all_done;) {
         // A new fiber for each block whose fibers have left threads unstarted.
         for (Block& b : blocks) {
             if (b.started == b.threads) continue;
-            auto fiber = std::make_unique<Fiber>();
+            if (spare.empty()) spare.push_back(std::make_unique<Fiber>());
+            auto fiber = std::move(spare.back());
+            spare.pop_back();
             fiber->block = &b;
+            fiber->begun = fiber->waits = fiber->done = false;
             next_thread(fiber.get());
-            getcontext(&fiber->context);
-            fiber->context.uc_stack.ss_sp = fiber->stack.get();
-            fiber->context.uc_stack.ss_size = kStack;
-            fiber->context.uc_link = nullptr;
-            makecontext(&fiber->context, body, 0);
             g->fibers.push_back(std::move(fiber));
             idle = 0;
         }
@@ -124,7 +144,7 @@ inline bool run_blocks(std::vector<Block>& blocks) {
             if (f->waits && f->generation == f->block->generation) continue;
             f->waits = false;
             ran = true;
-            swapcontext(&g->scheduler, &f->context);
+            resume();
         }
         for (Block& b : blocks) if (b.started < b.threads) all_done = false;
         idle = ran ? idle + 1 : idle + 1000;
@@ -152,6 +172,7 @@ inline int launch(dim3 grid, dim3 block, size_t shared, bool cooperative,
             blocks.clear();
         }
     }
+    for (auto& fiber : here.fibers) spare.push_back(std::move(fiber));
     return 0;
 }
 

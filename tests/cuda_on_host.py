@@ -71,9 +71,9 @@ extern "C" int launch_{name}(dim3 grid, dim3 block, size_t shared, int cooperati
     if not os.path.exists(library):
         made = f'{library}.{os.getpid()}'
         subprocess.run(
-            [COMPILER, '-std=c++17', '-O1', '-shared', '-fPIC', '-w', *options,
-             '-include', os.path.join(HERE, 'cuda_on_host.h'), '-x', 'c++', '-', '-o',
-             made], input=text, text=True, check=True)
+            [COMPILER, '-std=c++17', '-O1', '-U_FORTIFY_SOURCE', '-shared', '-fPIC',
+             '-w', *options, '-include', os.path.join(HERE, 'cuda_on_host.h'), '-x',
+             'c++', '-', '-o', made], input=text, text=True, check=True)
         os.replace(made, library)
     return Module(ctypes.CDLL(library), kernels, real)
 
@@ -130,7 +130,6 @@ class Module:
                 int(cooperative), int(self.backwards), pointers):
             raise RuntimeError(f'{name}: its threads wait for one another for ever')
 
-
     def _value(self, name, k, kind, pointer, arg):
         if not pointer:
             kind = _SCALARS.get(kind) or _SCALARS[self._real]
@@ -154,16 +153,47 @@ class Cuda(launch.Cuda):
         self.cooperative = True
         self.backwards = False
         self.launched = []
+        self._captured = None
 
-    stream = 0
+    def _do(self, work):
+        """Does some work now, or puts it into the graph that is captured."""
+        if self._captured is None:
+            work()
+        else:
+            self._captured.append(work)
 
     def dot(self, a, b, out, more=False):
         assert out.strides[1] == out.itemsize or out.shape[1] == 1
-        product = numpy.dot(a, b)
-        out[...] = product + out if more else product
 
-    def compile(self, text, options, cooperative):
-        return _Compiled(self, compile(text, options), cooperative)
+        def work():
+            product = numpy.dot(a, b)
+            out[...] = product + out if more else product
+
+        self._do(work)
+
+    def zero(self, x):
+        self._do(lambda: x.fill(0))
+
+    def copy(self, x, to):
+        self._do(lambda: numpy.copyto(to, x))
+
+    def upload(self, x, to):
+        assert self._captured is None
+        to[...] = x
+
+    def capture(self, work):
+        self._captured = []
+        try:
+            work()
+            return Graph(self._captured)
+        finally:
+            self._captured = None
+
+    def compile(self, text, options):
+        return _Compiled(self, compile(text, options))
+
+    def start_cooperatively(self, function, grid, block, values, shared):
+        function((grid,), (block,), values, shared, cooperative=True)
 
     def blocks_at_once(self, function, threads, shared):
         return self.multiprocessors
@@ -172,23 +202,37 @@ class Cuda(launch.Cuda):
 class _Compiled:
     """What CuPy's RawModule is, as far as `rnnlm.kernels.cuda.launch` uses it."""
 
-    def __init__(self, cuda, module, cooperative):
-        self._cuda, self._module, self._cooperative = cuda, module, cooperative
+    def __init__(self, cuda, module):
+        self._cuda, self._module = cuda, module
 
     def get_function(self, name):
-        return _Function(self._cuda, self._module, name, self._cooperative)
+        return _Function(self._cuda, self._module, name)
 
 
 class _Function:
 
-    def __init__(self, cuda, module, name, cooperative):
+    def __init__(self, cuda, module, name):
         self._cuda, self._module, self._name = cuda, module, name
-        self._cooperative = cooperative
         self.max_dynamic_shared_size_bytes = 48 * 1024
 
-    def __call__(self, grid, block, args, shared_mem=0):
+    def __call__(self, grid, block, args, shared_mem=0, cooperative=False):
         assert shared_mem <= self.max_dynamic_shared_size_bytes
-        self._cuda.launched.append(self._name)
-        self._module.backwards = self._cuda.backwards
-        self._module.launch(self._name, grid, block, args, shared_mem,
-                            self._cooperative)
+
+        def work():
+            self._cuda.launched.append(self._name)
+            self._module.backwards = self._cuda.backwards
+            self._module.launch(self._name, grid, block, args, shared_mem,
+                                cooperative)
+
+        self._cuda._do(work)
+
+
+class Graph:
+    """Work that was captured."""
+
+    def __init__(self, works):
+        self._works = works
+
+    def launch(self):
+        for work in self._works:
+            work()

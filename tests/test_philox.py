@@ -6,7 +6,6 @@ import subprocess
 import numpy
 import pytest
 
-from rnnlm import functions
 from rnnlm.functions import philox
 
 
@@ -25,8 +24,8 @@ def compiled(tmp_path_factory):
         pytest.skip('no C compiler was found')
     folder = tmp_path_factory.mktemp('philox')
     (folder / 'philox.c').write_text(
-        '#define __device__\n' + philox.SOURCE + 'unsigned int answer(unsigned long long place, unsigned k0, '
-        'unsigned k1) { return philox(place, k0, k1); }\n')
+        f'#define __device__\n{philox.SOURCE}unsigned int answer(unsigned long long '
+        'place, unsigned k0, unsigned k1) { return philox(place, k0, k1); }\n')
     subprocess.run([compiler, '-shared', '-fPIC', '-Wall', '-Werror', '-o',
                     str(folder / 'philox.so'), str(folder / 'philox.c')], check=True)
     answer = ctypes.CDLL(str(folder / 'philox.so')).answer
@@ -62,12 +61,12 @@ def test_the_source_compiles(tmp_path, architecture):
 def test_the_kernel_finds_the_same(xp):
     if xp is numpy:  # where the numbers are numpy.random's own
         numpy.random.seed(3)
-        numbers = functions.uniform(xp, (2, 5))
+        numbers = philox.uniform(xp, (2, 5))
         numpy.random.seed(3)
         numpy.testing.assert_array_equal(numbers, numpy.random.rand(2, 5))
         return
     numpy.random.seed(3)
-    numbers = functions.uniform(xp, (50, 41))
+    numbers = philox.uniform(xp, (50, 41))
     numpy.random.seed(3)
     key = numpy.random.randint(0, 2 ** 32, 2, dtype=numpy.uint32)
     expected = (philox.philox(numpy, key, 2050) >> 8) / 2 ** 24

@@ -3,6 +3,8 @@ import chainer
 from chainer import backend
 import numpy
 
+from rnnlm import kernels
+
 
 def embedding(ids, W, rows=None):
     """The rows of `W` that `ids` name: ``W[ids]``.
@@ -54,7 +56,13 @@ class EmbeddingGrad(chainer.FunctionNode):
             return self._rows.set(ids, gy, self._shape),
         xp = backend.get_array_module(gy)
         gW = xp.zeros(self._shape, dtype=gy.dtype)
-        add_rows(xp, gW, ids, gy)
+        gpu = kernels.gpu_for(xp, gy.dtype)
+        if gpu and gpu.rows.fits(len(ids)):
+            first = xp.empty(len(ids), numpy.int32)
+            gpu.rows.sum(ids.astype(numpy.int32, copy=False),
+                         xp.ascontiguousarray(gy), first, gW)
+        else:
+            add_rows(xp, gW, ids, gy)
         return gW,
 
     def backward(self, indexes, grad_outputs):

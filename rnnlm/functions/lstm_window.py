@@ -111,7 +111,7 @@ class LSTMWindow(chainer.FunctionNode):
             return buffers.empty(xp, shape, x.dtype)
 
         z = empty(T, B, 4 * n)  # interleaved, without bias
-        xp.dot(x.reshape(T * B, n_in), upward_W.T, out=z.reshape(T * B, 4 * n))
+        kernels.dot(xp, x.reshape(T * B, n_in), upward_W.T, z.reshape(T * B, 4 * n))
         hs, cs = empty(T + 1, B, n), empty(T + 1, B, n)
         tanh_cs, gate = empty(T, B, n), empty(T, 4, B, n)
         hs[0], cs[0] = h, c
@@ -167,11 +167,11 @@ class LSTMWindowGrad(chainer.FunctionNode):
 
         gz = gz.reshape(T * B, 4 * n)
         gW_u, gW_l = empty(4 * n, n_in), empty(4 * n, n)
-        xp.dot(gz.T, x.reshape(T * B, n_in), out=gW_u)
-        xp.dot(gz.T, hs[:T].reshape(T * B, n), out=gW_l)
+        kernels.dot(xp, gz.T, x.reshape(T * B, n_in), gW_u)
+        kernels.dot(xp, gz.T, hs[:T].reshape(T * B, n), gW_l)
         gx = empty(T * B, n_in)
-        xp.dot(gz, upward_W, out=gx)
-        return gx.reshape(x.shape), gc, gh, gW_u, gz.sum(axis=0), gW_l
+        kernels.dot(xp, gz, upward_W, gx)
+        return gx.reshape(x.shape), gc, gh, gW_u, kernels.column_sums(xp, gz), gW_l
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(

@@ -33,10 +33,14 @@ def uniform(xp, shape):
     """
     if xp is numpy:
         return numpy.random.rand(*shape)
-    key = numpy.random.randint(0, 2 ** 32, 2, dtype=numpy.uint32)
     numbers = xp.empty(shape, numpy.float32)
-    _kernel(xp)(*key, numbers)
+    _kernel(xp)(*draw_key(), numbers)
     return numbers
+
+
+def draw_key():
+    """(2,) uint32: the key of a window, from NumPy's stream."""
+    return numpy.random.randint(0, 2 ** 32, 2, dtype=numpy.uint32)
 
 
 @functools.lru_cache(maxsize=None)

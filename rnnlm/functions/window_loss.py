@@ -4,7 +4,7 @@ from chainer import backend
 from chainer.utils import type_check
 import numpy
 
-from rnnlm import buffers, threads
+from rnnlm import buffers, kernels, threads
 from rnnlm.functions.embedding import add_rows
 
 # Rows of logits are made this many elements at a time (64 MiB of float32), so
@@ -84,6 +84,9 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
     def _compute(self, inputs, with_gradients):
         x, W, b = inputs
         xp = backend.get_array_module(x)
+        gpu = kernels.gpu_for(xp, x.dtype)
+        if gpu:
+            return _compute_on_gpu(gpu, *inputs, self._t, with_gradients)
         V, n = W.shape
         rows = x.reshape(-1, n)  # (T * B, n)
         t = self._t
@@ -150,9 +153,13 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
     def forward(self, inputs):
         # x, W and b are inputs so that a second derivative comes here.
         g = inputs[-1]
+        xp = backend.get_array_module(g)
+        gpu = kernels.gpu_for(xp, g.dtype)
         for gradient in self._gradients:
+            if gpu:
+                gpu.output.scale(gradient, g)
             # On a GPU a comparison would wait for the device.
-            if backend.get_array_module(g) is not numpy or g != 1:
+            elif xp is not numpy or g != 1:
                 gradient *= g
         return self._gradients
 
@@ -161,6 +168,18 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
             'linear_softmax_cross_entropy has first derivatives only, and a '
             'second one was asked for (enable_double_backprop).  Use '
             'chainer.functions.softmax_cross_entropy on the logits.')
+
+
+def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
+    """The same by kernels: the gradients of the logits stand where these stood."""
+    xp = gpu.cuda.xp
+    x, W, b = map(xp.ascontiguousarray, (x, W, b))
+    t = xp.ascontiguousarray(t.astype(numpy.int32, copy=False))
+    rows = max(1, min(t.size, CHUNK_ELEMENTS // len(b)))
+    y, loss = xp.empty((rows, len(b)), x.dtype), xp.empty((), x.dtype)
+    gradients = tuple(map(xp.empty_like, (x, W, b))) if with_gradients else None
+    gpu.output.compute(x, W, b, t, y, xp.empty(rows, numpy.float64), loss, gradients)
+    return loss, gradients
 
 
 def _exponentials(xp, y, b, index):

@@ -15,6 +15,11 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p)
 #define SPIN() ((void)0)
 #endif
 
+#ifndef NAN  // NVRTC has no math.h
+#define NAN __int_as_float(0x7fffffff)
+#define INFINITY __int_as_float(0x7f800000)
+#endif
+
 __device__ __forceinline__ float exponential(float x) { return expf(x); }
 __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float logarithm(float x) { return logf(x); }

@@ -1,4 +1,5 @@
 """Launching the kernels of this folder on a GPU, through CuPy."""
+import ctypes
 import functools
 import os
 import re
@@ -6,6 +7,7 @@ import re
 import numpy
 
 from rnnlm.kernels.cuda.blas import Blas
+from rnnlm.kernels.cuda.transfer import Uploads
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADERS = ('common.cuh', 'lstm.cuh', 'philox.cuh')
@@ -43,6 +45,12 @@ def parameters(text):
     return found
 
 
+@functools.lru_cache(maxsize=None)
+def driver():
+    """The library of CUDA's driver, which CuPy has loaded."""
+    return ctypes.CDLL('nvcuda.dll' if os.name == 'nt' else 'libcuda.so.1')
+
+
 class Module:
     """The kernels of a source, compiled for one type.
 
@@ -50,10 +58,13 @@ class Module:
         compiled: What CuPy's ``RawModule`` is, or a stand-in.
         text (str): The source.
         dtype: float32 or float64, the `real` of the source.
+        start: Starts a kernel otherwise than CuPy does, called with (kernel, blocks,
+            threads, values of the parameters, bytes of shared memory).
     """
 
-    def __init__(self, compiled, text, dtype):
+    def __init__(self, compiled, text, dtype, start=None):
         self._compiled = compiled
+        self._start = start
         self._parameters = parameters(text)
         self._dtype = numpy.dtype(dtype)
         self._functions = {}
@@ -83,8 +94,12 @@ class Module:
                        for (kind, pointer), arg in zip(types, args))
         if len(args) != len(types):
             raise TypeError(f'{name}: {len(types)} arguments, found {len(args)}')
+        function = self.function(name, shared)
+        if self._start:
+            self._start(function, grid, block, values, shared)
+            return
         block = block if isinstance(block, tuple) else (block,)
-        self.function(name, shared)((grid,), block, values, shared_mem=shared)
+        function((grid,), block, values, shared_mem=shared)
 
     def _value(self, name, kind, pointer, arg):
         if not pointer:
@@ -119,6 +134,7 @@ class Cuda:
         self.shared_per_block = attributes['MaxSharedMemoryPerBlockOptin']
         self.cooperative = bool(attributes['CooperativeLaunch'])
         self.blas = Blas(xp)
+        self._uploads = Uploads(xp)
 
     def launch(self, dtype, name, grid, block, args, shared=0):
         """`Module.launch` of a kernel of `SOURCES` for a type."""
@@ -128,10 +144,32 @@ class Cuda:
         """``out = a b``, plus out if `more`; arguments as of `Blas.dot`."""
         self.blas.dot(a, b, out, more)
 
-    @property
-    def stream(self):
-        """int: The address of the current stream."""
-        return self.xp.cuda.get_current_stream().ptr
+    def zero(self, x):
+        """``x = 0``."""
+        x.fill(0)
+
+    def copy(self, x, to):
+        """``to = x``, arrays of one shape and dtype."""
+        to[...] = x
+
+    def upload(self, x, to):
+        """``to = x``, an array of the host; it may change at once."""
+        self._uploads(x, to)
+
+    def capture(self, work):
+        """Records what a function launches, which it must have done once before.
+
+        Returns:
+            A graph; its method ``launch`` does it all again.
+        """
+        stream = self.xp.cuda.Stream(non_blocking=True)
+        with stream:
+            stream.begin_capture()
+            try:
+                work()
+            finally:
+                graph = stream.end_capture()
+        return graph
 
     @functools.lru_cache(maxsize=None)
     def _module(self, dtype):
@@ -152,11 +190,26 @@ class Cuda:
         text = source(*HEADERS, *names)
         real = {'float32': 'float', 'float64': 'double'}[str(numpy.dtype(dtype))]
         options = ('--std=c++17', f'-DREAL={real}', *(f'-D{d}' for d in defines))
-        return Module(self.compile(text, options, cooperative), text, dtype)
+        return Module(self.compile(text, options), text, dtype,
+                      self.start_cooperatively if cooperative else None)
 
-    def compile(self, text, options, cooperative):
-        return self.xp.RawModule(code=text, options=options, backend='nvrtc',
-                                 enable_cooperative_groups=cooperative)
+    def compile(self, text, options):
+        return self.xp.RawModule(code=text, options=options, backend='nvrtc')
+
+    def start_cooperatively(self, function, grid, block, values, shared):
+        """Starts a kernel all of whose blocks run at once, or none.
+
+        By the driver itself: CuPy would first link a library that is often not there.
+        """
+        holders = [numpy.asarray(value if isinstance(value, numpy.generic)
+                                 else numpy.uint64(value.data.ptr)) for value in values]
+        parameters = (ctypes.c_void_p * len(holders))(
+            *(holder.ctypes.data for holder in holders))
+        status = driver().cuLaunchCooperativeKernel(
+            ctypes.c_void_p(function.kernel.ptr), grid, 1, 1, block, 1, 1, shared,
+            ctypes.c_void_p(self.xp.cuda.get_current_stream().ptr), parameters, None)
+        if status:
+            raise RuntimeError(f'cuLaunchCooperativeKernel: status {status}')
 
     def blocks_at_once(self, function, threads, shared):
         """How many blocks of a kernel the whole GPU holds at once."""

@@ -40,12 +40,13 @@ class Recurrent:
             gate: T x B x 4n elements, written, for `backward` alone.
         """
         T, B, n = tanh_cs.shape
+        b, W = map(self._cuda.xp.ascontiguousarray, (b, W))
         kernel = self._kernel('forward', W.dtype, T, B, n)
         if kernel:
             module, plan = kernel
             exchange = self._array('exchange', (2, B, plan.inner), W.dtype)
             module.launch(
-                'lstm_window_forward', plan.blocks, plans.THREADS,
+                'lstm_window_forward', plan.blocks, plan.threads,
                 (T, z, b, W, hs, cs, tanh_cs, gate, exchange, self._counter()),
                 plan.shared)
             return
@@ -67,12 +68,13 @@ class Recurrent:
                 of the state before.
         """
         T, B, n = tanh_cs.shape
+        ghs, W = map(self._cuda.xp.ascontiguousarray, (ghs, W))
         kernel = self._kernel('backward', W.dtype, T, B, n)
         if kernel:
             module, plan = kernel
             partial = self._array('partial', (plans.GROUPS, B, n), W.dtype)
             module.launch(
-                'lstm_window_backward', plan.blocks, plans.THREADS,
+                'lstm_window_backward', plan.blocks, plan.threads,
                 (T, ghs, W, cs, tanh_cs, gate, gz, gc, gh, partial, self._counter()),
                 plan.shared)
             return
@@ -96,11 +98,11 @@ class Recurrent:
         if plan is None or not cuda.cooperative:
             return None
         module = cuda.module(
-            numpy.float32, ['persistent.cuh', f'persistent_{direction}.cu'], plan.defines,
-            cooperative=True)
+            numpy.float32, ('persistent.cuh', f'persistent_{direction}.cu'),
+            plan.defines, cooperative=True)
         # A grid that does not fit would be cut down in silence.
         at_once = cuda.blocks_at_once(
-            module.function(f'lstm_window_{direction}', plan.shared), plans.THREADS,
+            module.function(f'lstm_window_{direction}', plan.shared), plan.threads,
             plan.shared)
         if at_once < plan.blocks:
             logger.info('no persistent kernel for %d units and %d rows: %d blocks do '
@@ -110,13 +112,12 @@ class Recurrent:
 
     def _counter(self):
         counter = self._array('counter', (1,), numpy.uint32)
-        counter.fill(0)
+        self._cuda.zero(counter)
         return counter
 
     def _array(self, name, shape, dtype):
-        """An array of zeros that is kept, one for each stream."""
-        xp = self._cuda.xp
-        key = name, shape, numpy.dtype(dtype), self._cuda.stream
+        """An array, zeros at first, that is kept: for one stream at a time."""
+        key = name, shape
         if key not in self._scratch:
-            self._scratch[key] = xp.zeros(shape, dtype)
+            self._scratch[key] = self._cuda.xp.zeros(shape, dtype)
         return self._scratch[key]

@@ -3,6 +3,7 @@
 // One block for each of the rows from `first` on.  y: (rows, V) logits without their
 // bias b, become (softmax - one-hot) w if `with_gradient`; t: (T, B) targets, all of
 // the window's, of which -1 is left out; w is 1 over the number of the step's targets.
+// A target that is none makes the loss NaN.
 // loss: (rows,), each row's share.  Shared memory: a value for each thread, and if
 // `cached` the row.
 extern "C" __global__ void softmax_cross_entropy(
@@ -28,7 +29,8 @@ extern "C" __global__ void softmax_cross_entropy(
     }
     most = reduce_block(most, scratch, Largest());
     real target_logit = 0;
-    if (threadIdx.x == 0 && target >= 0) target_logit = row[target] - most;
+    if (threadIdx.x == 0 && target >= 0)
+        target_logit = target < V ? row[target] - most : (real)NAN;
     __syncthreads();  // before the row changes
 
     real sum = 0;

@@ -1,6 +1,4 @@
 """Output layer, loss and their gradients on a GPU, in chunks of rows."""
-import numpy
-
 from rnnlm.kernels.cuda.launch import THREADS
 
 
@@ -63,12 +61,3 @@ class Output:
         """x times factor, an array of one element; nothing moves if that is 1."""
         blocks = min(-(-x.size // THREADS), 8 * self._cuda.multiprocessors)
         self._cuda.launch(x.dtype, 'scale', blocks, THREADS, (x.size, factor, x))
-
-
-def rows_at_once(cuda, rows, V, elements):
-    """Arrays `y` and `rows_loss` of `Output.compute` are that long."""
-    return max(1, min(rows, elements // V))
-
-
-def loss_buffer(xp, rows):
-    return xp.empty(rows, numpy.float64)

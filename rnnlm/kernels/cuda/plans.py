@@ -2,7 +2,7 @@
 import functools
 import typing
 
-THREADS = 256
+THREADS = 256, 512  # of a block: as few as have one for each of its units and rows
 QUAD = 4  # float32 of 16 bytes
 BYTES = 4
 GROUPS = 4  # of units, backward: a block then reads as much a step as forward
@@ -15,10 +15,13 @@ class Plan(typing.NamedTuple):
 
     Attributes:
         blocks (int): Of the launch, all at once on the GPU.
+        threads (int): Of a block.
         shared (int): Bytes of shared memory of a block.
         defines (tuple of str): 'NAME=VALUE' for the compiler.
+        inner (int): Length of a line of the weights that a block holds.
     """
     blocks: int
+    threads: int
     shared: int
     defines: typing.Tuple[str, ...]
     inner: int
@@ -51,8 +54,9 @@ def backward(n, B, multiprocessors, shared_per_block):
 
 
 def _plan(n, B, own, rows, inner, blocks, shared_per_block, **more):
-    tile = _tile(rows, B, inner)
-    if own * B > THREADS or tile is None:
+    threads = next((count for count in THREADS if own * B <= count), None)
+    tile = threads and _tile(rows, B, inner, threads)
+    if not tile:
         return None
     tile_r, tile_b, parts = tile
     rows_up, b_up = _up(rows, tile_r), _up(B, tile_b)
@@ -60,21 +64,22 @@ def _plan(n, B, own, rows, inner, blocks, shared_per_block, **more):
     shared = BYTES * (rows_up * line + max(b_up * line, parts * rows_up * b_up))
     if shared > shared_per_block:
         return None
-    constants = dict(N=n, B=B, THREADS=THREADS, OWN=own, ROWS=rows, INNER=inner,
+    constants = dict(N=n, B=B, THREADS=threads, OWN=own, ROWS=rows, INNER=inner,
                      TILE_R=tile_r, TILE_B=tile_b, ROWS_UP=rows_up, B_UP=b_up,
                      PARTS=parts, **more)
-    return Plan(blocks, shared, tuple(f'{k}={v}' for k, v in constants.items()), inner)
+    return Plan(blocks, threads, shared,
+                tuple(f'{k}={v}' for k, v in constants.items()), inner)
 
 
-def _tile(rows, B, inner):
+def _tile(rows, B, inner, threads):
     """(rows, columns, parts) of the fewest cycles by a rough count; None if none."""
     best = None
     for r in range(1, MOST_TILE + 1):
         for b in range(1, MOST_TILE + 1):
             tiles = -(-rows // r) * -(-B // b)
-            if r * b > MOST_SUMS or tiles > THREADS:
+            if r * b > MOST_SUMS or tiles > threads:
                 continue
-            parts = THREADS // tiles
+            parts = threads // tiles
             turns = -(-(inner // QUAD) // parts)
             # Of a thread: products, and reads of 16 bytes, which all warps share.
             cycles = turns * (QUAD * r * b + 4 * (r + b)) + parts * 4

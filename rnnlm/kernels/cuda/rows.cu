@@ -20,29 +20,31 @@ extern "C" __global__ void dropout(
     out[k] = x[k] * kept(k / row * stride + start + k % row, key, ratio, scale);
 }
 
-// out (K, n) = W[ids], a block for each row.
-extern "C" __global__ void take_rows(int n, const int* __restrict__ ids,
+// out (K, n) = W[ids], a block for each row; NaN for an id that W (V, n) has not.
+extern "C" __global__ void take_rows(int V, int n, const int* __restrict__ ids,
                                      const real* __restrict__ W,
                                      real* __restrict__ out)
 {
-    const real* from = W + (size_t)ids[blockIdx.x] * n;
+    const int id = ids[blockIdx.x];
+    const bool known = id >= 0 && id < V;
     for (int k = threadIdx.x; k < n; k += blockDim.x)
-        out[(size_t)blockIdx.x * n + k] = from[k];
+        out[(size_t)blockIdx.x * n + k] = known ? W[(size_t)id * n + k] : (real)NAN;
 }
 
 // gW[ids] = 0: what the window before has written.
-extern "C" __global__ void clear_rows(int n, const int* __restrict__ ids,
+extern "C" __global__ void clear_rows(int V, int n, const int* __restrict__ ids,
                                       real* __restrict__ gW)
 {
-    real* to = gW + (size_t)ids[blockIdx.x] * n;
-    for (int k = threadIdx.x; k < n; k += blockDim.x) to[k] = 0;
+    const int id = ids[blockIdx.x];
+    if (id < 0 || id >= V) return;
+    for (int k = threadIdx.x; k < n; k += blockDim.x) gW[(size_t)id * n + k] = 0;
 }
 
 // gW[id] = the sum of the rows of gy (K, n) that have this id, plus gW[id] if `more`;
-// first (K,) says which of the K is the first of its id.  A block for each of the K;
+// first (K,) says which of the K is the first of its id, if V has it.  A block for each of the K;
 // only the first one works, in the order of the rows, so that the sum is always the
 // same.  Shared memory: K + 2 integers.
-extern "C" __global__ void sum_rows(int K, int n, int more,
+extern "C" __global__ void sum_rows(int K, int V, int n, int more,
                                     const int* __restrict__ ids,
                                     const real* __restrict__ gy, int* first, real* gW)
 {
@@ -50,7 +52,7 @@ extern "C" __global__ void sum_rows(int K, int n, int more,
     int* const before = list + K;
     int* const length = list + K + 1;
     const int here = blockIdx.x, id = ids[here];
-    if (threadIdx.x == 0) *before = 0;
+    if (threadIdx.x == 0) *before = id < 0 || id >= V;
     __syncthreads();
     for (int k = threadIdx.x; k < K; k += blockDim.x) {
         list[k] = ids[k] == id;

@@ -1,0 +1,104 @@
+"""The CUDA sources compile, for each generation of GPUs that they are meant for."""
+import ctypes
+import ctypes.util
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+import cuda_on_host
+import pytest
+
+from rnnlm.kernels.cuda import launch, plans
+
+# Sizes whose persistent kernels are compiled: units, rows, multiprocessors, bytes.
+PLANS = [(200, 20, 132, 227 * 1024), (650, 20, 132, 227 * 1024),
+         (650, 64, 132, 227 * 1024), (13, 3, 40, 64 * 1024)]
+
+
+def sources():
+    """Name, text and definitions of each source."""
+    common = launch.source(*launch.HEADERS, *launch.SOURCES)
+    yield 'float', common, ('REAL=float',)
+    yield 'double', common, ('REAL=double',)
+    for size in PLANS:
+        for way in 'forward', 'backward':
+            plan = getattr(plans, way)(*size)
+            text = launch.source(
+                *launch.HEADERS, 'persistent.cuh', f'persistent_{way}.cu')
+            yield f'{way}-{size[0]}-{size[1]}', text, ('REAL=float', *plan.defines)
+
+
+def nvrtc():
+    """NVIDIA's run-time compiler, which needs no GPU; None if it is not found."""
+    folders = [os.path.join(path, 'nvidia') for path in sys.path if path]
+    found = [file for folder in folders for pattern in ('*/lib', 'cu1?/lib')
+             for file in glob.glob(os.path.join(folder, pattern, 'libnvrtc.so.*'))]
+    found += glob.glob('/usr/local/cuda*/lib*/libnvrtc.so.*')
+    for name in [*found, ctypes.util.find_library('nvrtc')]:
+        try:
+            return ctypes.CDLL(name) if name else None
+        except OSError:
+            pass
+    return None
+
+
+def by_nvrtc(text, defines, architecture):
+    """The complaints of NVRTC; '' if there are none."""
+    library = nvrtc()
+    if library is None:
+        pytest.skip('NVRTC was not found: pip install nvidia-cuda-nvrtc')
+    program, size = ctypes.c_void_p(), ctypes.c_size_t()
+    assert not library.nvrtcCreateProgram(
+        ctypes.byref(program), text.encode(), b'kernels.cu', 0, None, None)
+    options = [f'--gpu-architecture={architecture}', '--std=c++17',
+               *(f'-D{d}' for d in defines)]
+    status = library.nvrtcCompileProgram(program, len(options), (
+        ctypes.c_char_p * len(options))(*(o.encode() for o in options)))
+    library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
+    log = ctypes.create_string_buffer(size.value)
+    library.nvrtcGetProgramLog(program, log)
+    return log.value.decode() if status else ''
+
+
+def by_nvcc(text, defines, architecture):
+    """The complaints of nvcc; '' if there are none."""
+    nvcc = shutil.which('nvcc')
+    if nvcc is None:
+        pytest.skip('nvcc was not found')
+    done = subprocess.run(
+        [nvcc, '-std=c++17', f'-arch={architecture}', '-cubin', '-o', os.devnull,
+         *(f'-D{d}' for d in defines), '-x', 'cu', '-'],
+        input=text, text=True, capture_output=True)
+    return done.stderr if done.returncode else ''
+
+
+COMPILERS = [by_nvrtc, by_nvcc]
+SOURCES = {name: (text, defines) for name, text, defines in sources()}
+
+
+# CUDA 13 knows none older than sm_75.
+@pytest.mark.parametrize('compiler', COMPILERS)
+@pytest.mark.parametrize('name,architecture', [
+    (name, architecture) for name in SOURCES
+    for architecture in (('sm_90',) if '-' in name else ('sm_75', 'sm_80', 'sm_90'))])
+def test_compiles(name, architecture, compiler):
+    assert compiler(*SOURCES[name], architecture) == ''
+
+
+@pytest.mark.parametrize('compiler', COMPILERS)
+def test_an_error_is_an_error(compiler):
+    """The tests above could fail."""
+    text = launch.source(*launch.HEADERS) + '__global__ void k() { none(); }'
+    assert 'none' in compiler(text, ('REAL=float',), 'sm_90')
+
+
+def test_each_kernel_is_found_by_both_readers():
+    """What the library reads of the declarations is what the tests' compiler reads."""
+    for text, _ in SOURCES.values():
+        kernels = launch.parameters(text)
+        assert text.count('__global__ void') == len(kernels)
+        assert kernels == {
+            name: [cuda_on_host._type_of(p) for p in declared.split(',')]
+            for name, declared in cuda_on_host._KERNEL.findall(text)}

@@ -1,0 +1,218 @@
+"""The update of a window as one graph, its kernels run on the host."""
+import chainer
+from chainer import links as L
+import cuda_on_host
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm import RNNForLM, graphs, kernels, optimizing, training
+from rnnlm.kernels.cuda import lstm
+from rnnlm.kernels.cuda.gpu import Gpu
+
+pytestmark = pytest.mark.skipif(
+    cuda_on_host.COMPILER is None, reason='no C++ compiler was found')
+
+V, T, B = 14, 5, 3
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """NumPy arrays go through the CUDA kernels."""
+    gpu = Gpu(cuda_on_host.Cuda())
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: gpu)
+    return gpu
+
+
+def setup(kind, clip=None, dropout=0.0, n=7, lr=0.5):
+    numpy.random.seed(0)
+    model = RNNForLM(V, n, dropout=dropout, **kind)
+    target = L.Classifier(model)
+    target.compute_accuracy = False
+    optimizer = chainer.optimizers.SGD(lr=lr).setup(target)
+    if clip:
+        optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
+    return model, target, optimizer
+
+
+def windows(count):
+    return numpy.random.RandomState(5).randint(0, V, (count, T + 1, B)).astype('i')
+
+
+def by_chainer(model, target, optimizer, window):
+    loss = model.loss(window[:-1], window[1:])
+    target.cleargrads()
+    loss.backward()
+    loss.unchain_backward()
+    optimizer.update()
+    return float(loss.array)
+
+
+def same(model, other, tolerance):
+    for (name, p), q in zip(model.namedparams(), other.params()):
+        for one, two in (p.array, q.array), (p.grad, q.grad):
+            numpy.testing.assert_allclose(one, two, rtol=0, atol=tolerance,
+                                          err_msg=name)
+    for one, two in zip(model.get_state(), other.get_state()):
+        numpy.testing.assert_allclose(one, two, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize('kind,clip,persistent,count', [
+    ({}, 0.3, True, 50), ({}, None, True, 5), ({}, 100.0, False, 5),
+    ({'tied': True}, 0.3, True, 5), ({'n_embed': 4, 'n_layers': 3}, 0.3, False, 5),
+    ({'n_layers': 1}, 0.3, True, 5)])
+def test_windows_are_those_of_chainer(gpu, kind, clip, persistent, count, monkeypatch):
+    monkeypatch.setattr(lstm, 'persistent', persistent)
+    model, target, optimizer = setup(kind, clip)
+    assert not graphs.why_not(target, model, optimizer)
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    losses = []
+    for k, window in enumerate(windows(count)):
+        optimizer.lr = 0.5 / (1 + k)  # a rate that changes takes effect
+        losses.append(float(graph.update(window)))
+    assert graph._graph is not None and optimizer.t == count
+
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
+    other, target, optimizer = setup(kind, clip)
+    for k, (window, loss) in enumerate(zip(windows(count), losses)):
+        optimizer.lr = 0.5 / (1 + k)
+        assert by_chainer(other, target, optimizer, window) == pytest.approx(
+            loss, rel=1e-5)
+    same(model, other, 1e-5)
+
+
+def test_dropout_is_that_of_the_functions(gpu):
+    """The graph draws the keys, and so the masks, that the functions draw."""
+    model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    numpy.random.seed(1)
+    losses = [float(graph.update(window)) for window in windows(6)]
+
+    other, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
+    numpy.random.seed(1)
+    for window, loss in zip(windows(6), losses):
+        assert by_chainer(other, target, optimizer, window) == pytest.approx(
+            loss, rel=1e-6)
+    same(model, other, 1e-6)
+
+
+def test_the_state_may_be_put_aside_and_set(gpu):
+    model, target, optimizer = setup({})
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    for window in windows(3):
+        graph.update(window)
+    state, array = model.get_state(), model.l1.h.array
+    model.reset_state()
+    graph.update(windows(1)[0])
+    assert model.l1.h.array is not None and not (state[0][1] == model.l1.h.array).all()
+
+    found = []
+    for before in state, None:
+        numpy.random.seed(0)
+        model, target, optimizer = setup({})
+        graph = graphs.WindowGraph(model, optimizer, T, B)
+        model.set_state(before)
+        found.append(float(graph.update(windows(1)[0])))
+        model.set_state(before)
+        with chainer.using_config('train', False):
+            assert found[-1] != float(model.loss(
+                windows(1)[0][:-1], windows(1)[0][1:]).array)
+    assert found[0] != found[1]
+    assert array is not state[0][1]
+
+
+@pytest.mark.parametrize('refuse', [True, False])
+def test_a_gradient_that_is_not_finite(gpu, refuse):
+    model, target, optimizer = setup({}, 1.0)
+    graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
+    graph.update(windows(1)[0])
+    model.l1.c.array[0, 0] = numpy.nan  # the array of the graph itself
+    before = [p.array.copy() for p in model.params()]
+    loss = graph.update(windows(1)[0])
+    assert numpy.isnan(loss) and numpy.isnan(graph.result[0])
+    unchanged = all((p.array == q).all() for p, q in zip(model.params(), before))
+    assert unchanged == refuse
+    if not refuse:
+        assert numpy.isnan(model.l1.lateral.W.array).any()
+
+
+def test_a_word_that_is_none(gpu):
+    """On a GPU nobody looks at ids: they touch no memory of others."""
+    model, target, optimizer = setup({})
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    before = [p.array.copy() for p in model.params()]
+    for id in V, 2 ** 31 - 1, -2, -2 ** 31:
+        window = windows(1)[0]
+        window[2, 1] = id
+        assert numpy.isnan(graph.update(window))
+        model.reset_state()
+    assert all((p.array == q).all() for p, q in zip(model.params(), before))
+
+
+def test_what_it_is_not_for(gpu, monkeypatch):
+    model, target, optimizer = setup({})
+    assert not graphs.why_not(target, model, optimizer)
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    assert graph.fits(T, B, True) and not graph.fits(T, B + 1, True)
+    assert not graph.fits(T, B, False)
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(1))
+    assert not graphs.why_not(target, model, optimizer) and not graph.fits(T, B, True)
+    optimizer.add_hook(chainer.optimizer_hooks.WeightDecay(1))
+    assert 'hooks' in graphs.why_not(target, model, optimizer)
+    adam = chainer.optimizers.Adam().setup(setup({})[1])
+    assert 'SGD' in graphs.why_not(adam.target, adam.target.predictor, adam)
+    model, target, optimizer = setup({})
+    model.per_step = True
+    assert 'stock' in graphs.why_not(target, model, optimizer)
+    model.per_step = False
+    target.compute_accuracy = True
+    assert 'accuracy' in graphs.why_not(target, model, optimizer)
+    target.compute_accuracy = False
+    with target.init_scope():
+        target.extra = chainer.Parameter(0, 3)
+    optimizer.setup(target)
+    assert 'beside' in graphs.why_not(target, model, optimizer)
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
+    assert 'kernels' in graphs.why_not(target, model, optimizer)
+    assert not optimizing.why_not_plain_sgd(optimizer)
+
+
+def run(out, words, epochs=2, resume=None):
+    """A training run with all that belongs to one; parameters and log."""
+    model, target, optimizer = setup({}, clip=0.5, dropout=0.3)
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(words, B), optimizer, T)
+    trainer = chainer.training.Trainer(updater, (epochs, 'epoch'), out=str(out))
+    trainer.extend(rnnlm.PerplexityEvaluator(
+        rnnlm.ParallelSequentialIterator(words[:40], 1, repeat=False), target))
+    trainer.extend(chainer.training.extensions.LogReport(trigger=(1, 'epoch')))
+    trainer.extend(rnnlm.Snapshot(n_retains=None), trigger=(1, 'iteration'))
+    if resume:
+        rnnlm.resume(str(resume), trainer)
+    trainer.run()
+    log = trainer.get_extension('LogReport').log
+    return [p.array for p in model.params()], [
+        (entry['main/loss'], entry['validation/main/loss']) for entry in log], updater
+
+
+def test_a_run_of_the_trainer(gpu, tmp_path, monkeypatch, caplog):
+    caplog.set_level('INFO', 'rnnlm')
+    words = numpy.random.RandomState(3).randint(0, V, 100).astype('i')
+    monkeypatch.setattr(training, 'why_no_graph', lambda target, optimizer:
+                        graphs.why_not(target, target.predictor, optimizer))
+    params, log, updater = run(tmp_path / 'a', words)
+    assert updater._graph._graph is not None
+    assert 'each a CUDA graph' in caplog.text
+    # From a snapshot in the middle of an epoch it comes to the same, to the bit.
+    again, log_again, _ = run(tmp_path / 'b', words, resume=tmp_path / 'a' /
+                              'snapshot_iter_4')
+    assert log_again == log
+    for one, other in zip(params, again):
+        assert (one == other).all()
+    # Without graphs, by the same kernels one after the other.
+    monkeypatch.setattr(training, 'why_no_graph', lambda target, optimizer: 'a test')
+    plain, plain_log, _ = run(tmp_path / 'c', words)
+    assert 'without a CUDA graph: a test' in caplog.text
+    numpy.testing.assert_allclose(log, plain_log, rtol=1e-6)
+    for one, other in zip(params, plain):
+        numpy.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
