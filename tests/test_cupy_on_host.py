@@ -1,9 +1,11 @@
 """The stand-in for CuPy does what CuPy does; on a GPU these tests ask CuPy itself."""
 import chainer
+from chainer import optimizers
 import numpy
 import pytest
 
 import rnnlm
+from rnnlm import kernels
 from test_gpu import ON_HOST, make_trainer
 
 pytestmark = pytest.mark.gpu
@@ -219,34 +221,57 @@ def test_an_array_at_an_address(a):
 
 
 @on_host
-def test_a_window_waits_once(tmp_path):
-    """For the loss of the window before, and sends one array."""
+@pytest.mark.parametrize('graph', [True, False])
+def test_a_window_never_waits_for_its_own_work(tmp_path, graph):
+    """But for numbers of the window before, and for memory of earlier ones."""
     counts = cupy._device.counts
-    updater = make_trainer('@cupy:0', tmp_path, dropout=0.5).updater
-    updater.update()
+    updater = make_trainer('@cupy:0', tmp_path, dropout=0.5, optimizer=(
+        optimizers.SGD if graph else optimizers.Adam)).updater
     for _ in range(3):
+        updater.update()
+    for _ in range(5):
         counts.reset()
         updater.update()
-        assert counts.waits == ['float'] and counts.uploads == 1
+        assert set(counts.waits) == {'earlier event'}
+        assert counts.uploads == (1 if graph else 2)  # words, and dropout's key
+        assert (counts.launches < 10) == graph
 
 
 @on_host
-def test_steps_wait_no_more(tmp_path):
+def test_nor_do_steps(tmp_path):
     counts = cupy._device.counts
     updater = make_trainer('@cupy:0', tmp_path, dropout=0.5, per_step=True).updater
     updater.update()
     counts.reset()
     updater.update()
-    assert counts.waits == ['float'] and counts.uploads == 2 * updater.bprop_len
+    assert set(counts.waits) == {'earlier event'}
+    assert counts.uploads == 2 * updater.bprop_len
 
 
 @on_host
-def test_a_window_without_the_check_does_not_wait(tmp_path):
-    updater = make_trainer('@cupy:0', tmp_path, dropout=0.5).updater
+def test_a_window_without_the_check_reads_nothing(tmp_path):
+    updater = make_trainer('@cupy:0', tmp_path, optimizer=optimizers.Adam).updater
     updater = rnnlm.BPTTUpdater(
         updater.get_iterator('main'), updater.get_optimizer('main'), 5,
         device='@cupy:0', check_finite=False)
-    updater.update()
-    cupy._device.counts.reset()
-    updater.update()
-    assert cupy._device.counts.waits == []
+    for _ in range(3):  # the memory for uploads is taken again from the fifth on
+        cupy._device.counts.reset()
+        updater.update()
+        assert cupy._device.counts.waits == []
+
+
+@on_host
+@pytest.mark.parametrize('dtype', ['f', 'd'])
+def test_products_by_the_library(dtype):
+    """`Blas` and the stand-in of cuBLAS agree what lies where."""
+    blas = kernels.gpu_for(cupy, numpy.dtype(dtype)).cuda.blas
+    random = numpy.random.RandomState(0)
+    for m, n, k in [(1, 1, 1), (3, 4, 5), (1, 4, 3), (4, 1, 3), (5, 2, 1)]:
+        a, b = random.rand(m, k).astype(dtype), random.rand(k, n).astype(dtype)
+        a_t, b_t = (cupy.asarray(x.T.copy()).T for x in (a, b))
+        for one in cupy.asarray(a), a_t:
+            for other in cupy.asarray(b), b_t:
+                out = cupy.empty((m, n), dtype)
+                blas.dot(one, other, out)
+                blas.dot(one, other, out, more=True)
+                numpy.testing.assert_allclose(out.get(), 2 * a @ b, rtol=1e-5)

@@ -17,7 +17,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli
+from rnnlm import cli, kernels
 
 pytestmark = pytest.mark.gpu
 
@@ -78,9 +78,12 @@ def dtypes(trainer):
 
 # The same numbers ---------------------------------------------------------------
 
-@pytest.mark.parametrize('per_step', [False, True])
-@pytest.mark.parametrize('name', ['SGD', 'Adam'])
-def test_training_is_the_same(tmp_path, name, per_step):
+@pytest.mark.parametrize('name, per_step, enabled', [
+    ('SGD', False, True), ('SGD', True, True), ('SGD', False, False),
+    ('Adam', False, True)])
+def test_training_is_the_same(tmp_path, monkeypatch, name, per_step, enabled):
+    """By steps and by windows, by our kernels and by CuPy's functions alone."""
+    monkeypatch.setattr(kernels, 'enabled', enabled)
     logs, found = [], []
     for device in BOTH:
         trainer = make_trainer(device, tmp_path / device, per_step=per_step,

@@ -61,8 +61,9 @@ class ndarray:
     # To and from the host.
 
     def get(self, stream=None, order='C', out=None, blocking=True):
-        """A NumPy array of the content; waits for the device."""
-        _device.wait('get')
+        """A NumPy array of the content; waits for the device if it is blocking."""
+        if blocking or out is None:
+            _device.wait('get')
         if out is None:
             return numpy.array(self._host, order=order)
         out[...] = self._host
@@ -229,6 +230,12 @@ class MemoryPointer:
         memory = (ctypes.c_char * size).from_address(self.ptr)
         memory.owner = self.mem
         return numpy.ndarray(shape, dtype, memory, 0, strides, order)
+
+    def copy_from_host_async(self, mem, size, stream=None):
+        """Copies from an address of pinned memory."""
+        _device.counts.uploads += 1
+        _device.enqueue(lambda: ctypes.memmove(self.ptr, getattr(mem, 'value', mem),
+                                               size))
 
     def memset_async(self, value, size, stream=None):
         """Sets bytes."""

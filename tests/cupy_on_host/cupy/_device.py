@@ -22,15 +22,25 @@ class Counts:
     """
 
     def __init__(self):
+        self.all_launches = 0
         self.reset()
 
     def reset(self):
+        """Begins anew."""
         self.waits = []
         self.uploads = 0
         self.launches = 0
 
 
 counts = Counts()
+
+
+def launched():
+    """Counts a piece of work."""
+    counts.launches += 1
+    counts.all_launches += 1
+
+
 _local = threading.local()
 
 
@@ -45,7 +55,7 @@ class Graph:
         if stream is not None and stream.is_capturing():
             stream.graph._work.extend(self._work)
             return
-        counts.launches += 1
+        launched()
         for work in self._work:
             work()
 
@@ -137,13 +147,15 @@ class Event:
 
     def __init__(self, block=False, disable_timing=False, interprocess=False):
         self.done = True
+        self.record()
 
     def record(self, stream=None):
         """Puts it at the end of a stream."""
+        self._place = counts.all_launches
 
     def synchronize(self):
-        """Waits for it."""
-        wait('Event.synchronize')
+        """Waits for it: an earlier one if there is work behind it, else the last."""
+        wait('earlier event' if self._place < counts.all_launches else 'last event')
 
 
 def enqueue(work):
@@ -155,7 +167,7 @@ def enqueue(work):
     if _capturing and stream.is_null:
         raise CUDARuntimeError('cudaErrorStreamCaptureImplicit',
                                'work for the default stream while one is captured')
-    counts.launches += 1
+    launched()
     return work()
 
 

@@ -1,10 +1,11 @@
 """`RawKernel` and `RawModule`: CUDA C++ by `tests/cuda_on_host.py`."""
+import ctypes
 import importlib.util
 import os
 
 import numpy
 
-from cupy import _device
+from cupy import _device, _libraries
 from cupy._array import MemoryPointer, ndarray
 
 _PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir,
@@ -44,6 +45,11 @@ class RawModule:
             raise _device.CUDARuntimeError('CUDA_ERROR_NOT_FOUND', name)
         return Function(self, name)
 
+    def real(self):
+        """What the type `real` of this project's sources is."""
+        return next((o.split('=')[1] for o in self.options if o.startswith('-DREAL=')),
+                    'float')
+
 
 class Function:
     """A kernel of a module."""
@@ -62,7 +68,21 @@ class Function:
 
     @property
     def ptr(self):
+        _libraries.load('libcuda.so.1')  # who asks will call it
+        _libraries.functions[id(self)] = self
         return id(self)
+
+    def start(self, grid, block, addresses, shared_mem):
+        """A cooperative launch by the driver: addresses of the parameters' values."""
+        module, values = self._of.compile(), []
+        scalars = _cuda_on_host()._SCALARS
+        for k, (kind, pointer) in enumerate(module.kernels[self.name]):
+            ctype = ctypes.c_void_p if pointer else scalars.get(
+                kind) or scalars[self._of.real()]
+            values.append(ctype.from_address(addresses[k]).value or 0)
+        _device.enqueue(lambda: module.launch(
+            self.name, tuple(grid), tuple(block), values, shared_mem=shared_mem,
+            cooperative=True))
 
     @property
     def attributes(self):
@@ -99,6 +119,7 @@ class Function:
             return int(arg)
         if isinstance(arg, numpy.ndarray):
             raise TypeError(f'Unsupported type {type(arg)}')
+        kind = kind if kind in _cuda_on_host()._SCALARS else self._of.real()
         width = {'float': 'f4', 'double': 'f8'}.get(kind)
         if not pointer and width and not isinstance(arg, numpy.dtype(width).type) and (
                 kind == 'float' or not isinstance(arg, float)):

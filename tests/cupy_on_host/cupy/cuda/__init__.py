@@ -1,9 +1,10 @@
 """Devices, streams and memory."""
 import contextlib
+import ctypes
 import types
 import warnings
 
-from cupy import _array, _device
+from cupy import _array, _device, _libraries
 from cupy._device import Event, Graph, Stream
 from cupy.cuda import memory_hook, runtime
 
@@ -48,7 +49,12 @@ class Device:
         runtime.deviceSynchronize()
 
     compute_capability = '90'
-    cublas_handle = 0x1000
+
+    @property
+    def cublas_handle(self):
+        _libraries.load('libcublas.so.13')
+        return 0x1000
+
     mem_info = (2 ** 34, 2 ** 34)
 
     @property
@@ -101,8 +107,10 @@ def using_allocator(allocator=None):
 
 
 def alloc_pinned_memory(size):
-    """Memory of the host."""
-    return bytearray(size)
+    """Memory of the host: a buffer with `ptr` and `size()`."""
+    memory = type('PinnedMemoryPointer', (ctypes.c_char * size,), {
+        'ptr': property(ctypes.addressof), 'size': lambda self: size})
+    return memory()
 
 
 def get_elapsed_time(start, end):
