@@ -11,7 +11,7 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import checkpoint, plotting, running, runs, snapshots
+from rnnlm import checkpoint, optimizing, plotting, running, runs, snapshots
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, require
 from rnnlm.files import best_effort
@@ -165,7 +165,10 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
         recipe.init_scale, recipe.n_embed, recipe.tied))
     classifier.to_device(device)
     optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
-    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
+    if chainer.config.dtype == chainer.mixed16:
+        optimizing.set_up_mixed(optimizer, recipe.gradclip)
+    else:
+        optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
     updater = BPTTUpdater(
         ParallelSequentialIterator(corpus.train, recipe.batch_size), optimizer,
         recipe.bprop_len, device)
