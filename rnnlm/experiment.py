@@ -74,7 +74,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         numpy.random.set_state(random)
         return make_trainer(corpus, recipe, out, device, progress_bar, save_every)
 
-    with runs.locked(out):
+    with runs.locked(out), recipe.computing():
         trainer, valid, best = make()
         if resume:
             resume = runs.check_resumable(resume, corpus, recipe)
@@ -165,7 +165,7 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
         recipe.init_scale, recipe.n_embed, recipe.tied))
     classifier.to_device(device)
     optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
-    if chainer.config.dtype == chainer.mixed16:
+    if chainer.config.dtype == chainer.mixed16:  # by the recipe, or CHAINER_DTYPE
         optimizing.set_up_mixed(optimizer, recipe.gradclip)
     else:
         optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))

@@ -1,10 +1,12 @@
 """A run is made as its recipe says."""
+import dataclasses
 import json
 
 import chainer
 import numpy
 import pytest
 
+import rnnlm
 from rnnlm import cli, commands, corpus, experiment
 from rnnlm.recipes import PRESETS, Recipe
 
@@ -60,19 +62,20 @@ def test_mixed_precision(tmp_path):
     recipe = Recipe(n_units=16, batch_size=3, bprop_len=5, epochs=6, dropout=0.0,
                     init_scale=0.5)
     found = []
-    for name, dtype in ('float32', numpy.dtype('f')), ('mixed16', chainer.mixed16):
-        with chainer.using_config('dtype', dtype):
-            numpy.random.seed(0)
-            found.append(experiment.train(
-                text, recipe, str(tmp_path / name), seed=0, save_every=0))
+    for name in 'float32', 'mixed16':
+        recipe = dataclasses.replace(recipe, precision=name)
+        found.append(experiment.train(
+            text, recipe, str(tmp_path / name), seed=0, save_every=0))
     assert found[1]['valid'] == pytest.approx(found[0]['valid'], rel=0.1)
     assert found[0]['valid'] < 3
-    with chainer.using_config('dtype', chainer.mixed16):
-        out = tmp_path / 'mixed16'
-        models = [numpy.load(out / 'model.npz')]
-        last = sorted(out.glob('snapshot_iter_*'))[-2]
-        experiment.train(text, recipe, str(tmp_path / 'again'), resume=str(last))
-        models.append(numpy.load(tmp_path / 'again' / 'model.npz'))
+    out = tmp_path / 'mixed16'
+    models = [numpy.load(out / 'model.npz')]
+    last = sorted(out.glob('snapshot_iter_*'))[-2]
+    experiment.train(text, recipe, str(tmp_path / 'again'), resume=str(last))
+    models.append(numpy.load(tmp_path / 'again' / 'model.npz'))
+    with pytest.raises(rnnlm.InputError, match='precision'):
+        experiment.train(text, dataclasses.replace(recipe, precision='float32'),
+                         str(tmp_path / 'other'), resume=str(last))
     for name in models[0]:
         assert models[0][name].dtype == numpy.float16
         numpy.testing.assert_array_equal(models[0][name], models[1][name])
