@@ -7,7 +7,7 @@ import textwrap
 import rnnlm
 from rnnlm import commands
 from rnnlm.legacy import run as legacy
-from rnnlm.recipes import PRESETS, RECIPE_FLAGS
+from rnnlm.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
 
 
 def main(argv=None):
@@ -88,6 +88,10 @@ def make_parser():
     train_parser.add_argument(
         '--tied', action='store_const', const=True,
         help="the output layer shares the embedding's matrix (Press and Wolf 2017)")
+    train_parser.add_argument(
+        '--precision', choices=PRECISIONS,
+        help='float32 (default); tf32, on a GPU: products of fewer digits, faster; '
+             'mixed16: products of float16, sums and updates of float32')
     train_parser.add_argument(
         '--seed', type=seed, help='of the random numbers (default: 0)')
     train_parser.add_argument(

@@ -51,6 +51,8 @@ def train(args):
                   if getattr(args, field) is not None)
     if args.tied:
         fields['tied'] = True
+    if args.precision:
+        fields['precision'] = args.precision
     recipe = Recipe(**fields)
     if resume and args.seed is not None:
         raise InputError(

@@ -11,7 +11,7 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import checkpoint, plotting, running, runs, snapshots
+from rnnlm import checkpoint, optimizing, plotting, running, runs, snapshots
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, require
 from rnnlm.files import best_effort
@@ -74,7 +74,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         numpy.random.set_state(random)
         return make_trainer(corpus, recipe, out, device, progress_bar, save_every)
 
-    with runs.locked(out):
+    with runs.locked(out), recipe.computing():
         trainer, valid, best = make()
         if resume:
             resume = runs.check_resumable(resume, corpus, recipe)
@@ -165,7 +165,10 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
         recipe.init_scale, recipe.n_embed, recipe.tied))
     classifier.to_device(device)
     optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
-    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
+    if chainer.config.dtype == chainer.mixed16:  # by the recipe, or CHAINER_DTYPE
+        optimizing.set_up_mixed(optimizer, recipe.gradclip)
+    else:
+        optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
     updater = BPTTUpdater(
         ParallelSequentialIterator(corpus.train, recipe.batch_size), optimizer,
         recipe.bprop_len, device)

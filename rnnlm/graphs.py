@@ -12,6 +12,7 @@ import numpy
 
 from rnnlm import kernels, optimizing
 from rnnlm.functions import philox, window_loss
+from rnnlm.kernels.cuda import blas
 from rnnlm.kernels.cuda.sgd import SGD
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class WindowGraph:
 
     def _key(self, T, B, refuse):
         hooks = self._optimizer._hookable._pre_update_hooks.values()
-        return (T, B, refuse, self._model.dropout, chainer.config.train,
+        return (T, B, refuse, self._model.dropout, chainer.config.train, blas.tf32(),
                 tuple(hook.threshold for hook in hooks),
                 tuple(id(p.array) for p in self._model.params()))
 

@@ -212,7 +212,7 @@ class RNNForLM(chainer.Chain):
         return (
             not self.per_step
             and not _hooked()
-            and self.embed.W.dtype in (numpy.float32, numpy.float64)
+            and self.embed.W.dtype in (numpy.float16, numpy.float32, numpy.float64)
             and self.embed.ignore_label is None
             and not self._is_altered(self.embed, L.EmbedID)
             and not any(

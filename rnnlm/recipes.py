@@ -1,8 +1,16 @@
 """The sizes and rates of training runs, and well-known sets of them."""
+import contextlib
 import dataclasses
 from typing import Optional
 
-from rnnlm.errors import require_count, require_positive, require_ratio
+import chainer
+
+from rnnlm.errors import require, require_count, require_positive, require_ratio
+
+# How one computes: as `chainer.config.dtype` says, which is float32; with products
+# rounded to TF32 on a GPU; or with weights and products of float16, and sums, states
+# and the weights' copy for the update in float32.
+PRECISIONS = 'float32', 'tf32', 'mixed16'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +31,7 @@ class Recipe:
         gradclip: Largest L2 norm of the gradients.
         n_embed: Units in the embedding, if not `n_units`.
         tied: Whether the output layer shares the embedding's matrix.
+        precision: One of `PRECISIONS`.
     """
     n_units: int = 650
     n_layers: int = 2
@@ -37,6 +46,7 @@ class Recipe:
     gradclip: float = 5.0
     n_embed: Optional[int] = None
     tied: bool = False
+    precision: str = 'float32'
 
     def __post_init__(self):
         for name in ('n_units', 'n_layers', 'batch_size', 'bprop_len', 'epochs'):
@@ -47,6 +57,18 @@ class Recipe:
             require_positive(name, getattr(self, name))
         if self.n_embed is not None:
             require_count('n_embed', self.n_embed)
+        require('precision', self.precision, f'one of {", ".join(PRECISIONS)}',
+                lambda v: v in PRECISIONS)
+
+    @contextlib.contextmanager
+    def computing(self):
+        """A context in which Chainer computes as `precision` says."""
+        with contextlib.ExitStack() as stack:
+            if self.precision == 'tf32':
+                stack.enter_context(chainer.using_config('tf32', True))
+            if self.precision == 'mixed16':
+                stack.enter_context(chainer.using_config('dtype', chainer.mixed16))
+            yield
 
 
 PRESETS = {

@@ -162,11 +162,12 @@ class Cuda(launch.Cuda):
         else:
             self._captured.append(work)
 
-    def dot(self, a, b, out, more=False):
+    def dot(self, a, b, out, more=False, scale=1.0):
         assert out.strides[1] == out.itemsize or out.shape[1] == 1
 
         def work():
-            product = numpy.dot(a, b)
+            wide = numpy.promote_types(a.dtype, numpy.float32)
+            product = scale * numpy.dot(a.astype(wide), b.astype(wide))
             out[...] = product + out if more else product
 
         self._do(work)

@@ -31,6 +31,7 @@ def on_gpu(monkeypatch):
 
 def close(ours, theirs, dtype):
     assert ours.dtype == theirs.dtype == dtype
+    assert not numpy.isnan(theirs).any()
     tolerance = 5e-6 if dtype == 'f' else 1e-13
     numpy.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance)
 
@@ -139,6 +140,7 @@ def test_model(on_gpu, kind):
         words = numpy.random.randint(0, 12, (2, 6, 3)).astype('i')
         with way():
             losses = []
+            model.cleargrads()
             for window in words:
                 loss = model.loss(window[:-1], window[1:])
                 loss.backward()
@@ -147,3 +149,22 @@ def test_model(on_gpu, kind):
         found.append(losses + [param.grad for param in model.params()])
     for one, other in zip(*found):
         close(one, other, 'f')
+
+
+def test_model_in_mixed_precision(on_gpu):
+    found = []
+    for way in contextlib.nullcontext, on_gpu:
+        numpy.random.seed(0)
+        with chainer.using_config('dtype', chainer.mixed16):
+            model = RNNForLM(12, 9, dropout=0.0)
+        words = numpy.random.randint(0, 12, (6, 3)).astype('i')
+        with way():
+            loss = model.loss(words[:-1], words[1:])
+            model.cleargrads()
+            loss.backward(loss_scale=128.0)
+        assert loss.dtype == numpy.float32
+        assert all(p.grad.dtype == numpy.float16 for p in model.params())
+        found.append([loss.array] + [p.grad for p in model.params()])
+    for one, other in zip(*found):
+        one, other = one.astype('f'), other.astype('f')
+        assert numpy.linalg.norm(one - other) < 2e-3 * numpy.linalg.norm(other)

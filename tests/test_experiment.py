@@ -1,10 +1,12 @@
 """A run is made as its recipe says."""
+import dataclasses
 import json
 
 import chainer
 import numpy
 import pytest
 
+import rnnlm
 from rnnlm import cli, commands, corpus, experiment
 from rnnlm.recipes import PRESETS, Recipe
 
@@ -48,6 +50,35 @@ def test_its_perplexities_are_those_of_the_final_model(tmp_path):
             experiment.make_evaluator(getattr(text, part), model))
         numpy.testing.assert_allclose(result[part], expected, rtol=1e-6)
     assert result['valid'] != result['test'] and result['limit'] is None
+
+
+@pytest.mark.filterwarnings('ignore:Non finite number')  # Chainer, of the scale
+def test_mixed_precision(tmp_path):
+    """The same run in float16 with all that it takes; it resumes as it was."""
+    rng = numpy.random.RandomState(0)
+    words = numpy.repeat(rng.randint(0, 5, 300), 2).astype('i')
+    text = corpus.Corpus('x', words, words[:90], words[90:150],
+                         corpus.Vocabulary('abcde'), 'char')
+    recipe = Recipe(n_units=16, batch_size=3, bprop_len=5, epochs=6, dropout=0.0,
+                    init_scale=0.5)
+    found = []
+    for name in 'float32', 'mixed16':
+        recipe = dataclasses.replace(recipe, precision=name)
+        found.append(experiment.train(
+            text, recipe, str(tmp_path / name), seed=0, save_every=0))
+    assert found[1]['valid'] == pytest.approx(found[0]['valid'], rel=0.1)
+    assert found[0]['valid'] < 3
+    out = tmp_path / 'mixed16'
+    models = [numpy.load(out / 'model.npz')]
+    last = sorted(out.glob('snapshot_iter_*'))[-2]
+    experiment.train(text, recipe, str(tmp_path / 'again'), resume=str(last))
+    models.append(numpy.load(tmp_path / 'again' / 'model.npz'))
+    with pytest.raises(rnnlm.InputError, match='precision'):
+        experiment.train(text, dataclasses.replace(recipe, precision='float32'),
+                         str(tmp_path / 'other'), resume=str(last))
+    for name in models[0]:
+        assert models[0][name].dtype == numpy.float16
+        numpy.testing.assert_array_equal(models[0][name], models[1][name])
 
 
 def test_presets_are_those_of_the_paper():

@@ -208,13 +208,27 @@ def test_pickle_round_trip():
             copy(ids(3, 3)).array, model(ids(3, 3)).array)
 
 
-def test_float16_goes_by_steps():
-    model = make(dtype='e', dropout=0)
-    x = ids(3, 2)
-    y = model(x)
-    assert y.dtype == numpy.float16 and y.shape == (3, 2, 11)
-    model.reset_state()
-    numpy.testing.assert_array_equal(model(x[0]).array, y.array[0])
+def test_float16():
+    """A window in mixed precision, beside the same weights in float64."""
+    found = []
+    for dtype in 'ed':
+        model = make(dtype='e', dropout=0)
+        arrays = [p.array for p in model.params()]
+        if dtype == 'd':
+            model = make(dtype='d', dropout=0)
+            for p, array in zip(model.params(), arrays):
+                p.array[...] = array
+        x = ids(4, 2)
+        loss = model.loss(x[:-1], x[1:])
+        assert loss.dtype == (numpy.float32 if dtype == 'e' else numpy.float64)
+        model.cleargrads()
+        loss.backward(loss_scale=64)
+        assert all(p.grad.dtype == dtype for p in model.params())
+        found.append([loss.array] + [
+            p.grad.astype('d') / 64 for p in model.params()])
+    for half, double in zip(*found):
+        assert (numpy.linalg.norm(half - double)
+                < 2e-3 * numpy.linalg.norm(double))
 
 
 def test_a_replaced_link_is_called():

@@ -167,3 +167,32 @@ def test_tied_weights_get_both_gradients(tmp_path):
         trainer.run()
         finals.append(model.predictor.embed.W.array.copy())
     numpy.testing.assert_allclose(*finals, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('scale', [None, 256.0])
+@pytest.mark.parametrize('threshold', [0.5, 1e6])
+def test_clipping_of_float16(threshold, scale):
+    with chainer.using_config('dtype', numpy.dtype('e')):
+        link = chainer.links.Linear(30, 40)
+    optimizer = chainer.optimizers.SGD(lr=1.0).setup(link)
+    if scale:
+        optimizer.loss_scaling(scale=scale)
+    random = numpy.random.RandomState(0)
+    grads = [random.randn(*p.shape) * 40 for p in link.params()]
+    for p, g in zip(link.params(), grads):
+        p.grad = (g * (scale or 1)).astype('e')  # the squares overflow
+    optimizing.GradientClipping(threshold)(optimizer)
+    norm = numpy.sqrt(sum((g ** 2).sum() for g in grads))
+    for p, g in zip(link.params(), grads):
+        assert p.grad.dtype == numpy.float16
+        numpy.testing.assert_allclose(
+            p.grad / (scale or 1), g * min(1, threshold / norm), rtol=2e-3, atol=1e-4)
+
+
+def test_gradients_of_zero_are_not_clipped():
+    link = chainer.links.Linear(2, 2)
+    optimizer = chainer.optimizers.SGD(lr=1.0).setup(link)
+    for p in link.params():
+        p.grad = numpy.zeros_like(p.array)
+    optimizing.GradientClipping(1.0)(optimizer)
+    assert all((p.grad == 0).all() for p in link.params())

@@ -54,7 +54,8 @@ class EmbeddingGrad(chainer.FunctionNode):
         ids, gy = self._ids.ravel(), gy.reshape(-1, self._shape[1])
         if self._rows is not None:
             return self._rows.set(ids, gy, self._shape),
-        xp = backend.get_array_module(gy)
+        xp, dtype = backend.get_array_module(gy), gy.dtype
+        gy = gy.astype(kernels.computing(dtype), copy=False)
         gW = xp.zeros(self._shape, dtype=gy.dtype)
         gpu = kernels.gpu_for(xp, gy.dtype)
         if gpu and gpu.rows.fits(len(ids)):
@@ -63,7 +64,7 @@ class EmbeddingGrad(chainer.FunctionNode):
                          xp.ascontiguousarray(gy), first, gW)
         else:
             add_rows(xp, gW, ids, gy)
-        return gW,
+        return gW.astype(dtype, copy=False),
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(

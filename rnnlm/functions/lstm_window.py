@@ -40,13 +40,16 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
         forget_bias (float): Added to the bias of f.  With infinity f is 1 always: the
             cell of 1997, which had no forget gate.
 
+    Arrays of float16 are multiplied as such and summed in float32, as is all that is
+    between two products (mixed precision).
+
     Returns:
         tuple of Variables: the outputs of all steps (T, B, n), the last cell
         state (B, n) and the last output (B, n).
 
     Raises:
         chainer.utils.type_check.InvalidType: if the shapes or dtypes differ
-            from the above; float32 and float64 are supported.
+            from the above; float16, float32 and float64 are supported.
         rnnlm.errors.InputError: if there is no such gate.
         RuntimeError: if a second derivative is asked for.
 
@@ -107,15 +110,19 @@ class LSTMWindow(chainer.FunctionNode):
         T, B, n_in = x.shape
         n = c.shape[1]
 
+        dtype = kernels.computing(x.dtype)
+        upward_b, lateral_W = (
+            array.astype(dtype, copy=False) for array in (upward_b, lateral_W))
+
         def empty(*shape):
-            return buffers.empty(xp, shape, x.dtype)
+            return buffers.empty(xp, shape, dtype)
 
         z = empty(T, B, 4 * n)  # interleaved, without bias
         kernels.dot(xp, x.reshape(T * B, n_in), upward_W.T, z.reshape(T * B, 4 * n))
         hs, cs = empty(T + 1, B, n), empty(T + 1, B, n)
         tanh_cs, gate = empty(T, B, n), empty(T, 4, B, n)
         hs[0], cs[0] = h, c
-        kernel = kernels.recurrent_for(xp, x.dtype, T, B, n)
+        kernel = kernels.recurrent_for(xp, dtype, T, B, n)
         if kernel and self._slope is None:
             kernel.forward(z, upward_b, lateral_W, hs, cs, tanh_cs, gate)
         else:
@@ -124,7 +131,8 @@ class LSTMWindow(chainer.FunctionNode):
         self.retain_inputs((0, 3, 5))
         self._kept = gate, hs, cs, tanh_cs
         # The state is copied: a view would keep the whole window alive.
-        return hs[1:], cs[T].copy(), hs[T].copy()
+        return (hs[1:].astype(x.dtype, copy=False), cs[T].astype(x.dtype),
+                hs[T].astype(x.dtype))
 
     def backward(self, indexes, grad_outputs):
         # Gradients that nobody asked for are None.
@@ -151,27 +159,33 @@ class LSTMWindowGrad(chainer.FunctionNode):
         T, B, n_in = x.shape
         n = cs.shape[2]
 
-        def empty(*shape):
-            return buffers.empty(xp, shape, x.dtype)
+        dtype = kernels.computing(x.dtype)
 
-        gz = empty(T, B, 4 * n)  # interleaved
-        gc = xp.zeros((B, n), x.dtype) if gc_T is None else gc_T.copy()
-        gh = xp.zeros((B, n), x.dtype) if gh_T is None else gh_T.copy()
-        if ghs is None:
-            ghs = xp.zeros((T, B, n), x.dtype)
-        kernel = kernels.recurrent_for(xp, x.dtype, T, B, n)
+        def empty(*shape, dtype=x.dtype):
+            return buffers.empty(xp, shape, dtype)
+
+        gz = empty(T, B, 4 * n, dtype=dtype)  # interleaved
+        gc = xp.zeros((B, n), dtype) if gc_T is None else gc_T.astype(dtype)
+        gh = xp.zeros((B, n), dtype) if gh_T is None else gh_T.astype(dtype)
+        ghs = (xp.zeros((T, B, n), dtype) if ghs is None
+               else ghs.astype(dtype, copy=False))
+        lateral_W = lateral_W.astype(dtype, copy=False)
+        kernel = kernels.recurrent_for(xp, dtype, T, B, n)
         if kernel and self._slope is None:
             kernel.backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
         else:
             _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, self._slope)
 
         gz = gz.reshape(T * B, 4 * n)
+        gb = kernels.column_sums(xp, gz)
+        gz, hs, gb, gc, gh = (array.astype(x.dtype, copy=False)
+                              for array in (gz, hs, gb, gc, gh))
         gW_u, gW_l = empty(4 * n, n_in), empty(4 * n, n)
         kernels.dot(xp, gz.T, x.reshape(T * B, n_in), gW_u)
         kernels.dot(xp, gz.T, hs[:T].reshape(T * B, n), gW_l)
         gx = empty(T * B, n_in)
         kernels.dot(xp, gz, upward_W, gx)
-        return gx.reshape(x.shape), gc, gh, gW_u, kernels.column_sums(xp, gz), gW_l
+        return gx.reshape(x.shape), gc, gh, gW_u, gb, gW_l
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(

@@ -30,8 +30,12 @@ def linear_softmax_cross_entropy(x, W, b, t):
     time: the logits of a window never exist as a whole, unless they fit into one
     chunk (`CHUNK_ELEMENTS`), and never twice.
 
+    With float16 the loss is float32, and so is all between two products (mixed
+    precision): the gradients become float16 when the loss is differentiated, so that
+    scaling it keeps them from underflow.
+
     Args:
-        x: Variable or array (T, B, n), float32 or float64.
+        x: Variable or array (T, B, n), float16, float32 or float64.
         W: (V, n).
         b: (V,).
         t: (T, B), int; ids in [0, V), or -1.
@@ -82,11 +86,12 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         return loss,
 
     def _compute(self, inputs, with_gradients):
-        x, W, b = inputs
-        xp = backend.get_array_module(x)
-        gpu = kernels.gpu_for(xp, x.dtype)
+        xp = backend.get_array_module(inputs[0])
+        dtype = kernels.computing(inputs[0].dtype)
+        gpu = kernels.gpu_for(xp, dtype)
         if gpu:
             return _compute_on_gpu(gpu, *inputs, self._t, with_gradients)
+        x, W, b = (array.astype(dtype, copy=False) for array in inputs)
         V, n = W.shape
         rows = x.reshape(-1, n)  # (T * B, n)
         t = self._t
@@ -161,7 +166,9 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
             # On a GPU a comparison would wait for the device.
             elif xp is not numpy or g != 1:
                 gradient *= g
-        return self._gradients
+        with numpy.errstate(over='ignore'):  # of float16, where the loss is scaled
+            return tuple(gradient.astype(array.dtype, copy=False)
+                         for gradient, array in zip(self._gradients, inputs))
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
@@ -172,12 +179,13 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
 
 def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
     """The same by kernels: the gradients of the logits stand where these stood."""
-    xp = gpu.cuda.xp
-    x, W, b = map(xp.ascontiguousarray, (x, W, b))
+    xp, dtype = gpu.cuda.xp, kernels.computing(x.dtype)
+    x, W, b = map(xp.ascontiguousarray, (x, W, b.astype(dtype, copy=False)))
     t = xp.ascontiguousarray(t.astype(numpy.int32, copy=False))
     rows = max(1, min(t.size, CHUNK_ELEMENTS // len(b)))
-    y, loss = xp.empty((rows, len(b)), x.dtype), xp.empty((), x.dtype)
-    gradients = tuple(map(xp.empty_like, (x, W, b))) if with_gradients else None
+    y, loss = xp.empty((rows, len(b)), dtype), xp.empty((), dtype)
+    gradients = (tuple(xp.empty(array.shape, dtype) for array in (x, W, b))
+                 if with_gradients else None)
     gpu.output.compute(x, W, b, t, y, xp.empty(rows, numpy.float64), loss, gradients)
     return loss, gradients
 

@@ -42,11 +42,22 @@ def gpu_for(xp, dtype):
     return _gpu(xp, xp.cuda.Device().id, threading.get_ident())
 
 
+def computing(dtype):
+    """The dtype in which one computes with arrays of `dtype`: float32 for float16."""
+    return numpy.promote_types(dtype, numpy.float32)
+
+
 def dot(xp, a, b, out):
-    """``out = a b``: by `Gpu` where there is one, else by `xp`."""
-    gpu = gpu_for(xp, out.dtype)
+    """``out = a b``: by `Gpu` where there is one, else by `xp`.
+
+    Sums of products of float16 are made in float32.
+    """
+    gpu = gpu_for(xp, computing(out.dtype))
     if gpu:
         gpu.cuda.dot(a, b, out)
+    elif a.dtype == numpy.float16:
+        wide = computing(a.dtype)
+        out[...] = xp.dot(a.astype(wide), b.astype(wide))
     else:
         xp.dot(a, b, out=out)
 

@@ -7,6 +7,7 @@ import ctypes
 import functools
 import re
 
+import chainer
 import numpy
 
 # What NVIDIA advises for Hopper; elsewhere less would do.
@@ -18,10 +19,6 @@ _DEFAULT_MATH, _TF32_MATH = 0, 3
 _REAL_TYPES = {'float16': 2, 'float32': 0, 'float64': 1}
 _COMPUTE_32F, _COMPUTE_64F = 68, 70
 _DEFAULT_ALGORITHM = -1
-
-# Whether products of float32 are rounded to TF32 on the way: 10 bits of each factor,
-# several times as fast.
-tf32 = False
 
 
 class Blas:
@@ -41,8 +38,11 @@ class Blas:
         self._stream = None
         self._math = None
 
-    def dot(self, a, b, out, more=False):
-        """``out = a b``, plus out if `more`, on the current stream.
+    def dot(self, a, b, out, more=False, scale=1.0):
+        """``out = scale a b``, plus out if `more`, on the current stream.
+
+        With ``chainer.config.tf32``, factors of float32 are rounded to TF32, 10 bits of
+        each, on the way: several times as fast.
 
         Args:
             a: (m, k), float16, float32 or float64, contiguous or the transpose of
@@ -51,6 +51,7 @@ class Blas:
             out: (m, n), rows contiguous.  Factors of float16 may have a product of
                 float32.
             more (bool): Whether the product is added.
+            scale (float): A factor.
         """
         m, k = a.shape
         n = b.shape[1]
@@ -67,7 +68,7 @@ class Blas:
         # What is stored by rows is, to cuBLAS, the transpose: out^T = b^T a^T.
         self._call(
             'cublasGemmEx', self._handle, b_op, a_op, n, m, k,
-            ctypes.byref(scalar(1)), _pointer(b), _REAL_TYPES[b.dtype.name], b_line,
+            ctypes.byref(scalar(scale)), _pointer(b), _REAL_TYPES[b.dtype.name], b_line,
             _pointer(a), _REAL_TYPES[a.dtype.name], a_line,
             ctypes.byref(scalar(1 if more else 0)), _pointer(out),
             _REAL_TYPES[out.dtype.name], out_line,
@@ -81,7 +82,7 @@ class Blas:
             self._call('cublasSetWorkspace_v2', self._handle,
                        _pointer(self._workspace), ctypes.c_size_t(WORKSPACE))
             self._stream = stream
-        math = _TF32_MATH if tf32 else _DEFAULT_MATH
+        math = _TF32_MATH if tf32() else _DEFAULT_MATH
         if math != self._math:
             self._call('cublasSetMathMode', self._handle, math)
             self._math = math
@@ -90,6 +91,11 @@ class Blas:
         status = getattr(self._library, name)(*args)
         if status:
             raise RuntimeError(f'{name}: cuBLAS status {status}')
+
+
+def tf32():
+    """bool: Whether ``chainer.config.tf32`` is set."""
+    return bool(getattr(chainer.config, 'tf32', False))
 
 
 def _layout(x):

@@ -140,9 +140,9 @@ class Cuda:
         """`Module.launch` of a kernel of `SOURCES` for a type."""
         self._module(numpy.dtype(dtype)).launch(name, grid, block, args, shared)
 
-    def dot(self, a, b, out, more=False):
-        """``out = a b``, plus out if `more`; arguments as of `Blas.dot`."""
-        self.blas.dot(a, b, out, more)
+    def dot(self, a, b, out, more=False, scale=1.0):
+        """``out = scale a b``, plus out if `more`; as `Blas.dot`."""
+        self.blas.dot(a, b, out, more, scale)
 
     def zero(self, x):
         """``x = 0``."""

@@ -15,6 +15,8 @@ class Output:
     def compute(self, x, W, b, t, y, rows_loss, loss, gradients=None):
         """Loss of a window, and the gradients.
 
+        x and W may be float16; all else is float32 then.
+
         Args:
             x: (T, B, n).
             W: (V, n).
@@ -25,7 +27,7 @@ class Output:
             loss: (), written.
             gradients (tuple): Those of x, W and b, written; None for the loss alone.
         """
-        cuda, dtype = self._cuda, x.dtype
+        cuda, dtype = self._cuda, y.dtype
         V, n = W.shape
         flat = x.reshape(-1, n)
         # The row is kept on the way if it fits beside that of another block.
@@ -47,9 +49,13 @@ class Output:
             if gradients is None:
                 continue
             gx, gW, gb = gradients
-            cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)])
-            cuda.dot(part.T, r, gW, more)
             self.column_sums(part, gb, more)
+            scale = 1.0
+            if x.dtype != dtype:  # probabilities as large as float16 wants them
+                scale = 1 / t.shape[1]
+                part = (part * t.shape[1]).astype(x.dtype)
+            cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)], scale=scale)
+            cuda.dot(part.T, r, gW, more, scale)
 
     def column_sums(self, x, out, more=False):
         """out (columns,) = the sums of the columns of x (rows, columns)."""
