@@ -267,6 +267,15 @@ def test_commands(run):
     assert found[0] == found[1]
 
 
+@pytest.mark.filterwarnings('ignore:Non finite number')  # the scale is too high yet
+@pytest.mark.parametrize('precision', ['tf32', 'mixed16'])
+def test_precisions(run, precision):
+    train = 'train', '--corpus', 'story', *SMALL, '-e', '1', '--dropout', '0'
+    found = [perplexities(run(*train, '-o', device, '--device', device,
+                              '--precision', precision)) for device in ('-1', '0')]
+    assert found[0] == pytest.approx(found[1], rel=1e-2)
+
+
 def test_a_run_goes_on(run):
     train = 'train', '--corpus', 'story', *SMALL, '--device', '0'
     run(*train, '-e', '2', '-o', 'whole')

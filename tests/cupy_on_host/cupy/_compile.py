@@ -22,8 +22,8 @@ INFO = numpy.dtype([('data', 'u8'), ('ndim', 'i8'), ('size', 'i8'),
 C_TYPES = {
     'bool': 'bool', 'int8': 'signed char', 'int16': 'short', 'int32': 'int',
     'int64': 'int64_t', 'uint8': 'unsigned char', 'uint16': 'unsigned short',
-    'uint32': 'unsigned', 'uint64': 'uint64_t', 'float32': 'float',
-    'float64': 'double'}
+    'uint32': 'unsigned', 'uint64': 'uint64_t', 'float16': 'float16',
+    'float32': 'float', 'float64': 'double'}
 
 
 class Parameter:

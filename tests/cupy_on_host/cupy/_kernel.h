@@ -37,6 +37,22 @@ template <class T, class U> inline T atomicMax(T* p, U v) {
     return old;
 }
 
+#ifdef __FLT16_MAX__  // not before g++ 12
+// CUDA's half, computed in float.
+struct float16 {
+    _Float16 value;
+    float16() {}
+    template <class T> float16(T x) : value((_Float16)(float)x) {}
+    operator float() const { return (float)value; }
+    template <class T> float16& operator+=(T x) { return *this = *this + (float)x; }
+    template <class T> float16& operator-=(T x) { return *this = *this - (float)x; }
+    template <class T> float16& operator*=(T x) { return *this = *this * (float)x; }
+    template <class T> float16& operator/=(T x) { return *this = *this / (float)x; }
+};
+#define ON_FLOAT16(f) inline float16 f(float16 x) { return f((float)x); }
+ON_FLOAT16(tanh) ON_FLOAT16(exp) ON_FLOAT16(log) ON_FLOAT16(sqrt) ON_FLOAT16(fabs)
+#endif
+
 // How an argument lies in memory; its twin is INFO in _compile.py.
 struct Info {
     char* data;
