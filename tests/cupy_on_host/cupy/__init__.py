@@ -15,12 +15,14 @@ What it shows:
 - memory that is read before it is written: `empty` gives NaN;
 - how often the host waits for the device (`cupy._device.counts`);
 - what cannot go into a CUDA graph: captured work is recorded and not run until the
-  graph is launched; cuBLAS, random numbers, copies from and to the host raise.
+  graph is launched; CuPy's cuBLAS, random numbers, copies from and to the host raise;
+- the arguments of cuBLAS and of cooperative launches that are called by ctypes
+  (`cupy._libraries`).
 
-What it does not show: speed, races, the limits and the memory of a device, several
-devices, the rounding of a GPU's functions; and of the real CuPy nothing beyond what is
-written here.  There is no cuDNN, as in CuPy 14.  An index out of range raises here;
-in CuPy it wraps around.
+What it does not show: speed, races, the limits and the memory of a device (a graph
+that uses memory given back finds it still there), several devices, the rounding of a
+GPU's functions; and of the real CuPy nothing beyond what is written here.  There is no
+cuDNN, as in CuPy 14.  An index out of range raises here; in CuPy it wraps around.
 """
 import sys
 

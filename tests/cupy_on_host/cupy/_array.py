@@ -1,11 +1,11 @@
 """The array, and how functions of NumPy are called on it."""
-import ctypes
 import functools
 import operator
 
 import numpy
 
 from cupy import _device
+from cupy._memory import Flags, MemoryPointer
 
 
 class ndarray:
@@ -20,6 +20,7 @@ class ndarray:
         if memptr is not None:
             self._host = memptr._view(shape, numpy.dtype(dtype), strides, order)
             return
+        _device.allocated()
         self._host = numpy.empty(shape, dtype, order)
         if self._host.flags.c_contiguous or self._host.flags.f_contiguous:
             self._host.T.reshape(-1, order='A').view('u1')[...] = (
@@ -198,48 +199,6 @@ class ndarray:
     def __rmatmul__(self, other):
         import cupy
         return cupy.matmul(other, self)
-
-
-class Flags:
-    """Which flags CuPy has."""
-
-    def __init__(self, flags):
-        self.c_contiguous = self.forc = flags.c_contiguous
-        self.f_contiguous = flags.f_contiguous
-        self.owndata = flags.owndata
-
-
-class MemoryPointer:
-    """An address of the device, and what keeps it alive."""
-
-    def __init__(self, host, offset=0):
-        self.mem = host
-        self.ptr = host.ctypes.data + offset
-        self.device_id = 0
-
-    def __int__(self):
-        return self.ptr
-
-    def __add__(self, offset):
-        return MemoryPointer(self.mem, self.ptr - self.mem.ctypes.data + offset)
-
-    def _view(self, shape, dtype, strides, order):
-        """A NumPy array that begins here."""
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        size = dtype.itemsize * int(numpy.prod(shape))
-        memory = (ctypes.c_char * size).from_address(self.ptr)
-        memory.owner = self.mem
-        return numpy.ndarray(shape, dtype, memory, 0, strides, order)
-
-    def copy_from_host_async(self, mem, size, stream=None):
-        """Copies from an address of pinned memory."""
-        _device.counts.uploads += 1
-        _device.enqueue(lambda: ctypes.memmove(self.ptr, getattr(mem, 'value', mem),
-                                               size))
-
-    def memset_async(self, value, size, stream=None):
-        """Sets bytes."""
-        _device.enqueue(lambda: ctypes.memset(self.ptr, value, size))
 
 
 class Host:

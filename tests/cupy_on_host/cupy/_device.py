@@ -45,10 +45,16 @@ _local = threading.local()
 
 
 class Graph:
-    """Work of a captured stream."""
+    """Work of a captured stream.
+
+    Attributes:
+        allocations (int): Arrays that were made meanwhile.  CuPy gives their memory to
+            others once they are gone, and the graph writes there all the same.
+    """
 
     def __init__(self):
         self._work = []
+        self.allocations = 0
 
     def launch(self, stream=None):
         """Runs what was captured."""
@@ -169,6 +175,12 @@ def enqueue(work):
                                'work for the default stream while one is captured')
     launched()
     return work()
+
+
+def allocated():
+    """An array was made."""
+    if is_capturing():
+        current_stream().graph.allocations += 1
 
 
 def is_capturing():

@@ -6,7 +6,8 @@ import os
 import numpy
 
 from cupy import _device, _libraries
-from cupy._array import MemoryPointer, ndarray
+from cupy._array import ndarray
+from cupy._memory import MemoryPointer
 
 _PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, os.pardir,
                      'cuda_on_host.py')

@@ -6,12 +6,12 @@ import warnings
 
 from cupy import _array, _device, _libraries
 from cupy._device import Event, Graph, Stream
+from cupy._memory import MemoryPointer
 from cupy.cuda import memory_hook, runtime
 
 __all__ = ['Event', 'Graph', 'Stream', 'runtime', 'memory_hook']
 
 get_current_stream = _device.current_stream
-MemoryPointer = _array.MemoryPointer
 
 
 class Device:
