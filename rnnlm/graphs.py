@@ -37,8 +37,11 @@ def why_not(target, model, optimizer):
         return 'a link of the model is not the stock one'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
         return 'the target has parameters beside those of the model'
-    if any(not p.array.flags.c_contiguous for p in model.params()):
-        return 'a parameter is not contiguous'
+    for name, param in target.namedparams():
+        if not param.array.flags.c_contiguous:
+            return f'{name} is not contiguous'
+        if param.update_rule.hyperparam.lr != optimizer.lr:
+            return f'{name} has a learning rate of its own'
     return ''
 
 

@@ -125,10 +125,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         window = self.get_iterator('main').next_window(self.bprop_len)
         model.check_ids(window)
         T, B = len(window) - 1, window.shape[1]
-        if self._graph is None or not self._graph.fits(T, B, refuse):
-            self._graph = None  # its memory is free for the next
-            self._graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
-        loss = self._graph.update(window)
+        with chainer.using_device(target.device):
+            if self._graph is None or not self._graph.fits(T, B, refuse):
+                self._graph = None  # its memory is free for the next
+                self._graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
+            loss = self._graph.update(window)
         target.loss = chainer.Variable(model.xp.asarray(loss / T))
         chainer.report({'loss': target.loss}, target)
         if refuse:

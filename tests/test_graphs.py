@@ -81,6 +81,20 @@ def test_windows_are_those_of_chainer(gpu, kind, clip, persistent, count, monkey
     same(model, other, 1e-5)
 
 
+def test_float64(gpu, monkeypatch):
+    with chainer.using_config('dtype', numpy.dtype('d')):
+        model, target, optimizer = setup({}, 0.3)
+        other, other_target, other_optimizer = setup({}, 0.3)
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    losses = [graph.update(window).copy() for window in windows(5)]
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
+    for window, loss in zip(windows(5), losses):
+        assert loss.dtype == numpy.float64
+        assert by_chainer(other, other_target, other_optimizer, window) == (
+            pytest.approx(float(loss), rel=1e-12))
+    same(model, other, 1e-12)
+
+
 def test_dropout_is_that_of_the_functions(gpu):
     """The graph draws the keys, and so the masks, that the functions draw."""
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
@@ -161,6 +175,9 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     assert 'hooks' in graphs.why_not(target, model, optimizer)
     adam = chainer.optimizers.Adam().setup(setup({})[1])
     assert 'SGD' in graphs.why_not(adam.target, adam.target.predictor, adam)
+    model, target, optimizer = setup({})
+    model.l1.upward.b.update_rule.hyperparam.lr = 0.1
+    assert '/l1/upward/b has' in graphs.why_not(target, model, optimizer)
     model, target, optimizer = setup({})
     model.per_step = True
     assert 'stock' in graphs.why_not(target, model, optimizer)
