@@ -17,6 +17,10 @@ from rnnlm.kernels.cuda.sgd import SGD
 
 logger = logging.getLogger(__name__)
 
+# Into how many parts of its steps a window is cut, so that a layer works at one part
+# while the layer above works at the part before: a wavefront.
+CHUNKS = 1
+
 
 def why_not(target, model, optimizer):
     """Why a target that goes in windows cannot be updated so; '' if it can.
@@ -64,6 +68,7 @@ class WindowGraph:
         self._model, self._optimizer = model, optimizer
         self._T, self._B = T, B
         self._gpu = kernels.gpu_for(model.xp, model.embed.W.dtype)
+        self._lanes = [self._gpu.lane() for _ in range(model.n_layers)]
         self._graph = None
         self._runs = 0
         self._allocate(refuse)
@@ -71,7 +76,8 @@ class WindowGraph:
 
     def _key(self, T, B, refuse):
         hooks = self._optimizer._hookable._pre_update_hooks.values()
-        return (T, B, refuse, self._model.dropout, chainer.config.train, blas.tf32(),
+        return (T, B, refuse, CHUNKS, self._model.dropout, chainer.config.train,
+                blas.tf32(),
                 tuple(hook.threshold for hook in hooks),
                 tuple(id(p.array) for p in self._model.params()))
 
@@ -103,11 +109,9 @@ class WindowGraph:
         hs = [layer[0][1:] for layer in self._layers]
         self._inputs = [empty(T, B, w) for w in model.widths] if self._drops else (
             [empty(T, B, model.n_embed)] + hs)
-        self._z = empty(T, B, 4 * n)
-        self._g = empty(T, B, n)
-        self._g_embed = (self._g if model.n_embed == n
-                         else empty(T, B, model.n_embed))
-        self._gc, self._gh = empty(B, n), empty(B, n)
+        self._zs = [empty(T, B, 4 * n) for _ in range(model.n_layers)]
+        self._gs = [empty(T, B, w) for w in model.widths]  # gradients of the inputs
+        self._g_states = [(empty(B, n), empty(B, n)) for _ in range(model.n_layers)]
         rows = max(1, min(T * B, window_loss.CHUNK_ELEMENTS // V))
         self._y = empty(rows, V)
         self._rows_loss = empty(rows, dtype=numpy.float64)
@@ -138,7 +142,7 @@ class WindowGraph:
         cuda.upload(window, self._ids)
         self._take_states()
         key = philox.draw_key() if self._drops else (0, 0)
-        cuda.launch(self._z.dtype, 'set_window', 1, 1,
+        cuda.launch(self._y.dtype, 'set_window', 1, 1,
                     (*key, optimizer.lr, self._dropout_key, self._rate))
         self._run()
         optimizer.t += 1
@@ -185,54 +189,98 @@ class WindowGraph:
             self._gpu.cuda.copy(hs[self._T], hs[0])
             self._gpu.cuda.copy(cs[self._T], cs[0])
 
+    def _chunks(self):
+        """(first step, step after the last) of each part of the window."""
+        ends = [k * self._T // CHUNKS for k in range(CHUNKS + 1)]
+        return [(a, b) for a, b in zip(ends, ends[1:]) if a < b]
+
     def _forward(self):
-        model, gpu, dot = self._model, self._gpu, self._gpu.cuda.dot
+        model, gpu = self._model, self._gpu
         x = self._inputs[0]
         gpu.rows.take(model.embed.W.array, self._ids[:self._T].reshape(-1), x)
-        self._drop(0, x, x)
-        for k, layer in enumerate(model.layers):
-            hs, cs, tanh_cs, gate = self._layers[k]
-            dot(_flat(self._inputs[k]), layer.upward.W.array.T, _flat(self._z))
-            gpu.recurrent.forward(self._z, layer.upward.b.array, layer.lateral.W.array,
-                                  hs, cs, tanh_cs, gate)
-            self._drop(k + 1, hs[1:], self._inputs[k + 1])
+        self._drop(gpu, 0, x, x)
+        start = gpu.cuda.mark()
+        for a, b in self._chunks():
+            below = start
+            for k, (lane, layer) in enumerate(zip(self._lanes, model.layers)):
+                hs, cs, tanh_cs, gate = self._layers[k]
+                z = self._zs[k][a:b]
+                with lane.cuda.queue():
+                    lane.cuda.wait(below)
+                    lane.cuda.dot(_flat(self._inputs[k][a:b]), layer.upward.W.array.T,
+                                  _flat(z))
+                    lane.recurrent.forward(
+                        z, layer.upward.b.array, layer.lateral.W.array, hs[a:b + 1],
+                        cs[a:b + 1], tanh_cs[a:b], gate[a:b])
+                    self._drop(lane, k + 1, hs[a + 1:b + 1], self._inputs[k + 1][a:b],
+                               a)
+                    below = lane.cuda.mark()
+        gpu.cuda.wait(below)
 
     def _backward(self):
-        model, gpu, dot = self._model, self._gpu, self._gpu.cuda.dot
-        T = self._T
+        model, gpu, T = self._model, self._gpu, self._T
         W = model.embed.W if model.tied else model.output.W
+        marks = []
         gpu.output.compute(
             self._inputs[-1], W.array, model.output.b.array, self._ids[1:], self._y,
             self._rows_loss, self._loss,
-            (self._g, self._grad(W), self._grad(model.output.b)))
-        for k in reversed(range(model.n_layers)):
-            layer, (hs, cs, tanh_cs, gate) = model.layers[k], self._layers[k]
-            self._drop(k + 1, self._g, self._g)
-            gpu.cuda.zero(self._gc)
-            gpu.cuda.zero(self._gh)
-            gz = self._z
-            gpu.recurrent.backward(self._g, layer.lateral.W.array, cs, tanh_cs, gate,
-                                   gz, self._gc, self._gh)
-            gz = _flat(gz)
-            dot(gz.T, _flat(self._inputs[k]), self._grad(layer.upward.W))
-            dot(gz.T, _flat(hs[:T]), self._grad(layer.lateral.W))
-            gpu.output.column_sums(gz, self._grad(layer.upward.b))
-            dot(gz, layer.upward.W.array, _flat(self._g if k else self._g_embed))
-        self._drop(0, self._g_embed, self._g_embed)
-        gW, ids = self._grads[0], self._ids[:T].reshape(-1)
-        if not model.tied:
+            (self._gs[-1], self._grad(W), self._grad(model.output.b)),
+            lambda: marks.append(gpu.cuda.mark()))
+        start, = marks
+        for a, b in reversed(self._chunks()):
+            above = start
+            for k in reversed(range(model.n_layers)):
+                lane, layer = self._lanes[k], model.layers[k]
+                hs, cs, tanh_cs, gate = self._layers[k]
+                g, gz = self._gs[k + 1][a:b], self._zs[k][a:b]
+                g_state = self._g_states[k]
+                with lane.cuda.queue():
+                    lane.cuda.wait(above)
+                    if b == T:
+                        for array in g_state:
+                            lane.cuda.zero(array)
+                    self._drop(lane, k + 1, g, g, a)
+                    lane.recurrent.backward(
+                        g, layer.lateral.W.array, cs[a:b + 1], tanh_cs[a:b], gate[a:b],
+                        gz, *g_state)
+                    lane.cuda.dot(_flat(gz), layer.upward.W.array,
+                                  _flat(self._gs[k][a:b]))
+                    above = lane.cuda.mark()
+        marks = [self._weight_gradients(k) for k in range(model.n_layers)]
+        gpu.cuda.wait(above)
+        self._embedding_gradient()
+        for mark in marks:
+            gpu.cuda.wait(mark)
+
+    def _weight_gradients(self, k):
+        """Those of a layer, beside what the layers below have still to do."""
+        lane, layer = self._lanes[k], self._model.layers[k]
+        gz = _flat(self._zs[k])
+        with lane.cuda.queue():
+            lane.cuda.dot(gz.T, _flat(self._inputs[k]), self._grad(layer.upward.W))
+            lane.cuda.dot(gz.T, _flat(self._layers[k][0][:self._T]),
+                          self._grad(layer.lateral.W))
+            lane.output.column_sums(gz, self._grad(layer.upward.b))
+            return lane.cuda.mark()
+
+    def _embedding_gradient(self):
+        gpu, g, gW = self._gpu, self._gs[0], self._grads[0]
+        ids = self._ids[:self._T].reshape(-1)
+        self._drop(gpu, 0, g, g)
+        if not self._model.tied:
             gpu.rows.clear(self._before, gW)
             gpu.cuda.copy(ids, self._before)
-        gpu.rows.sum(ids, _flat(self._g_embed), self._first, gW, more=model.tied)
+        gpu.rows.sum(ids, _flat(g), self._first, gW, more=self._model.tied)
 
     def _grad(self, param):
         return next(g for p, g in zip(self._params, self._grads) if p is param)
 
-    def _drop(self, k, x, out):
-        """The k-th use of dropout; also its backward."""
+    def _drop(self, gpu, k, x, out, step=0):
+        """The k-th use of dropout, from a step on; also its backward."""
         if self._drops:
-            self._gpu.rows.dropout(x, out, self._dropout_key, self._model.dropout,
-                                   self._starts[k], self._starts[-1])
+            stride = self._starts[-1]
+            gpu.rows.dropout(x, out, self._dropout_key, self._model.dropout,
+                             self._starts[k] + step * stride, stride)
 
 
 def _flat(x):

@@ -57,12 +57,14 @@ def same(model, other, tolerance):
         numpy.testing.assert_allclose(one, two, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize('kind,clip,persistent,count', [
-    ({}, 0.3, True, 50), ({}, None, True, 5), ({}, 100.0, False, 5),
-    ({'tied': True}, 0.3, True, 5), ({'n_embed': 4, 'n_layers': 3}, 0.3, False, 5),
-    ({'n_layers': 1}, 0.3, True, 5)])
-def test_windows_are_those_of_chainer(gpu, kind, clip, persistent, count, monkeypatch):
+@pytest.mark.parametrize('kind,clip,persistent,count,chunks', [
+    ({}, 0.3, True, 50, 1), ({}, None, True, 5, 2), ({}, 100.0, False, 5, 9),
+    ({'tied': True}, 0.3, True, 5, 1), ({'n_layers': 1}, 0.3, True, 5, 1),
+    ({'n_embed': 4, 'n_layers': 3}, 0.3, False, 5, 2)])
+def test_windows_are_those_of_chainer(
+        gpu, kind, clip, persistent, count, chunks, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', persistent)
+    monkeypatch.setattr(graphs, 'CHUNKS', chunks)
     model, target, optimizer = setup(kind, clip)
     assert not graphs.why_not(target, model, optimizer)
     graph = graphs.WindowGraph(model, optimizer, T, B)
@@ -95,8 +97,10 @@ def test_float64(gpu, monkeypatch):
     same(model, other, 1e-12)
 
 
-def test_dropout_is_that_of_the_functions(gpu):
+@pytest.mark.parametrize('chunks', [1, 3])
+def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
     """The graph draws the keys, and so the masks, that the functions draw."""
+    monkeypatch.setattr(graphs, 'CHUNKS', chunks)
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
     graph = graphs.WindowGraph(model, optimizer, T, B)
     numpy.random.seed(1)

@@ -24,6 +24,10 @@ class Gpu:
         self.output = Output(cuda)
         self.rows = Rows(cuda)
 
+    def lane(self):
+        """The same kernels, whose work is done beside that of others: `Cuda.lane`."""
+        return Gpu(self.cuda.lane())
+
 
 def current(xp):
     """`Gpu` of CuPy's current device.

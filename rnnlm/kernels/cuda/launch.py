@@ -1,4 +1,6 @@
 """Launching the kernels of this folder on a GPU, through CuPy."""
+import contextlib
+import copy
 import ctypes
 import functools
 import os
@@ -119,6 +121,8 @@ class Module:
 class Cuda:
     """A GPU as the kernels see it: launches, matrix products, memory.
 
+    Work is done in the order of the calls, but for `lane`.
+
     Attributes:
         xp: The module of its arrays, cupy.
         multiprocessors (int): How many it has.
@@ -135,10 +139,33 @@ class Cuda:
         self.cooperative = bool(attributes['CooperativeLaunch'])
         self.blas = Blas(xp)
         self._uploads = Uploads(xp)
+        self._modules = {}
+        self._stream = None  # whatever is current
+
+    def lane(self):
+        """The same GPU, whose work is done beside that of others; see `queue`."""
+        lane = copy.copy(self)
+        lane.blas = Blas(self.xp)  # two products at once need two workspaces
+        lane._stream = self.xp.cuda.Stream(non_blocking=True)
+        return lane
+
+    def queue(self):
+        """A context in which all work is that of this lane."""
+        return self._stream or contextlib.nullcontext()
+
+    def mark(self):
+        """The present end of the lane's work, for `wait` of another lane."""
+        event = self.xp.cuda.Event(disable_timing=True)
+        event.record(self._stream or self.xp.cuda.get_current_stream())
+        return event
+
+    def wait(self, mark):
+        """Lets later work of the lane begin when what was marked is done."""
+        (self._stream or self.xp.cuda.get_current_stream()).wait_event(mark)
 
     def launch(self, dtype, name, grid, block, args, shared=0):
         """`Module.launch` of a kernel of `SOURCES` for a type."""
-        self._module(numpy.dtype(dtype)).launch(name, grid, block, args, shared)
+        self.module(dtype, SOURCES).launch(name, grid, block, args, shared)
 
     def dot(self, a, b, out, more=False, scale=1.0):
         """``out = scale a b``, plus out if `more`; as `Blas.dot`."""
@@ -171,12 +198,8 @@ class Cuda:
                 graph = stream.end_capture()
         return graph
 
-    @functools.lru_cache(maxsize=None)
-    def _module(self, dtype):
-        return self.module(dtype, SOURCES)
-
     def module(self, dtype, names, defines=(), cooperative=False):
-        """Compiles some of the sources.
+        """Some of the sources, compiled when they are first asked for.
 
         Args:
             dtype: float32 or float64.
@@ -187,11 +210,15 @@ class Cuda:
         Returns:
             Module
         """
-        text = source(*HEADERS, *names)
-        real = {'float32': 'float', 'float64': 'double'}[str(numpy.dtype(dtype))]
-        options = ('--std=c++17', f'-DREAL={real}', *(f'-D{d}' for d in defines))
-        return Module(self.compile(text, options), text, dtype,
-                      self.start_cooperatively if cooperative else None)
+        key = numpy.dtype(dtype), names, defines
+        if key not in self._modules:
+            text = source(*HEADERS, *names)
+            real = {'float32': 'float', 'float64': 'double'}[key[0].name]
+            options = ('--std=c++17', f'-DREAL={real}', *(f'-D{d}' for d in defines))
+            self._modules[key] = Module(
+                self.compile(text, options), text, dtype,
+                self.start_cooperatively if cooperative else None)
+        return self._modules[key]
 
     def compile(self, text, options):
         return self.xp.RawModule(code=text, options=options, backend='nvrtc')

@@ -12,7 +12,8 @@ class Output:
     def __init__(self, cuda):
         self._cuda = cuda
 
-    def compute(self, x, W, b, t, y, rows_loss, loss, gradients=None):
+    def compute(self, x, W, b, t, y, rows_loss, loss, gradients=None,
+                ready=lambda: None):
         """Loss of a window, and the gradients.
 
         x and W may be float16; all else is float32 then.
@@ -26,6 +27,7 @@ class Output:
             rows_loss: (rows,) float64, overwritten.
             loss: (), written.
             gradients (tuple): Those of x, W and b, written; None for the loss alone.
+            ready: Called when that of x is on its way, before that of W.
         """
         cuda, dtype = self._cuda, y.dtype
         V, n = W.shape
@@ -55,6 +57,8 @@ class Output:
                 scale = 1 / t.shape[1]
                 part = (part * t.shape[1]).astype(x.dtype)
             cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)], scale=scale)
+            if first + len(r) == len(flat):
+                ready()
             cuda.dot(part.T, r, gW, more, scale)
 
     def column_sums(self, x, out, more=False):

@@ -50,11 +50,15 @@ class Graph:
     Attributes:
         allocations (int): Arrays that were made meanwhile.  CuPy gives their memory to
             others once they are gone, and the graph writes there all the same.
+        joined (set): Streams whose work was captured.
+        apart (set): Those of them with work that nothing waits for yet.
     """
 
     def __init__(self):
         self._work = []
         self.allocations = 0
+        self.joined = set()
+        self.apart = set()
 
     def launch(self, stream=None):
         """Runs what was captured."""
@@ -107,10 +111,16 @@ class Stream:
 
     def record(self, event=None):
         """An event at its present end."""
-        return event or Event()
+        event = event or Event()
+        event.record(self)
+        return event
 
     def wait_event(self, event):
-        """Lets its later work wait for an event."""
+        """Lets its later work wait for an event, which may bring it into a capture."""
+        if event.of.graph is not None:
+            event.of.graph.apart.discard(event.of)
+            if self.graph is None:
+                self.graph = event.of.graph
 
     def begin_capture(self, mode=None):
         """Records the work to come."""
@@ -126,8 +136,14 @@ class Stream:
         """The `Graph` of what was recorded."""
         if self.graph is None:
             raise CUDARuntimeError('cudaErrorIllegalState', 'it is not captured')
-        graph, self.graph = self.graph, None
+        graph = self.graph
         _capturing.remove(self)
+        apart = graph.apart - {self}
+        for stream in graph.joined | {self}:
+            stream.graph = None
+        if apart:
+            raise CUDARuntimeError('cudaErrorStreamCaptureUnjoined',
+                                   'another stream has work that nothing waits for')
         return graph
 
     def is_capturing(self):
@@ -157,6 +173,7 @@ class Event:
 
     def record(self, stream=None):
         """Puts it at the end of a stream."""
+        self.of = stream or current_stream()
         self._place = counts.all_launches
 
     def synchronize(self):
@@ -169,6 +186,8 @@ def enqueue(work):
     stream = current_stream()
     if stream.graph is not None:
         stream.graph._work.append(work)
+        stream.graph.joined.add(stream)
+        stream.graph.apart.add(stream)
         return None
     if _capturing and stream.is_null:
         raise CUDARuntimeError('cudaErrorStreamCaptureImplicit',

@@ -21,19 +21,26 @@ SOURCES = {
 #include <cstddef>
 typedef int (*Gemm)(void*, void**);
 static Gemm gemm;
-static void* stream;
+struct Handle { void* stream; void* workspace; };
 extern "C" {
 void call_back(Gemm function) { gemm = function; }
-int cublasCreate_v2(void** handle) { *handle = &stream; return 0; }
-int cublasSetStream_v2(void*, void* s) { stream = s; return 0; }
-int cublasSetWorkspace_v2(void*, void*, size_t) { return 0; }
-int cublasSetMathMode(void*, int) { return 0; }
-int cublasGemmEx(void*, int op_a, int op_b, int m, int n, int k, void* alpha, void* a,
-                 int a_type, int a_line, void* b, int b_type, int b_line, void* beta,
+int cublasCreate_v2(Handle** handle) { *handle = new Handle(); return 0; }
+int cublasSetStream_v2(Handle* handle, void* stream) {
+    *handle = {stream, nullptr};
+    return 0;
+}
+int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t) {
+    handle->workspace = workspace;
+    return 0;
+}
+int cublasSetMathMode(Handle*, int) { return 0; }
+int cublasGemmEx(Handle* handle, int op_a, int op_b, int m, int n, int k,
+                 void* alpha, void* a, int a_type, int a_line, void* b, int b_type, int b_line, void* beta,
                  void* c, int c_type, int c_line, int compute, int algorithm) {
     void* all[] = {&op_a, &op_b, &m, &n, &k, &a_type, &a_line, &b_type, &b_line,
                    &c_type, &c_line, &compute, alpha, beta, a, b, c};
-    return gemm(stream, all);
+    // Without a workspace it would ask for memory, and not let itself be captured.
+    return handle->workspace ? gemm(handle->stream, all) : 14;
 }
 }''',
     'libcuda.so.1': '''
