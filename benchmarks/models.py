@@ -219,9 +219,11 @@ class Torch:
         i, f, a, o = numpy.split(array, 4)
         return numpy.stack([a, i, f, o], axis=1).reshape(array.shape)
 
+    def send(self, ids):
+        return self.torch.from_numpy(ids.astype('l'))
+
     def loss(self, ids):
-        torch = self.torch
-        ids = torch.from_numpy(ids.astype('l'))
+        torch, ids = self.torch, self.send(ids)
         h, state = self.lstm(self.drop(self.embed(ids[:-1])), self.state)
         self.state = tuple(s.detach() for s in state)
         y = self.out(self.drop(h))

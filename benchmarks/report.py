@@ -33,10 +33,11 @@ def replace(name, script, content):
 
 
 def keep(path, results):
-    """Writes what a script has measured so far, as JSON."""
-    with open(path, 'w', encoding='utf-8') as f:
+    """Writes what a script has measured so far, as JSON; whole or not at all."""
+    with open(f'{path}.new', 'w', encoding='utf-8') as f:
         json.dump(results, f, indent=1)
         f.write('\n')
+    os.replace(f'{path}.new', path)
 
 
 def kept(path):

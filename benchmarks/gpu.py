@@ -1,0 +1,198 @@
+"""Speed and memory on a GPU, side by side; writes RESULTS.md's GPU part.
+
+    python benchmarks/gpu.py                  everything (under 9 minutes on an H200)
+    python benchmarks/gpu.py --parts machine,same,training --sizes medium
+    python benchmarks/gpu.py --unmeasured     says in RESULTS.md that nothing is known
+
+Parts: machine (what it is, and its two ceilings), tests (those of the project that need
+a GPU), same (all ways compute the same), training, kernels (a layer by itself), epoch,
+memory, mixed.  Each runs in a process of its own with a time limit: a kernel that
+hangs or breaks the device costs its part alone.  What is measured is printed at once,
+and kept in --json FILE after each piece.  A way that is found wrong is left out.
+
+PyTorch is measured beside if it can be imported.  RNNLM_PTB_DIR names a folder with
+the Penn Treebank for the epoch, which is otherwise one of random words.
+"""
+import argparse
+import dataclasses
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import report
+import report_gpu
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAM = [sys.executable, os.path.abspath(__file__)]
+KEPT = os.path.join(HERE, 'gpu.json')
+
+# Part -> the most seconds that it may take.
+PARTS = {'machine': 60, 'tests': 130, 'same': 80, 'training': 200, 'kernels': 60,
+         'epoch': 60, 'memory': 60, 'mixed': 40}
+SIZES = 'small,medium,large'
+RESERVE = 8  # seconds that are left for each part that is still to come
+AGAIN = 'same', 'training'  # go on without the way that brought them down
+
+
+@dataclasses.dataclass
+class Settings:
+    """What a part needs to know.
+
+    Attributes:
+        sizes (list of str): of `gpu_models.SIZES`.
+        rounds (int): of the race.
+        tests (str): what pytest is given.
+        known (dict): the results of the parts before.
+        seconds (float): the most that the part may take; None for its usual limit.
+    """
+    sizes: list
+    rounds: int
+    tests: str
+    known: dict
+    seconds: float = None
+
+    @property
+    def main(self):
+        """The size of the parts that have one."""
+        return 'medium' if 'medium' in self.sizes else self.sizes[0]
+
+    @property
+    def tiny(self):
+        return 'tiny' in self.sizes
+
+    def limit(self, part):
+        return self.seconds or PARTS[part]
+
+
+def run_part(part, args):
+    """Runs a part in this process."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout,
+                        format='%(name)s: %(message)s')
+    logging.getLogger('rnnlm').setLevel(logging.INFO)
+    import gpu_parts
+    import gpu_speed
+    function = getattr(gpu_speed, part, None) or getattr(gpu_parts, part)
+    result = report.kept(args.json)
+
+    def keep(found):
+        result[part] = found
+        report.keep(args.json, result)
+
+    function(Settings(args.sizes.split(','), args.rounds, args.tests, result,
+                      args.seconds), keep)
+
+
+def run_apart(part, args, seconds):
+    """Runs a part in a process of its own; why it failed, or ''."""
+    command = [*PROGRAM, '--part', part, '--json', args.json, '--sizes', args.sizes,
+               '--rounds', str(args.rounds), '--tests', args.tests, '--seconds',
+               str(seconds)]
+    try:
+        status = subprocess.run(command, timeout=seconds).returncode
+    except subprocess.TimeoutExpired:
+        return f'stopped after {seconds:.0f} s'
+    return f'ended with status {status}' if status else ''
+
+
+def gpus():
+    """How many GPUs CuPy can use."""
+    try:
+        import cupy
+        return cupy.cuda.runtime.getDeviceCount()
+    except Exception:  # what it raises depends on what is missing
+        return 0
+
+
+def run(args):
+    """Runs the parts one after the other; what they found."""
+    if not gpus():
+        raise SystemExit('there is no GPU that CuPy can use; --unmeasured says so in '
+                         'RESULTS.md')
+    end = time.monotonic() + 60 * args.minutes
+    parts = args.parts.split(',')
+    report.keep(args.json, {'sizes': args.sizes, 'failed': {}, 'took': {}})
+    for k, part in enumerate(parts):
+        print(f'--- {part}', flush=True)
+        start = time.monotonic()
+        left = end - start - RESERVE * (len(parts) - k - 1)
+        seconds = min(PARTS[part], left)
+        if args.together:
+            run_part(part, args)
+            failure = ''
+        elif seconds < RESERVE:
+            failure = 'there was no time left'
+        else:
+            failure = run_apart(part, args, seconds)
+            left -= time.monotonic() - start
+            if failure and part in AGAIN and left > RESERVE:
+                print(f'{part}: {failure}; what is left of it', flush=True)
+                failure = run_apart(part, args, min(PARTS[part], left))
+        result = report.kept(args.json)
+        result['took'][part] = time.monotonic() - start
+        if failure:
+            result['failed'][part] = failure
+            print(f'{part}: {failure}', flush=True)
+        report.keep(args.json, result)
+    return report.kept(args.json)
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--parts', default=','.join(PARTS))
+    add('--sizes', default=SIZES, help="also 'tiny', to rehearse")
+    add('--rounds', type=int, default=15, help='of the race, at most')
+    add('--minutes', type=float, default=8.7, help='at most, in all')
+    add('--json', help='where results are kept (benchmarks/gpu.json, if they are '
+        'all that there is to measure)')
+    add('--tests', default='tests', help='what pytest is given')
+    add('--together', action='store_true', help='all parts in this process')
+    add('--unmeasured', action='store_true',
+        help='write that nothing was measured, and what was checked instead')
+    add('--write', action='store_true',
+        help='write RESULTS.md from the results that are kept')
+    add('--part', choices=list(PARTS), help=argparse.SUPPRESS)
+    add('--seconds', type=float, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    for names, known, what in (
+            (args.parts, set(PARTS), 'part'),
+            (args.sizes, {*SIZES.split(','), 'tiny'}, 'size')):
+        for name in names.split(','):
+            if name not in known:
+                parser.error(f'no such {what}: {name}')
+    if args.json is None:
+        whole = args.write or (args.parts, args.sizes) == (','.join(PARTS), SIZES)
+        args.json = KEPT if whole else os.path.join(
+            tempfile.gettempdir(), 'rnnlm-gpu.json')
+    args.json = os.path.abspath(args.json)
+    return args
+
+
+def main(argv=None):
+    args = parse(argv)
+    if args.unmeasured:
+        report.replace('GPU', 'gpu.py', report_gpu.unmeasured())
+        return 0
+    if args.write:
+        result = report.kept(args.json)
+        if not result:
+            raise SystemExit(f'{args.json}: nothing was measured yet')
+    elif args.part:
+        run_part(args.part, args)
+        return 0
+    else:
+        result = run(args)
+    print(report_gpu.part(result), flush=True)
+    whole = all(part in result for part in PARTS) and result['sizes'] == SIZES
+    if whole and 'NVIDIA' in result['machine']['gpu']:
+        report.replace('GPU', 'gpu.py', report_gpu.part(result))
+    return 1 if result['failed'] else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
