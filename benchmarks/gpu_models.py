@@ -7,7 +7,7 @@ iterator, and does not wait for the GPU.
 import contextlib
 
 import rnnlm
-from rnnlm import kernels, optimizing, training
+from rnnlm import graphs, kernels, optimizing, training
 from rnnlm.kernels.cuda import lstm
 
 import chainer
@@ -27,14 +27,15 @@ NO_CLIP = 1e30  # a norm that no gradient has, in float32 too
 
 
 @contextlib.contextmanager
-def switched(persistent, tf32):
-    """Our switches: the persistent kernels, products in TF32."""
-    before, lstm.persistent = lstm.persistent, persistent
+def switched(persistent, tf32, chunks=1):
+    """Our switches: the persistent kernels, products in TF32, the wavefront."""
+    before = lstm.persistent, graphs.CHUNKS
+    lstm.persistent, graphs.CHUNKS = persistent, chunks
     try:
         with chainer.using_config('tf32', tf32):
             yield
     finally:
-        lstm.persistent = before
+        lstm.persistent, graphs.CHUNKS = before
 
 
 class Official(models.Official):
@@ -64,12 +65,14 @@ class Ours(models.PerStep):
         graph (bool): Whether a window is a CUDA graph, else launches one by one.
         persistent (bool): Whether a layer's steps are one launch, where it fits.
         tf32 (bool): Whether matrix products are rounded to TF32.
+        chunks (int): Parts of a window, through which the layers go in a wavefront.
     """
 
     per_step = False
 
-    def __init__(self, weights, graph=True, persistent=True, tf32=False, **sizes):
-        self.graph, self.persistent, self.tf32 = graph, persistent, tf32
+    def __init__(self, weights, graph=True, persistent=True, tf32=False, chunks=1,
+                 **sizes):
+        self.graph, self.how = graph, (persistent, tf32, chunks)
         super().__init__(weights, **sizes)
         self.model.to_device(DEVICE)
         if not kernels.gpu_for(self.model.xp, numpy.dtype('f')):
@@ -81,7 +84,7 @@ class Ours(models.PerStep):
         if not self.graph:
             training.why_no_graph = lambda target, optimizer: 'it is measured without'
         try:
-            with switched(self.persistent, self.tf32):
+            with switched(*self.how):
                 yield
         finally:
             training.why_no_graph = before
@@ -262,6 +265,7 @@ WAYS = {
     'persistent functions': (Ours, {'graph': False}),
     'persistent': (Ours, {}),
     'persistent tf32': (Ours, {'tf32': True}),
+    'persistent wave': (Ours, {'chunks': 4}),
 }
 
 

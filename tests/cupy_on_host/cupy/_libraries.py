@@ -35,7 +35,8 @@ int cublasSetWorkspace_v2(Handle* handle, void* workspace, size_t) {
 }
 int cublasSetMathMode(Handle*, int) { return 0; }
 int cublasGemmEx(Handle* handle, int op_a, int op_b, int m, int n, int k,
-                 void* alpha, void* a, int a_type, int a_line, void* b, int b_type, int b_line, void* beta,
+                 void* alpha, void* a, int a_type, int a_line,
+                 void* b, int b_type, int b_line, void* beta,
                  void* c, int c_type, int c_line, int compute, int algorithm) {
     void* all[] = {&op_a, &op_b, &m, &n, &k, &a_type, &a_line, &b_type, &b_line,
                    &c_type, &c_line, &compute, alpha, beta, a, b, c};
