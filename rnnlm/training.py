@@ -16,6 +16,7 @@ import numpy
 from rnnlm import finite, functions, optimizing, resumption
 from rnnlm.errors import require_count, require_positive
 from rnnlm.model import RNNForLM
+from rnnlm.parallel import ALONE
 from rnnlm.resumption import language_model
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,12 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         check_finite (bool): If true, a loss or a gradient that is NaN or infinite ends
             the run, before the parameters change on NumPy and one window later on a
             GPU.
+        group (rnnlm.parallel.Alone): Processes that train the model together, each on
+            the `group.rows` of the iterator's streams.
 
     Raises:
-        rnnlm.errors.InputError: if `bprop_len` is less than 1.
+        rnnlm.errors.InputError: if `bprop_len` is less than 1, or the processes of the
+            group cannot do it.
         rnnlm.errors.NotFinite: by `update`.
 
     References:
@@ -61,7 +65,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     """
 
     def __init__(self, train_iter, optimizer, bprop_len, device=None,
-                 per_step=False, check_finite=True):
+                 per_step=False, check_finite=True, group=ALONE):
         require_count('bprop_len', bprop_len)
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
@@ -69,6 +73,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._check = finite.FiniteCheck() if check_finite else None
         self._logged = None
         self._rows = functions.RowGradient()
+        self.group = group
+        self._exchange = group.exchange(optimizer.target)
 
     @property
     def why_per_step(self):
@@ -91,11 +97,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 else self._loss(target, self._rows if in_blocks else None))
         target.cleargrads()
         scale = getattr(optimizer, '_loss_scale', None)
-        loss.backward(loss_scale=scale)
+        found = self._backward(loss, scale, windows=not reason)
         loss.unchain_backward()  # here the recurrent state is cut
         check = None
         if self._check is not None:
-            check = functools.partial(self._check, self, loss.array)
+            check = functools.partial(self._check, self, found)
         if in_blocks:
             optimizing.update(optimizer, self._rows, check)
             return
@@ -103,6 +109,24 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             # Scaled gradients may overflow: Chainer then leaves the update out.
             check(finite.gradient_norm(target) if scale is None else 0.0)
         optimizer.update()
+
+    def _backward(self, loss, scale, windows):
+        """Computes the gradients of all processes; returns their loss, an array."""
+        if self._exchange is None:
+            loss.backward(loss_scale=scale)
+            return loss.array
+        target = self.get_optimizer('main').target
+        iterator = self.get_iterator('main')
+        self.group.window = self.iteration + 1
+        ids = None
+        if windows and not target.predictor.tied:
+            ids = iterator.whole[:-1]
+        found = self._exchange.backward(
+            target, loss, iterator.batch_size, scale, self._rows, ids)
+        if isinstance(target, L.Classifier):
+            mean = numpy.asarray(found / self.bprop_len, found.dtype)
+            chainer.report({'loss': chainer.Variable(mean)}, target)
+        return found
 
     def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
@@ -198,10 +222,29 @@ class PerplexityEvaluator(extensions.Evaluator):
         iterator: `ParallelSequentialIterator` with ``repeat=False``.
         target: :class:`chainer.links.Classifier` on an `RNNForLM`; any other
             target is evaluated as Chainer's Evaluator does.
+        group (rnnlm.parallel.Alone): Processes that evaluate it together, if there are
+            as many streams; else the first one does, and tells the others.
         kwargs: As for Chainer's Evaluator.
     """
 
+    def __init__(self, iterator, target, *args, group=ALONE, **kwargs):
+        super().__init__(iterator, target, *args, **kwargs)
+        self.group = group
+
     def evaluate(self):
+        streams = getattr(self._iterators['main'], 'batch_size', 1)
+        if self._why_not_windows() or streams < self.group.size:
+            return self.group.first(lambda: self._evaluate(slice(None)))
+        return self._evaluate(self.group.rows(streams))
+
+    def _why_not_windows(self):
+        target = self._targets['main']
+        if self.eval_func or self._progress_bar or getattr(
+                target, 'compute_accuracy', False):
+            return 'more than the loss is wanted'
+        return why_not_windows(target, self._iterators['main'], self.converter)
+
+    def _evaluate(self, rows):
         target = self._targets['main']
         model = language_model(target)
         if model is None:
@@ -209,15 +252,13 @@ class PerplexityEvaluator(extensions.Evaluator):
         state = model.get_state()
         model.reset_state()
         try:
-            if (self.eval_func or self._progress_bar or target.compute_accuracy
-                    or why_not_windows(
-                        target, self._iterators['main'], self.converter)):
+            if self._why_not_windows():
                 return super().evaluate()
-            return self._evaluate_windows(target, model)
+            return self._evaluate_windows(target, model, rows)
         finally:
             model.set_state(state)
 
-    def _evaluate_windows(self, target, model):
+    def _evaluate_windows(self, target, model, rows):
         if self.eval_hook:
             self.eval_hook(self)
         iterator = self._iterators['main']
@@ -227,12 +268,16 @@ class PerplexityEvaluator(extensions.Evaluator):
         with chainer.no_backprop_mode():
             while True:
                 try:
-                    window = iterator.next_window(length)
+                    window = iterator.next_window(length)[:, rows]
                 except StopIteration:
                     break
+                share = window.shape[1] / iterator.batch_size
                 window = target.device.send(window)
-                loss += float(model.loss(window[:-1], window[1:]).array)
+                loss += share * float(model.loss(window[:-1], window[1:]).array)
                 steps += len(window) - 1
+                self.group.beat()
+        if rows != slice(None):
+            loss = self.group.sum(loss)
         observation = {}
         with reporter_module.report_scope(observation):
             chainer.report({'loss': loss / steps}, target)
