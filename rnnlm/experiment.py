@@ -134,8 +134,8 @@ def introduce(corpus, recipe, trainer, resumed, device):
         say(f'resumed  {resumed}, after {trainer.updater.iteration} windows, with the '
             'learning rate and the random numbers that it holds')
         if trainer.updater.resumed_from != group.size:
-            say(f'         (of {trainer.updater.resumed_from} processes, now '
-                f'{group.size}: the others draw new random numbers)')
+            say(f'         (written by {trainer.updater.resumed_from} processes, now '
+                f'{group.size}: all but the first draw new random numbers)')
 
 
 def run_with_rollbacks(made, make, origin):
@@ -186,8 +186,6 @@ def newest_or(folder, origin):
 def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
                  group=ALONE):
     """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
-    require('batch_size', recipe.batch_size, f'at least a stream for each of the '
-            f'{group.size} processes', lambda v: v >= group.size)
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale, recipe.n_embed, recipe.tied))

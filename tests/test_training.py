@@ -15,11 +15,12 @@ from rnnlm.training import why_not_windows
 
 
 def make_trainer(model, words, out, B=4, T=5, stop=(20, 'iteration'), lr=1.0, clip=5,
-                 **kwargs):
+                 rows=slice(None), **kwargs):
     optimizer = chainer.optimizers.SGD(lr=lr).setup(model)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
     updater = rnnlm.BPTTUpdater(
-        rnnlm.ParallelSequentialIterator(words, B), optimizer, T, -1, **kwargs)
+        rnnlm.ParallelSequentialIterator(words, B, rows=rows), optimizer, T, -1,
+        **kwargs)
     return training.Trainer(updater, stop, out=str(out))
 
 

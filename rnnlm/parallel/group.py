@@ -14,7 +14,7 @@ from rnnlm.parallel.alone import Alone
 from rnnlm.parallel.exchange import Exchange
 
 # Seconds between two looks at whether the others are still there.
-TICK = 1.0
+TICK = 0.25
 
 # Of messages from rank 0 to those who wait for it.
 TAG = 1
@@ -110,7 +110,7 @@ class Group(Alone):
         return value
 
     def beat(self):
-        if self.is_first and time.monotonic() - self._heard > TICK:
+        if self.is_first and time.monotonic() - self._heard > 1:
             self._do(_tell, pickle.dumps(None))
 
     def _listen(self, mpi):
@@ -171,6 +171,18 @@ class Group(Alone):
                 raise _shared(error)
 
     # Sharing
+
+    def rows(self, batch_size):
+        """slice: The streams of this process.
+
+        Raises:
+            rnnlm.errors.InputError: if there is not one for each.
+        """
+        if batch_size < self.size:
+            raise _shared(InputError(
+                f'batch_size: expected at least a stream for each of the {self.size} '
+                f'processes, found {batch_size}'))
+        return super().rows(batch_size)
 
     def broadcast(self, link):
         for name, param in sorted(link.namedparams()):

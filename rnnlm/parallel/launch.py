@@ -53,9 +53,14 @@ def joined(name, timeout=300.0):
     if name is None:
         yield ALONE
         return
-    require('communicator', name, f'one of {", ".join(COMMUNICATORS)}',
-            lambda v: v in COMMUNICATORS)
-    require('timeout', timeout, 'seconds, more than 0', lambda v: v > 0)
+    try:
+        require('communicator', name, f'one of {", ".join(COMMUNICATORS)}',
+                lambda v: v in COMMUNICATORS)
+        require('timeout', timeout, 'seconds, more than 0', lambda v: v > 0)
+    except InputError:
+        if launched_rank():
+            sys.exit(0)  # rank 0 says it, and has the exit status
+        raise
     communicator = _communicator(name)
     if communicator.size == 1:
         yield ALONE
@@ -69,6 +74,8 @@ def joined(name, timeout=300.0):
                 quiet = stack.enter_context(open(os.devnull, 'w'))
                 stack.enter_context(contextlib.redirect_stdout(quiet))
             yield group
+            # Whoever ends first may take the others along: not before all is written.
+            group.first(lambda: None)
         except SystemExit:
             raise
         except BaseException as e:
@@ -76,27 +83,34 @@ def joined(name, timeout=300.0):
                 _end_all(communicator, e)
             if not communicator.rank:
                 raise
-            # Rank 0 says it.
-            sys.exit(2 if isinstance(e, InputError) else 1)
+            sys.exit(0)  # rank 0 says it, and has the exit status
 
 
 def _communicator(name):
     # Of threads that wait for others; those that compute may need the core.
     os.environ.setdefault('OMPI_MCA_mpi_yield_when_idle', '1')
     try:
-        import mpi4py.MPI  # noqa: F401
+        import mpi4py.MPI
     except (ImportError, RuntimeError) as e:
         reason = str(e).strip().split('\n')[0]
         raise InputError(
             f'communicator: expected mpi4py and an MPI, found {reason}; install '
             "'rnnlm[mpi]'") from None
     import chainermn
+    communicator = reason = None
     try:
-        return chainermn.create_communicator(name)
+        communicator = chainermn.create_communicator(name)
     except RuntimeError as e:  # of what is missing
-        raise InputError(
-            f'communicator: expected one that works here, found {name}: {e}; naive '
-            'needs nothing but MPI') from None
+        reason = str(e)
+    world = mpi4py.MPI.COMM_WORLD
+    for rank, reason in enumerate(world.allgather(reason)):
+        if reason is not None:
+            if world.rank:
+                sys.exit(0)
+            raise InputError(
+                f'communicator: expected one that works here, found {name}, of which '
+                f'rank {rank} says: {reason}  naive needs nothing but MPI')
+    return communicator
 
 
 @contextlib.contextmanager
