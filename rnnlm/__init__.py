@@ -20,12 +20,12 @@ from rnnlm.snapshots import (
     BestModel, EarlyStoppingTrigger, Log, Snapshot, SnapshotTrigger, save_npz)
 from rnnlm.training import (
     BPTTUpdater, LearningRateDecay, PerplexityEvaluator, add_perplexity)
-from rnnlm import v1
+from rnnlm import parallel, v1
 
 __version__ = '0.1.0'
 __all__ = [
     'BPTTUpdater', 'BestModel', 'EarlyStoppingTrigger', 'InputError',
     'LearningRateDecay', 'Log', 'NotFinite', 'ParallelSequentialIterator',
     'PerplexityEvaluator', 'RNNForLM', 'Recipe', 'Snapshot', 'SnapshotTrigger',
-    'add_perplexity', 'load_model', 'resume', 'run', 'save_npz', 'v1',
+    'add_perplexity', 'load_model', 'parallel', 'resume', 'run', 'save_npz', 'v1',
 ]

@@ -14,7 +14,7 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm import finite, functions, optimizing, resumption
-from rnnlm.errors import require_count, require_positive
+from rnnlm.errors import require, require_count, require_positive
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import ALONE
 from rnnlm.resumption import language_model
@@ -54,6 +54,9 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         group (rnnlm.parallel.Alone): Processes that train the model together, each on
             the `group.rows` of the iterator's streams.
 
+    Attributes:
+        resumed_from (int): Number of processes that wrote the snapshot it goes on from.
+
     Raises:
         rnnlm.errors.InputError: if `bprop_len` is less than 1, or the processes of the
             group cannot do it.
@@ -74,7 +77,12 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._logged = None
         self._rows = functions.RowGradient()
         self.group = group
+        if group.size > 1:
+            require('train_iter.rows', getattr(train_iter, 'rows', None),
+                    f'the streams of rank {group.rank}, group.rows(batch_size)',
+                    lambda rows: rows == group.rows(train_iter.batch_size))
         self._exchange = group.exchange(optimizer.target)
+        self.resumed_from = None
 
     @property
     def why_per_step(self):
