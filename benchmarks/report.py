@@ -17,18 +17,22 @@ def write(result):
         draw(result)
 
 
-def replace(name, script, content):
-    """Puts `content` in the place of a part of RESULTS.md, or at its end."""
+def replace(name, script, content, path=RESULTS):
+    """Puts `content` in the place of a part of RESULTS.md, or at its end.
+
+    Args:
+        path (str): Another file, that has the part.
+    """
     begin, end = f'<!-- {name}: written by {script} -->', f'<!-- end of {name} -->'
     text = '# Results\n'
-    if os.path.exists(RESULTS):
-        with open(RESULTS, encoding='utf-8') as f:
+    if os.path.exists(path):
+        with open(path, encoding='utf-8') as f:
             text = f.read()
     if begin not in text:
         text += f'\n{begin}\n{end}\n'
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    with open(RESULTS, 'w', encoding='utf-8') as f:
+    with open(path, 'w', encoding='utf-8') as f:
         f.write(before + begin + '\n\n' + content + '\n' + end + after)
 
 

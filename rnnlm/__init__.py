@@ -18,14 +18,14 @@ from rnnlm.recipes import Recipe
 from rnnlm.running import run
 from rnnlm.snapshots import (
     BestModel, EarlyStoppingTrigger, Log, Snapshot, SnapshotTrigger, save_npz)
-from rnnlm.training import (
-    BPTTUpdater, LearningRateDecay, PerplexityEvaluator, add_perplexity)
-from rnnlm import v1
+from rnnlm.schedules import LearningRateDecay, add_perplexity
+from rnnlm.training import BPTTUpdater, PerplexityEvaluator
+from rnnlm import parallel, v1
 
 __version__ = '0.1.0'
 __all__ = [
     'BPTTUpdater', 'BestModel', 'EarlyStoppingTrigger', 'InputError',
     'LearningRateDecay', 'Log', 'NotFinite', 'ParallelSequentialIterator',
     'PerplexityEvaluator', 'RNNForLM', 'Recipe', 'Snapshot', 'SnapshotTrigger',
-    'add_perplexity', 'load_model', 'resume', 'run', 'save_npz', 'v1',
+    'add_perplexity', 'load_model', 'parallel', 'resume', 'run', 'save_npz', 'v1',
 ]

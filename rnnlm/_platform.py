@@ -6,8 +6,9 @@ is one line of Chainer's source beside the line that stands in for it.
 
 `apply()` puts the rows that are needed in place and imports Chainer.  NumPy,
 setuptools and `sys.modules` look the same afterwards as before: a patch changes
-the code of the Chainer module it names and of nothing else.  Chainer's files stay
-as they are, so a traceback through a patched line shows the line that was there.
+the code of the module it names, of Chainer's or of the ChainerMN that comes with it,
+and of nothing else.  Chainer's files stay as they are, so a traceback through a patched
+line shows the line that was there.
 """
 
 import importlib
@@ -121,6 +122,20 @@ ROWS = (
         _h5py(3),
         (('value = type(value)(numpy.asarray(dataset))',
           'value = type(value)(_platform.hdf5_value(dataset))'),)),
+
+    Row('an array of one element is no number any more',
+        'chainermn.iterators.multi_node_iterator',
+        'NumPy 1.25 (June 2023: it warns; an error with 2.4, December 2025)',
+        _numpy(1, 25),
+        (('int(_size)', 'int(_size[0])'),)),
+
+    Row('copy=False refuses to copy, and cupy/carray.cuh brings no half with it',
+        'chainermn.communicators._memory_utility',
+        'CuPy 14.0 (February 2026)',
+        _cupy(14),
+        (('v = xp.array(v, copy=False, dtype=transfer_dtype)',
+          'v = v.astype(transfer_dtype, copy=False)'),
+         ('#include <cupy/carray.cuh>', '#include <cuda_fp16.h>'))),
 
     # What changes numbers in silence: since NumPy 2 (NEP 50) a Python number
     # no longer widens a NumPy scalar, and a NumPy scalar does widen an array.

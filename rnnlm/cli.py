@@ -1,11 +1,12 @@
 """The console script `rnnlm`: its options, its errors, its exit status."""
 import argparse
+import contextlib
 import os
 import sys
 import textwrap
 
 import rnnlm
-from rnnlm import commands
+from rnnlm import commands, parallel
 from rnnlm.legacy import run as legacy
 from rnnlm.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
 
@@ -20,7 +21,12 @@ def main(argv=None):
         int: exit status: 0; 2 for input that cannot be used; 128 + the number of
         the signal that stopped the training.
     """
-    args = make_parser().parse_args(argv)
+    with contextlib.ExitStack() as stack:
+        if parallel.launched_rank():  # the first process says it
+            quiet = stack.enter_context(open(os.devnull, 'w'))
+            stack.enter_context(contextlib.redirect_stderr(quiet))
+            stack.enter_context(contextlib.redirect_stdout(quiet))
+        args = make_parser().parse_args(argv)
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a letter
     try:
@@ -56,8 +62,9 @@ def in_terms_of_flags(message):
     for flag, _, field, _, _ in RECIPE_FLAGS:
         if message.startswith(f'{field}: '):
             return flag + message[len(field):]
-    if message.startswith('save_every: '):
-        return '--save-every' + message[len('save_every'):]
+    for name in 'save_every', 'communicator', 'timeout':
+        if message.startswith(f'{name}: '):
+            return f'--{name.replace("_", "-")}' + message[len(name):]
     return message
 
 
@@ -110,6 +117,7 @@ def make_parser():
         '--on-nan', choices=('stop', 'rollback'), default='stop',
         help='when the numbers become NaN or infinite: end the run, or go back to the '
              'last snapshot at half the learning rate (default: stop)')
+    add_parallel_options(train_parser)
     train_parser.set_defaults(command=commands.train)
 
     evaluate_parser = add_command(
@@ -286,6 +294,17 @@ def add_device_option(parser):
     parser.add_argument(
         '--device', '-d', default='-1',
         help='-1: NumPy on the CPU (default); 0, 1, ...: a GPU through CuPy')
+
+
+def add_parallel_options(parser):
+    parser.add_argument(
+        '--communicator', choices=parallel.COMMUNICATORS,
+        help="by which of ChainerMN's communicators the processes that mpiexec started "
+             'train together: naive for NumPy, pure_nccl for GPUs')
+    parser.add_argument(
+        '--timeout', type=float, default=300.0, metavar='SECONDS',
+        help='with --communicator: time after which a process that does not answer is '
+             'given up, and all end (default: 300)')
 
 
 def seed(text):

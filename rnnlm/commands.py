@@ -8,7 +8,8 @@ import sys
 import numpy
 
 from rnnlm import (
-    archives, checkpoint, corpus, dynamic, experiment, inference, runs, scoring)
+    archives, checkpoint, corpus, dynamic, experiment, inference, parallel, runs,
+    scoring)
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
 from rnnlm.files import read_text
@@ -33,6 +34,23 @@ def load_corpus(args):
 
 
 def train(args):
+    with parallel.joined(args.communicator, args.timeout) as group:
+        corpus, recipe, resume = group.together(lambda: prepare(args))
+        result = experiment.train(
+            corpus, recipe, args.out, args.device, args.seed or 0, resume,
+            args.overwrite, sys.stdout.isatty(), args.save_every, args.on_nan, group)
+        if result['signal']:
+            return 128 + result['signal']
+        for part in 'valid', 'test':
+            experiment.say(f'{part:9}perplexity {result[part]:.3f}'
+                           + share_of_limit(result[part], result['limit']))
+        experiment.say(
+            f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
+        return 0
+
+
+def prepare(args):
+    """The corpus and the recipe of a training, and what it goes on from or None."""
     resume = args.resume
     if resume == '':
         raise InputError('--resume: expected a snapshot, found an empty name')
@@ -58,17 +76,7 @@ def train(args):
         raise InputError(
             '--seed: expected none with --resume, since the random numbers go on '
             f'too, found {args.seed}')
-    result = experiment.train(
-        load_corpus(args), recipe, args.out, args.device, args.seed or 0, resume,
-        args.overwrite, sys.stdout.isatty(), args.save_every, args.on_nan)
-    if result['signal']:
-        return 128 + result['signal']
-    for part in 'valid', 'test':
-        experiment.say(f'{part:9}perplexity {result[part]:.3f}'
-                       + share_of_limit(result[part], result['limit']))
-    experiment.say(
-        f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
-    return 0
+    return load_corpus(args), recipe, resume
 
 
 def share_of_limit(perplexity, limit):

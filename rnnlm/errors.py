@@ -1,4 +1,4 @@
-"""The two exceptions: what you gave cannot be used; the numbers went wrong."""
+"""The exceptions: what was given cannot be used; numbers or processes are lost."""
 import math
 import numbers
 
@@ -22,6 +22,13 @@ class NotFinite(ArithmeticError):
         signal (int): the number of a signal to stop that came in the same window, or 0.
     """
     signal = 0
+
+
+class ProcessLost(RuntimeError):
+    """A process of a job of several that ended, or does not answer any more.
+
+    Its message names the rank that noticed, the window, and what is known of the other.
+    """
 
 
 def shown(value):

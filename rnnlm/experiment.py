@@ -1,4 +1,5 @@
 """A whole training run: what `rnnlm train` does, as one function."""
+import contextlib
 import datetime
 import math
 import os
@@ -17,16 +18,18 @@ from rnnlm.errors import InputError, NotFinite, require
 from rnnlm.files import best_effort
 from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
-from rnnlm.training import (
-    BPTTUpdater, EpochsTrigger, LearningRateDecay, PerplexityEvaluator, ReportTrigger,
-    add_perplexity)
+from rnnlm.parallel import ALONE
+from rnnlm.schedules import (
+    EpochsTrigger, LearningRateDecay, ReportTrigger, add_perplexity)
+from rnnlm.training import BPTTUpdater, PerplexityEvaluator
 
 # Below this part of the learning rate, going back to the same snapshot is given up.
 LEAST_FACTOR = 1e-3
 
 
 def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
-          overwrite=False, progress_bar=False, save_every=10.0, on_nan='stop'):
+          overwrite=False, progress_bar=False, save_every=10.0, on_nan='stop',
+          group=ALONE):
     """Trains an `RNNForLM` on a corpus and writes what came of it into `out`.
 
     In `out` stand afterwards: ``model.npz`` and ``vocabulary.json``, the ``log``,
@@ -47,6 +50,8 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         on_nan (str): What NaN or infinity in the loss or the gradient does: 'stop'
             ends the run; 'rollback' goes back to the last snapshot, with half the
             learning rate.
+        group (rnnlm.parallel.Alone): The processes that do it together, all of them
+            by this call.
 
     Returns:
         dict: 'signal', the number of the signal that ended the run or 0; and
@@ -59,47 +64,56 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
             was trained or written then.
         rnnlm.errors.NotFinite: if the numbers went wrong.
         OSError: if at the end a file cannot be written.
+        rnnlm.errors.ProcessLost: if a process of the group is.
     """
     require('on_nan', on_nan, "'stop' or 'rollback'",
             lambda v: v in ('stop', 'rollback'))
     require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
-    device = get_device(device)
+    device = group.together(lambda: get_device(group.device(device)))
     device.use()
     if seed is not None:
         numpy.random.seed(seed)
         device.xp.random.seed(seed)
-    random = numpy.random.get_state()
+    random = group.first(numpy.random.get_state)
+    group.require_same('corpus', runs.fingerprint(corpus, recipe))
 
     def make():
         numpy.random.set_state(random)
-        return make_trainer(corpus, recipe, out, device, progress_bar, save_every)
+        made = make_trainer(
+            corpus, recipe, out, device, progress_bar, save_every, group)
+        group.broadcast(made[0].updater.get_optimizer('main').target)
+        group.part_random()
+        return made
 
-    with runs.locked(out), recipe.computing():
-        trainer, valid, best = make()
+    with contextlib.ExitStack() as stack, recipe.computing():
+        group.first(lambda: stack.enter_context(runs.locked(out)))
+        trainer, valid, best = made = group.together(make)
         if resume:
-            resume = runs.check_resumable(resume, corpus, recipe)
-            checkpoint.resume(resume, trainer)
-            runs.go_on(out, resume, corpus, recipe)
+            snapshot = group.first(lambda: runs.check_resumable(resume, corpus, recipe))
+            group.together(lambda: checkpoint.resume(snapshot, trainer))
+            group.first(lambda: runs.go_on(out, snapshot, corpus, recipe))
         else:
-            runs.begin(out, corpus, recipe, overwrite)
-        introduce(corpus, recipe, trainer, resume, device)
+            snapshot = None
+            group.first(lambda: runs.begin(out, corpus, recipe, overwrite))
+        introduce(corpus, recipe, trainer, snapshot, device)
         if on_nan == 'rollback':
             (trainer, valid, best), number, snapshot = run_with_rollbacks(
-                (trainer, valid, best), make, resume)
+                made, make, snapshot)
         else:
             number, snapshot = running.run(trainer)
         if number:
-            with best_effort(best.path):
-                best.write()
+            if group.is_first:
+                with best_effort(best.path):
+                    best.write()
             say(f'stopped  after {trainer.updater.iteration} windows; go on with '
                 f'--resume {snapshot}')
             return {'signal': number}
 
-        best.write()
-        best.load()
+        group.first(lambda: best.write() or best.load())
         classifier = trainer.updater.get_optimizer('main').target
+        group.broadcast(classifier)
         return {'signal': 0, 'valid': perplexity(valid),
-                'test': perplexity(make_evaluator(corpus.test, classifier)),
+                'test': perplexity(make_evaluator(corpus.test, classifier, group)),
                 'limit': corpus.perplexity_limit}
 
 
@@ -110,13 +124,18 @@ def introduce(corpus, recipe, trainer, resumed, device):
     say(f'corpus   {corpus.summary()}')
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
         f'{classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
+    group = trainer.updater.group
+    by = f', {group.size} processes' if group.size > 1 else ''
     say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
-        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}')
+        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}{by}')
     if not plotting.available():
         say('         no perplexity.png: matplotlib cannot be imported')
     if resumed:
         say(f'resumed  {resumed}, after {trainer.updater.iteration} windows, with the '
             'learning rate and the random numbers that it holds')
+        if trainer.updater.resumed_from != group.size:
+            say(f'         (written by {trainer.updater.resumed_from} processes, now '
+                f'{group.size}: all but the first draw new random numbers)')
 
 
 def run_with_rollbacks(made, make, origin):
@@ -135,6 +154,7 @@ def run_with_rollbacks(made, make, origin):
         rnnlm.errors.NotFinite: if from one snapshot no rate leads further.
     """
     last, factor = None, 1.0
+    group = made[0].updater.group
     while True:
         trainer = made[0]
         try:
@@ -142,23 +162,29 @@ def run_with_rollbacks(made, make, origin):
         except NotFinite as e:
             if e.signal:
                 raise
-            try:
-                newest = checkpoint.newest_snapshot(trainer.out)
-            except InputError:  # there is none yet, or none that is whole
-                newest = origin
+            newest = group.first(lambda: newest_or(trainer.out, origin))
             factor = factor / 2 if factor < 1 and newest == last else 0.5
             if factor < LEAST_FACTOR:
                 raise
             last, best, made = newest, made[2], make()
             if newest is not None:
-                checkpoint.resume(newest, made[0])
+                group.together(lambda: checkpoint.resume(newest, made[0]))
             made[2].take_over(best)
             made[0].get_extension('LearningRateDecay').scale(made[0], factor)
             say(f'         {e}\nback     to {newest or "the beginning"}, with '
                 f'{factor:g} times its learning rate')
 
 
-def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
+def newest_or(folder, origin):
+    """The newest snapshot in a folder; `origin` if there is none that is whole."""
+    try:
+        return checkpoint.newest_snapshot(folder)
+    except InputError:
+        return origin
+
+
+def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
+                 group=ALONE):
     """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
@@ -170,15 +196,20 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
     else:
         optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
     updater = BPTTUpdater(
-        ParallelSequentialIterator(corpus.train, recipe.batch_size), optimizer,
-        recipe.bprop_len, device)
+        ParallelSequentialIterator(corpus.train, recipe.batch_size,
+                                   rows=group.rows(recipe.batch_size)),
+        optimizer, recipe.bprop_len, device, group=group)
     trainer = training.Trainer(updater, EpochsTrigger(recipe.epochs), out=out)
 
-    valid = make_evaluator(corpus.valid, classifier)
+    valid = make_evaluator(corpus.valid, classifier, group)
     trainer.extend(valid)
     best = snapshots.BestModel(classifier, os.path.join(out, runs.MODEL))
-    trainer.extend(best)
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
+    trainer.extend(snapshots.Snapshot(), trigger=snapshots.SnapshotTrigger(
+        60 * save_every, group.clock))
+    if not group.is_first:  # the first one prints and writes
+        return trainer, valid, best
+    trainer.extend(best)
     trainer.extend(extensions.observe_lr())
     words = recipe.batch_size * recipe.bprop_len
     report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
@@ -191,8 +222,6 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0):
         trainer.extend(ProgressLine(console, recipe.epochs, words))
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
-    trainer.extend(snapshots.Snapshot(),
-                   trigger=snapshots.SnapshotTrigger(60 * save_every))
     return trainer, valid, best
 
 
@@ -203,10 +232,10 @@ def make_classifier(model):
     return classifier
 
 
-def make_evaluator(words, classifier):
+def make_evaluator(words, classifier, group=ALONE):
     """Evaluator of a text, read as one stream."""
     return PerplexityEvaluator(
-        ParallelSequentialIterator(words, 1, repeat=False), classifier)
+        ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group)
 
 
 def perplexity(evaluator):

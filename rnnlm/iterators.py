@@ -19,19 +19,22 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         dataset: Sequence of ints (N,), at least one word a stream.
         batch_size (int): Number of streams B.
         repeat (bool): If false, the iterator stops after one epoch.
+        rows (slice): Which of the streams come out, where other processes read the
+            others; all by default.  Epochs are counted over all of them.
 
     Attributes:
         epoch (int): Number of epochs that are over.
         is_new_epoch (bool): Whether an epoch ended in the last call.
         iteration (int): Number of steps read.
         offsets (list of int): Where the streams start.
+        whole (numpy.ndarray): int32 (T + 1, B), the last window of all streams.
 
     Raises:
         rnnlm.errors.InputError: if the dataset is no sequence of ints, or
             `batch_size` is less than 1 or more than N.
     """
 
-    def __init__(self, dataset, batch_size, repeat=True):
+    def __init__(self, dataset, batch_size, repeat=True, rows=slice(None)):
         require_count('batch_size', batch_size)
         self._ids = require_ids('dataset', dataset).astype(numpy.int32, copy=False)
         length = len(dataset)
@@ -43,6 +46,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.dataset = dataset
         self.batch_size = batch_size
         self.repeat = repeat
+        self.rows = rows
         self.offsets = [b * length // batch_size for b in range(batch_size)]
         self.reset()
 
@@ -52,6 +56,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.is_new_epoch = False
         self.iteration = 0
         self._previous_epoch_detail = None
+        self.whole = None
 
     def __next__(self):
         words, next_words = self.next_window(1)
@@ -68,9 +73,9 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
             length (int): Number of steps T, at least 1.
 
         Returns:
-            numpy.ndarray: int32 (T + 1, B); rows t and t + 1 are the words of step
-            t and the words to predict.  Without `repeat` the last window may be
-            shorter.
+            numpy.ndarray: int32 (T + 1, B), or of fewer streams with `rows`; rows t
+            and t + 1 are the words of step t and the words to predict.  Without
+            `repeat` the last window may be shorter.
 
         Raises:
             StopIteration: without `repeat`, after one epoch.
@@ -83,7 +88,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
                 raise StopIteration
             length = min(length, left)
         steps = numpy.arange(self.iteration, self.iteration + length + 1)
-        window = self._ids[
+        self.whole = self._ids[
             (steps[:, None] + numpy.asarray(self.offsets)) % n_words]
 
         self._previous_epoch_detail = self.epoch_detail
@@ -91,7 +96,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         epoch = self.iteration * self.batch_size // n_words
         self.is_new_epoch = self.epoch < epoch
         self.epoch = max(self.epoch, epoch)
-        return window
+        return self.whole[:, self.rows]
 
     @property
     def epoch_detail(self):

@@ -7,6 +7,7 @@ import threading
 
 from rnnlm.checkpoint import newest_snapshot, resume, snapshots_in
 from rnnlm.errors import NotFinite
+from rnnlm.parallel import ALONE
 from rnnlm.snapshots import Snapshot
 
 
@@ -14,7 +15,8 @@ def run(trainer, autoload=False):
     """Runs a trainer; a signal to stop lets it finish its window and be saved.
 
     The first SIGINT, SIGTERM or SIGHUP ends the run after the current window and writes
-    ``snapshot_iter_N`` into ``trainer.out``; the second one stops at once.
+    ``snapshot_iter_N`` into ``trainer.out``; the second one stops at once.  Of a group
+    of processes, one that a signal reaches stops all of them after the same window.
 
     Args:
         trainer: :class:`chainer.training.Trainer`.
@@ -29,13 +31,17 @@ def run(trainer, autoload=False):
         OSError: if the snapshot cannot be written; the older ones are as they were.
         rnnlm.errors.NotFinite: by `rnnlm.BPTTUpdater` and `rnnlm.Snapshot`.
     """
-    if autoload and os.path.isdir(trainer.out) and snapshots_in(trainer.out):
-        resume(newest_snapshot(trainer.out), trainer)
+    group = getattr(trainer.updater, 'group', ALONE)
+    if autoload:
+        newest = group.first(lambda: newest_snapshot(trainer.out) if os.path.isdir(
+            trainer.out) and snapshots_in(trainer.out) else None)
+        if newest:
+            group.together(lambda: resume(newest, trainer))
     if threading.current_thread() is not threading.main_thread():
         trainer.run(show_loop_exception_msg=False)
         return 0, None
     given = trainer.stop_trigger
-    stop = trainer.stop_trigger = _StopTrigger(given)
+    stop = trainer.stop_trigger = _StopTrigger(given, group)
     # What is ignored, in a script's background say, stays ignored.
     stop.before = {number: signal.getsignal(number) for number in _STOP_SIGNALS
                    if signal.getsignal(number) is not signal.SIG_IGN}
@@ -47,7 +53,7 @@ def run(trainer, autoload=False):
             return 0, None
         return stop.signal, Snapshot(n_retains=None).write(trainer)
     except NotFinite as e:
-        e.signal = stop.signal
+        e.signal = group.agreed(stop.received)
         raise
     finally:
         trainer.stop_trigger = given
@@ -62,15 +68,19 @@ _STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP
 class _StopTrigger:
     """A trainer's stop trigger that also fires after a signal."""
 
-    def __init__(self, trigger):
+    def __init__(self, trigger, group):
         self._trigger = trigger
-        self.signal = 0
+        self._group = group
+        self.received = 0
+        self.signal = 0  # as agreed by all processes of the group
         self.over = False  # without any signal
 
     def receive(self, number, frame):
-        self.signal = number
+        self.received = number
         for other, handler in self.before.items():
             signal.signal(other, handler)
+        if not self._group.is_first:
+            return
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stderr.write(
                 f'\n{signal.Signals(number).name}: finishing the window, then a '
@@ -78,6 +88,7 @@ class _StopTrigger:
 
     def __call__(self, trainer):
         self.over = self._trigger(trainer)
+        self.signal = self._group.agreed(self.received)
         return self.over or bool(self.signal)
 
     def serialize(self, serializer):

@@ -9,6 +9,7 @@ import re
 import shutil
 
 import filelock
+import numpy
 
 from rnnlm import checkpoint
 from rnnlm.errors import InputError, shown
@@ -194,6 +195,15 @@ def source_of(folder):
         return {name: source[name] for name in ('corpus', 'tokens', 'vocab_limit')}
     except (InputError, ValueError, KeyError, TypeError, RecursionError):
         return {}
+
+
+def fingerprint(corpus, recipe):
+    """str: The same for runs on the same text by the same recipe."""
+    description = _describe(corpus, recipe)
+    del description['source']
+    texts = [hashlib.sha256(numpy.ascontiguousarray(part)).hexdigest()
+             for part in (corpus.train, corpus.valid, corpus.test)]
+    return json.dumps([description, *texts])
 
 
 def _describe(corpus, recipe):

@@ -12,10 +12,11 @@ from chainer import training
 from chainer.training import extensions, triggers
 import numpy
 
-from rnnlm import finite
+from rnnlm import finite, resumption
 from rnnlm.checkpoint import load_model, snapshot_number, snapshots_in
 from rnnlm.errors import NotFinite, require, require_count
 from rnnlm.files import best_effort, writing
+from rnnlm.parallel import ALONE
 from rnnlm.resumption import MISSING
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,8 @@ class Snapshot(training.Extension):
     A snapshot stands under its name only when it is whole and on the disk; older ones
     are deleted after that.  One that cannot be written, since the disk is full say, is
     reported, and the training goes on.
+
+    In a group of processes all of them must have it, and the first one writes.
 
     Args:
         n_retains (int): How many of the newest to keep; None for all.
@@ -86,6 +89,11 @@ class Snapshot(training.Extension):
                     f'to save, found NaN or infinity in {hit}; the older snapshots '
                     'are as they were')
         path = os.path.join(trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
+        group = getattr(trainer.updater, 'group', ALONE)
+        if not group.is_first:  # give the first what it is to write
+            resumption.serialize(
+                chainer.serializers.DictionarySerializer(), trainer.updater)
+            return path
         save_npz(path, trainer)
         if self.n_retains is not None:
             so_far = [old for old in snapshots_in(trainer.out)

@@ -2,7 +2,6 @@
 import contextlib
 import functools
 import logging
-import math
 
 import chainer
 from chainer import functions as F
@@ -14,8 +13,9 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm import finite, functions, graphs, optimizing, resumption
-from rnnlm.errors import require_count, require_positive
+from rnnlm.errors import require, require_count
 from rnnlm.model import RNNForLM
+from rnnlm.parallel import ALONE
 from rnnlm.resumption import language_model
 
 logger = logging.getLogger(__name__)
@@ -50,9 +50,15 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         check_finite (bool): If true, a loss or a gradient that is NaN or infinite ends
             the run, before the parameters change on NumPy and one window later on a
             GPU.
+        group (rnnlm.parallel.Alone): Processes that train the model together, each on
+            the `group.rows` of the iterator's streams.
+
+    Attributes:
+        resumed_from (int): Number of processes that wrote the snapshot it goes on from.
 
     Raises:
-        rnnlm.errors.InputError: if `bprop_len` is less than 1.
+        rnnlm.errors.InputError: if `bprop_len` is less than 1, or the processes of the
+            group cannot do it.
         rnnlm.errors.NotFinite: by `update`.
 
     References:
@@ -61,7 +67,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     """
 
     def __init__(self, train_iter, optimizer, bprop_len, device=None,
-                 per_step=False, check_finite=True):
+                 per_step=False, check_finite=True, group=ALONE):
         require_count('bprop_len', bprop_len)
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
@@ -70,6 +76,13 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._logged = None
         self._rows = functions.RowGradient()
         self._graph = None
+        self.group = group
+        if group.size > 1:
+            require('train_iter.rows', getattr(train_iter, 'rows', None),
+                    f'the streams of rank {group.rank}, group.rows(batch_size)',
+                    lambda rows: rows == group.rows(train_iter.batch_size))
+        self._exchange = group.exchange(optimizer.target)
+        self.resumed_from = None
 
     @property
     def why_per_step(self):
@@ -83,7 +96,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         optimizer = self.get_optimizer('main')
         target = optimizer.target
         reason = self.why_per_step
-        no_graph = reason or why_no_graph(target, optimizer)
+        no_graph = reason or self._why_no_graph(target, optimizer)
         self._log_way(reason, no_graph)
         if not no_graph:
             self._update_by_graph(target, optimizer)
@@ -93,11 +106,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 else self._loss(target, self._rows if in_blocks else None))
         target.cleargrads()
         scale = getattr(optimizer, '_loss_scale', None)
-        loss.backward(loss_scale=scale)
+        found = self._backward(loss, scale, windows=not reason)
         loss.unchain_backward()  # here the recurrent state is cut
         check = None
         if self._check is not None:
-            check = functools.partial(self._check, self, loss.array)
+            check = functools.partial(self._check, self, found)
         if in_blocks:
             optimizing.update(optimizer, self._rows, check)
             return
@@ -105,6 +118,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             # Scaled gradients may overflow: Chainer then leaves the update out.
             check(finite.gradient_norm(target) if scale is None else 0.0)
         optimizer.update()
+
+    def _why_no_graph(self, target, optimizer):
+        if self._exchange is not None and target.xp is not numpy:
+            return 'there are several processes'
+        return why_no_graph(target, optimizer)
 
     def _log_way(self, reason, no_graph):
         if reason:
@@ -134,6 +152,24 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         chainer.report({'loss': target.loss}, target)
         if refuse:
             self._check(self, target.loss.array, self._graph.result[0])
+
+    def _backward(self, loss, scale, windows):
+        """Computes the gradients of all processes; returns their loss, an array."""
+        if self._exchange is None:
+            loss.backward(loss_scale=scale)
+            return loss.array
+        target = self.get_optimizer('main').target
+        iterator = self.get_iterator('main')
+        self.group.window = self.iteration + 1
+        ids = None
+        if windows and not target.predictor.tied:
+            ids = iterator.whole[:-1]
+        found = self._exchange.backward(
+            target, loss, iterator.batch_size, scale, self._rows, ids)
+        if isinstance(target, L.Classifier):
+            mean = numpy.asarray(found / self.bprop_len, found.dtype)
+            chainer.report({'loss': chainer.Variable(mean)}, target)
+        return found
 
     def _loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
@@ -239,10 +275,29 @@ class PerplexityEvaluator(extensions.Evaluator):
         iterator: `ParallelSequentialIterator` with ``repeat=False``.
         target: :class:`chainer.links.Classifier` on an `RNNForLM`; any other
             target is evaluated as Chainer's Evaluator does.
+        group (rnnlm.parallel.Alone): Processes that evaluate it together, if there are
+            as many streams; else the first one does, and tells the others.
         kwargs: As for Chainer's Evaluator.
     """
 
+    def __init__(self, iterator, target, *args, group=ALONE, **kwargs):
+        super().__init__(iterator, target, *args, **kwargs)
+        self.group = group
+
     def evaluate(self):
+        streams = getattr(self._iterators['main'], 'batch_size', 1)
+        if self._why_not_windows() or streams < self.group.size:
+            return self.group.first(lambda: self._evaluate(slice(None)))
+        return self._evaluate(self.group.rows(streams))
+
+    def _why_not_windows(self):
+        target = self._targets['main']
+        if self.eval_func or self._progress_bar or getattr(
+                target, 'compute_accuracy', False):
+            return 'more than the loss is wanted'
+        return why_not_windows(target, self._iterators['main'], self.converter)
+
+    def _evaluate(self, rows):
         target = self._targets['main']
         model = language_model(target)
         if model is None:
@@ -250,15 +305,13 @@ class PerplexityEvaluator(extensions.Evaluator):
         state = model.get_state()
         model.reset_state()
         try:
-            if (self.eval_func or self._progress_bar or target.compute_accuracy
-                    or why_not_windows(
-                        target, self._iterators['main'], self.converter)):
+            if self._why_not_windows():
                 return super().evaluate()
-            return self._evaluate_windows(target, model)
+            return self._evaluate_windows(target, model, rows)
         finally:
             model.set_state(state)
 
-    def _evaluate_windows(self, target, model):
+    def _evaluate_windows(self, target, model, rows):
         if self.eval_hook:
             self.eval_hook(self)
         iterator = self._iterators['main']
@@ -268,111 +321,17 @@ class PerplexityEvaluator(extensions.Evaluator):
         with chainer.no_backprop_mode():
             while True:
                 try:
-                    window = iterator.next_window(length)
+                    window = iterator.next_window(length)[:, rows]
                 except StopIteration:
                     break
+                share = window.shape[1] / iterator.batch_size
                 window = model.device.send(window)
-                loss += float(model.loss(window[:-1], window[1:]).array)
+                loss += share * float(model.loss(window[:-1], window[1:]).array)
                 steps += len(window) - 1
+                self.group.beat()
+        if rows != slice(None):
+            loss = self.group.sum(loss)
         observation = {}
         with reporter_module.report_scope(observation):
             chainer.report({'loss': loss / steps}, target)
         return observation
-
-
-class LearningRateDecay(training.Extension):
-    """Divides the learning rate by `decay` in every epoch after `after_epoch`.
-
-    Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
-    where ``lr`` is the optimizer's rate at the start.  Chainer's example had it
-    until version 1.10, with 1.2 and 6.  The rate survives a resume.
-
-    Args:
-        decay (float): Divisor of the learning rate.
-        after_epoch (int): Last epoch with the whole learning rate.
-    """
-    trigger = 1, 'epoch'
-    priority = training.PRIORITY_WRITER + 1  # before the rate is reported
-
-    def __init__(self, decay, after_epoch):
-        require_positive('decay', decay)
-        require_count('after_epoch', after_epoch, least=0)
-        self.decay = decay
-        self.after_epoch = after_epoch
-        self._lr = None
-
-    def initialize(self, trainer):
-        self.scale(trainer, 1)
-        self(trainer)
-
-    def __call__(self, trainer):
-        passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
-        try:
-            rate = self._lr / self.decay ** passed
-        except OverflowError:
-            rate = 0.0
-        except ZeroDivisionError:  # by a divisor below 1
-            rate = math.inf
-        trainer.updater.get_optimizer('main').lr = rate
-
-    def scale(self, trainer, factor):
-        """Multiplies the rates of a trainer, before it is run, by a factor."""
-        if self._lr is None:
-            self._lr = trainer.updater.get_optimizer('main').lr
-        self._lr *= factor
-
-    def serialize(self, serializer):
-        try:
-            self._lr = serializer('lr', self._lr)
-        except resumption.MISSING:  # a snapshot of a run without decay
-            pass
-
-
-class EpochsTrigger:
-    """Stops a trainer after some epochs; unlike Chainer's it has no memory.
-
-    A run that goes on with another number of epochs ends after that many.
-
-    Args:
-        epochs (int): Their number.
-    """
-
-    def __init__(self, epochs):
-        require_count('epochs', epochs)
-        self.epochs = epochs
-
-    def __call__(self, trainer):
-        return trainer.updater.epoch >= self.epochs
-
-    def get_training_length(self):
-        return self.epochs, 'epoch'
-
-
-class ReportTrigger:
-    """Fires at the end of each epoch, and every `interval` windows.
-
-    Chainer's interval trigger alone would leave the last evaluation of a run out of
-    the log.
-
-    Args:
-        interval (int): Number of windows; None for epochs alone.
-    """
-
-    def __init__(self, interval=None):
-        if interval is not None:
-            require_count('interval', interval)
-        self.interval = interval
-
-    def __call__(self, trainer):
-        return trainer.updater.is_new_epoch or (
-            self.interval is not None
-            and trainer.updater.iteration % self.interval == 0)
-
-
-def add_perplexity(result):
-    """Adds 'perplexity' and 'val_perplexity' to an entry of LogReport's log."""
-    for name, key in (('perplexity', 'main/loss'),
-                      ('val_perplexity', 'validation/main/loss')):
-        if key in result:
-            with numpy.errstate(over='ignore'):
-                result[name] = float(numpy.exp(result[key]))

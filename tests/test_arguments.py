@@ -9,7 +9,7 @@ import rnnlm
 import rnnlm.cli
 from rnnlm import archives, checkpoint, commands, inference, scoring
 from rnnlm.dynamic import DynamicEvaluation
-from rnnlm.training import ReportTrigger
+from rnnlm.schedules import ReportTrigger
 from test_training import small, text
 
 NAN, INF = float('nan'), float('inf')

@@ -15,11 +15,12 @@ from rnnlm.training import why_not_windows
 
 
 def make_trainer(model, words, out, B=4, T=5, stop=(20, 'iteration'), lr=1.0, clip=5,
-                 **kwargs):
+                 rows=slice(None), **kwargs):
     optimizer = chainer.optimizers.SGD(lr=lr).setup(model)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
     updater = rnnlm.BPTTUpdater(
-        rnnlm.ParallelSequentialIterator(words, B), optimizer, T, -1, **kwargs)
+        rnnlm.ParallelSequentialIterator(words, B, rows=rows), optimizer, T, -1,
+        **kwargs)
     return training.Trainer(updater, stop, out=str(out))
 
 
@@ -271,7 +272,7 @@ def test_report_trigger_fires_at_the_end_of_each_epoch(tmp_path):
     trainer = make_trainer(small(), text(200), tmp_path, stop=(3, 'epoch'))
     fired = []
     trainer.extend(lambda t: fired.append(t.updater.iteration), name='fired',
-                   trigger=rnnlm.training.ReportTrigger(8))
+                   trigger=rnnlm.schedules.ReportTrigger(8))
     trainer.run()  # 10 windows of 20 words an epoch
     assert fired == [8, 10, 16, 20, 24, 30]
 

@@ -7,13 +7,19 @@ import numpy
 
 import rnnlm
 from rnnlm import corpus, devices, runs
-from rnnlm.cli import in_terms_of_flags, seed
+from rnnlm.cli import add_parallel_options, in_terms_of_flags, seed
 from rnnlm.files import require_writable
+from rnnlm.parallel import ALONE
 from rnnlm.recipes import PRESETS, RECIPE_FLAGS
 
 
-def training_options(description):
-    """Parser with the official flags of training, and a few of our own."""
+def training_options(description, parallel=False):
+    """Parser with the official flags of training, and a few of our own.
+
+    Args:
+        description (str): What the script does.
+        parallel (bool): Whether several processes may do it together.
+    """
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     for flag, short, field, kind, text in RECIPE_FLAGS:
@@ -31,6 +37,8 @@ def training_options(description):
     add('--model', '-m', default='model.npz',
         help='file for the trained model (default: model.npz)')
     add('--seed', type=seed, help='seed of numpy.random')
+    if parallel:
+        add_parallel_options(parser)
     add_common_options(parser)
     return parser
 
@@ -58,9 +66,9 @@ def recipe_of(args):
     return recipe
 
 
-def prepare(args):
+def prepare(args, group=ALONE):
     """Device made current, random numbers seeded, corpus loaded."""
-    device = devices.get_device(args.device)
+    device = devices.get_device(group.device(args.device))
     device.use()
     if args.seed is not None:
         numpy.random.seed(args.seed)

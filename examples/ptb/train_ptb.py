@@ -3,33 +3,43 @@
 
 The flags are those of Chainer's examples/ptb/train_ptb.py and mean the same.
 """
+import contextlib
+
 import rnnlm
 
 import chainer
 from chainer import links as L
 from chainer import training
 from chainer.training import extensions
+import numpy
 
-from rnnlm import experiment, plotting, runs
-from rnnlm.training import ReportTrigger
+from rnnlm import experiment, parallel, plotting, runs
+from rnnlm.schedules import ReportTrigger
 
 import options
 
 
 def main():
-    args = options.training_options('Trains an RNNLM on PTB.').parse_args()
-    recipe = options.recipe_of(args)
-    with runs.locked(args.out):  # no other run writes there meanwhile
-        return train(args, recipe)
+    parser = options.training_options('Trains an RNNLM on PTB.', parallel=True)
+    args = parser.parse_args()
+    # Several processes under mpiexec; without --communicator this one, alone.
+    with parallel.joined(args.communicator, args.timeout) as group, \
+            contextlib.ExitStack() as stack:
+        recipe = group.together(lambda: options.recipe_of(args))
+        # No other run writes there meanwhile.
+        group.first(lambda: stack.enter_context(runs.locked(args.out)))
+        return train(args, recipe, group)
 
 
-def train(args, recipe):
-    device, corpus = options.prepare(args)
+def train(args, recipe, group):
+    device, corpus = group.together(lambda: options.prepare(args, group))
+    numpy.random.set_state(group.first(numpy.random.get_state))
     parts = [part[:100] if args.test else part
              for part in (corpus.train, corpus.valid, corpus.test)]
 
     # Each iterator reads its text in parallel streams.
-    train_iter = rnnlm.ParallelSequentialIterator(parts[0], recipe.batch_size)
+    train_iter = group.together(lambda: rnnlm.ParallelSequentialIterator(
+        parts[0], recipe.batch_size, rows=group.rows(recipe.batch_size)))
     val_iter = rnnlm.ParallelSequentialIterator(parts[1], 1, repeat=False)
     test_iter = rnnlm.ParallelSequentialIterator(parts[2], 1, repeat=False)
 
@@ -45,15 +55,41 @@ def train(args, recipe):
     optimizer.setup(model)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
 
-    updater = rnnlm.BPTTUpdater(train_iter, optimizer, recipe.bprop_len, device)
+    group.broadcast(model)  # all processes begin alike, each with dropout of its own
+    group.part_random()
+    updater = rnnlm.BPTTUpdater(
+        train_iter, optimizer, recipe.bprop_len, device, group=group)
     trainer = training.Trainer(updater, (recipe.epochs, 'epoch'), out=args.out)
 
     # The same model is evaluated: the evaluator puts its state aside meanwhile.
-    trainer.extend(rnnlm.PerplexityEvaluator(val_iter, model))
-    best = rnnlm.BestModel(model, args.model)
-    if args.preset:
-        trainer.extend(best)
+    trainer.extend(rnnlm.PerplexityEvaluator(val_iter, model, group=group))
     trainer.extend(rnnlm.LearningRateDecay(recipe.decay, recipe.decay_after))
+    trainer.extend(rnnlm.Snapshot(n_retains=None))
+    best = rnnlm.BestModel(model, args.model)
+    if group.is_first:  # it alone prints and writes
+        extend(trainer, args, model, best if args.preset else None, corpus)
+    if args.resume:
+        group.together(lambda: rnnlm.resume(args.resume, trainer))
+
+    # Ctrl-C finishes the window and leaves a snapshot.
+    signal, snapshot = rnnlm.run(trainer)
+    if signal:
+        print(f'stopped; go on with --resume {snapshot}')
+        return 128 + signal
+
+    group.first(best.load)
+    group.broadcast(model)
+    perplexity = experiment.perplexity(
+        rnnlm.PerplexityEvaluator(test_iter, model, group=group))
+    print(f'test perplexity: {perplexity}')
+    if group.is_first:
+        rnnlm.save_npz(args.model, model)
+
+
+def extend(trainer, args, model, best, corpus):
+    """Adds what prints and writes."""
+    if best:
+        trainer.extend(best)
     report = ReportTrigger(10 if args.test else 500)
     trainer.extend(rnnlm.Log(report, rnnlm.add_perplexity))
     trainer.extend(extensions.PrintReport(
@@ -63,22 +99,8 @@ def train(args, recipe):
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit),
                        trigger=report)
     trainer.extend(extensions.ProgressBar(update_interval=1 if args.test else 10))
-    trainer.extend(rnnlm.Snapshot(n_retains=None))
     trainer.extend(extensions.snapshot_object(
         model, 'model_iter_{.updater.iteration}'))
-    if args.resume:
-        rnnlm.resume(args.resume, trainer)
-
-    # Ctrl-C finishes the window and leaves a snapshot.
-    signal, snapshot = rnnlm.run(trainer)
-    if signal:
-        print(f'stopped; go on with --resume {snapshot}')
-        return 128 + signal
-
-    best.load()
-    perplexity = experiment.perplexity(rnnlm.PerplexityEvaluator(test_iter, model))
-    print(f'test perplexity: {perplexity}')
-    rnnlm.save_npz(args.model, model)
 
 
 if __name__ == '__main__':

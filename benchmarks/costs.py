@@ -1,0 +1,190 @@
+"""The cost model of docs/scaling.md: seconds of a window on N processes."""
+import math
+
+import numpy
+
+import models
+import report
+
+# What is assumed of GPUs; docs/scaling.md says from where.
+GPU = {
+    'flops': 0.7 * 67e12,    # float32 outside of the tensor cores, of which a part
+    'step': 30e-6,           # seconds of a step's kernels beside their arithmetic
+    'memory': 0.7 * 4.8e12,  # bytes a second
+    'per node': 8,
+    'nvlink': (0.8 * 450e9, 10e-6),    # bytes a second and direction, seconds a sum
+    'network': (0.8 * 50e9, 40e-6),
+    'sums': 6,               # a window: output layer, two a layer, the small ones
+}
+BATCHES = 20, 64, 320, 1280, 5120
+
+
+def frequencies(V):
+    """(V,): the probability of each word, by Zipf's law as Mandelbrot has it."""
+    p = 1 / (numpy.arange(V) + 2.7)
+    return p / p.sum()
+
+
+def touched(V, words):
+    """The number of different words that are expected among so many."""
+    return float((1 - (1 - frequencies(V)) ** words).sum())
+
+
+def parameters(n, V):
+    """(all elements, those of the embedding)."""
+    return 2 * V * n + V + models.LAYERS * (8 * n * n + 4 * n), V * n
+
+
+def traffic(n, V, T, B, N, rows=True):
+    """Bytes that each process sends in a window, and receives: a ring's."""
+    everything, embedding = parameters(n, V)
+    if rows:
+        found = touched(V, T * B)
+        if 2 * found <= V:
+            everything += found * n - embedding
+    return 4 * 2 * (N - 1) / N * everything
+
+
+def fit(result, V, B):
+    """The constants of this machine.
+
+    Returns:
+        dict: 'latency' (seconds a sum), 'bandwidth' (bytes a second), and for each
+        size 'window' (seconds of a window whatever the batch) and 'stream' (seconds
+        that each stream adds).
+    """
+    elements, seconds = numpy.array(result['sums']).T
+    sent = 4 * elements * 2 * (2 - 1) / 2
+    latency = float(seconds[0])
+    bandwidth = float(numpy.median(sent[2:] / (seconds[2:] - latency)))
+    found = {'latency': latency, 'bandwidth': bandwidth}
+    for name, t in result['sizes'].items():
+        stream = (t['1'] - t['1, half']) / (B - B // 2)
+        found[name] = {'stream': stream, 'window': t['1'] - B * stream}
+    return found
+
+
+def seconds(fitted, size, V, B, N):
+    """A window's time on N processes of this machine, nothing overlapped."""
+    n, T = models.SIZES[size]['n'], models.SIZES[size]['T']
+    own = fitted[size]['window'] + B / N * fitted[size]['stream']
+    if N == 1:
+        return own
+    return own + GPU['sums'] * fitted['latency'] + (
+        traffic(n, V, T, B, N) / fitted['bandwidth'])
+
+
+def measured_table(result, fitted, V, B):
+    rows = []
+    for name, t in result['sizes'].items():
+        n, T = models.SIZES[name]['n'], models.SIZES[name]['T']
+        words = T * B
+        rate = T * models.flops_per_word(n, V) / fitted[name]['stream'] / 1e9
+        predicted = seconds(fitted, name, V, B, 2)
+        rows.append([
+            f'{name} ({n} units)', report.number(words / t['1']),
+            report.number(words / t['2']), report.number(t['ratio'], 2),
+            report.number(t['1'] / predicted, 2),
+            f'{100 * (predicted / t["2"] - 1):+.0f}%',
+            report.number(1e3 * fitted[name]['window'], 1), report.number(rate),
+            report.number(traffic(n, V, T, B, 2) / 1e6, 1),
+            report.number(traffic(n, V, T, B, 2, rows=False) / 1e6, 1)])
+    machine = result.get('machine', {'cpu': 'this machine', 'cores': '?'})
+    return '\n'.join([
+        f'{machine["cpu"]}, {machine["cores"]} cores. By `python '
+        f'benchmarks/scaling.py`: batch {B} on one process of one thread, and on two; '
+        'medians, the ratio that of each turn.', '',
+        report.table(
+            ['', 'words/s, 1 process', 'words/s, 2', 'ratio', 'ratio by the model',
+             "the model's time of 2", 'fixed, ms a window', 'GFLOP/s of the rest',
+             'MB exchanged a window', 'MB with a dense embedding'], rows),
+        f'A sum of two processes takes {1e6 * fitted["latency"]:.0f} µs and '
+        f'{fitted["bandwidth"] / 1e9:.1f} GB/s.', ''])
+
+
+def gpu_seconds(size, V, B, N, improved=False):
+    """A window's time on N GPUs, by assumption.
+
+    Args:
+        improved (bool): Whether rows are exchanged and the backward pass goes on
+            meanwhile, as by 'naive'; else as 'pure_nccl' does it.
+    """
+    n, T = models.SIZES[size]['n'], models.SIZES[size]['T']
+    everything, _ = parameters(n, V)
+    work = T * B / N * models.flops_per_word(n, V) / GPU['flops']
+    own = T * GPU['step'] + work + 3 * 4 * everything / GPU['memory']
+    if N == 1:
+        return own
+    exchange = 0.0
+    local = min(N, GPU['per node'])
+    if local > 1:
+        bandwidth, latency = GPU['nvlink']
+        exchange += latency + traffic(n, V, T, B, local, improved) / bandwidth
+    if N > local:
+        bandwidth, latency = GPU['network']
+        nodes = N // local
+        # Each GPU of a node carries its share to the other nodes.
+        exchange += latency * math.log2(nodes) + (
+            traffic(n, V, T, B, nodes, improved) / local / bandwidth)
+    if improved:
+        backward = 2 / 3 * (T * GPU['step'] + work)
+        exchange = max(exchange - backward, 0) + (
+            GPU['sums'] * GPU['nvlink' if N == local else 'network'][1])
+    return own + exchange
+
+
+def half_batch(size, V, N, improved=False):
+    """The batch from which on N GPUs do half as much each as one with the same batch.
+    """
+    B = N
+    while B < 10 ** 6:
+        if gpu_seconds(size, V, B, 1) / gpu_seconds(size, V, B, N, improved) >= N / 2:
+            return B
+        B = math.ceil(B * 1.05)
+    return None
+
+
+def paying_batch(size, V, N, improved=False):
+    """The batch from which on N GPUs are faster than one."""
+    B = N
+    while gpu_seconds(size, V, B, 1) <= gpu_seconds(size, V, B, N, improved):
+        B = math.ceil(B * 1.05)
+    return B
+
+
+def predicted_tables(V):
+    out = []
+    for N in 8, 64:
+        out += [f'{N} GPUs, how many times as fast as one with the same batch; in '
+                'brackets with rows and overlap:', '', report.table(
+                    ['batch', *models.SIZES],
+                    [[B, *(_pair(size, V, B, N) for size in models.SIZES)]
+                     for B in BATCHES if B >= N]
+                    + [['faster than one GPU from', *(
+                        f'{paying_batch(s, V, N):,} ({paying_batch(s, V, N, True):,})'
+                        for s in models.SIZES)],
+                       [f'{N // 2} times as fast from', *(
+                           f'{half_batch(s, V, N):,} ({half_batch(s, V, N, True):,})'
+                           for s in models.SIZES)]])]
+    out += ['What these are made of, at batch 320:', '', report.table(
+        ['', *models.SIZES],
+        [['ms a window, one GPU', *(
+            report.number(1e3 * gpu_seconds(s, V, 320, 1), 2) for s in models.SIZES)],
+         ['of it steps, whatever the batch', *(
+             report.number(1e3 * models.SIZES[s]['T'] * GPU['step'], 2)
+             for s in models.SIZES)],
+         ['ms a window, 8 GPUs', *(
+             report.number(1e3 * gpu_seconds(s, V, 320, 8), 2) for s in models.SIZES)],
+         ['MB exchanged a window, all dense', *(
+             report.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
+                                   8, rows=False) / 1e6, 1) for s in models.SIZES)],
+         ['MB, the embedding by rows', *(
+             report.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
+                                   8) / 1e6, 1) for s in models.SIZES)]])]
+    return '\n'.join(out)
+
+
+def _pair(size, V, B, N):
+    one = gpu_seconds(size, V, B, 1)
+    return ' '.join([f'{one / gpu_seconds(size, V, B, N):.1f}',
+                     f'({one / gpu_seconds(size, V, B, N, True):.1f})'])

@@ -1,0 +1,189 @@
+"""One process against two, and a model of what more of them, and GPUs, would do.
+
+    python benchmarks/scaling.py             everything (about 6 minutes on 2 cores)
+    python benchmarks/scaling.py --quick     a look (about a minute; writes nothing)
+    python benchmarks/scaling.py --tables    the tables again, from scaling.json
+
+Each process has one thread.  One that works alone and two that work together take turns
+in one run; the ratio is the median of the ratios of each turn.  The figures go to
+scaling.json and RESULTS.md, the model's tables to docs/scaling.md too.  Needs the extra
+``mpi`` and two cores.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+
+import rnnlm
+
+import chainer
+from chainer import links as L
+import numpy
+
+from rnnlm import parallel
+
+import costs
+import models
+import report
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEPT = os.path.join(HERE, 'scaling.json')
+DOCUMENT = os.path.join(HERE, os.pardir, 'docs', 'scaling.md')
+V, B = 10000, 20
+# Elements of the sums whose time is measured.
+SUMS = 2 ** 8, 2 ** 14, 2 ** 17, 2 ** 20, 2 ** 22
+
+
+class Workers:
+    """Processes that do as they are told, line by line."""
+
+    def __init__(self, n, size):
+        command = [sys.executable, os.path.abspath(__file__), '--serve', size]
+        environment = dict(os.environ, OPENBLAS_NUM_THREADS='1', OMP_NUM_THREADS='1')
+        if n > 1:
+            command = ['mpiexec', '-n', str(n), *command, '--communicator', 'naive']
+            environment['PATH'] = os.path.dirname(sys.executable) + os.pathsep + (
+                environment['PATH'])
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+            text=True)
+
+    def __call__(self, **order):
+        """Seconds that an order took."""
+        self._process.stdin.write(json.dumps(order) + '\n')
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit('a worker has ended; its error stands above')
+        return json.loads(line)
+
+    def close(self):
+        self._process.communicate('{}\n')
+
+
+def serve(size, communicator):
+    """The life of such a process."""
+    with parallel.joined(communicator) as group:
+        trainings = {}
+        while True:
+            order = json.loads(group.first(sys.stdin.readline))
+            if not order:
+                return
+            if 'sum' in order:
+                seconds = time_sum(group, **order)
+            else:
+                batch = order['batch']
+                if batch not in trainings:
+                    trainings[batch] = Training(group, batch, **models.SIZES[size])
+                seconds = trainings[batch].seconds(order['windows'])
+            if group.is_first:
+                print(json.dumps(seconds), flush=True)
+
+
+class Training:
+    """Updates as `rnnlm train` does them, on words as frequent as those of a text."""
+
+    def __init__(self, group, batch, n, dropout, T, scale, clip):
+        numpy.random.seed(0)
+        model = L.Classifier(rnnlm.RNNForLM(
+            V, n, models.LAYERS, dropout, scale))
+        model.compute_accuracy = False
+        optimizer = chainer.optimizers.SGD(lr=1.0).setup(model)
+        optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
+        words = numpy.random.choice(V, 200000, p=costs.frequencies(V)).astype('i')
+        group.broadcast(model)
+        self.updater = rnnlm.BPTTUpdater(
+            rnnlm.ParallelSequentialIterator(words, batch, rows=group.rows(batch)),
+            optimizer, T, -1, group=group)
+        group.part_random()
+        self.updater.update()
+
+    def seconds(self, windows):
+        start = time.perf_counter()
+        for _ in range(windows):
+            self.updater.update()
+        return (time.perf_counter() - start) / windows
+
+
+def time_sum(group, **order):
+    """Seconds of summing an array, the median of some times."""
+    from rnnlm.parallel.exchange import _sum
+    array = numpy.zeros(order['sum'], 'f')
+    times = []
+    for _ in range(15):
+        group.together(lambda: None)
+        start = time.perf_counter()
+        group.wait(group.start(_sum, array))
+        times.append(time.perf_counter() - start)
+    return float(numpy.median(times))
+
+
+def measure(names, rounds):
+    """What one and two processes need."""
+    result = {'sizes': {}}
+    for name in names:
+        alone, two = Workers(1, name), Workers(2, name)
+        try:
+            windows = {'small': 8, 'medium': 2, 'large': 1}[name]
+            rows = []
+            for _ in range(rounds):
+                row = [worker(batch=batch, windows=windows) for worker, batch in (
+                    (alone, B), (two, B), (alone, B // 2))]
+                rows.append(row)
+            one, both, half = numpy.array(rows).T
+            found = {'1': median(one), '2': median(both), '1, half': median(half),
+                     'ratio': median(one / both)}
+            if 'sums' not in result:
+                result['sums'] = [[n, two(sum=n)] for n in SUMS]
+        finally:
+            alone.close()
+            two.close()
+        result['sizes'][name] = found
+        print(name, json.dumps(found), flush=True)
+    return result
+
+
+def median(values):
+    return float(numpy.median(values))
+
+
+def write(result):
+    """The part of RESULTS.md, and the tables of docs/scaling.md."""
+    fit = costs.fit(result, V, B)
+    measured = costs.measured_table(result, fit, V, B)
+    report.replace('scaling', 'scaling.py', '## Two processes\n\n' + measured)
+    report.replace('measured', 'scaling.py', measured, DOCUMENT)
+    report.replace('predicted', 'scaling.py', costs.predicted_tables(V), DOCUMENT)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--quick', action='store_true')
+    parser.add_argument('--tables', action='store_true')
+    parser.add_argument('--rounds', type=int, default=15)
+    parser.add_argument('--sizes', default='small,medium,large')
+    parser.add_argument('--serve', help=argparse.SUPPRESS)
+    parser.add_argument('--communicator', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.serve:
+        serve(args.serve, args.communicator)
+        return 0
+    if args.tables:
+        write(report.kept(KEPT))
+        return 0
+    names = ['small', 'medium'] if args.quick else args.sizes.split(',')
+    result = measure(names, 3 if args.quick else args.rounds)
+    if args.quick:
+        print(costs.measured_table(result, costs.fit(result, V, B), V, B))
+        return 0
+    import cpu
+    result['machine'] = cpu.machine()
+    report.keep(KEPT, result)
+    write(result)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,212 @@
+"""The gradients of several processes, summed while they are still being computed."""
+import chainer
+import numpy
+
+from rnnlm.errors import InputError
+from rnnlm.functions.lstm_window import LSTMWindow
+from rnnlm.functions.window_loss import LinearSoftmaxCrossEntropy
+
+# Elements of a piece of a large gradient.  A piece and what is added to it stay in the
+# processor's cache, and no library needs a copy of the whole.
+PIECE = 2 ** 20
+
+# Gradients smaller than this travel together, at the end.
+LARGE = 2 ** 16
+
+# Their gradients of parameters are arrays that nothing else reads.
+WATCHED = LSTMWindow, LinearSoftmaxCrossEntropy
+
+
+class Exchange:
+    """Backward passes whose gradients are those of all processes.
+
+    Each process computes the gradient of its own streams, weighted by their number;
+    the sum is that of the loss over all streams, the same bits on every rank.
+
+    With the communicator 'naive' the sum is MPI's, on arrays in host memory; what lies
+    on a GPU is copied there and back.  A large gradient leaves as soon as it is there,
+    while those of the layers below are computed, in pieces; small ones go together.
+    Of the embedding only those rows go that the window has in any stream, which every
+    rank knows from the text.  Other communicators sum by ChainerMN's own
+    ``multi_node_mean_grad``, after the backward pass and the embedding as a whole.
+
+    Args:
+        group (rnnlm.parallel.group.Group): The processes.
+        target: The link.
+
+    Raises:
+        rnnlm.errors.InputError: if the communicator cannot work on the link's device.
+    """
+
+    def __init__(self, group, target):
+        self._group = group
+        if not group.exchanges_on_host and target.xp is numpy:
+            raise InputError(
+                f'communicator: expected naive on {target.device}, found one for GPUs; '
+                'give --device 0, or --communicator naive')
+
+    def backward(self, target, loss, batch_size, loss_scale=None, rows=None, ids=None):
+        """Does what ``loss.backward()`` does, for the loss over all streams.
+
+        Args:
+            target: The link.
+            loss: Variable, a scalar: that of this process's streams.
+            batch_size (int): Streams of all processes, B.
+            loss_scale (float): As of Chainer's ``Variable.backward``.
+            rows (rnnlm.functions.RowGradient): Where the embedding's gradient is kept.
+            ids: int, the words of all streams in the window, if the gradient of
+                ``target.predictor.embed.W`` is zero in all other rows.
+
+        Returns:
+            numpy.ndarray: the loss over all streams, a scalar of the loss's dtype.
+        """
+        mine = self._group.rows(batch_size)
+        weight = (mine.stop - mine.start) / batch_size
+        scale = weight if loss_scale is None else weight * loss_scale
+        if not self._group.exchanges_on_host:
+            scale *= self._group.size  # ChainerMN takes the mean
+        loss.grad = loss.xp.full_like(loss.array, scale)
+        sums = _Sums(self._group)
+        nodes = self._watch(loss, sums) if target.xp is numpy else []
+        try:
+            loss.backward(loss_scale=loss_scale)
+        finally:
+            for node in nodes:
+                del node.backward  # it refers to itself
+        if self._group.exchanges_on_host:
+            self._send_rest(target, sums, rows, ids)
+        else:
+            sums.by_chainermn(target)
+        total = self._group.share(weight * float(loss.array))  # after all the others
+        sums.finish()
+        return numpy.asarray(total, loss.dtype)
+
+    def _watch(self, loss, sums):
+        """Makes the functions behind a loss hand over large gradients at once."""
+        if not self._group.exchanges_on_host:
+            return []
+        nodes = []
+        uses = {}  # of each parameter
+        seen, ahead = set(), [loss.creator_node]
+        while ahead:
+            node = ahead.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            for x in node.inputs:
+                ahead.append(x.creator_node)
+                if x.creator_node is None:
+                    uses.setdefault(x, []).append(node)
+        for node in {users[0] for users in uses.values()
+                     if len(users) == 1 and type(users[0]) in WATCHED}:
+            once = [len(uses.get(x, ())) == 1 and isinstance(
+                x.get_variable_or_none(), chainer.Parameter) for x in node.inputs]
+            node.backward = _Watched(node.backward, once, sums)
+            nodes.append(node)
+        return nodes
+
+    def _send_rest(self, target, sums, rows, ids):
+        embedding = None if ids is None else target.predictor.embed.W
+        if ids is not None:
+            ids = numpy.unique(ids)
+            if 2 * len(ids) > len(embedding.array):
+                ids = None  # the copies there and back would cost more than they save
+        for _, param in sorted(target.namedparams()):
+            if param.grad is None:
+                param.grad = param.xp.zeros_like(param.array)
+            if param is embedding and ids is not None:
+                sums.add(param.grad, ids)
+                if rows is not None and param.grad is rows.array:
+                    rows.ids = ids
+            elif rows is not None and param.grad is rows.array:
+                sums.add(param.grad)
+                rows.ids = numpy.arange(len(param.array))
+            else:
+                sums.add(param.grad)
+        sums.send_small()
+
+
+class _Watched:
+    """A function's `backward` that hands over the large gradients it has made."""
+
+    def __init__(self, backward, once, sums):
+        self._backward, self._once, self._sums = backward, once, sums
+
+    def __call__(self, indexes, grad_outputs):
+        grads = self._backward(indexes, grad_outputs)
+        for k, grad in zip(indexes, grads):
+            if self._once[k] and grad is not None and grad.size >= LARGE:
+                self._sums.add(grad.array)
+        return grads
+
+
+class _Sums:
+    """The arrays of one window that are on their way to becoming sums."""
+
+    def __init__(self, group):
+        self._group = group
+        self._under_way = []
+        self._small = []
+        self._back = []  # (array, its part or None, what was sent for it)
+        self._seen = {}
+
+    def add(self, array, part=None):
+        """Sums an array over all ranks, in place once `finish` is done.
+
+        Args:
+            array: NumPy or CuPy array; nobody may touch it until `finish`.
+            part: int, the rows to which it is limited; None for all.
+        """
+        if id(array) in self._seen:
+            return
+        self._seen[id(array)] = array
+        if part is not None:
+            part = chainer.backend.get_device_from_array(array).send(part)
+        sent = array if part is None else array[part]
+        sent = numpy.ascontiguousarray(chainer.cuda.to_cpu(sent))
+        if sent.dtype == numpy.float16:  # MPI has none
+            sent = sent.astype(numpy.float32)
+        if sent is not array:
+            self._back.append((array, part, sent))
+        flat = sent.reshape(-1)
+        if flat.size < LARGE:
+            self._small.append(flat)
+        else:
+            self._under_way.append(self._group.start(_sum, flat))
+
+    def send_small(self):
+        """Sends what was too small to go alone, of each dtype together."""
+        for dtype in sorted({array.dtype.char for array in self._small}):
+            few = [array for array in self._small if array.dtype.char == dtype]
+            together = numpy.concatenate(few)
+            ends = numpy.cumsum([len(array) for array in few])
+            self._back += [(array, None, found) for array, found in zip(
+                few, numpy.split(together, ends[:-1]))]
+            self._under_way.append(self._group.start(_sum, together))
+
+    def by_chainermn(self, target):
+        """Lets the communicator take the mean of a link's gradients."""
+        def work(mpi):
+            with chainer.using_device(target.device):
+                self._group.communicator.multi_node_mean_grad(target, True)
+
+        self._under_way.append(self._group.start(work))
+
+    def finish(self):
+        """Waits until all sums are there."""
+        for future in self._under_way:
+            self._group.wait(future)
+        # What was sent of a part of an array comes back before the part itself.
+        for array, part, found in reversed(self._back):
+            if not isinstance(array, numpy.ndarray):
+                found = chainer.backend.get_device_from_array(array).send(found)
+            if part is None:
+                array[...] = found.reshape(array.shape)
+            else:
+                array[part] = found
+
+
+def _sum(mpi, array):
+    from mpi4py import MPI
+    for start in range(0, len(array), PIECE):
+        mpi.Allreduce(MPI.IN_PLACE, array[start:start + PIECE])
