@@ -334,8 +334,11 @@ def test_a_rank_that_is_killed_ends_all_and_nothing_is_lost(
     process, pids = training(story, tmp_path / 'out', *options)
     os.kill(pids[rank], signal.SIGKILL)
     err, status = assert_over(process, pids)
-    assert status and f'rank {1 - rank}, window ' in err
-    assert f'rank {rank} (process {pids[rank]}) ended' in err
+    assert status
+    # On a busy machine mpiexec may be the first to say so.
+    assert (f'rank {1 - rank}, window ' in err
+            and f'rank {rank} (process {pids[rank]}) ended' in err
+            or 'SIGTERM' in err and 'signal 9' in err)
     for more in (('-o', tmp_path / 'out', '--resume'), ('-o', tmp_path / 'whole')):
         _, err, status = finish(start(
             2, *story, *options, '--communicator', 'naive', *more))
