@@ -7,8 +7,9 @@ import rnnlm
 import chainer
 import numpy
 
-from rnnlm import parallel
+from rnnlm import corpus, experiment, parallel
 from rnnlm.experiment import make_evaluator
+from rnnlm.recipes import Recipe
 from test_training import classifier, make_trainer, small, text
 
 WORDS = text(2003)
@@ -110,6 +111,27 @@ def poison(group, out):
             assert len(set(seen)) == 1, seen
             print(seen[0])
         raise
+
+
+def roll_back(group, out):
+    """After NaN on one rank all go back to the same snapshot, and to the end."""
+    text_of = corpus.Corpus('x', WORDS[:600], WORDS[:90], WORDS[:90],
+                            corpus.Vocabulary(map(str, range(20))), 'word')
+    recipe = Recipe(n_units=8, batch_size=4, bprop_len=5, epochs=2, dropout=0.3)
+    windows, original = [], chainer.Variable.backward
+
+    def backward(self, *args, **kwargs):
+        windows.append(0)
+        if group.rank == 1 and len(windows) == 20:
+            self.grad[...] = numpy.nan
+        original(self, *args, **kwargs)
+
+    chainer.Variable.backward = backward
+    found = experiment.train(text_of, recipe, out, seed=1, save_every=0,
+                             on_nan='rollback', group=group)
+    seen = group.gather((len(windows), found['test']))
+    if group.is_first:
+        assert len(set(seen)) == 1 and seen[0][0] == 61, seen  # one window again
 
 
 def wait(group, seconds, beat):

@@ -277,6 +277,13 @@ def test_nan_on_one_rank_ends_all_in_the_same_window():
 
 
 @needs_mpi
+def test_nan_on_one_rank_sends_all_back_to_the_same_snapshot(tmp_path):
+    out, _ = run(2, 'roll_back', tmp_path / 'out', timeout=60)
+    assert out.count('back     to ') == 1
+    assert 'snapshot_iter_19, with 0.5 times its learning rate' in out
+
+
+@needs_mpi
 def test_a_rank_that_says_that_it_works_is_waited_for():
     out, _ = run(2, 'wait', 3, 'beat', timeout=2)
     assert out == 'done\n'
