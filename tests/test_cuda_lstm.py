@@ -67,3 +67,14 @@ def test_one_launch_a_window(T, B, n, multiprocessors, backwards):
     assert cuda.launched == [
         name for way, plan in zip(('forward', 'backward'), fits)
         for name in ([f'lstm_window_{way}'] if plan else T * [f'lstm_step_{way}'])]
+
+
+def test_nothing_is_left_of_a_larger_layer():
+    """Lines of 8 and of 7 units are equally long in memory, and 0 NaN is NaN."""
+    recurrent = lstm.Recurrent(cuda_on_host.Cuda(5))
+    z, b, W, hs, cs, *_ = inputs(3, 2, 8, 'f')
+    hs[0] = numpy.nan
+    recurrent.forward(z, b, W, hs, cs, z[..., :8].copy(), numpy.empty_like(z))
+    assert numpy.isnan(hs).all()
+    for ours, theirs in zip(*twins(recurrent, 3, 2, 7, 'f')):
+        numpy.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
