@@ -218,6 +218,7 @@ class _Function:
 
     def __call__(self, grid, block, args, shared_mem=0, cooperative=False):
         assert shared_mem <= self.max_dynamic_shared_size_bytes
+        assert shared_mem <= self._cuda.shared_per_block
 
         def work():
             self._cuda.launched.append(self._name)

@@ -8,7 +8,7 @@ import pytest
 
 from rnnlm import RNNForLM, functions, kernels
 from rnnlm.functions import philox
-from rnnlm.kernels.cuda import lstm
+from rnnlm.kernels.cuda import lstm, rows
 from rnnlm.kernels.cuda.gpu import Gpu
 
 pytestmark = pytest.mark.skipif(
@@ -100,17 +100,31 @@ def test_a_row_that_does_not_fit_into_shared_memory(on_gpu, cached):
     close(ours, theirs, 'd')
 
 
+@pytest.mark.parametrize('tile', [4096, 2])
 @pytest.mark.parametrize('dtype', ['f', 'd'])
 @pytest.mark.parametrize('ids', [
     [[0]], [[3, 3, 3], [3, 3, 3]], [[5, 0, 2], [2, 5, 1], [0, 2, 2]]])
-def test_embedding(on_gpu, dtype, ids):
+def test_embedding(on_gpu, dtype, ids, tile, monkeypatch):
+    monkeypatch.setattr(rows, 'TILE', tile)
     ids = numpy.array(ids, 'i')
     W = numpy.random.RandomState(0).randn(7, 300).astype(dtype)
     theirs = compute(lambda W: functions.embedding(ids, W), [W])
-    with on_gpu():
+    with on_gpu() as gpu:
         ours = compute(lambda W: functions.embedding(ids, W), [W])
     for one, other in zip(ours, theirs):
         close(one, other, dtype)
+    assert 'sum_rows' in gpu.cuda.launched
+
+
+def test_embedding_of_a_large_window(on_gpu):
+    """More ids than a block's shared memory has place for."""
+    ids = numpy.arange(6000, dtype='i').reshape(2000, 3) % 11
+    W = numpy.ones((11, 2))
+    with on_gpu() as gpu:
+        gpu.cuda.shared_per_block = 20 * 1024
+        _, gW = compute(lambda W: functions.embedding(ids, W), [W])
+        assert 'sum_rows' in gpu.cuda.launched
+    close(gW, compute(lambda W: functions.embedding(ids, W), [W])[1], 'd')
 
 
 def test_dropout_draws_what_its_twin_does(on_gpu):
