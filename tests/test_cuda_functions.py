@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 def on_gpu(monkeypatch):
     """A context in which arrays of NumPy go through the CUDA kernels."""
     gpu = Gpu(cuda_on_host.Cuda())
+    gpu.cuda.order = 'shuffled'
 
     @contextlib.contextmanager
     def context(persistent=True):
@@ -182,3 +183,20 @@ def test_model_in_mixed_precision(on_gpu):
     for one, other in zip(*found):
         one, other = one.astype('f'), other.astype('f')
         assert numpy.linalg.norm(one - other) < 2e-3 * numpy.linalg.norm(other)
+
+
+def test_the_key_of_dropout_lies_where_the_model_does(on_gpu, monkeypatch):
+    """The current device may be another one."""
+    used = []
+    monkeypatch.setattr(functions, 'WindowDropout', lambda *_: used.append(
+        chainer.get_device('@numpy') in inside))
+    inside = []
+
+    def using(device):
+        inside.append(device)
+        return contextlib.nullcontext()
+
+    model = RNNForLM(12, 9, dropout=0.5)
+    monkeypatch.setattr(chainer, 'using_device', using)
+    model._window_dropout(2, 3)
+    assert used == [True]
