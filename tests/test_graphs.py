@@ -157,6 +157,13 @@ def test_states_set_between_windows_are_taken(gpu, monkeypatch):
     same(model, other, 1e-5)
 
 
+def test_a_state_of_one_row_is_not_that_of_all(gpu):
+    model, _, optimizer = setup({})
+    model.set_state([(numpy.ones((1, 7), 'f'),) * 2] * 2)
+    with pytest.raises(ValueError, match='state: expected'):
+        graphs.WindowGraph(model, optimizer, T, B).update(windows(1)[0])
+
+
 def test_what_needs_another_graph(gpu):
     model, _, optimizer = setup({}, dropout=0.5)
     graph = graphs.WindowGraph(model, optimizer, T, B)
