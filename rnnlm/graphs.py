@@ -178,6 +178,9 @@ class WindowGraph:
             for variable, to in (layer.c, cs[0]), (layer.h, hs[0]):
                 if variable is None:
                     cuda.zero(to)
+                elif variable.shape != to.shape:
+                    raise ValueError(f'state: expected {to.shape} as the windows have '
+                                     f'it, found {variable.shape}')
                 elif variable.array is not to:
                     cuda.copy(variable.array, to)
 

@@ -187,8 +187,9 @@ class RNNForLM(chainer.Chain):
         """Function of (k, h) that is the k-th dropout of a window, h (T, B, n)."""
         if not (self.dropout and chainer.config.train):
             return lambda k, h: h
-        return functions.WindowDropout(
-            self.xp, T, B, self.widths, self.dropout, self.embed.W.dtype)
+        with chainer.using_device(self.device):  # where the key will be read
+            return functions.WindowDropout(
+                self.xp, T, B, self.widths, self.dropout, self.embed.W.dtype)
 
     @property
     def widths(self):

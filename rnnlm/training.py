@@ -148,7 +148,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 self._graph = None  # its memory is free for the next
                 self._graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
             loss = self._graph.update(window)
-        target.loss = chainer.Variable(model.xp.asarray(loss / T))
+            target.loss = chainer.Variable(model.xp.asarray(loss / T))
         chainer.report({'loss': target.loss}, target)
         if refuse:
             self._check(self, target.loss.array, self._graph.result[0])

@@ -2,7 +2,9 @@
 // they stand.  Each thread of a block is a fiber of one thread of the host, so that
 // barriers, shared memory and, in a cooperative launch, barriers of the whole grid do
 // what they do on a GPU.  A fiber runs until it waits: where a barrier is missing, a
-// thread reads what another has not written yet.  Shared memory begins as NaN.
+// thread reads what another has not written yet, in one order or another: they take
+// turns forwards, backwards, or shuffled anew each time, where mostly one block
+// goes as far ahead of the others as it can.  Shared memory begins as NaN.
 #include <setjmp.h>
 #include <ucontext.h>
 #include <cmath>
@@ -12,6 +14,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <random>
 #include <vector>
 
 #define ON_HOST 1
@@ -33,10 +36,11 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 namespace host {
 
 const size_t kStack = 128 * 1024;
+enum { FORWARDS, BACKWARDS, SHUFFLED };
 
 struct Block {
     dim3 index;
-    unsigned threads, started = 0, alive, arrived = 0, generation = 0;
+    unsigned threads, first = 0, started = 0, alive, arrived = 0, generation = 0;
     std::vector<char> shared;
     char* shared_base() {  // as aligned as on a GPU
         return (char*)(((uintptr_t)shared.data() + 127) & ~(uintptr_t)127);
@@ -59,7 +63,8 @@ struct Grid {
     std::function<void()> kernel;
     jmp_buf scheduler;
     std::vector<std::unique_ptr<Fiber>> fibers;
-    bool backwards = false;
+    int order = 0;  // of blocks and threads: FORWARDS, BACKWARDS or SHUFFLED
+    std::minstd_rand random;
 };
 
 inline Grid* g = nullptr;
@@ -71,7 +76,7 @@ inline bool next_thread(Fiber* fiber) {
     Block& b = *fiber->block;
     if (b.started == b.threads) return false;
     unsigned k = b.started++;
-    if (g->backwards) k = b.threads - 1 - k;
+    k = g->order == BACKWARDS ? b.threads - 1 - k : (k + b.first) % b.threads;
     fiber->thread = {k % g->block.x, k / g->block.x % g->block.y,
                      k / (g->block.x * g->block.y)};
     return true;
@@ -121,6 +126,8 @@ inline bool run_blocks(std::vector<Block>& blocks) {
     for (auto& fiber : g->fibers) spare.push_back(std::move(fiber));
     g->fibers.clear();
     long idle = 0;
+    const Block* ahead = nullptr;
+    unsigned turns = 0;
     for (bool all_done = false; !all_done;) {
         // A new fiber for each block whose fibers have left threads unstarted.
         for (Block& b : blocks) {
@@ -136,35 +143,45 @@ inline bool run_blocks(std::vector<Block>& blocks) {
         }
         all_done = true;
         bool ran = false;
+        if (g->order == SHUFFLED && !turns--) {
+            ahead = g->random() % 3 ? &blocks[g->random() % blocks.size()] : nullptr;
+            turns = g->random() % 50;
+        }
+        if (g->order == SHUFFLED)
+            for (size_t k = g->fibers.size(); k > 1; --k)
+                std::swap(g->fibers[k - 1], g->fibers[g->random() % k]);
         for (size_t k = 0; k < g->fibers.size(); ++k) {
-            size_t at = g->backwards ? g->fibers.size() - 1 - k : k;
+            size_t at = g->order == BACKWARDS ? g->fibers.size() - 1 - k : k;
             f = g->fibers[at].get();
             if (f->done) continue;
             all_done = false;
+            if (ahead && f->block != ahead) continue;
             if (f->waits && f->generation == f->block->generation) continue;
             f->waits = false;
             ran = true;
             resume();
         }
         for (Block& b : blocks) if (b.started < b.threads) all_done = false;
-        idle = ran ? idle + 1 : idle + 1000;
+        if (!ran) turns = 0;
+        idle = ran || ahead ? idle + 1 : idle + 1000;
         if (idle > 20000000) return false;
     }
     return true;
 }
 
 inline int launch(dim3 grid, dim3 block, size_t shared, bool cooperative,
-                  bool backwards, std::function<void()> kernel) {
+                  int order, std::function<void()> kernel) {
     Grid here{grid, block, kernel};
-    here.backwards = backwards;
+    here.order = order;
     g = &here;
     const unsigned total = grid.x * grid.y * grid.z;
     std::vector<Block> blocks;
     for (unsigned n = 0; n < total; ++n) {
-        const unsigned k = backwards ? total - 1 - n : n;
+        const unsigned k = order == BACKWARDS ? total - 1 - n : n;
         Block b;
         b.index = {k % grid.x, k / grid.x % grid.y, k / (grid.x * grid.y)};
         b.threads = b.alive = block.x * block.y * block.z;
+        if (order == SHUFFLED) b.first = here.random() % b.threads;
         b.shared.assign(shared + 256, (char)0xff);
         blocks.push_back(std::move(b));
         if (!cooperative || n + 1 == total) {

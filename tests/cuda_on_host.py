@@ -21,6 +21,7 @@ from rnnlm.kernels.cuda import launch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 COMPILER = shutil.which('g++')
+ORDERS = 'forwards', 'backwards', 'shuffled'
 
 _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?'
@@ -59,8 +60,8 @@ def _compile(source, options):
             for k, (kind, pointer) in enumerate(types))
         thunks.append(f'''
 extern "C" int launch_{name}(dim3 grid, dim3 block, size_t shared, int cooperative,
-                             int backwards, void** args) {{
-    return host::launch(grid, block, shared, cooperative, backwards,
+                             int order, void** args) {{
+    return host::launch(grid, block, shared, cooperative, order,
                         [=] {{ {name}({values}); }});
 }}''')
     text = source + ''.join(thunks)
@@ -100,14 +101,14 @@ class Module:
 
     Attributes:
         kernels (dict): Name to the types of its parameters.
-        backwards (bool): Whether blocks and threads run from the last to the first.
+        order (str): In which blocks and threads take turns; one of `ORDERS`.
     """
 
     def __init__(self, library, kernels, real):
         self._library = library
         self._real = real  # what is not a type of C consists of these
         self.kernels = kernels
-        self.backwards = False
+        self.order = 'forwards'
 
     def launch(self, name, grid, block, args, shared_mem=0, cooperative=False):
         """Runs a kernel to its end.
@@ -128,7 +129,7 @@ class Module:
             *(ctypes.addressof(value) for value in values))
         if getattr(self._library, f'launch_{name}')(
                 _dim3(grid), _dim3(block), ctypes.c_size_t(shared_mem),
-                int(cooperative), int(self.backwards), pointers):
+                int(cooperative), ORDERS.index(self.order), pointers):
             raise RuntimeError(f'{name}: its threads wait for one another for ever')
 
     def _value(self, name, k, kind, pointer, arg):
@@ -152,7 +153,7 @@ class Cuda(launch.Cuda):
         self.multiprocessors = multiprocessors
         self.shared_per_block = shared_per_block
         self.cooperative = True
-        self.backwards = False
+        self.order = 'forwards'
         self.launched = []
         self._captured = None
         self._modules = {}
@@ -232,10 +233,11 @@ class _Function:
 
     def __call__(self, grid, block, args, shared_mem=0, cooperative=False):
         assert shared_mem <= self.max_dynamic_shared_size_bytes
+        assert shared_mem <= self._cuda.shared_per_block
 
         def work():
             self._cuda.launched.append(self._name)
-            self._module.backwards = self._cuda.backwards
+            self._module.order = self._cuda.order
             self._module.launch(self._name, grid, block, args, shared_mem,
                                 cooperative)
 

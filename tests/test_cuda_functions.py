@@ -8,7 +8,7 @@ import pytest
 
 from rnnlm import RNNForLM, functions, kernels
 from rnnlm.functions import philox
-from rnnlm.kernels.cuda import lstm
+from rnnlm.kernels.cuda import lstm, rows
 from rnnlm.kernels.cuda.gpu import Gpu
 
 pytestmark = pytest.mark.skipif(
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 def on_gpu(monkeypatch):
     """A context in which arrays of NumPy go through the CUDA kernels."""
     gpu = Gpu(cuda_on_host.Cuda())
+    gpu.cuda.order = 'shuffled'
 
     @contextlib.contextmanager
     def context(persistent=True):
@@ -100,17 +101,31 @@ def test_a_row_that_does_not_fit_into_shared_memory(on_gpu, cached):
     close(ours, theirs, 'd')
 
 
+@pytest.mark.parametrize('tile', [4096, 2])
 @pytest.mark.parametrize('dtype', ['f', 'd'])
 @pytest.mark.parametrize('ids', [
     [[0]], [[3, 3, 3], [3, 3, 3]], [[5, 0, 2], [2, 5, 1], [0, 2, 2]]])
-def test_embedding(on_gpu, dtype, ids):
+def test_embedding(on_gpu, dtype, ids, tile, monkeypatch):
+    monkeypatch.setattr(rows, 'TILE', tile)
     ids = numpy.array(ids, 'i')
     W = numpy.random.RandomState(0).randn(7, 300).astype(dtype)
     theirs = compute(lambda W: functions.embedding(ids, W), [W])
-    with on_gpu():
+    with on_gpu() as gpu:
         ours = compute(lambda W: functions.embedding(ids, W), [W])
     for one, other in zip(ours, theirs):
         close(one, other, dtype)
+    assert 'sum_rows' in gpu.cuda.launched
+
+
+def test_embedding_of_a_large_window(on_gpu):
+    """More ids than a block's shared memory has place for."""
+    ids = numpy.arange(6000, dtype='i').reshape(2000, 3) % 11
+    W = numpy.ones((11, 2))
+    with on_gpu() as gpu:
+        gpu.cuda.shared_per_block = 20 * 1024
+        _, gW = compute(lambda W: functions.embedding(ids, W), [W])
+        assert 'sum_rows' in gpu.cuda.launched
+    close(gW, compute(lambda W: functions.embedding(ids, W), [W])[1], 'd')
 
 
 def test_dropout_draws_what_its_twin_does(on_gpu):
@@ -168,3 +183,20 @@ def test_model_in_mixed_precision(on_gpu):
     for one, other in zip(*found):
         one, other = one.astype('f'), other.astype('f')
         assert numpy.linalg.norm(one - other) < 2e-3 * numpy.linalg.norm(other)
+
+
+def test_the_key_of_dropout_lies_where_the_model_does(on_gpu, monkeypatch):
+    """The current device may be another one."""
+    used = []
+    monkeypatch.setattr(functions, 'WindowDropout', lambda *_: used.append(
+        chainer.get_device('@numpy') in inside))
+    inside = []
+
+    def using(device):
+        inside.append(device)
+        return contextlib.nullcontext()
+
+    model = RNNForLM(12, 9, dropout=0.5)
+    monkeypatch.setattr(chainer, 'using_device', using)
+    model._window_dropout(2, 3)
+    assert used == [True]

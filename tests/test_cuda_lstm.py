@@ -40,13 +40,13 @@ SIZES = [(1, 1, 1), (2, 1, 1), (3, 2, 5), (2, 5, 8), (5, 3, 13), (4, 20, 30),
          (3, 7, 65)]
 
 
-@pytest.mark.parametrize('backwards', [False, True])
+@pytest.mark.parametrize('order', cuda_on_host.ORDERS)
 @pytest.mark.parametrize('T,B,n', SIZES)
 @pytest.mark.parametrize('dtype', ['f', 'd'])
-def test_two_launches_a_step(dtype, T, B, n, backwards, monkeypatch):
+def test_two_launches_a_step(dtype, T, B, n, order, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', False)
     cuda = cuda_on_host.Cuda()
-    cuda.backwards = backwards
+    cuda.order = order
     for ours, theirs in zip(*twins(lstm.Recurrent(cuda), T, B, n, dtype)):
         assert ours.dtype == theirs.dtype
         numpy.testing.assert_allclose(ours, theirs, rtol=0,
@@ -54,12 +54,12 @@ def test_two_launches_a_step(dtype, T, B, n, backwards, monkeypatch):
     assert cuda.launched == T * ['lstm_step_forward'] + T * ['lstm_step_backward']
 
 
-@pytest.mark.parametrize('backwards', [False, True])
+@pytest.mark.parametrize('order', cuda_on_host.ORDERS)
 @pytest.mark.parametrize('multiprocessors', [1, 5, 12])
 @pytest.mark.parametrize('T,B,n', SIZES[1:])
-def test_one_launch_a_window(T, B, n, multiprocessors, backwards):
+def test_one_launch_a_window(T, B, n, multiprocessors, order):
     cuda = cuda_on_host.Cuda(multiprocessors)
-    cuda.backwards = backwards
+    cuda.order = order
     fits = [getattr(plans, way)(n, B, multiprocessors, cuda.shared_per_block)
             for way in ('forward', 'backward')]
     for ours, theirs in zip(*twins(lstm.Recurrent(cuda), T, B, n, 'f')):
@@ -67,3 +67,14 @@ def test_one_launch_a_window(T, B, n, multiprocessors, backwards):
     assert cuda.launched == [
         name for way, plan in zip(('forward', 'backward'), fits)
         for name in ([f'lstm_window_{way}'] if plan else T * [f'lstm_step_{way}'])]
+
+
+def test_nothing_is_left_of_a_larger_layer():
+    """Lines of 8 and of 7 units are equally long in memory, and 0 NaN is NaN."""
+    recurrent = lstm.Recurrent(cuda_on_host.Cuda(5))
+    z, b, W, hs, cs, *_ = inputs(3, 2, 8, 'f')
+    hs[0] = numpy.nan
+    recurrent.forward(z, b, W, hs, cs, z[..., :8].copy(), numpy.empty_like(z))
+    assert numpy.isnan(hs).all()
+    for ours, theirs in zip(*twins(recurrent, 3, 2, 7, 'f')):
+        numpy.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)

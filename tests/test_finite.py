@@ -1,5 +1,6 @@
 """NaN and infinity end a run before anything is changed or saved."""
 import json
+import types
 
 import chainer
 import numpy
@@ -7,6 +8,7 @@ import pytest
 
 import rnnlm
 from rnnlm import checkpoint, cli, corpus, experiment
+from rnnlm.kernels.cuda import transfer
 from rnnlm.recipes import Recipe
 from rnnlm.training import BPTTUpdater
 from test_training import make_trainer, small, text
@@ -160,3 +162,30 @@ def test_the_command_names_the_window(tmp_path, monkeypatch, capsys):
     err = capsys.readouterr().err
     assert err.startswith('rnnlm train: error: window 4: ') and err.count('\n') == 1
     assert '--on-nan rollback' in err
+
+
+def test_a_number_of_another_gpu_is_waited_for_there():
+    """Streams and events are those of the current device."""
+    done = []
+
+    class Device:
+        def __enter__(self):
+            done.append('device')
+
+        def __exit__(self, *_):
+            done.append('back')
+
+    class Array(numpy.ndarray):
+        device = Device()
+
+        def get(self, out, blocking):
+            out[...] = self
+            done.append('copy')
+
+    event = types.SimpleNamespace(record=lambda: done.append('record'),
+                                  synchronize=lambda: done.append('wait'))
+    xp = types.SimpleNamespace(cuda=types.SimpleNamespace(
+        alloc_pinned_memory=bytearray, Event=lambda disable_timing: event))
+    x = numpy.array(3.0).view(Array)
+    assert float(transfer.Later(xp, x)) == 3
+    assert done == ['device', 'copy', 'record', 'back', 'wait']

@@ -93,6 +93,20 @@ def test_persistent_kernels_always_give_the_same(cupy, T, B, n):
         first = first or found
 
 
+@pytest.mark.parametrize('shape', [(), (4,), (2, 1)])
+def test_arrays_whose_lines_are_not_contiguous(cupy, shape):
+    """cuBLAS wants them so, one behind the other; NumPy does not."""
+    x = cupy.broadcast_to(cupy.asarray(numpy.random.RandomState(0).uniform(
+        size=shape).astype('f') if shape else numpy.float32(1)), (3, 2, 4))
+    W = cupy.arange(160, dtype='f').reshape(20, 8)[:, ::2] / 100
+    b, W_l = cupy.zeros(20, 'f'), cupy.zeros((20, 5), 'f')
+    ours = functions.lstm_window(x, None, None, W, b, W_l)[0].array
+    exact = functions.lstm_window(
+        *(chainer.get_device('@numpy').send(a) if a is not None else None
+          for a in (x, None, None, W, b, W_l)))[0].array
+    assert error(ours, exact) < 2e-6
+
+
 @pytest.mark.parametrize('tf32', [False, True])
 @pytest.mark.parametrize('T,B,n', SIZES)
 def test_output_layer(cupy, T, B, n, tf32):

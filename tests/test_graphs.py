@@ -20,6 +20,7 @@ V, T, B = 14, 5, 3
 def gpu(monkeypatch):
     """NumPy arrays go through the CUDA kernels."""
     gpu = Gpu(cuda_on_host.Cuda())
+    gpu.cuda.order = 'shuffled'
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: gpu)
     return gpu
 
@@ -137,6 +138,70 @@ def test_the_state_may_be_put_aside_and_set(gpu):
                 windows(1)[0][:-1], windows(1)[0][1:]).array)
     assert found[0] != found[1]
     assert array is not state[0][1]
+
+
+def test_states_set_between_windows_are_taken(gpu, monkeypatch):
+    def losses(update, model):
+        found, state = [], None
+        for k, window in enumerate(windows(7)):
+            if k in (2, 5):  # also the graph's own arrays, which have changed since
+                state = model.get_state()
+                model.reset_state()
+            if k == 4:
+                model.set_state(state)
+            found.append(float(update(window)))
+        return found
+
+    model, target, optimizer = setup({})
+    ours = losses(graphs.WindowGraph(model, optimizer, T, B).update, model)
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
+    other, target, optimizer = setup({})
+    theirs = losses(lambda w: by_chainer(other, target, optimizer, w), other)
+    assert ours == pytest.approx(theirs, rel=1e-5)
+    same(model, other, 1e-5)
+
+
+def test_a_state_of_one_row_is_not_that_of_all(gpu):
+    model, _, optimizer = setup({})
+    model.set_state([(numpy.ones((1, 7), 'f'),) * 2] * 2)
+    with pytest.raises(ValueError, match='state: expected'):
+        graphs.WindowGraph(model, optimizer, T, B).update(windows(1)[0])
+
+
+def test_what_needs_another_graph(gpu):
+    model, _, optimizer = setup({}, dropout=0.5)
+    graph = graphs.WindowGraph(model, optimizer, T, B)
+    with chainer.using_config('train', False):
+        assert not graph.fits(T, B, True)
+    with chainer.using_config('tf32', True):
+        assert not graph.fits(T, B, True)
+    model.dropout = 0.4
+    assert not graph.fits(T, B, True)
+    model.dropout = 0.5
+    assert graph.fits(T, B, True)
+    model.output.b.array = model.output.b.array.copy()
+    assert not graph.fits(T, B, True)
+
+
+@pytest.mark.filterwarnings('ignore:invalid value')
+def test_windows_of_other_lengths_and_a_rate_that_is_none(gpu, monkeypatch):
+    words = numpy.random.RandomState(3).randint(0, V, 200).astype('i')
+    found = []
+    for reason in '', 'a test':
+        monkeypatch.setattr(training, 'why_no_graph', lambda *_: reason)
+        model, target, optimizer = setup({}, 0.3)
+        updater = rnnlm.BPTTUpdater(
+            rnnlm.ParallelSequentialIterator(words, B), optimizer, T)
+        losses = []
+        for updater.bprop_len in 5, 5, 5, 2, 2, 2, 5, 5:
+            updater.update()
+            losses.append(float(target.loss.array))
+        found.append(losses)
+        optimizer.lr = numpy.inf
+        updater.update()
+        with pytest.raises(rnnlm.errors.NotFinite):
+            updater.update()
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 @pytest.mark.parametrize('refuse', [True, False])

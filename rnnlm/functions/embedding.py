@@ -58,7 +58,7 @@ class EmbeddingGrad(chainer.FunctionNode):
         gy = gy.astype(kernels.computing(dtype), copy=False)
         gW = xp.zeros(self._shape, dtype=gy.dtype)
         gpu = kernels.gpu_for(xp, gy.dtype)
-        if gpu and gpu.rows.fits(len(ids)):
+        if gpu:
             first = xp.empty(len(ids), numpy.int32)
             gpu.rows.sum(ids.astype(numpy.int32, copy=False),
                          xp.ascontiguousarray(gy), first, gW)

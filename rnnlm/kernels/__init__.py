@@ -54,7 +54,8 @@ def dot(xp, a, b, out):
     """
     gpu = gpu_for(xp, computing(out.dtype))
     if gpu:
-        gpu.cuda.dot(a, b, out)
+        gpu.cuda.dot(*(x if x.flags.c_contiguous or x.flags.f_contiguous
+                       else xp.ascontiguousarray(x) for x in (a, b)), out)
     elif a.dtype == numpy.float16:
         wide = computing(a.dtype)
         out[...] = xp.dot(a.astype(wide), b.astype(wide))

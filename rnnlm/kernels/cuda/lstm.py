@@ -44,7 +44,8 @@ class Recurrent:
         kernel = self._kernel('forward', W.dtype, T, B, n)
         if kernel:
             module, plan = kernel
-            exchange = self._array('exchange', (2, B, plan.inner), W.dtype)
+            # Of each n its own, whose columns behind n are zeros for ever.
+            exchange = self._array(f'exchange {n}', (2, B, plan.inner), W.dtype)
             module.launch(
                 'lstm_window_forward', plan.blocks, plan.threads,
                 (T, z, b, W, hs, cs, tanh_cs, gate, exchange, self._counter()),

@@ -41,39 +41,44 @@ extern "C" __global__ void clear_rows(int V, int n, const int* __restrict__ ids,
 }
 
 // gW[id] = the sum of the rows of gy (K, n) that have this id, plus gW[id] if `more`;
-// first (K,) says which of the K is the first of its id, if V has it.  A block for each of the K;
-// only the first one works, in the order of the rows, so that the sum is always the
-// same.  Shared memory: K + 2 integers.
-extern "C" __global__ void sum_rows(int K, int V, int n, int more,
+// first (K,) says which of the K is the first of its id, if V has it.  A block for each
+// of the K; only the first one works, in the order of the rows, so that the sum is
+// always the same, `tile` of the K at a time.  Shared memory: tile + 2 integers.
+extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
                                     const int* __restrict__ ids,
                                     const real* __restrict__ gy, int* first, real* gW)
 {
     DYNAMIC_SHARED(int, list);
-    int* const before = list + K;
-    int* const length = list + K + 1;
+    int* const before = list + tile;
+    int* const length = list + tile + 1;
     const int here = blockIdx.x, id = ids[here];
     if (threadIdx.x == 0) *before = id < 0 || id >= V;
     __syncthreads();
-    for (int k = threadIdx.x; k < K; k += blockDim.x) {
-        list[k] = ids[k] == id;
-        if (k < here && list[k]) *before = 1;  // all who write, write the same
-    }
+    for (int k = threadIdx.x; k < here; k += blockDim.x)
+        if (ids[k] == id) *before = 1;  // all who write, write the same
     __syncthreads();
     const bool is_first = !*before;
-    if (threadIdx.x == 0) {
-        first[here] = is_first;
-        int found = 0;
-        for (int k = here; is_first && k < K; ++k)
-            if (list[k]) list[found++] = k;  // found <= k
-        *length = found;
-    }
-    __syncthreads();
+    if (threadIdx.x == 0) first[here] = is_first;
     if (!is_first) return;
     real* to = gW + (size_t)id * n;
-    for (int column = threadIdx.x; column < n; column += blockDim.x) {
-        real sum = more ? to[column] : (real)0;
+    for (int start = here; start < K; start += tile) {
+        const int size = min(tile, K - start);
+        for (int k = threadIdx.x; k < size; k += blockDim.x)
+            list[k] = ids[start + k] == id;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            int found = 0;
+            for (int k = 0; k < size; ++k)
+                if (list[k]) list[found++] = start + k;  // found <= k
+            *length = found;
+        }
+        __syncthreads();
+        for (int column = threadIdx.x; column < n; column += blockDim.x) {
+            real sum = more || start > here ? to[column] : (real)0;
 #pragma unroll 4
-        for (int k = 0; k < *length; ++k) sum += gy[(size_t)list[k] * n + column];
-        to[column] = sum;
+            for (int k = 0; k < *length; ++k) sum += gy[(size_t)list[k] * n + column];
+            to[column] = sum;
+        }
+        __syncthreads();  // before the next tile is written
     }
 }

@@ -1,7 +1,8 @@
 """Dropout, and the rows of an embedding with the sum of their gradients, on a GPU."""
-import numpy
-
 from rnnlm.kernels.cuda.launch import THREADS
+
+# Ids that a block looks through at a time: a window of any size fits.
+TILE = 4096
 
 
 class Rows:
@@ -38,10 +39,6 @@ class Rows:
         self._cuda.launch(gW.dtype, 'clear_rows', len(ids), THREADS,
                           (*gW.shape, ids, gW))
 
-    def fits(self, K):
-        """Whether `sum` can be called for K rows."""
-        return self._shared(K) <= self._cuda.shared_per_block
-
     def sum(self, ids, gy, first, gW, more=False):
         """``gW[id]`` = the sum of the rows of this id, always in the same order.
 
@@ -53,9 +50,7 @@ class Rows:
             more (bool): Whether it is added to what stands there.
         """
         K, n = gy.shape
+        tile = min(K, TILE)
         self._cuda.launch(gy.dtype, 'sum_rows', K, THREADS,
-                          (K, len(gW), n, more, ids, gy, first, gW), self._shared(K))
-
-    @staticmethod
-    def _shared(K):
-        return (K + 2) * numpy.dtype(numpy.int32).itemsize
+                          (K, len(gW), n, more, tile, ids, gy, first, gW),
+                          (tile + 2) * ids.dtype.itemsize)

@@ -44,9 +44,10 @@ class Later:
     def __init__(self, xp, x):
         self._memory = xp.cuda.alloc_pinned_memory(x.nbytes)
         self._host = numpy.frombuffer(self._memory, x.dtype, 1)
-        x.reshape(1).get(out=self._host, blocking=False)
-        self._event = xp.cuda.Event(disable_timing=True)
-        self._event.record()
+        with x.device:  # another one may be the current one
+            x.reshape(1).get(out=self._host, blocking=False)
+            self._event = xp.cuda.Event(disable_timing=True)
+            self._event.record()
 
     def __float__(self):
         self._event.synchronize()
