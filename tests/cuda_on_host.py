@@ -10,7 +10,6 @@ import ctypes
 import functools
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -23,9 +22,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 COMPILER = shutil.which('g++')
 ORDERS = 'forwards', 'backwards', 'shuffled'
 
-_KERNEL = re.compile(
-    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?'
-    r'(\w+)\s*\(([^)]*)\)')
 _SCALARS = {
     'int': ctypes.c_int, 'unsigned': ctypes.c_uint, 'unsigned int': ctypes.c_uint,
     'long long': ctypes.c_longlong, 'unsigned long long': ctypes.c_ulonglong,
@@ -50,11 +46,9 @@ def compile(source, options=()):
 @functools.lru_cache(maxsize=None)
 def _compile(source, options):
     real = next((o.split('=')[1] for o in options if o.startswith('-DREAL=')), 'float')
-    kernels = {}
+    kernels = launch.parameters(source)
     thunks = []
-    for name, parameters in _KERNEL.findall(source):
-        types = [_type_of(parameter) for parameter in parameters.split(',')]
-        kernels[name] = types
+    for name, types in kernels.items():
         values = ', '.join(
             f'*(({kind}{"*" if pointer else ""}*)args[{k}])'
             for k, (kind, pointer) in enumerate(types))
@@ -78,13 +72,6 @@ extern "C" int launch_{name}(dim3 grid, dim3 block, size_t shared, int cooperati
              'c++', '-', '-o', made], input=text, text=True, check=True)
         os.replace(made, library)
     return Module(ctypes.CDLL(library), kernels, real)
-
-
-def _type_of(parameter):
-    """('float', whether it is a pointer) of ``const float* __restrict__ x``."""
-    words = parameter.replace('*', ' * ').split()
-    kind = ' '.join(w for w in words[:-1] if w not in ('const', '*', '__restrict__'))
-    return kind, '*' in words
 
 
 class _Dim3(ctypes.Structure):

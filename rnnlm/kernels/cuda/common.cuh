@@ -9,7 +9,8 @@ typedef REAL real;
 __device__ __forceinline__ unsigned load_acquire(const unsigned* p)
 {
     unsigned value;
-    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(p));
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(value) : "l"(p)
+                 : "memory");
     return value;
 }
 #define SPIN() ((void)0)

@@ -2,7 +2,6 @@
 import contextlib
 import copy
 import ctypes
-import functools
 import os
 import re
 
@@ -45,12 +44,6 @@ def parameters(text):
             types.append((kind, '*' in words))
         found[name] = types
     return found
-
-
-@functools.lru_cache(maxsize=None)
-def driver():
-    """The library of CUDA's driver, which CuPy has loaded."""
-    return ctypes.CDLL('nvcuda.dll' if os.name == 'nt' else 'libcuda.so.1')
 
 
 class Module:
@@ -226,17 +219,15 @@ class Cuda:
     def start_cooperatively(self, function, grid, block, values, shared):
         """Starts a kernel all of whose blocks run at once, or none.
 
-        By the driver itself: CuPy would first link a library that is often not there.
+        RawModule's own way would first link a library that is often not there.
         """
         holders = [numpy.asarray(value if isinstance(value, numpy.generic)
                                  else numpy.uint64(value.data.ptr)) for value in values]
         parameters = (ctypes.c_void_p * len(holders))(
             *(holder.ctypes.data for holder in holders))
-        status = driver().cuLaunchCooperativeKernel(
-            ctypes.c_void_p(function.kernel.ptr), grid, 1, 1, block, 1, 1, shared,
-            ctypes.c_void_p(self.xp.cuda.get_current_stream().ptr), parameters, None)
-        if status:
-            raise RuntimeError(f'cuLaunchCooperativeKernel: status {status}')
+        self.xp.cuda.driver.launchCooperativeKernel(
+            function.kernel.ptr, grid, 1, 1, block, 1, 1, shared,
+            self.xp.cuda.get_current_stream().ptr, ctypes.addressof(parameters))
 
     def blocks_at_once(self, function, threads, shared):
         """How many blocks of a kernel the whole GPU holds at once."""

@@ -15,7 +15,8 @@
 //   GROUP          backward: units of such a group, INNER = 4 GROUP
 
 // Shared memory: W' (ROWS_UP, LINE), then the operand (B_UP, LINE), whose place the
-// sums (PARTS, ROWS_UP, B_UP) take.  Lines are an odd number of 16 bytes long, so that
+// sums (PARTS, ROWS_UP, B_UP) take.  What stands in rows from B on does not matter: no
+// sum of theirs is read.  Lines are an odd number of 16 bytes long, so that
 // threads that read lines side by side meet no other in a bank.
 #define LINE (INNER / 4 % 2 ? INNER : INNER + 4)
 #define QUADS (INNER / 4)

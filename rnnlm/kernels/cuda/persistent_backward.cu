@@ -50,8 +50,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
         arrive(counter);
         wait(counter, 2 * step + 1);
         if (works) {
-            for (int k = threadIdx.x; k < (B_UP - B) * LINE; k += THREADS)
-                operand[B * LINE + k] = 0;  // the sums stood there
             if (inner < INNER)
                 for (int k = threadIdx.x; k < B * (INNER - inner); k += THREADS)
                     operand[k / (INNER - inner) * LINE + inner + k % (INNER - inner)] =

@@ -32,8 +32,6 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
     for (int t = 0; t < T; ++t) {
         Gates sum;
         if (busy) sum = z[(size_t)t * B * N + place];  // on its way meanwhile
-        for (int k = threadIdx.x; k < (B_UP - B) * LINE; k += THREADS)
-            operand[B * LINE + k] = 0;  // the sums stood there
         if (t == 0) {
             for (int k = threadIdx.x; k < B * LINE; k += THREADS) {
                 const int row = k / LINE, column = k % LINE;

@@ -30,7 +30,7 @@ extern "C" __global__ void sum_of_squares_of_rows(
 
 // result[0] = the norm; result[1] = what gradients are multiplied with: 1, less if the
 // norm is more than the threshold, or NaN if `refuse` and the norm is not finite.  A
-// threshold of 0 is none.  One block.
+// threshold below 0 is none.  One block.
 extern "C" __global__ void clip(int size, int refuse, double threshold,
                                 const double* __restrict__ partial, double* result)
 {
@@ -41,7 +41,7 @@ extern "C" __global__ void clip(int size, int refuse, double threshold,
     if (threadIdx.x) return;
     const double norm = sqrt(sum);
     double factor = 1;
-    if (threshold > 0 && !(norm <= threshold)) factor = threshold / norm;
+    if (threshold >= 0 && !(norm <= threshold)) factor = threshold / norm;
     if (refuse && !isfinite(norm)) factor = NAN;
     result[0] = norm;
     result[1] = factor;

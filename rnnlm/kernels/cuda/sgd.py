@@ -25,7 +25,8 @@ class SGD:
 
     def __init__(self, cuda, params, rows, threshold, refuse):
         self._cuda, self._params, self._rows = cuda, params, rows
-        self._threshold, self._refuse = threshold or 0.0, refuse
+        self._threshold = -1.0 if threshold is None else threshold
+        self._refuse = refuse
         self._blocks = [min(-(-p.size // SHARE), 8 * cuda.multiprocessors)
                         for p, _ in params]
         if rows:

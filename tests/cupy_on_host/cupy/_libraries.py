@@ -1,7 +1,7 @@
-"""libcublas and libcuda, for code that calls them by ctypes.
+"""libcublas, for code that calls it by ctypes.
 
-Two small shared libraries of the names of NVIDIA's, whose functions call back here:
-what they are asked for is then enqueued, and so captured, like all other work.
+A small shared library of the name of NVIDIA's, whose functions call back here: what it
+is asked for is then enqueued, and so captured, like all other work.
 """
 import ctypes
 import functools
@@ -9,7 +9,6 @@ import hashlib
 import os
 import subprocess
 import tempfile
-import weakref
 
 import numpy
 
@@ -43,23 +42,9 @@ int cublasGemmEx(Handle* handle, int op_a, int op_b, int m, int n, int k,
     // Without a workspace it would ask for memory, and not let itself be captured.
     return handle->workspace ? gemm(handle->stream, all) : 14;
 }
-}''',
-    'libcuda.so.1': '''
-typedef int (*Launch)(void*, void*, unsigned*, void**);
-static Launch launch;
-extern "C" {
-void call_back(Launch function) { launch = function; }
-int cuLaunchCooperativeKernel(void* kernel, unsigned gx, unsigned gy, unsigned gz,
-                              unsigned bx, unsigned by, unsigned bz, unsigned shared,
-                              void* stream, void** values) {
-    unsigned sizes[] = {gx, gy, gz, bx, by, bz, shared};
-    return launch(kernel, stream, sizes, values);
-}
 }'''}
 
 FAILED = 1
-
-functions = weakref.WeakValueDictionary()  # those of `_raw`, by their addresses
 
 
 def _on_current_stream(work):
@@ -104,26 +89,14 @@ def _matrix(address, kind, line, rows, columns):
                          strides=(dtype.itemsize, line * dtype.itemsize))
 
 
-def _launch(kernel, sizes, values):
-    sizes = [sizes[k] for k in range(7)]
-    functions[kernel].start(sizes[:3], sizes[3:6], values, sizes[6])
-
-
 _GEMM = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
-_LAUNCH = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_uint),
-    ctypes.POINTER(ctypes.c_void_p))
 
 
 def _call_gemm(stream, values):
     return _on_current_stream(_gemm)(stream, values[:17])
 
 
-def _call_launch(kernel, stream, sizes, values):
-    return _on_current_stream(_launch)(stream, kernel, sizes, values)
-
-
-CALLS = {'libcublas.so.13': _GEMM(_call_gemm), 'libcuda.so.1': _LAUNCH(_call_launch)}
+CALLS = {'libcublas.so.13': _GEMM(_call_gemm)}
 
 
 @functools.lru_cache(maxsize=None)

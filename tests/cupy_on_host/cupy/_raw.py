@@ -2,10 +2,11 @@
 import ctypes
 import importlib.util
 import os
+import weakref
 
 import numpy
 
-from cupy import _device, _libraries
+from cupy import _device
 from cupy._array import ndarray
 from cupy._memory import MemoryPointer
 
@@ -69,8 +70,7 @@ class Function:
 
     @property
     def ptr(self):
-        _libraries.load('libcuda.so.1')  # who asks will call it
-        _libraries.functions[id(self)] = self
+        _by_address[id(self)] = self
         return id(self)
 
     def start(self, grid, block, addresses, shared_mem):
@@ -127,6 +127,19 @@ class Function:
             raise TypeError(f'{self.name}: a {kind} parameter, found {type(arg)}, '
                             'whose bytes are others')
         return arg
+
+
+_by_address = weakref.WeakValueDictionary()
+
+
+def launch_cooperatively(kernel, gx, gy, gz, bx, by, bz, shared, stream, parameters):
+    """As `cupy.cuda.driver.launchCooperativeKernel`."""
+    if stream != _device.current_stream().ptr:
+        raise NotImplementedError('a stream that is not the current one')
+    function = _by_address[kernel]
+    count = len(function._of.compile().kernels[function.name])
+    addresses = (ctypes.c_void_p * count).from_address(parameters)
+    function.start((gx, gy, gz), (bx, by, bz), addresses, shared)
 
 
 class RawKernel(Function):

@@ -4,7 +4,7 @@ import ctypes
 import types
 import warnings
 
-from cupy import _array, _device, _libraries
+from cupy import _array, _device, _libraries, _raw
 from cupy._device import Event, Graph, Stream
 from cupy._memory import MemoryPointer
 from cupy.cuda import memory_hook, runtime
@@ -126,6 +126,7 @@ device = types.SimpleNamespace(Device=Device, get_cublas_handle=lambda: 0x1000)
 driver = types.SimpleNamespace(
     CUDADriverError=type('CUDADriverError', (RuntimeError,), {}),
     ctxGetCurrent=lambda: 1,
+    launchCooperativeKernel=_raw.launch_cooperatively,
     occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: 2)
 nvtx = types.SimpleNamespace(
     available=True, RangePush=lambda *args: None, RangePop=lambda: None)
