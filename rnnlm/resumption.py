@@ -21,7 +21,8 @@ def language_model(target):
 
 
 def serialize(serializer, updater):
-    """Saves or loads the random streams, the recurrent states and the loss scales.
+    """Saves or loads the random streams, the recurrent states, the loss scales, and the
+    float32 copies of mixed precision.
 
     All ranks of the updater's group must call it together; what rank 0 saves is whole.
     """
@@ -29,6 +30,7 @@ def serialize(serializer, updater):
     updater.resumed_from = _serialize_randoms(serializer, group)
     for name, optimizer in updater.get_all_optimizers().items():
         _serialize_loss_scale(serializer[f'loss_scale:{name}'], optimizer)
+        _serialize_float32(serializer[f'float32:{name}'], optimizer)
     target = updater.get_optimizer('main').target
     model = language_model(target)
     if model is not None:
@@ -74,6 +76,25 @@ def serialize_random(serializer, stream=None):
         return
     if not isinstance(serializer, chainer.Serializer):
         numpy.random.set_state((kind, *values))
+
+
+def _serialize_float32(serializer, optimizer):
+    """The copies in float32 of parameters in float16; from those they are updated."""
+    for k, (_, param) in enumerate(sorted(optimizer.target.namedparams())):
+        rule = param.update_rule
+        if rule is None or not rule._use_fp32_update or param.dtype != numpy.float16:
+            continue
+        if isinstance(serializer, chainer.Serializer):
+            copy = rule._fp32_param
+            serializer(str(k), (param if copy is None else copy).array.astype('f'))
+            continue
+        try:
+            copy = serializer(str(k), None)
+        except MISSING:
+            continue
+        if copy is not None and copy.shape == param.shape:
+            rule._fp32_param = chainer.Parameter(
+                param.device.send(copy.astype('f')), name=param.name)
 
 
 def _serialize_loss_scale(serializer, optimizer):
