@@ -8,6 +8,7 @@
 | `rows.cu`, `philox.cuh` | embedding, dropout | `functions.embedding`, `philox` |
 | `sgd.cu` | clipping and SGD | `rnnlm.optimizing` |
 
-`launch` compiles and launches them through CuPy, `blas` is cuBLAS, `plans` cuts the
-work of the persistent kernels to a GPU's size; `lstm` and `output` call them in turn.
+`launch` compiles and launches them through CuPy, `blas` is cuBLAS, `transfer` copies
+without waiting, `plans` cuts the work of the persistent kernels to a GPU's size; `lstm`,
+`output`, `rows` and `sgd` call them in turn, and `gpu` holds all of them.
 """
