@@ -9,6 +9,6 @@
 | `sgd.cu` | clipping and SGD | `rnnlm.optimizing` |
 
 `launch` compiles and launches them through CuPy, `blas` is cuBLAS, `transfer` copies
-without waiting, `plans` cuts the work of the persistent kernels to a GPU's size; `lstm`,
-`output`, `rows` and `sgd` call them in turn, and `gpu` holds all of them.
+without waiting, `plans` cuts the work of the persistent kernels to a GPU's size;
+`lstm`, `output`, `rows` and `sgd` call them in turn, and `gpu` holds all of them.
 """
