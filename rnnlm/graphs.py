@@ -11,7 +11,7 @@ import chainer
 import numpy
 
 from rnnlm import kernels, optimizing
-from rnnlm.functions import philox, window_loss
+from rnnlm.functions import dropout, philox, window_loss
 from rnnlm.kernels.cuda import blas
 from rnnlm.kernels.cuda.sgd import SGD
 
@@ -75,11 +75,14 @@ class WindowGraph:
         self.key = self._key(T, B, refuse)
 
     def _key(self, T, B, refuse):
-        hooks = self._optimizer._hookable._pre_update_hooks.values()
         return (T, B, refuse, CHUNKS, self._model.dropout, chainer.config.train,
-                blas.tf32(),
-                tuple(hook.threshold for hook in hooks),
+                blas.tf32(), self._threshold(),
                 tuple(id(p.array) for p in self._model.params()))
+
+    def _threshold(self):
+        """float: That of GradientClipping; None without it."""
+        hooks = self._optimizer._hookable._pre_update_hooks.values()
+        return next((hook.threshold for hook in hooks), None)
 
     def fits(self, T, B, refuse):
         """Whether windows of this shape, and the model as it is now, go through it."""
@@ -94,12 +97,13 @@ class WindowGraph:
             return xp.empty(shape, dtype)
 
         self._ids = xp.zeros((T + 1, B), numpy.int32)
+        self._words = self._ids[:T].reshape(-1)  # those that are read
         self._before = xp.zeros(T * B, numpy.int32)
         self._first = empty(T * B, dtype=numpy.int32)
         self._dropout_key = empty(2, dtype=numpy.uint32)
         self._rate = empty(1, dtype=numpy.float64)
         self._drops = bool(model.dropout and chainer.config.train)
-        self._starts = numpy.cumsum([0] + [B * w for w in model.widths]).tolist()
+        self._starts = dropout.starts(B, model.widths)
 
         # Of each layer what its backward needs; the state before is row 0.
         self._layers = [
@@ -112,7 +116,7 @@ class WindowGraph:
         self._zs = [empty(T, B, 4 * n) for _ in range(model.n_layers)]
         self._gs = [empty(T, B, w) for w in model.widths]  # gradients of the inputs
         self._g_states = [(empty(B, n), empty(B, n)) for _ in range(model.n_layers)]
-        rows = max(1, min(T * B, window_loss.CHUNK_ELEMENTS // V))
+        rows = window_loss.rows_at_once(T * B, V)
         self._y = empty(rows, V)
         self._rows_loss = empty(rows, dtype=numpy.float64)
         self._loss = empty()
@@ -121,11 +125,10 @@ class WindowGraph:
         self._params = [model.embed.W] + [
             p for p in model.params() if p is not model.embed.W]
         self._grads = [xp.zeros_like(p.array) for p in self._params]
-        hooks = self._optimizer._hookable._pre_update_hooks.values()
         self._sgd = SGD(
             self._gpu.cuda, [(p.array, g) for p, g in zip(self._params, self._grads)],
-            None if model.tied else (self._ids[:T].reshape(-1), self._first),
-            next((hook.threshold for hook in hooks), None), refuse)
+            None if model.tied else (self._words, self._first), self._threshold(),
+            refuse)
         self.result = self._sgd.result
 
     def update(self, window):
@@ -200,7 +203,7 @@ class WindowGraph:
     def _forward(self):
         model, gpu = self._model, self._gpu
         x = self._inputs[0]
-        gpu.rows.take(model.embed.W.array, self._ids[:self._T].reshape(-1), x)
+        gpu.rows.take(model.embed.W.array, self._words, x)
         self._drop(gpu, 0, x, x)
         start = gpu.cuda.mark()
         for a, b in self._chunks():
@@ -268,12 +271,11 @@ class WindowGraph:
 
     def _embedding_gradient(self):
         gpu, g, gW = self._gpu, self._gs[0], self._grads[0]
-        ids = self._ids[:self._T].reshape(-1)
         self._drop(gpu, 0, g, g)
         if not self._model.tied:
             gpu.rows.clear(self._before, gW)
-            gpu.cuda.copy(ids, self._before)
-        gpu.rows.sum(ids, _flat(g), self._first, gW, more=self._model.tied)
+            gpu.cuda.copy(self._words, self._before)
+        gpu.rows.sum(self._words, _flat(g), self._first, gW, more=self._model.tied)
 
     def _grad(self, param):
         return next(g for p, g in zip(self._params, self._grads) if p is param)

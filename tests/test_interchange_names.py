@@ -5,7 +5,7 @@ import pytest
 import rnnlm
 from rnnlm.interchange import (
     blocks, d2l, keras, nstep, pytorch, textbook, torch7, weights as names)
-from layouts import draw
+from layouts import assert_same_bits, draw
 
 N_IN, N, V, M = 5, 4, 7, 3
 
@@ -27,20 +27,12 @@ def weights(request):
     return draw(names.model_shapes(V, M, N, 2), request.param)
 
 
-def assert_same(found, expected):
-    assert sorted(found) == sorted(expected)
-    for name, array in expected.items():
-        assert found[name].dtype == array.dtype, name
-        assert found[name].shape == array.shape, name
-        assert found[name].tobytes() == array.tobytes(), name
-
-
 @pytest.mark.parametrize('system', LAYERS, ids=name_of)
 def test_layer_there_and_back(layer, system):
     layer['upward/b'][:5] = [-0.0, 0.0, numpy.inf, 1e-40, -0.0]
-    assert_same(system.import_layer(system.export_layer(layer)), layer)
+    assert_same_bits(system.import_layer(system.export_layer(layer)), layer)
     tensors = system.export_layer(layer)
-    assert_same(system.export_layer(system.import_layer(tensors)), tensors)
+    assert_same_bits(system.export_layer(system.import_layer(tensors)), tensors)
 
 
 @pytest.mark.parametrize('system', MODELS, ids=name_of)
@@ -50,7 +42,7 @@ def test_model_there_and_back(weights, system):
         dtype = weights['embed/W'].dtype
         weights = draw(names.model_shapes(V, V, N, 2), dtype)
         weights['embed/W'] = numpy.eye(V, dtype=dtype)
-    assert_same(system.import_model(system.export_model(weights)), weights)
+    assert_same_bits(system.import_model(system.export_model(weights)), weights)
 
 
 @pytest.mark.parametrize('system, second', [
@@ -138,7 +130,7 @@ def test_other_pytorch_models_are_refused(weights, change, message):
 def test_pytorch_behind_a_prefix(weights):
     tensors = {f'module.{name}': array for name, array in pytorch.export_model(
         weights).items()}
-    assert_same(pytorch.import_model(tensors), weights)
+    assert_same_bits(pytorch.import_model(tensors), weights)
 
 
 @pytest.mark.parametrize('config', [
@@ -165,7 +157,7 @@ def test_tied_weights_get_a_matrix_of_their_own(weights):
     with pytest.raises(rnnlm.InputError, match='^l3/W'):
         pytorch.export_model(tied)
     assert names.untied(tied)['l3/W'] is weights['embed/W']
-    assert_same(names.untied(weights), weights)
+    assert_same_bits(names.untied(weights), weights)
 
 
 def test_messages_stay_short(weights):

@@ -224,11 +224,9 @@ def test_float16():
         model.cleargrads()
         loss.backward(loss_scale=64)
         assert all(p.grad.dtype == dtype for p in model.params())
-        found.append([loss.array] + [
-            p.grad.astype('d') / 64 for p in model.params()])
+        found.append([loss.array, *(p.grad.astype('d') / 64 for p in model.params())])
     for half, double in zip(*found):
-        assert (numpy.linalg.norm(half - double)
-                < 2e-3 * numpy.linalg.norm(double))
+        assert numpy.linalg.norm(half - double) < 2e-3 * numpy.linalg.norm(double)
 
 
 def test_a_replaced_link_is_called():

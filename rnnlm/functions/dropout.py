@@ -7,6 +7,19 @@ from rnnlm import kernels
 from rnnlm.functions import philox
 
 
+def starts(B, widths):
+    """Where the numbers of each use of dropout begin in a step; last, where they end.
+
+    Args:
+        B (int): Rows.
+        widths (list of int): Units of each use.
+
+    Returns:
+        list of int: one more than there are uses.
+    """
+    return numpy.cumsum([0] + [B * n for n in widths]).tolist()
+
+
 class WindowDropout:
     """The uses of dropout in one window of a model.
 
@@ -23,7 +36,7 @@ class WindowDropout:
 
     def __init__(self, xp, T, B, widths, ratio, dtype):
         self._ratio = ratio
-        self._starts = numpy.cumsum([0] + [B * n for n in widths]).tolist()
+        self._starts = starts(B, widths)
         self._gpu = kernels.gpu_for(xp, dtype)
         if self._gpu:
             self._key = xp.asarray(philox.draw_key())

@@ -103,7 +103,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         loss = 0
         gx = xp.empty(rows.shape, x.dtype) if with_gradients else None
         gW = gb = None
-        chunk = max(1, min(len(rows), CHUNK_ELEMENTS // V))
+        chunk = rows_at_once(len(rows), V)
         for start in range(0, len(rows), chunk):
             part = slice(start, start + chunk)
             r, w, target = rows[part], weights[part], targets[part]
@@ -177,12 +177,17 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
             'chainer.functions.softmax_cross_entropy on the logits.')
 
 
+def rows_at_once(rows, V):
+    """int: How many of the rows of logits, V each, are in memory together."""
+    return max(1, min(rows, CHUNK_ELEMENTS // V))
+
+
 def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
     """The same by kernels: the gradients of the logits stand where these stood."""
     xp, dtype = gpu.cuda.xp, kernels.computing(x.dtype)
     x, W, b = map(xp.ascontiguousarray, (x, W, b.astype(dtype, copy=False)))
     t = xp.ascontiguousarray(t.astype(numpy.int32, copy=False))
-    rows = max(1, min(t.size, CHUNK_ELEMENTS // len(b)))
+    rows = rows_at_once(t.size, len(b))
     y, loss = xp.empty((rows, len(b)), dtype), xp.empty((), dtype)
     gradients = (tuple(xp.empty(array.shape, dtype) for array in (x, W, b))
                  if with_gradients else None)

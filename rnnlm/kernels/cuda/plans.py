@@ -34,7 +34,7 @@ def forward(n, B, multiprocessors, shared_per_block):
     A block holds the lateral weights of its units' gates, all n columns of them.
     """
     own = -(-n // multiprocessors)
-    return _plan(n, B, own, 4 * own, _quads(n), -(-n // own), shared_per_block)
+    return _plan(n, B, own, 4 * own, _up(n, QUAD), -(-n // own), shared_per_block)
 
 
 @functools.lru_cache(maxsize=256)
@@ -90,7 +90,3 @@ def _tile(rows, B, inner, threads):
 
 def _up(x, to):
     return -(-x // to) * to
-
-
-def _quads(n):
-    return _up(n, QUAD)
