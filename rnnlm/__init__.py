@@ -5,9 +5,9 @@ import os
 # of clock cycles.  The default, 26, keeps a core from the work between products.
 os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')
 
-from rnnlm import _platform
+from rnnlm._compat import patches
 
-_platform.apply()  # before anything imports Chainer
+patches.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
 from rnnlm.checkpoint import load_model, resume

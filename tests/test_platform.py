@@ -9,10 +9,10 @@ import textwrap
 import numpy as np
 import pytest
 
-from rnnlm import _patching, _platform
+from rnnlm._compat import import_hook, patches
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-APPLY = 'from rnnlm import _platform; _platform.apply()\n'
+APPLY = 'from rnnlm._compat import patches; patches.apply()\n'
 NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
 
 
@@ -56,8 +56,8 @@ def test_numpy_and_python_look_as_before():
                 warnings.simplefilter('ignore')
                 return [hasattr(np, name) for name in names]
         before, contents, filters = seen(), set(vars(np)), list(warnings.filters)
-        from rnnlm import _platform
-        _platform.apply()
+        from rnnlm._compat import patches
+        patches.apply()
         assert warnings.filters == filters
         import chainer.functions.array.as_strided, chainer.testing
         assert seen() == before
@@ -128,9 +128,9 @@ def functions():
     return [chainer.reporter.Summary.add, chainer.optimizer.Hyperparameter.__init__,
             chainer.reporter.Summary.add.__code__.co_code]
 before, finders = functions(), len(sys.meta_path)
-_platform.apply()
-importlib.reload(_platform)
-_platform.apply()
+patches.apply()
+importlib.reload(patches)
+patches.apply()
 assert functions() == before and len(sys.meta_path) == finders
 import numpy as np, chainer.testing
 s = chainer.reporter.Summary()
@@ -141,18 +141,18 @@ assert s.compute_mean() == (np.float64(np.float32(0.1)) + np.float32(0.2)) / 2
 
 
 def test_the_finder_knows_only_chainer_modules_of_the_table():
-    names = {row.module for row in _platform.ROWS}
+    names = {row.module for row in patches.ROWS}
     assert all(name.startswith(('chainer.', 'chainermn.')) for name in names)
-    assert len(names) == len(_platform.ROWS)
-    finder = _patching._Finder()
+    assert len(names) == len(patches.ROWS)
+    finder = import_hook._Finder()
     for name in ('numpy', 'chainer', 'chainer.functions', 'chainermn', 'pkg_resources'):
         assert finder.find_spec(name) is None
 
 
 def test_every_line_of_the_table_is_in_chainer():
     """Each text stands in Chainer's source, and the edited source compiles."""
-    _platform.apply()
-    for row in _platform.ROWS:
+    patches.apply()
+    for row in patches.ROWS:
         with open(importlib.util.find_spec(row.module).origin,
                   encoding='utf-8') as file:
             source = file.read()
@@ -166,9 +166,9 @@ def test_every_line_of_the_table_is_in_chainer():
 
 
 def test_report():
-    _platform.apply()
-    report = dict(_platform.report())
-    assert len(report) == len(_platform.ROWS)
+    patches.apply()
+    report = dict(patches.report())
+    assert len(report) == len(patches.ROWS)
     name = 'chainer.functions.array.as_strided: numpy.sctypes is gone'
     assert report[name] is NUMPY_2
 
@@ -207,8 +207,8 @@ def test_no_chainer_is_refused():
             raise metadata.PackageNotFoundError(name)
         metadata.version = version
         try:
-            import rnnlm._platform
-            rnnlm._platform.apply()
+            import rnnlm._compat.patches
+            rnnlm._compat.patches.apply()
         except ImportError as error:
             assert error.name == 'chainer' and error.__suppress_context__
             print(error)
@@ -227,8 +227,8 @@ def test_chainer_that_failed_before_us_is_refused():
         else:                         # on older ones leave what a failure leaves
             del sys.modules['chainer']
         assert 'chainer' not in sys.modules
-        from rnnlm import _platform
-        _platform.apply()
+        from rnnlm._compat import patches
+        patches.apply()
     ''', '-W', 'ignore', check=False)
     assert 'ImportError: chainer: an earlier import of it failed' in result.stderr
     assert 'import rnnlm before chainer' in result.stderr

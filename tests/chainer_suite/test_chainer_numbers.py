@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rnnlm import _platform
+from rnnlm._compat import patches
 
-_platform.apply()
+patches.apply()
 
 import chainer  # noqa: E402
 import chainer.functions as F  # noqa: E402
@@ -43,9 +43,9 @@ def test_means_stay_on_a_device():
 
     value = OnDevice()
     total = Total()
-    assert _platform.strong_scalars(total, value, 1) == (value, 1)
+    assert patches.strong_scalars(total, value, 1) == (value, 1)
     assert [type(v) for v in (total._x, total._n)] == [float, int]
-    assert _platform.wide(value) is value and _platform.weak(value) is value
+    assert patches.wide(value) is value and patches.weak(value) is value
 
 
 def gradients(hook, dtype=np.float32):

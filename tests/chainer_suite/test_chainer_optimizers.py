@@ -8,9 +8,9 @@ precision.
 import numpy as np
 import pytest
 
-from rnnlm import _platform
+from rnnlm._compat import patches
 
-_platform.apply()
+patches.apply()
 
 import chainer  # noqa: E402
 import chainer.functions as F  # noqa: E402

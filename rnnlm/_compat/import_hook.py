@@ -1,11 +1,11 @@
-"""Edits of a module's source as it is imported, for the table in `_platform`."""
+"""Edits of a module's source as it is imported, for the table in `patches`."""
 import importlib.machinery
 import sys
 import types
 import warnings
 
 active = {}  # module name -> its edits
-helpers = None  # what the edited lines call, by the name `_platform`
+helpers = None  # what the edited lines call, by the name `_patches`
 
 
 def install(edits, module):
@@ -13,7 +13,7 @@ def install(edits, module):
 
     Args:
         edits (dict): Name of a module to pairs of (its text, ours).
-        module: What the edited lines call, by the name `_platform`.
+        module: What the edited lines call, by the name `_patches`.
     """
     global helpers
     helpers = module
@@ -24,14 +24,14 @@ def install(edits, module):
         if getattr(finder, 'name', None) != _Finder.name]
     for name in active:
         module = sys.modules.get(name)
-        if hasattr(module, '__file__') and not hasattr(module, '_platform'):
+        if hasattr(module, '__file__') and not hasattr(module, '_patches'):
             _renew(module)  # it was imported before us, and that worked
 
 
 class _Finder:
     """Finds the Chainer modules of the table, and no other."""
 
-    name = 'rnnlm._patching'
+    name = 'rnnlm._compat.import_hook'
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname not in active:
@@ -55,7 +55,7 @@ class _Loader(importlib.machinery.SourceFileLoader):
         return compile(source, self.path, 'exec', dont_inherit=True)
 
     def exec_module(self, module):
-        module._platform = helpers
+        module._patches = helpers
         super().exec_module(module)
 
 
@@ -80,5 +80,5 @@ def _renew(module):
                   and old.__code__.co_freevars == const.co_freevars):
                 old.__code__ = const
 
-    module._platform = helpers
+    module._patches = helpers
     renew(module, _Loader(module.__name__, module.__file__).get_code(module.__name__))

@@ -21,7 +21,7 @@ import warnings
 
 import numpy
 
-from rnnlm import _patching
+from rnnlm._compat import import_hook
 
 
 def _release(distribution):
@@ -100,13 +100,13 @@ ROWS = (
         'chainer.testing.helper',
         'setuptools 67.5 (March 2023: it warns; gone with 82)',
         _no_quiet_pkg_resources,
-        (('import pkg_resources', 'pkg_resources = _platform.pkg_resources'),)),
+        (('import pkg_resources', 'pkg_resources = _patches.pkg_resources'),)),
 
     Row('chainer.testing imports pkg_resources',
         'chainer.testing.doctest_helper',
         'setuptools 67.5 (March 2023: it warns; gone with 82)',
         _no_quiet_pkg_resources,
-        (('import pkg_resources', 'pkg_resources = _platform.pkg_resources'),)),
+        (('import pkg_resources', 'pkg_resources = _patches.pkg_resources'),)),
 
     # What stops a run.
 
@@ -121,7 +121,7 @@ ROWS = (
         'h5py 3.0 (October 2020)',
         _h5py(3),
         (('value = type(value)(numpy.asarray(dataset))',
-          'value = type(value)(_platform.hdf5_value(dataset))'),)),
+          'value = type(value)(_patches.hdf5_value(dataset))'),)),
 
     Row('an array of one element is no number any more',
         'chainermn.iterators.multi_node_iterator',
@@ -146,7 +146,7 @@ ROWS = (
         _numpy(2),
         (('value = value.as_grad_stopped()\n\n',
           'value = value.as_grad_stopped()\n'
-          '        value, weight = _platform.strong_scalars(self, value, weight)\n'),
+          '        value, weight = _patches.strong_scalars(self, value, weight)\n'),
          )),
 
     Row('the numerator and denominator of MicroAverage likewise',
@@ -154,53 +154,53 @@ ROWS = (
         'NumPy 2.0 (June 2024)',
         _numpy(2),
         (('observation[self._numerator_key]\n',
-          '_platform.wide(observation[self._numerator_key])\n'),
+          '_patches.wide(observation[self._numerator_key])\n'),
          ('observation[self._denominator_key]\n',
-          '_platform.wide(observation[self._denominator_key])\n'))),
+          '_patches.wide(observation[self._denominator_key])\n'))),
 
     Row('the clipping norm is summed over the parameters in float32',
         'chainer.optimizer_hooks.gradient_clipping',
         'NumPy 2.0 (June 2024)',
         _numpy(2),
-        (('sum(dots)', 'sum(map(_platform.wide, dots))'),
-         ('grad *= rate', 'grad *= _platform.weak(rate)'))),
+        (('sum(dots)', 'sum(map(_patches.wide, dots))'),
+         ('grad *= rate', 'grad *= _patches.weak(rate)'))),
 
     Row('1 / count is a NumPy scalar, and each gradient passes through float64',
         'chainer.functions.loss.softmax_cross_entropy',
         'NumPy 2.0 (June 2024)',
         _numpy(2),
         (('self._coeff = 1.0 / max(count, 1)',
-          'self._coeff = _platform.weak(1.0 / max(count, 1))'),
+          'self._coeff = _patches.weak(1.0 / max(count, 1))'),
          ('gx *= gloss * self.coeff',
-          'gx *= _platform.weak(gloss) * self.coeff'))),
+          'gx *= _patches.weak(gloss) * self.coeff'))),
 
     Row("the sampler of NegativeSampling and BlackOut builds its table in float32",
         'chainer.utils.walker_alias',
         'NumPy 2.0 (June 2024)',
         _numpy(2),
-        (('p = prob * len(probs)', 'p = _platform.wide(prob) * len(probs)'),
-         ('1.0 - threshold[ir]', '1.0 - _platform.wide(threshold[ir])'))),
+        (('p = prob * len(probs)', 'p = _patches.wide(prob) * len(probs)'),
+         ('1.0 - threshold[ir]', '1.0 - _patches.wide(threshold[ir])'))),
 
     Row('the rate of LARS is computed in float32',
         'chainer.optimizer_hooks.gradient_lars',
         'NumPy 2.0 (June 2024)',
         _numpy(2),
-        (('xp.linalg.norm(p)', '_platform.wide(xp.linalg.norm(p))'),
-         ('xp.linalg.norm(g)', '_platform.wide(xp.linalg.norm(g))'),
-         ('g += self.weight_decay * p', 'g += _platform.weak(self.weight_decay) * p'),
-         ('                g *= rate', '                g *= _platform.weak(rate)'))),
+        (('xp.linalg.norm(p)', '_patches.wide(xp.linalg.norm(p))'),
+         ('xp.linalg.norm(g)', '_patches.wide(xp.linalg.norm(g))'),
+         ('g += self.weight_decay * p', 'g += _patches.weak(self.weight_decay) * p'),
+         ('                g *= rate', '                g *= _patches.weak(rate)'))),
 
     Row('a NumPy scalar as rate of decay makes float64 of float32 gradients',
         'chainer.optimizer_hooks.weight_decay',
         'NumPy 2.0 (June 2024)',
         _numpy(2),
-        (('g += rate * p', 'g += _platform.weak(rate) * p'),)),
+        (('g += rate * p', 'g += _patches.weak(rate) * p'),)),
 
     Row('a NumPy scalar as rate of decay makes float64 of float32 gradients',
         'chainer.optimizer_hooks.lasso',
         'NumPy 2.0 (June 2024)',
         _numpy(2),
-        (('g += self.rate * sign', 'g += _platform.weak(self.rate) * sign'),)),
+        (('g += self.rate * sign', 'g += _patches.weak(self.rate) * sign'),)),
 
     Row('a NumPy scalar as hyperparameter makes float64 of float32 updates',
         'chainer.optimizer',
@@ -209,7 +209,7 @@ ROWS = (
         (('        self._parent = parent\n\n',
           '        self._parent = parent\n\n'
           '    def __setattr__(self, name, value):\n'
-          '        self.__dict__[name] = _platform.weak(value)\n\n'),)),
+          '        self.__dict__[name] = _patches.weak(value)\n\n'),)),
 
     Row('sequences of the same length change places, and so do their dropout masks',
         'chainer.links.rnn.n_step_rnn',
@@ -222,7 +222,7 @@ ROWS = (
         'chainer.training.updaters.multiprocess_parallel_updater',
         'CuPy 9.0 (April 2021: it warns too, and Chainer always imports it)',
         _cupy(9),
-        (('    from cupy.cuda import nccl\n', '    nccl = _platform.nccl()\n'),)),
+        (('    from cupy.cuda import nccl\n', '    nccl = _patches.nccl()\n'),)),
 
     # What warns.
 
@@ -252,8 +252,8 @@ ROWS = (
         _cupy(9),
         # A language model has no use for it, and the right advice is in CuPy's manual.
         (('            import cupy.cuda.cudnn\n        import cupy.cudnn\n',
-          "            _platform.quietly('cupy.cuda.cudnn')\n"
-          "        _platform.quietly('cupy.cudnn')\n"),
+          "            _patches.quietly('cupy.cuda.cudnn')\n"
+          "        _patches.quietly('cupy.cudnn')\n"),
          ('not _cudnn_disabled_by_user and\n',
           'not _cudnn_disabled_by_user and _cupy_major < 9 and\n'))),
 )
@@ -349,14 +349,14 @@ def apply():
             before and failed.
     """
     _require_chainer_7()
-    _patching.install({row.module: row.edits for row in ROWS if row.needed()},
-                      sys.modules[__name__])
+    import_hook.install({row.module: row.edits for row in ROWS if row.needed()},
+                        sys.modules[__name__])
     importlib.import_module('chainer')
 
 
 def report():
     """Every row's (module: what broke, whether it is in place here)."""
-    return [('{}: {}'.format(row.module, row.what), row.module in _patching.active)
+    return [('{}: {}'.format(row.module, row.what), row.module in import_hook.active)
             for row in ROWS]
 
 

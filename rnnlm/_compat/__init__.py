@@ -1,0 +1,1 @@
+"""What Chainer needs on today's Python, NumPy and CuPy, applied at `import rnnlm`."""
