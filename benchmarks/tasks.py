@@ -14,7 +14,7 @@ import tempfile
 import time
 
 import rnnlm
-from rnnlm import threads
+from rnnlm.kernels import threads
 
 import chainer
 from chainer import functions as F

@@ -11,7 +11,7 @@ import chainer
 import numpy
 
 from rnnlm import kernels, optimizing
-from rnnlm.functions import dropout, philox, window_loss
+from rnnlm.functions import dropout, philox, softmax_loss
 from rnnlm.kernels.cuda import blas
 from rnnlm.kernels.cuda.sgd import SGD
 
@@ -116,7 +116,7 @@ class WindowGraph:
         self._zs = [empty(T, B, 4 * n) for _ in range(model.n_layers)]
         self._gs = [empty(T, B, w) for w in model.widths]  # gradients of the inputs
         self._g_states = [(empty(B, n), empty(B, n)) for _ in range(model.n_layers)]
-        rows = window_loss.rows_at_once(T * B, V)
+        rows = softmax_loss.rows_at_once(T * B, V)
         self._y = empty(rows, V)
         self._rows_loss = empty(rows, dtype=numpy.float64)
         self._loss = empty()

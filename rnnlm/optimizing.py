@@ -10,8 +10,7 @@ import math
 import chainer
 import numpy
 
-from rnnlm import threads
-from rnnlm.kernels import computing
+from rnnlm.kernels import computing, threads
 
 # Elements of a block: its parameters, gradients and scratch fit into a core's
 # cache together.  Summing squares block by block in float64 also keeps the norm

@@ -5,7 +5,7 @@ import chainer
 import numpy
 import pytest
 
-from rnnlm import buffers
+from rnnlm.kernels import buffers
 from test_training import make_trainer, small, text
 
 

@@ -67,7 +67,7 @@ def test_lstm_window(on_gpu, dtype, T, B, n_in, n, persistent):
 @pytest.mark.parametrize('dtype', ['f', 'd'])
 @pytest.mark.parametrize('T,B,n,V', [(1, 1, 1, 1), (4, 3, 5, 7), (2, 3, 4, 5000)])
 def test_linear_softmax_cross_entropy(on_gpu, dtype, T, B, n, V, chunk, monkeypatch):
-    monkeypatch.setattr('rnnlm.functions.window_loss.CHUNK_ELEMENTS', chunk)
+    monkeypatch.setattr('rnnlm.functions.softmax_loss.CHUNK_ELEMENTS', chunk)
     random = numpy.random.RandomState(0)
     t = random.randint(-1, V, (T, B)).astype('i')
     arrays = [random.randn(*shape).astype(dtype)

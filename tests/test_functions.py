@@ -6,7 +6,7 @@ import oracle
 import pytest
 
 from rnnlm import functions
-from rnnlm.functions import gates, window_loss
+from rnnlm.functions import gates, softmax_loss
 
 TOLERANCE = {'f': dict(rtol=2e-5, atol=2e-6), 'd': dict(rtol=1e-12, atol=1e-13)}
 
@@ -140,7 +140,7 @@ def loss_case(T, B, n, V, dtype, ignored=True):
 @pytest.mark.parametrize('shape, ignored', [
     ((1, 1, 2, 3), False), ((4, 3, 5, 7), False), ((4, 3, 5, 7), True)])
 def test_loss(xp, shape, ignored, dtype, chunk, monkeypatch):
-    monkeypatch.setattr(window_loss, 'CHUNK_ELEMENTS', chunk)
+    monkeypatch.setattr(softmax_loss, 'CHUNK_ELEMENTS', chunk)
     x, W, b, t = loss_case(*shape, dtype=dtype, ignored=ignored)
     logits = x @ W.T + b
     expected = oracle.step_losses(logits, t).sum()
@@ -195,7 +195,7 @@ def test_loss_twice_backward_adds():
 
 def test_loss_does_no_work_for_gradients_nobody_wants():
     x, W, b, t = loss_case(2, 3, 4, 5, 'f')
-    node = window_loss.LinearSoftmaxCrossEntropy(t)
+    node = softmax_loss.LinearSoftmaxCrossEntropy(t)
     with chainer.no_backprop_mode():
         node.apply((x, W, b))
     assert node._gradients is None

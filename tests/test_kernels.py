@@ -46,7 +46,7 @@ def run(module, T, B, n):
 @pytest.mark.parametrize('size', SIZES)
 @pytest.mark.parametrize('threads', [1, 2, 3, 5])
 def test_same_numbers(size, threads, monkeypatch):
-    monkeypatch.setattr('rnnlm.threads.count', lambda: threads)
+    monkeypatch.setattr('rnnlm.kernels.threads.count', lambda: threads)
     monkeypatch.setattr(recurrent, 'BLOCKS_PER_THREAD', 0.1)
     assert recurrent.fits(*size)
     expected, actual = run(plain, *size), run(recurrent, *size)
@@ -70,8 +70,9 @@ def test_any_number_of_registers(rows, monkeypatch):
 
 def test_small_sizes_take_few_threads(monkeypatch):
     asked = []
-    monkeypatch.setattr('rnnlm.threads.count', lambda: 64)
-    monkeypatch.setattr('rnnlm.threads.run', lambda work, count: asked.append(count))
+    monkeypatch.setattr('rnnlm.kernels.threads.count', lambda: 64)
+    monkeypatch.setattr(
+        'rnnlm.kernels.threads.run', lambda work, count: asked.append(count))
     for n in 16, 100, 1000:
         run(recurrent, 1, 2, n)
     lanes = recurrent.machine().lanes

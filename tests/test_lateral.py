@@ -4,8 +4,9 @@ import numpy
 import oracle
 import pytest
 
-from rnnlm import functions, kernels, threads
+from rnnlm import functions, kernels
 from rnnlm.functions import lateral
+from rnnlm.kernels import threads
 
 
 @pytest.fixture

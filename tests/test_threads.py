@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from rnnlm import threads
+from rnnlm.kernels import threads
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 7])

@@ -2,7 +2,7 @@
 from rnnlm.functions.dropout import WindowDropout
 from rnnlm.functions.embedding import RowGradient, embedding
 from rnnlm.functions.lstm_window import lstm_window
-from rnnlm.functions.window_loss import linear_softmax_cross_entropy
+from rnnlm.functions.softmax_loss import linear_softmax_cross_entropy
 
 __all__ = ['RowGradient', 'WindowDropout', 'embedding', 'linear_softmax_cross_entropy',
            'lstm_window']

@@ -9,7 +9,7 @@ import functools
 import numpy
 import threadpoolctl
 
-from rnnlm import buffers, threads
+from rnnlm.kernels import buffers, threads
 
 # Lateral weights of more bytes than this are not found in the cache at the next step.
 CACHE = 2 ** 24

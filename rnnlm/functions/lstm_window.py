@@ -7,10 +7,11 @@ import chainer
 from chainer import backend
 from chainer.utils import type_check
 
-from rnnlm import buffers, kernels
+from rnnlm import kernels
 from rnnlm.errors import require
 from rnnlm.functions import lateral
 from rnnlm.functions.gates import GATES, SLOPES, by_gate
+from rnnlm.kernels import buffers
 
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',

@@ -15,7 +15,7 @@ import functools
 import numpy
 from llvmlite import ir
 
-from rnnlm import buffers, threads
+from rnnlm.kernels import buffers, threads
 from rnnlm.kernels.vector import Kernel, Machine
 
 # Fewer blocks of units are not worth a thread, which all others wait for each step.

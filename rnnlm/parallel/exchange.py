@@ -4,7 +4,7 @@ import numpy
 
 from rnnlm.errors import InputError
 from rnnlm.functions.lstm_window import LSTMWindow
-from rnnlm.functions.window_loss import LinearSoftmaxCrossEntropy
+from rnnlm.functions.softmax_loss import LinearSoftmaxCrossEntropy
 
 # Elements of a piece of a large gradient.  A piece and what is added to it stay in the
 # processor's cache, and no library needs a copy of the whole.

@@ -8,8 +8,8 @@ import traceback
 
 import threadpoolctl
 
-from rnnlm import threads
 from rnnlm.errors import InputError, NotFinite, ProcessLost, require
+from rnnlm.kernels import threads
 from rnnlm.parallel.alone import ALONE
 
 # Chainer's names for ways of communication.

@@ -4,7 +4,7 @@
 |---|---|---|
 | `lstm.cuh`, `steps.cu` | the gates of a step | `functions.lstm_window` |
 | `persistent*` | all steps of a layer in one launch | the same |
-| `output.cu` | softmax, cross entropy, their gradient | `functions.window_loss` |
+| `output.cu` | softmax, cross entropy, their gradient | `functions.softmax_loss` |
 | `rows.cu`, `philox.cuh` | embedding, dropout | `functions.embedding`, `philox` |
 | `sgd.cu` | clipping and SGD | `rnnlm.optimizing` |
 

@@ -4,8 +4,9 @@ from chainer import backend
 from chainer.utils import type_check
 import numpy
 
-from rnnlm import buffers, kernels, threads
+from rnnlm import kernels
 from rnnlm.functions.embedding import add_rows
+from rnnlm.kernels import buffers, threads
 
 # Rows of logits are made this many elements at a time (64 MiB of float32), so
 # that memory is bounded by the chunk and not by T x B x V.
