@@ -13,7 +13,7 @@ import tempfile
 import time
 
 import rnnlm
-from rnnlm import corpus
+from rnnlm.data import corpus
 from rnnlm.kernels import gpu_for
 
 import chainer

@@ -14,7 +14,8 @@ import tempfile
 import numpy
 
 import rnnlm
-from rnnlm import commands, corpus, experiment
+from rnnlm import commands, experiment
+from rnnlm.data import corpus
 from rnnlm.interchange import convert
 
 import report
@@ -27,7 +28,7 @@ def main():
     parser.add_argument('run', help='folder of a run')
     parser.add_argument('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
     args = parser.parse_args()
-    model, _ = commands.load_model(args.run, -1)
+    model, _ = commands.load_trained(args.run, -1)
     words = corpus.load(args.corpus).test
     found = {f'rnnlm {rnnlm.__version__}': experiment.perplexity(
         experiment.make_evaluator(words, experiment.make_classifier(model)))}

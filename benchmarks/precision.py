@@ -20,7 +20,8 @@ import rnnlm  # noqa: F401
 
 import numpy
 
-from rnnlm import corpus, experiment
+from rnnlm import experiment
+from rnnlm.data import corpus
 from rnnlm.recipes import PRESETS
 
 import report

@@ -14,7 +14,8 @@ import tempfile
 import time
 
 import rnnlm
-from rnnlm import commands, corpus, dynamic, experiment
+from rnnlm import commands, dynamic, experiment
+from rnnlm.data import corpus
 from rnnlm.recipes import PRESETS
 
 import cpu
@@ -72,7 +73,7 @@ def run(args, out):
 def evaluate_dynamically(args):
     """Test perplexities of a trained model that goes on learning as it reads."""
     text = corpus.load(args.corpus)
-    model, _ = commands.load_model(args.dynamic, args.device)
+    model, _ = commands.load_trained(args.dynamic, args.device)
     runs = report.kept(KEPT)
     runs[args.preset]['dynamic'] = {}
     for rule in dynamic.RATES:  # chosen on the beginning of the validation text

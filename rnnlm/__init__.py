@@ -10,17 +10,19 @@ from rnnlm._compat import patches
 patches.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
-from rnnlm.checkpoint import load_model, resume
+from rnnlm import parallel, v1
+from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import InputError, NotFinite
-from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
 from rnnlm.recipes import Recipe
 from rnnlm.running import run
-from rnnlm.snapshots import (
-    BestModel, EarlyStoppingTrigger, Log, Snapshot, SnapshotTrigger, save_npz)
 from rnnlm.schedules import LearningRateDecay, add_perplexity
+from rnnlm.serializers.model_files import load_model
+from rnnlm.serializers.npz import save_npz
+from rnnlm.serializers.snapshot_files import resume
+from rnnlm.snapshots import (
+    BestModel, EarlyStoppingTrigger, Log, Snapshot, SnapshotTrigger)
 from rnnlm.training import BPTTUpdater, PerplexityEvaluator
-from rnnlm import parallel, v1
 
 __version__ = '0.1.0'
 __all__ = [

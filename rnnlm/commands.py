@@ -7,16 +7,18 @@ import sys
 
 import numpy
 
-from rnnlm import (
-    archives, checkpoint, corpus, dynamic, experiment, inference, parallel, runs,
-    scoring)
+from rnnlm import dynamic, experiment, inference, parallel, runs, scoring
+from rnnlm.data import corpus
+from rnnlm.data.text import read_text
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
-from rnnlm.files import read_text
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.model import RNNForLM
 from rnnlm.recipes import PRESETS, RECIPE_FLAGS, Recipe
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.model_files import describe, load_model, model_sizes
+from rnnlm.serializers.snapshot_files import snapshots_in
 
 
 def choose_corpus(args, path):
@@ -58,7 +60,7 @@ def prepare(args):
         raise InputError('--overwrite: expected none with --resume, found both')
     if resume is True:
         resume = args.out
-        checkpoint.snapshots_in(resume)  # refuses a folder that is not there
+        snapshots_in(resume)  # refuses a folder that is not there
     choose_corpus(args, resume)
     preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
     fields = dataclasses.asdict(PRESETS[preset])
@@ -87,7 +89,7 @@ def share_of_limit(perplexity, limit):
 
 
 def evaluate(args):
-    model, vocabulary = load_model(args.model, args.device)
+    model, vocabulary = load_trained(args.model, args.device)
     choose_corpus(args, args.model)
     text = load_corpus(args)
     require_vocabulary(text, args.corpus, args.model, model, vocabulary)
@@ -139,7 +141,7 @@ def require_vocabulary(text, name, path, model, vocabulary):
 
 
 def generate(args):
-    model, vocabulary = load_model(args.model, args.device, with_words=True)
+    model, vocabulary = load_trained(args.model, args.device, with_words=True)
     require_count('--samples', args.samples)
     text = args.primetext
     if text is None:  # the beginning of a sentence, if the tokens know of such
@@ -164,7 +166,7 @@ def generate(args):
 
 
 def score(args):
-    model, vocabulary = load_model(args.model, args.device, with_words=True)
+    model, vocabulary = load_trained(args.model, args.device, with_words=True)
     between = scoring.boundary(vocabulary)
     if between is None:
         raise InputError(
@@ -267,7 +269,7 @@ def interpolate(args):
     text = load_corpus(args)
     scores = {}
     for path in args.model, args.other:
-        model, vocabulary = load_model(path, args.device)
+        model, vocabulary = load_trained(path, args.device)
         require_vocabulary(text, args.corpus, path, model, vocabulary)
         scores[path] = {part: scoring.score_text(model, getattr(text, part))
                         for part in ('valid', 'test')}
@@ -290,8 +292,8 @@ def interpolate(args):
 
 
 def inspect(args):
-    with archives.open_archive(args.file) as archive:
-        found = checkpoint.describe(archive)
+    with open_archive(args.file) as archive:
+        found = describe(archive)
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
@@ -321,21 +323,21 @@ def convert(args):
     return 0
 
 
-def load_model(path, device, with_words=False):
+def load_trained(path, device, with_words=False):
     """A model, of the sizes in its file, and the `Vocabulary` beside it or None."""
     device = get_device(device)
     given, (path, vocabulary) = path, runs.find_model(path)
     if with_words and vocabulary is None:
         raise InputError(
             f'{given}: expected a {runs.VOCABULARY} beside it, found none')
-    with archives.open_archive(path) as archive:
-        sizes = checkpoint.model_sizes(archive)
+    with open_archive(path) as archive:
+        sizes = model_sizes(archive)
     if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
         raise InputError(
             f'{path}: expected a model of {len(vocabulary):,} words, as the '
             f'{runs.VOCABULARY} beside it has, found one of '
             f'{sizes["n_vocab"]:,}')
     model = RNNForLM(**sizes)
-    checkpoint.load_model(path, model)
+    load_model(path, model)
     model.to_device(device)
     return model, vocabulary

@@ -12,15 +12,17 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import checkpoint, optimizing, plotting, running, runs, snapshots
+from rnnlm import optimizing, plotting, running, runs, snapshots
+from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, require
-from rnnlm.files import best_effort
-from rnnlm.iterators import ParallelSequentialIterator
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import ALONE
 from rnnlm.schedules import (
     EpochsTrigger, LearningRateDecay, ReportTrigger, add_perplexity)
+from rnnlm.serializers import snapshot_files
+from rnnlm.serializers.atomic import best_effort
+from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import BPTTUpdater, PerplexityEvaluator
 
 # Below this part of the learning rate, going back to the same snapshot is given up.
@@ -36,7 +38,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     the last two snapshots, and ``perplexity.png`` if matplotlib is there.
 
     Args:
-        corpus: `rnnlm.corpus.Corpus`.
+        corpus: `rnnlm.data.corpus.Corpus`.
         recipe: `Recipe`.
         out (str): Folder.
         device (str or int): As for `rnnlm.devices.get_device`.
@@ -90,7 +92,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         trainer, valid, best = made = group.together(make)
         if resume:
             snapshot = group.first(lambda: runs.check_resumable(resume, corpus, recipe))
-            group.together(lambda: checkpoint.resume(snapshot, trainer))
+            group.together(lambda: snapshot_files.resume(snapshot, trainer))
             group.first(lambda: runs.go_on(out, snapshot, corpus, recipe))
         else:
             snapshot = None
@@ -168,7 +170,7 @@ def run_with_rollbacks(made, make, origin):
                 raise
             last, best, made = newest, made[2], make()
             if newest is not None:
-                group.together(lambda: checkpoint.resume(newest, made[0]))
+                group.together(lambda: snapshot_files.resume(newest, made[0]))
             made[2].take_over(best)
             made[0].get_extension('LearningRateDecay').scale(made[0], factor)
             say(f'         {e}\nback     to {newest or "the beginning"}, with '
@@ -178,7 +180,7 @@ def run_with_rollbacks(made, make, origin):
 def newest_or(folder, origin):
     """The newest snapshot in a folder; `origin` if there is none that is whole."""
     try:
-        return checkpoint.newest_snapshot(folder)
+        return newest_snapshot(folder)
     except InputError:
         return origin
 

@@ -4,16 +4,16 @@ import difflib
 import chainer
 import numpy
 
+from rnnlm.data.text import EOS
 from rnnlm.errors import (
     InputError, require, require_count, require_ids, require_positive)
-from rnnlm.vocabulary import EOS
 
 
 def encode_prime(vocabulary, text):
     """Ids of the words to begin with.
 
     Args:
-        vocabulary: `rnnlm.corpus.Vocabulary`.
+        vocabulary: `rnnlm.data.corpus.Vocabulary`.
         text (str): Words between blanks, or characters if the vocabulary's tokens
             are such.
 

@@ -320,3 +320,29 @@ class OutputBias(chainer.Link):
 def _hooked():
     """Whether a hook wants to see the calls of all links."""
     return bool(chainer._get_link_hooks())
+
+
+def language_model(target):
+    """The `RNNForLM` in `target`, itself or a Classifier's predictor, or None."""
+    model = getattr(target, 'predictor', target)
+    return model if isinstance(model, RNNForLM) else None
+
+
+def model_shapes(n_vocab, n_embed, n_units, n_layers, tied=False):
+    """dict: the names of a model's parameters, at least one layer's, and their shapes.
+    """
+    shapes = {'embed/W': (n_vocab, n_embed)}
+    n_in = n_embed
+    for k in range(1, max(1, n_layers) + 1):
+        shapes.update((f'l{k}/{name}', shape)
+                      for name, shape in layer_shapes(n_in, n_units).items())
+        n_in = n_units
+    if not tied:
+        shapes[f'l{n_layers + 1}/W'] = n_vocab, n_units
+    shapes[f'l{n_layers + 1}/b'] = n_vocab,
+    return shapes
+
+
+def layer_shapes(n_in, n):
+    """dict: the names of an LSTM layer's parameters and their shapes."""
+    return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}

@@ -3,7 +3,7 @@ import os
 
 from chainer import training
 
-from rnnlm.files import best_effort, writing
+from rnnlm.serializers.atomic import best_effort, writing
 
 # A higher perplexity is that of a model in ruins, and no scale shows it.
 MOST = 1e9

@@ -7,17 +7,9 @@ random streams of the others beside.
 import chainer
 import numpy
 
-from rnnlm.model import RNNForLM
+from rnnlm.model import language_model
 from rnnlm.parallel import ALONE
-
-# What a deserializer raises of npz files and of HDF5 files.
-MISSING = KeyError, ValueError
-
-
-def language_model(target):
-    """The `RNNForLM` in `target`, itself or a Classifier's predictor, or None."""
-    model = getattr(target, 'predictor', target)
-    return model if isinstance(model, RNNForLM) else None
+from rnnlm.serializers.loading import MISSING
 
 
 def serialize(serializer, updater):

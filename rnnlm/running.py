@@ -5,9 +5,9 @@ import signal
 import sys
 import threading
 
-from rnnlm.checkpoint import newest_snapshot, resume, snapshots_in
 from rnnlm.errors import NotFinite
 from rnnlm.parallel import ALONE
+from rnnlm.serializers.snapshot_files import newest_snapshot, resume, snapshots_in
 from rnnlm.snapshots import Snapshot
 
 

@@ -11,11 +11,13 @@ import shutil
 import filelock
 import numpy
 
-from rnnlm import checkpoint
+from rnnlm.data.text import read_text
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, shown
-from rnnlm.files import read_text, remove_parts, writing
 from rnnlm.recipes import Recipe
-from rnnlm.vocabulary import Vocabulary
+from rnnlm.serializers.atomic import remove_parts, writing
+from rnnlm.serializers.snapshot_files import (
+    is_whole, newest_snapshot, snapshot_number, snapshots_in)
 
 MODEL = 'model.npz'
 VOCABULARY = 'vocabulary.json'
@@ -74,7 +76,7 @@ def begin(folder, corpus, recipe, overwrite=False):
 
     Args:
         folder (str): where; made if it is not there.
-        corpus: `rnnlm.corpus.Corpus`.
+        corpus: `rnnlm.data.corpus.Corpus`.
         recipe: `rnnlm.recipes.Recipe`.
         overwrite (bool): whether an earlier run in it may be deleted.
 
@@ -112,9 +114,9 @@ def go_on(folder, snapshot, corpus, recipe):
     """
     origin = os.path.dirname(snapshot) or '.'
     if os.path.samefile(origin, folder):
-        number = checkpoint.snapshot_number(snapshot)
-        for path in checkpoint.snapshots_in(folder) if number is not None else ():
-            if checkpoint.snapshot_number(path) > number and checkpoint.is_whole(path):
+        number = snapshot_number(snapshot)
+        for path in snapshots_in(folder) if number is not None else ():
+            if snapshot_number(path) > number and is_whole(path):
                 raise InputError(
                     f'{snapshot}: expected the newest snapshot of its folder, found '
                     f'{path}; go on with that one, choose another folder by --out, or '
@@ -141,7 +143,7 @@ def check_resumable(snapshot, corpus, recipe):
         str: the snapshot file.
     """
     if os.path.isdir(snapshot):
-        snapshot = checkpoint.newest_snapshot(snapshot)
+        snapshot = newest_snapshot(snapshot)
     path = os.path.join(os.path.dirname(snapshot), RUN)
     if not os.path.exists(path):
         return snapshot
@@ -188,7 +190,7 @@ def source_of(folder):
     """dict: how to load the corpus of the run in a folder: `Corpus.source`.
 
     Returns:
-        dict: arguments of `rnnlm.corpus.load`; empty if nothing is known.
+        dict: arguments of `rnnlm.data.corpus.load`; empty if nothing is known.
     """
     try:
         source = dict(json.loads(read_text(os.path.join(folder, RUN)))['source'])
@@ -241,7 +243,7 @@ def find_model(path):
     if os.path.exists(os.path.join(path, MODEL)):
         path = os.path.join(path, MODEL)
     elif os.path.isdir(path):
-        path = checkpoint.newest_snapshot(path)
+        path = newest_snapshot(path)
     beside = os.path.join(folder, VOCABULARY)
     return path, Vocabulary.load(beside) if os.path.exists(beside) else None
 

@@ -5,7 +5,7 @@ from chainer import training
 import numpy
 
 from rnnlm.errors import require_count, require_positive
-from rnnlm.resumption import MISSING
+from rnnlm.serializers.loading import MISSING
 
 
 class LearningRateDecay(training.Extension):

@@ -2,8 +2,8 @@
 import chainer
 import numpy
 
+from rnnlm.data.text import EOS, UNK
 from rnnlm.errors import InputError, require, require_count, require_ids
-from rnnlm.vocabulary import EOS, UNK
 
 # Sentences that are computed at once, each a column of a window.
 BATCH = 32
@@ -22,7 +22,7 @@ def encode_sentence(vocabulary, text):
     """The tokens of a sentence, their ids, and which of them are unknown.
 
     Args:
-        vocabulary: `rnnlm.vocabulary.Vocabulary`.
+        vocabulary: `rnnlm.data.vocabulary.Vocabulary`.
         text (str): One line: words between blanks, or characters.
 
     Returns:

@@ -5,43 +5,21 @@ import logging
 import math
 import os
 import time
-import zipfile
 
 import chainer
 from chainer import training
 from chainer.training import extensions, triggers
-import numpy
 
 from rnnlm import finite, resumption
-from rnnlm.checkpoint import load_model, snapshot_number, snapshots_in
 from rnnlm.errors import NotFinite, require, require_count
-from rnnlm.files import best_effort, writing
 from rnnlm.parallel import ALONE
-from rnnlm.resumption import MISSING
+from rnnlm.serializers.atomic import best_effort, writing
+from rnnlm.serializers.loading import MISSING
+from rnnlm.serializers.model_files import load_model
+from rnnlm.serializers.npz import save_npz
+from rnnlm.serializers.snapshot_files import snapshot_number, snapshots_in
 
 logger = logging.getLogger(__name__)
-
-
-def save_npz(path, target):
-    """Writes `target` so that `path` holds the old file or the new one, whole.
-
-    Args:
-        path (str): File to write.
-        target: A link, an optimizer, a trainer, ...: anything that Chainer
-            serializes; or a dict of arrays.
-
-    Raises:
-        OSError: if it cannot be written; the old file is then as it was.
-    """
-    if not isinstance(target, dict):
-        serializer = chainer.serializers.DictionarySerializer()
-        serializer.save(target)
-        target = serializer.target
-    # Weights hardly get smaller, and compressing takes ten times as long.
-    with writing(path) as f, zipfile.ZipFile(f, 'w') as archive:
-        for name, array in target.items():
-            with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
-                numpy.lib.format.write_array(member, numpy.asanyarray(array))
 
 
 class Snapshot(training.Extension):

@@ -14,9 +14,8 @@ import numpy
 
 from rnnlm import finite, functions, graphs, optimizing, resumption
 from rnnlm.errors import require, require_count
-from rnnlm.model import RNNForLM
+from rnnlm.model import RNNForLM, language_model
 from rnnlm.parallel import ALONE
-from rnnlm.resumption import language_model
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,11 @@ import h5py
 import numpy
 
 import rnnlm
-from rnnlm import archives, checkpoint, hdf5
 from rnnlm.interchange import keras, weights
 from rnnlm.interchange.files import keras as keras_files
+from rnnlm.serializers import hdf5_worker
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.model_files import describe
 
 # Damaged files for each reader.
 TRIALS = int(os.environ.get('RNNLM_FUZZ_FILES', 10000))
@@ -82,14 +84,14 @@ def read_all(path):
     """Reads an archive in every way; whether all of it could be read."""
     whole = True
     try:
-        with archives.open_archive(path) as archive:
+        with open_archive(path) as archive:
             for name in archive:
                 try:
                     archive[name]
                 except rnnlm.InputError as e:
                     check_names(path, e)
                     whole = False
-            checkpoint.describe(archive)
+            describe(archive)
     except rnnlm.InputError as e:
         check_names(path, e)
         whole = False
@@ -109,7 +111,7 @@ def small_hdf5(path):
 
 def convert_here(path, out):
     try:
-        hdf5.convert(path, out)
+        hdf5_worker.convert(path, out)
     except Exception as e:  # as the script does
         return str(e)
     return ''
@@ -157,7 +159,7 @@ KINDS = {'chainer': (small_hdf5, read_all), 'keras': (keras_weights, read_keras)
 
 
 def main(folder, kind, first, last):
-    hdf5.convert_apart = convert_here
+    hdf5_worker.convert_apart = convert_here
     write_good, read = KINDS[kind]
     path = os.path.join(folder, 'good.h5')
     write_good(path)

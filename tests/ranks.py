@@ -7,7 +7,8 @@ import rnnlm
 import chainer
 import numpy
 
-from rnnlm import corpus, experiment, parallel
+from rnnlm import experiment, parallel
+from rnnlm.data import corpus
 from rnnlm.experiment import make_evaluator
 from rnnlm.recipes import Recipe
 from test_training import classifier, make_trainer, small, text

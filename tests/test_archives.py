@@ -7,7 +7,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, cli
+from rnnlm import cli
+from rnnlm.serializers.archive import open_archive
 
 h5py = pytest.importorskip('h5py')
 
@@ -44,7 +45,7 @@ def test_hdf5_links_are_not_followed(model, tmp_path):
         f['embed/W'] = h5py.ExternalLink('elsewhere.h5', '/embed/W')
         f['l1'] = h5py.SoftLink('/l1')
         f['x'] = h5py.SoftLink('/nowhere')
-    with archives.open_archive(path) as archive:
+    with open_archive(path) as archive:
         assert list(archive) == []
     with pytest.raises(rnnlm.InputError, match='no embed/W'):
         rnnlm.load_model(path, model)
@@ -55,7 +56,7 @@ def test_hdf5_that_claims_much_is_refused(tmp_path):
     with h5py.File(path, 'w') as f:
         f.create_dataset('embed/W', (10 ** 6, 10 ** 6), 'f', chunks=(100, 100))
         f.create_dataset('zeros', data=numpy.zeros(10 ** 6), compression='gzip')
-    with archives.open_archive(path) as archive:
+    with open_archive(path) as archive:
         for read in archive.describe, archive.__getitem__:
             with pytest.raises(rnnlm.InputError, match='not there'):
                 read('embed/W')
@@ -69,7 +70,7 @@ def test_hdf5_groups_that_hold_each_other(tmp_path):
         group['again'] = group['and again'] = group['above'] = f['/']
         group['self'] = group['itself'] = group
         group['W'] = 3.0
-    with archives.open_archive(path) as archive:
+    with open_archive(path) as archive:
         assert {name.rpartition('/')[2] for name in archive} == {'W'}
         assert archive['a/W'] == 3
 
@@ -82,7 +83,7 @@ def test_hdf5_data_of_other_kinds_are_refused(tmp_path):
         f.create_dataset('outside', (10,), 'f8', external=[
             (str(tmp_path / 'secret'), 0, 80)])
         f['good'] = numpy.arange(3)
-    with archives.open_archive(path) as archive:
+    with open_archive(path) as archive:
         assert archive['good'].tolist() == [0, 1, 2]
         for name, match in ('text', 'of objects'), ('outside', 'not there'):
             with pytest.raises(rnnlm.InputError, match=match):

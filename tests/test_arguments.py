@@ -7,9 +7,11 @@ import pytest
 
 import rnnlm
 import rnnlm.cli
-from rnnlm import archives, checkpoint, commands, inference, scoring
+from rnnlm import commands, inference, scoring
 from rnnlm.dynamic import DynamicEvaluation
 from rnnlm.schedules import ReportTrigger
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.model_files import describe
 from test_training import small, text
 
 NAN, INF = float('nan'), float('inf')
@@ -97,10 +99,10 @@ def write_model(path, **changes):
 def test_a_model_that_contradicts_itself_is_not_made(tmp_path, changes, message):
     path = write_model(tmp_path / 'model.npz', **changes)
     with pytest.raises(rnnlm.InputError, match=re.escape(message)) as e:
-        commands.load_model(path, -1)
+        commands.load_trained(path, -1)
     assert str(e.value).startswith(path)
-    with archives.open_archive(path) as archive:
-        assert checkpoint.describe(archive)['model'] is None
+    with open_archive(path) as archive:
+        assert describe(archive)['model'] is None
 
 
 def test_a_name_gives_no_orders_to_the_terminal(tmp_path, capsys):

@@ -10,7 +10,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, checkpoint
+from rnnlm.serializers.model_files import model_sizes
+from rnnlm.serializers.npz import Npz, _NONE, _operations
 from test_training import Record, classifier, make_trainer, small, text
 
 
@@ -89,9 +90,9 @@ def test_model_files_load_into_either(tmp_path, make, prefix, into_classifier):
     model = small()
     path = str(tmp_path / 'model.npz')
     rnnlm.save_npz(path, make(model))
-    with archives.Npz(path) as npz:
+    with Npz(path) as npz:
         assert prefix + 'embed/W' in npz
-        assert checkpoint.model_sizes(npz) == dict(n_vocab=20, n_units=8, n_layers=2)
+        assert model_sizes(npz) == dict(n_vocab=20, n_units=8, n_layers=2)
     other = small(seed=1)
     rnnlm.load_model(path, other if into_classifier else other.predictor)
     for p, q in zip(model.params(), other.params()):
@@ -126,13 +127,13 @@ def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
         raw=header + pickle.dumps(Bomb()), text=npy(numpy.array('s', dtype=object)),
         several=npy(numpy.array([None, None])))
     # What numpy.save wrote before NumPy 2 has another name in it.
-    assert archives._operations(npy(numpy.array(None))[128:].replace(
-        b'\x16numpy._core', b'\x15numpy.core')) in archives._NONE
-    with archives.Npz(path) as npz:
-        assert npz['none'][()] is None
+    assert _operations(npy(numpy.array(None))[128:].replace(
+        b'\x16numpy._core', b'\x15numpy.core')) in _NONE
+    with Npz(path) as archive:
+        assert archive['none'][()] is None
         for name in 'bomb', 'raw', 'text', 'several':
             with pytest.raises(rnnlm.InputError, match='is a pickle'):
-                npz[name]
+                archive[name]
     assert not os.path.exists('exploded')
     with numpy.load(path, allow_pickle=True) as npz:
         npz['bomb']  # the danger is real
@@ -146,7 +147,7 @@ def test_a_pickle_of_pointers_is_not_followed(tmp_path):
             b"R(I1\n(tcnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\n"
             b"I0\ntbI00\nC\x08AAAAAAAAtb.")
     path = npz_with(tmp_path / 'p.npz', x=npy(numpy.array(None))[:128] + bomb)
-    with archives.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='pickle'):
+    with Npz(path) as npz, pytest.raises(rnnlm.InputError, match='pickle'):
         npz['x']
 
 
@@ -199,7 +200,7 @@ def test_a_damaged_member_changes_nothing(tmp_path):
     model = small()
     good = str(tmp_path / 'good.npz')
     rnnlm.save_npz(good, model)
-    with archives.Npz(good) as npz:
+    with Npz(good) as npz:
         members = {name: npy(npz[name]) for name in npz}
     before = [p.array.copy() for p in model.params()]
     key = 'predictor/l3/W'
@@ -217,7 +218,7 @@ def test_a_damaged_member_changes_nothing(tmp_path):
         for p, array in zip(other.params(), kept):
             numpy.testing.assert_array_equal(p.array, array)
     path = npz_with(tmp_path / 'huge_w.npz', **{'predictor/embed/W': huge})
-    with archives.Npz(path) as npz, pytest.raises(rnnlm.InputError, match='damaged'):
+    with Npz(path) as npz, pytest.raises(rnnlm.InputError, match='damaged'):
         npz['predictor/embed/W']
     for p, array in zip(model.params(), before):
         numpy.testing.assert_array_equal(p.array, array)

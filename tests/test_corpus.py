@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from rnnlm import grammar
-from rnnlm.corpus import Corpus, Vocabulary, load
+from rnnlm.data import demo
+from rnnlm.data.corpus import Corpus, Vocabulary, load
 from rnnlm.errors import InputError
 
 WORDS = 'a rose is a rose\n' * 20
@@ -55,7 +55,7 @@ def test_from_tokens_keeps_the_order_of_first_appearance():
 
 @pytest.mark.parametrize('limit', range(2, 12))
 def test_limit_is_the_vocabulary_of_the_replaced_text(limit):
-    text = grammar.corpus()[1][:120]
+    text = demo.corpus()[1][:120]
     v = Vocabulary.from_tokens(text, limit)
     assert len(v) == limit
     replaced = [word if word in v else '<unk>' for word in text]
@@ -341,20 +341,20 @@ def test_demo():
                 '85784b304601ba56', '96c40464420e2b70', '2357bbc03c5878fe']
     assert c.summary() == 'demo: 100,012 / 6,004 / 6,001 words, vocabulary 161'
     assert set(c.train.tolist()) == set(range(161)) and '<unk>' not in c.vocabulary
-    assert c.perplexity_limit == grammar.demo().perplexity()
+    assert c.perplexity_limit == demo.demo().perplexity()
     text = c.vocabulary.decode(c.valid)
-    assert grammar.sample_perplexity(text) == pytest.approx(
+    assert demo.sample_perplexity(text) == pytest.approx(
         c.perplexity_limit, rel=.05)
 
 
 def test_demo_by_character_is_the_same_text():
     c = load('demo', 'char')
     text = ''.join(c.vocabulary.decode(c.test))
-    assert text.replace('\n', ' <eos> ').split() == grammar.corpus()[2]
+    assert text.replace('\n', ' <eos> ').split() == demo.corpus()[2]
     assert '  ' not in text and ' \n' not in text and '\n ' not in text
-    assert c.perplexity_limit == grammar.demo().perplexity('char')
+    assert c.perplexity_limit == demo.demo().perplexity('char')
     lines = text.splitlines()
-    entropy = -sum(map(grammar.demo().log_probability, lines)) / len(text)
+    entropy = -sum(map(demo.demo().log_probability, lines)) / len(text)
     assert np.exp(entropy) == pytest.approx(c.perplexity_limit, rel=.02)
 
 
@@ -368,6 +368,6 @@ def test_demo_leaves_numpys_generator_alone():
     np.random.seed(0)
     first = np.random.rand()
     np.random.seed(0)
-    grammar.corpus()
+    demo.corpus()
     load('demo')
     assert np.random.rand() == first

@@ -7,7 +7,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, commands, corpus, experiment
+from rnnlm import cli, commands, experiment
+from rnnlm.data import corpus
 from rnnlm.recipes import PRESETS, Recipe
 
 
@@ -44,7 +45,7 @@ def test_its_perplexities_are_those_of_the_final_model(tmp_path):
     recipe = Recipe(n_units=4, batch_size=5, bprop_len=6, epochs=2)
     result = experiment.train(text, recipe, str(tmp_path / 'out'), seed=1)
     model = experiment.make_classifier(experiment.RNNForLM(5, 4))
-    experiment.checkpoint.load_model(str(tmp_path / 'out' / 'model.npz'), model)
+    rnnlm.load_model(str(tmp_path / 'out' / 'model.npz'), model)
     for part in 'valid', 'test':
         expected = experiment.perplexity(
             experiment.make_evaluator(getattr(text, part), model))
@@ -117,7 +118,7 @@ def test_variants_train_and_load(variant, tmp_path, capsys):
                     epochs=8, **variant)
     result = experiment.train(text, recipe, out, seed=0)
     assert result['test'] < 0.8 * len(text.vocabulary)
-    model, _ = commands.load_model(out, -1)
+    model, _ = commands.load_trained(out, -1)
     assert (model.n_embed, model.tied) == (
         variant.get('n_embed', 8), variant.get('tied', False))
     found = experiment.perplexity(

@@ -7,9 +7,11 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import checkpoint, cli, corpus, experiment
+from rnnlm import cli, experiment
+from rnnlm.data import corpus
 from rnnlm.kernels.cuda import transfer
 from rnnlm.recipes import Recipe
+from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import BPTTUpdater
 from test_training import make_trainer, small, text
 
@@ -31,7 +33,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, per_step, bad):
         rnnlm.run(trainer)
     # The snapshot of the 4th window is refused already; without it, the 5th window.
     assert 'window 4' in str(e.value) and '/predictor/l2/upward/W' in str(e.value)
-    assert checkpoint.newest_snapshot(str(tmp_path)).endswith('snapshot_iter_3')
+    assert newest_snapshot(str(tmp_path)).endswith('snapshot_iter_3')
 
 
 @pytest.mark.parametrize('make, rate', [
@@ -153,7 +155,7 @@ def test_rollback_gives_up(tmp_path, monkeypatch):
     poisoned_above(0.0, monkeypatch, 25)
     with pytest.raises(rnnlm.NotFinite, match='window 26'):
         experiment.train(tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
-    assert checkpoint.newest_snapshot(str(tmp_path)).endswith('snapshot_iter_15')
+    assert newest_snapshot(str(tmp_path)).endswith('snapshot_iter_15')
 
 
 def test_the_command_names_the_window(tmp_path, monkeypatch, capsys):

@@ -14,9 +14,11 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, commands, corpus, runs
+from rnnlm import commands, runs
+from rnnlm.data import corpus
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.recipes import Recipe
-from rnnlm.vocabulary import Vocabulary
+from rnnlm.serializers.archive import open_archive
 import damage
 from test_training import classifier, make_trainer, text
 
@@ -93,7 +95,7 @@ def test_damaged_snapshots(tmp_path):
     os.unlink(path)
     turns = itertools.cycle([
         lambda path: rnnlm.resume(path, trainer),
-        lambda path: commands.load_model(path, -1)])
+        lambda path: commands.load_trained(path, -1)])
     changes = itertools.cycle([
         damage.damaged, damage.damaged, damage.damaged_members, damage.damaged_members])
     with warnings.catch_warnings():
@@ -270,7 +272,7 @@ def test_messages_stay_short(tmp_path):
 
 
 @pytest.mark.parametrize('read', [
-    Vocabulary.load, archives.open_archive, corpus.load])
+    Vocabulary.load, open_archive, corpus.load])
 @pytest.mark.parametrize('path', ['a\0b', '', '\udcff', 'x' * 5000])
 def test_odd_paths(read, path):
     with pytest.raises(rnnlm.InputError):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from rnnlm import grammar
+from rnnlm.data import demo
 from rnnlm.errors import InputError
 
 # The first digits of the SHA-256 of the text of each part, and tokens.
@@ -20,7 +20,7 @@ LENGTH = 11.661024551463644
 
 def test_geometric_grammar():
     # S -> a | a S, 1/2 each: entropy 2 ln 2, two words and <eos> on average.
-    g = grammar.Grammar({'S': [(1, ('a',)), (1, ('a', 'S'))]})
+    g = demo.Grammar({'S': [(1, ('a',)), (1, ('a', 'S'))]})
     assert g.entropy() == pytest.approx(2 * math.log(2), rel=1e-14)
     assert g.expected_length() == pytest.approx(3, rel=1e-14)
     assert g.perplexity() == pytest.approx(2 ** (2 / 3), rel=1e-14)
@@ -31,7 +31,7 @@ def test_geometric_grammar():
 
 def test_weights_and_characters():
     # One choice of 3:1 between a one-word and a two-word sentence.
-    g = grammar.Grammar({'S': [(3, ('ab',)), (1, ('c', 'def'))]})
+    g = demo.Grammar({'S': [(3, ('ab',)), (1, ('c', 'def'))]})
     h = -.75 * math.log(.75) - .25 * math.log(.25)
     assert g.entropy() == pytest.approx(h, rel=1e-14)
     assert g.expected_length() == pytest.approx(.75 * 2 + .25 * 3, rel=1e-14)
@@ -42,7 +42,7 @@ def test_weights_and_characters():
 
 
 def test_ambiguous_grammar_counts_its_derivations():
-    g = grammar.Grammar({
+    g = demo.Grammar({
         'S': [(1, ('N', 'S2')), (1, ('a', 'b', 'c')), (2, ('A', 'c'))],
         'N': [(1, ('a',))], 'S2': [(1, ('b', 'c')), (3, ('c',))],
         'A': [(1, ('a', 'b'))]})
@@ -65,7 +65,7 @@ def test_ambiguous_grammar_counts_its_derivations():
 ])
 def test_bad_grammar(rules, message):
     with pytest.raises(ValueError, match=message):
-        grammar.Grammar(rules)
+        demo.Grammar(rules)
 
 
 # --- the demo corpus ---
@@ -86,11 +86,11 @@ def sentences(tokens):
 @pytest.fixture(scope='module')
 def drawn():
     """About 9,000 sentences that are not in the corpus."""
-    return sentences(grammar.demo().sample(100000, random.Random(12345)))
+    return sentences(demo.demo().sample(100000, random.Random(12345)))
 
 
 def test_corpus_is_the_same_everywhere():
-    parts = grammar.corpus()
+    parts = demo.corpus()
     digests = [hashlib.sha256(' '.join(part).encode()).hexdigest()[:16]
                for part in parts]
     assert digests == DIGESTS
@@ -98,8 +98,8 @@ def test_corpus_is_the_same_everywhere():
 
 
 def test_corpus_vocabulary_is_complete_in_train():
-    train, valid, test = map(set, grammar.corpus())
-    words = {word for bodies in grammar._expand(grammar.RULES, grammar.LEXICON).values()
+    train, valid, test = map(set, demo.corpus())
+    words = {word for bodies in demo._expand(demo.RULES, demo.LEXICON).values()
              for _, body in bodies for word in body if word == word.lower()}
     assert train == words | {'<eos>'}
     assert valid <= train and test <= train
@@ -107,21 +107,21 @@ def test_corpus_vocabulary_is_complete_in_train():
 
 
 def test_every_word_is_frequent():
-    train = grammar.corpus()[0]
+    train = demo.corpus()[0]
     assert min(train.count(word) for word in set(train)) >= 50
 
 
 def test_figures():
-    g = grammar.demo()
+    g = demo.demo()
     assert g.entropy() == pytest.approx(ENTROPY, rel=1e-9)
     assert g.expected_length() == pytest.approx(LENGTH, rel=1e-9)
     assert g.perplexity() == pytest.approx(math.exp(ENTROPY / LENGTH), rel=1e-9)
     assert 6 < g.perplexity() < 10
-    assert grammar.demo() is g
+    assert demo.demo() is g
 
 
 def test_sample_converges_to_the_exact_figures(drawn):
-    g = grammar.demo()
+    g = demo.demo()
     surprise = np.array([-g.log_probability(s) for s in drawn])
     error = surprise.std() / math.sqrt(len(drawn))
     assert abs(surprise.mean() - g.entropy()) < 4 * error
@@ -135,7 +135,7 @@ def test_sample_converges_to_the_exact_figures(drawn):
 
 
 def test_every_sentence_has_one_derivation(drawn):
-    g = grammar.demo()
+    g = demo.demo()
     assert {g.parse(s)[1] for s in drawn} == {1}
 
 
@@ -143,19 +143,19 @@ def test_one_derivation_when_modifiers_pile_up():
     # Drawn from the same rules with the recursive ones made likely: the long
     # sentences in which an ambiguity of attachment would show.
     rules = {head: [(weight, body) for weight, body in bodies]
-             for head, bodies in grammar._expand(
-                 grammar.RULES, grammar.LEXICON).items()}
+             for head, bodies in demo._expand(
+                 demo.RULES, demo.LEXICON).items()}
     for kind in 'mfnp':
         (_, plain), (_, pp), (_, rc) = rules[f'NP.{kind}']
         rules[f'NP.{kind}'] = [(4, plain), (5, pp), (11, rc)]
         rules['PLAIN'] = [(9 if 'SAY' not in ' '.join(body) else 5, body)
                           for _, body in rules['PLAIN']]
-    steep = grammar.Grammar(rules)
+    steep = demo.Grammar(rules)
     rng = random.Random(7)
     drawn = [steep.sentence(rng) for _ in range(1500)]
     assert np.mean([len(s) for s in drawn]) > 16
     assert {steep.parse(s)[1] for s in drawn} == {1}
-    assert {grammar.demo().parse(s)[1] for s in drawn} == {1}
+    assert {demo.demo().parse(s)[1] for s in drawn} == {1}
 
 
 # A second, independent reading of agreement: a list of words and a stack of
@@ -255,7 +255,7 @@ def test_agreement_is_never_violated(drawn):
 ])
 def test_the_agreement_reader_and_the_grammar_see_violations(bad):
     assert disagreement(bad.split()) is not None
-    assert grammar.demo().parse(bad) == (0., 0)
+    assert demo.demo().parse(bad) == (0., 0)
 
 
 def test_flipping_any_verb_leaves_the_language(drawn):
@@ -265,7 +265,7 @@ def test_flipping_any_verb_leaves_the_language(drawn):
         for i, word in enumerate(sentence):
             if word in other:
                 flipped = sentence[:i] + [other[word]] + sentence[i + 1:]
-                assert grammar.demo().parse(flipped)[1] == 0, ' '.join(flipped)
+                assert demo.demo().parse(flipped)[1] == 0, ' '.join(flipped)
 
 
 def test_agreement_is_long_distance(drawn):
@@ -284,27 +284,27 @@ def test_agreement_is_long_distance(drawn):
 def test_sampling_takes_only_its_own_generator():
     state = np.random.get_state()[1].copy()
     again = random.getstate()
-    a = grammar.demo().sample(500, random.Random(3))
+    a = demo.demo().sample(500, random.Random(3))
     assert (np.random.get_state()[1] == state).all()
     assert random.getstate() == again
-    assert grammar.demo().sample(500, random.Random(3)) == a
-    assert grammar.demo().sample(500, random.Random(4)) != a
+    assert demo.demo().sample(500, random.Random(3)) == a
+    assert demo.demo().sample(500, random.Random(4)) != a
     assert a[-1] == '<eos>' and len(a) >= 500
     assert len(a) - len(sentences(a)[-1]) - 1 < 500
     # Any generator with random() will do.
-    assert grammar.demo().sample(50, np.random.RandomState(0))
+    assert demo.demo().sample(50, np.random.RandomState(0))
 
 
 def test_sample_perplexity():
-    g = grammar.Grammar({'S': [(1, ('a',)), (1, ('a', 'S'))]})
+    g = demo.Grammar({'S': [(1, ('a',)), (1, ('a', 'S'))]})
     # Probabilities 1/2 and 1/8 over six tokens.
     text = 'a <eos> a a a <eos>'.split()
     assert g.sample_perplexity(text) == pytest.approx(2 ** (4 / 6), rel=1e-14)
-    valid = grammar.corpus()[1]
-    limit = grammar.sample_perplexity(valid)
-    assert limit == pytest.approx(grammar.demo().perplexity(), rel=.05)
+    valid = demo.corpus()[1]
+    limit = demo.sample_perplexity(valid)
+    assert limit == pytest.approx(demo.demo().perplexity(), rel=.05)
     assert limit == pytest.approx(math.exp(-sum(
-        map(grammar.demo().log_probability, sentences(valid))) / len(valid)), rel=1e-12)
+        map(demo.demo().log_probability, sentences(valid))) / len(valid)), rel=1e-12)
 
 
 @pytest.mark.parametrize('text, message', [
@@ -315,11 +315,11 @@ def test_sample_perplexity():
 ])
 def test_sample_perplexity_refuses(text, message):
     with pytest.raises(InputError, match=message):
-        grammar.sample_perplexity(text.split())
+        demo.sample_perplexity(text.split())
 
 
 def test_log_probability_takes_text_and_tokens():
-    g = grammar.demo()
+    g = demo.demo()
     p = g.log_probability('the fox sleeps')
     # CLAUSE, PLAIN, NP VP, neuter, bare, no adjective, the, fox, VI, sleeps
     by_hand = (12 / 20 * 12 / 20 * .9 * .2 * 7 / 11 * 3 / 4 * 4 / 7 / 5

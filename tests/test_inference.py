@@ -5,7 +5,7 @@ import pytest
 
 import rnnlm
 from rnnlm import inference
-from rnnlm.vocabulary import Vocabulary
+from rnnlm.data.vocabulary import Vocabulary
 
 
 class Counting(rnnlm.RNNForLM):

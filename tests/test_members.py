@@ -9,7 +9,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives
+from rnnlm.serializers.npz import MOST_MEMBERS
+from rnnlm.serializers.archive import open_archive
 import damage
 
 
@@ -28,11 +29,11 @@ def npz(path, data, method=zipfile.ZIP_DEFLATED, name='x.npy'):
 
 def refuses(path, match, key='x'):
     with pytest.raises(rnnlm.InputError, match=match) as caught:
-        with archives.open_archive(path) as archive:
+        with open_archive(path) as archive:
             archive[key]
     damage.check_names(path, caught.value)
     with pytest.raises(rnnlm.InputError, match=match):
-        with archives.open_archive(path) as archive:
+        with open_archive(path) as archive:
             archive.describe(key)
 
 
@@ -40,7 +41,7 @@ def test_a_good_member_is_read(tmp_path):
     for order, expected in (('False', [[0, 1], [2, 3]]), ('True', [[0, 2], [1, 3]])):
         path = npz(tmp_path / 'x.npz', npy(
             order=order, data=numpy.arange(4, dtype='f').tobytes()))
-        with archives.open_archive(path) as archive:
+        with open_archive(path) as archive:
             numpy.testing.assert_array_equal(archive['x'], expected)
 
 
@@ -109,7 +110,7 @@ def test_members_that_share_their_bytes(tmp_path):
 def test_very_many_members(tmp_path):
     path = str(tmp_path / 'x.npz')
     with zipfile.ZipFile(path, 'w') as z:
-        for i in range(archives.MOST_MEMBERS + 1):
+        for i in range(MOST_MEMBERS + 1):
             z.writestr(f'{i}.npy', b'')
     refuses(path, '10,001 arrays')
 

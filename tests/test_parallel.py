@@ -12,7 +12,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, cli, parallel
+from rnnlm import cli, parallel
+from rnnlm.serializers.npz import Npz
 import ranks
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -56,7 +57,7 @@ def run(n, name, *args, timeout=20, status=0):
 
 
 def load(path):
-    with archives.Npz(str(path)) as npz:
+    with Npz(str(path)) as npz:
         return {name: npz[name] for name in npz}
 
 

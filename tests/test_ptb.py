@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from rnnlm import corpus
-from rnnlm.corpus import load
+from rnnlm.data import ptb as ptb_text
+from rnnlm.data.corpus import load
 from test_corpus import refused
 
 PTB_DIR = os.environ.get('RNNLM_PTB_DIR')
@@ -37,7 +37,7 @@ def offline(cache, monkeypatch):
     errors = []
 
     def refuse(url, path):
-        assert socket.getdefaulttimeout() == corpus.DOWNLOAD_TIMEOUT
+        assert socket.getdefaulttimeout() == ptb_text.DOWNLOAD_TIMEOUT
         raise errors.pop(0)
 
     monkeypatch.setattr('six.moves.urllib.request.urlretrieve', refuse)
@@ -54,8 +54,8 @@ def place(cache, write, texts):
 def small(monkeypatch):
     """As if Penn Treebank were this small."""
     texts = [' a b c \n a <unk> \n', ' b c \n', ' c <unk> \n']
-    monkeypatch.setattr(corpus, 'PTB_WORDS', (7, 3, 3))
-    monkeypatch.setattr(corpus, 'PTB_VOCABULARY', 5)
+    monkeypatch.setattr(ptb_text, 'PTB_WORDS', (7, 3, 3))
+    monkeypatch.setattr(ptb_text, 'PTB_VOCABULARY', 5)
     return texts
 
 
@@ -82,7 +82,7 @@ def test_ptb_download_from_a_silent_server_ends(cache, monkeypatch):
                                     server.getsockname()[1], part))
         for name in 'http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY':
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(corpus, 'DOWNLOAD_TIMEOUT', .3)
+        monkeypatch.setattr(ptb_text, 'DOWNLOAD_TIMEOUT', .3)
         begin = time.perf_counter()
         with refused('cannot be downloaded'):
             load('ptb')

@@ -14,8 +14,11 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, cli, corpus, experiment, files, runs
+from rnnlm import cli, experiment, runs
+from rnnlm.data import corpus
 from rnnlm.recipes import Recipe
+from rnnlm.serializers import atomic
+from rnnlm.serializers.npz import Npz
 from test_training import make_trainer, small, text
 
 
@@ -82,8 +85,8 @@ def test_killed_fifty_times_and_nothing_lost(tmp_path, path_of):
     assert last == 'kills 50'
     progress = list(map(int, progress))
     assert progress == sorted(progress) and len(set(progress)) > 10
-    with archives.Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
-            archives.Npz(str(tmp_path / 'killed' / 'final.npz')) as killed:
+    with Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
+            Npz(str(tmp_path / 'killed' / 'final.npz')) as killed:
         assert set(whole) == set(killed)
         for name in whole:
             numpy.testing.assert_array_equal(whole[name], killed[name])
@@ -98,7 +101,7 @@ def test_killed_fifty_times_and_nothing_lost(tmp_path, path_of):
 FULL = '''
     import os, sys
     import rnnlm
-    from rnnlm import checkpoint
+    from rnnlm.serializers.snapshot_files import newest_snapshot
     from test_training import make_trainer, small, text
 
     out = sys.argv[1]
@@ -114,14 +117,14 @@ FULL = '''
         if trainer.updater.iteration == 8:
             os.unlink(out + '/ballast')
         if trainer.updater.iteration == 7:
-            print('while full', os.path.basename(checkpoint.newest_snapshot(out)))
+            print('while full', os.path.basename(newest_snapshot(out)))
 
     trainer = make_trainer(small(), text(), out, stop=(10, 'iteration'))
     trainer.extend(fill, name='fill', priority=1000)
     trainer.extend(rnnlm.Snapshot(), trigger=(1, 'iteration'))
     trainer.extend(rnnlm.Log((1, 'iteration'), rnnlm.add_perplexity))
     assert rnnlm.run(trainer) == (0, None)
-    print('at the end', os.path.basename(checkpoint.newest_snapshot(out)))
+    print('at the end', os.path.basename(newest_snapshot(out)))
 '''
 
 
@@ -192,13 +195,13 @@ def test_the_best_model_is_kept_in_memory_while_it_cannot_be_written(tmp_path):
         best.write()
     folder.mkdir()
     best(Trainer)
-    with archives.Npz(str(folder / 'model.npz')) as npz:
+    with Npz(str(folder / 'model.npz')) as npz:
         numpy.testing.assert_array_equal(npz['predictor/embed/W'], kept)
 
 
 def test_leftovers_of_a_killed_run_are_deleted(tmp_path):
     with contextlib.suppress(KeyboardInterrupt), \
-            files.writing(tmp_path / 'snapshot_iter_3'):
+            atomic.writing(tmp_path / 'snapshot_iter_3'):
         left, = os.listdir(tmp_path)
         (tmp_path / 'copy').write_bytes(b'')
         os.rename(tmp_path / 'copy', tmp_path / left.replace('iter_3', 'iter_2'))
@@ -274,8 +277,8 @@ FORK = '''
 def test_a_process_may_fork_while_it_trains(tmp_path, path_of):
     done = run_script(FORK, tmp_path, path=path_of(), timeout=60)
     assert done.returncode == 0, done.stderr
-    with archives.Npz(str(tmp_path / 'parent.npz')) as parent, \
-            archives.Npz(str(tmp_path / 'child.npz')) as child:
+    with Npz(str(tmp_path / 'parent.npz')) as parent, \
+            Npz(str(tmp_path / 'child.npz')) as child:
         for name in parent:
             numpy.testing.assert_array_equal(parent[name], child[name])
 

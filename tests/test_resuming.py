@@ -83,7 +83,7 @@ def test_damaged_newer_snapshots_do_not_take_the_place_of_whole_ones(story, tmp_
     run(*story, '-e', '4', '--resume')
     names = snapshots('result')
     assert len(names) == 4
-    whole = experiment.checkpoint.newest_snapshot('result')
+    whole = experiment.newest_snapshot('result')
     assert os.path.basename(whole) == names[1]
 
 

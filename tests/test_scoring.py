@@ -8,9 +8,10 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, commands, inference, scoring
+from rnnlm import cli, inference, scoring
+from rnnlm.data.corpus import load as load_corpus
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.dynamic import DynamicEvaluation
-from rnnlm.vocabulary import Vocabulary
 
 WORDS = ('<eos>', 'the', 'cat', 'dog', 'sleeps', 'sees', '<unk>')
 
@@ -203,7 +204,7 @@ def test_interpolate(folder, corpus, tmp_path, capsys):
     Vocabulary(WORDS).save(str(tmp_path / 'other' / 'vocabulary.json'))
     assert 'expected the vocabulary of' in run(capsys, *given, status=2).err
 
-    text = commands.corpus.load(str(corpus))
+    text = load_corpus(str(corpus))
     for place in tmp_path, tmp_path / 'other':
         text.vocabulary.save(str(place / 'vocabulary.json'))
     found = json.loads(run(capsys, *given, '--json', '--weight', 0.3).out)
@@ -328,7 +329,7 @@ def test_bad_dynamic_evaluation(model, given):
 
 
 def test_dynamic_command(folder, corpus, tmp_path, capsys):
-    commands.corpus.load(str(corpus)).vocabulary.save(
+    load_corpus(str(corpus)).vocabulary.save(
         str(tmp_path / 'vocabulary.json'))
     for rule in 'sgd', 'rms':
         out = run(capsys, 'evaluate', folder, '--corpus', corpus, '--dynamic', rule).out

@@ -15,7 +15,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import archives, checkpoint
+from rnnlm.serializers.npz import Npz
+from rnnlm.serializers.snapshot_files import newest_snapshot
 from test_training import make_trainer, small, text
 
 
@@ -83,8 +84,8 @@ def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
     assert stopped.returncode == 128 + number
     assert signal.Signals(number).name + ': finishing the window' in stopped.stderr
     assert run('out').returncode == 0
-    with archives.Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
-            archives.Npz(str(tmp_path / 'out' / 'final.npz')) as resumed:
+    with Npz(str(tmp_path / 'whole' / 'final.npz')) as whole, \
+            Npz(str(tmp_path / 'out' / 'final.npz')) as resumed:
         assert set(whole) == set(resumed)
         for name in whole:
             numpy.testing.assert_array_equal(whole[name], resumed[name])
@@ -119,7 +120,7 @@ def test_best_model(tmp_path):
                    name='seen', trigger=(1, 'epoch'))
     trainer.run()
     assert best.loss == 1
-    with archives.Npz(path) as npz:
+    with Npz(path) as npz:
         numpy.testing.assert_array_equal(npz['predictor/embed/W'], seen[2])
     best.load()
     numpy.testing.assert_array_equal(model.predictor.embed.W.array, seen[2])
@@ -187,7 +188,7 @@ def test_autoload_takes_the_newest_whole_one(tmp_path, caplog):
     # A bit in the middle of the parameters, which no header shows.
     path = out / 'snapshot_iter_4'
     data = bytearray(path.read_bytes())
-    with archives.Npz(str(path)) as npz:
+    with Npz(str(path)) as npz:
         weights = npz['updater/model:main/predictor/l3/W'].tobytes()
     data[data.index(weights) + 100] ^= 4
     path.write_bytes(bytes(data))
@@ -203,7 +204,7 @@ def test_autoload_takes_the_newest_whole_one(tmp_path, caplog):
         str(out / f'snapshot_iter_{n}') for n in (100, 8, 6, 4)]
     assert_same(trainer, whole)
     with pytest.raises(rnnlm.InputError, match='found none'):
-        checkpoint.newest_snapshot(str(tmp_path))
+        newest_snapshot(str(tmp_path))
 
 
 def test_autoload_without_a_snapshot_begins(tmp_path):
@@ -226,7 +227,7 @@ def test_no_byte_of_a_snapshot_goes_wrong_unseen(tmp_path):
     path = tmp_path / 'damaged'
 
     def content():
-        with archives.Npz(str(path)) as npz:
+        with Npz(str(path)) as npz:
             npz.verify()
             return {name: npz[name].tolist() for name in npz}
 

@@ -6,11 +6,12 @@ import sys
 import numpy
 
 import rnnlm
-from rnnlm import corpus, devices, runs
+from rnnlm import devices, runs
 from rnnlm.cli import add_parallel_options, in_terms_of_flags, seed
-from rnnlm.files import require_writable
+from rnnlm.data import corpus
 from rnnlm.parallel import ALONE
 from rnnlm.recipes import PRESETS, RECIPE_FLAGS
+from rnnlm.serializers.atomic import require_writable
 
 
 def training_options(description, parallel=False):

@@ -21,10 +21,10 @@ from chainer import training
 from chainer.training import extensions
 
 from rnnlm import experiment
+from rnnlm.data.text import read_text
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
-from rnnlm.files import read_text
 from rnnlm.functions.gates import GATES
-from rnnlm.vocabulary import Vocabulary
 
 import options
 

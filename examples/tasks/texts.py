@@ -12,8 +12,8 @@ import re
 
 import numpy
 
+from rnnlm.data.text import read_text
 from rnnlm.errors import InputError
-from rnnlm.files import read_text
 
 PAD, UNKNOWN, BAD, GOOD, NOISE = range(5)  # the first noise word; the others follow
 # Few words in all: 5,000 texts can be told apart by rare words, learning nothing.

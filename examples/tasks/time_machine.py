@@ -26,9 +26,9 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm import experiment
+from rnnlm.data.text import read_text
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
-from rnnlm.files import read_text
-from rnnlm.vocabulary import Vocabulary
 
 import options
 

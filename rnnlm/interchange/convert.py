@@ -2,17 +2,15 @@
 import os
 import textwrap
 
-from rnnlm import archives, checkpoint
 from rnnlm.errors import InputError
-from rnnlm.files import require_writable, writing
 from rnnlm.interchange import keras, pytorch, torch7, weights as names
-from rnnlm.interchange.files import keras as keras_files
-from rnnlm.interchange.files import limits
-from rnnlm.interchange.files import onnx as onnx_files
-from rnnlm.interchange.files import pytorch as pytorch_files
-from rnnlm.interchange.files import safetensors as safetensors_files
-from rnnlm.interchange.files import torch7 as torch7_files
-from rnnlm.snapshots import save_npz
+from rnnlm.interchange.files import (
+    keras as keras_files, limits, onnx as onnx_files, pytorch as pytorch_files,
+    safetensors as safetensors_files, torch7 as torch7_files)
+from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
+from rnnlm.serializers.atomic import require_writable, writing
+from rnnlm.serializers.model_files import model_prefix, model_sizes
+from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
 FORMATS = {
@@ -89,12 +87,12 @@ def _format_of(path):
     """The layout and the module that reads a file; (None, None) if it is Chainer's."""
     try:
         with open(path, 'rb') as f:
-            begin = f.read(len(archives.HDF5_SIGNATURE))
+            begin = f.read(len(HDF5_SIGNATURE))
     except OSError as e:
         raise InputError(
             f'{path}: expected a file that can be read, found: {e.strerror}') from None
-    if begin == archives.HDF5_SIGNATURE:
-        with archives.open_archive(path) as archive:
+    if begin == HDF5_SIGNATURE:
+        with open_archive(path) as archive:
             chainers = any(name.endswith('embed/W') for name in archive)
         return (None, None) if chainers else FORMATS['.weights.h5']
     if begin.startswith(b'PK'):
@@ -114,9 +112,9 @@ def _format_of(path):
 
 
 def _of_chainer(path):
-    with archives.open_archive(path) as archive:
-        prefix = checkpoint.model_prefix(archive)
-        sizes = checkpoint.model_sizes(archive)
+    with open_archive(path) as archive:
+        prefix = model_prefix(archive)
+        sizes = model_sizes(archive)
         shapes = names.model_shapes(
             sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
             sizes['n_layers'])

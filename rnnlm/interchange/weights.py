@@ -11,8 +11,8 @@ import re
 
 import numpy
 
-from rnnlm.checkpoint import layer_shapes, model_shapes
 from rnnlm.errors import InputError
+from rnnlm.model import layer_shapes, model_shapes
 
 FLOATS = ('float32', 'float64')
 LAYER = ('upward/W', 'upward/b', 'lateral/W')

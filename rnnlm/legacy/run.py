@@ -8,10 +8,10 @@ import warnings
 
 import chainer
 
-from rnnlm import archives
-from rnnlm.checkpoint import Deserializer
 from rnnlm.errors import InputError
 from rnnlm.legacy import source, table
+from rnnlm.serializers.loading import Deserializer
+from rnnlm.serializers.npz import Npz
 
 APIS = 'auto', 'v1', 'v2'
 
@@ -74,5 +74,5 @@ def _print(e):
 
 def load_npz(file, obj, path='', strict=True, ignore_names=None):
     """`chainer.serializers.load_npz`, which runs no code from the file."""
-    with archives.Npz(file) as npz:
+    with Npz(file) as npz:
         Deserializer(npz, path, strict, ignore_names).load(obj)

@@ -9,11 +9,11 @@ import io
 import math
 import re
 
-from rnnlm.archives import Hdf5
 from rnnlm.errors import InputError
-from rnnlm.files import writing
 from rnnlm.interchange import keras
 from rnnlm.interchange.files import hdf5_texts, limits
+from rnnlm.serializers.atomic import writing
+from rnnlm.serializers.hdf5 import Hdf5
 
 # Variables by number, in a .weights.h5; by these names in a .h5.
 VARIABLES = {'embedding': ('embeddings',), 'dense': ('kernel', 'bias'),

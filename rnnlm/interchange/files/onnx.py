@@ -12,9 +12,9 @@ import numpy
 
 import rnnlm
 from rnnlm.errors import InputError
-from rnnlm.files import writing
 from rnnlm.interchange import weights as ours
 from rnnlm.interchange.blocks import second_bias, to_blocks
+from rnnlm.serializers.atomic import writing
 
 ORDER = ('i', 'o', 'f', 'a')
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.files import writing
 from rnnlm.interchange.files import limits, pickled
 from rnnlm.interchange.weights import shown
+from rnnlm.serializers.atomic import writing
 
 # Where checkpoints of whole runs keep the state dict.
 INNER = ('state_dict', 'model_state_dict', 'model')

@@ -9,8 +9,8 @@ import struct
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.files import writing
 from rnnlm.interchange.files import limits
+from rnnlm.serializers.atomic import writing
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
 

@@ -4,9 +4,9 @@ import struct
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.files import writing
 from rnnlm.interchange.files import limits, lua
 from rnnlm.interchange.weights import shown
+from rnnlm.serializers.atomic import writing
 
 
 def read(path):

@@ -20,8 +20,8 @@ import random
 
 import numpy as np
 
+from rnnlm.data.text import EOS
 from rnnlm.errors import InputError
-from rnnlm.vocabulary import EOS
 
 # Sizes of the demo corpus in tokens (each part ends with the sentence that
 # reaches its size), and the seed of the one stream all three are drawn from.

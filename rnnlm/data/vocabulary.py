@@ -6,11 +6,9 @@ import os
 
 import numpy as np
 
+from rnnlm.data.text import UNK, read_text
 from rnnlm.errors import InputError, shown
-from rnnlm.files import read_text, writing
-
-EOS = '<eos>'
-UNK = '<unk>'
+from rnnlm.serializers.atomic import writing
 
 _FORMAT = 'rnnlm vocabulary'
 _VERSION = 1

@@ -1,29 +1,27 @@
-"""The arrays in files that may come from anywhere, read without running anything."""
+"""Npz files: written whole, and read without running anything in them."""
 import contextlib
-import importlib.util
 import io
 import math
 import os
 import pickle
 import pickletools
 import struct
-import tempfile
 import zipfile
 from collections.abc import Mapping
 
+import chainer
 import numpy
 
-from rnnlm import hdf5
 from rnnlm.errors import InputError
+from rnnlm.serializers import hdf5_worker
+from rnnlm.serializers.atomic import writing
 
 # What may stand between two members of a zip file: sizes and CRC-32 of the first,
 # if it was written to a pipe.
 _GAPS = 0, 12, 16, 20, 24
 
-HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
-
 # How much larger than in the file an array may claim to be: what gzip does to zeros.
-MOST_INFLATED = hdf5.MOST_INFLATED
+MOST_INFLATED = hdf5_worker.MOST_INFLATED
 
 # A snapshot of a trainer has less than a hundred.
 MOST_MEMBERS = 10000
@@ -32,17 +30,26 @@ MOST_MEMBERS = 10000
 LONGEST_HEADER = 10000
 
 
-def open_archive(path):
-    """The file's arrays by name: an `Npz`, or an `Hdf5` if it begins as one.
+def save_npz(path, target):
+    """Writes `target` so that `path` holds the old file or the new one, whole.
+
+    Args:
+        path (str): File to write.
+        target: A link, an optimizer, a trainer, ...: anything that Chainer
+            serializes; or a dict of arrays.
 
     Raises:
-        rnnlm.errors.InputError: if the file is missing or neither.
+        OSError: if it cannot be written; the old file is then as it was.
     """
-    start = b''
-    with contextlib.suppress(OSError, ValueError):  # Npz says what is wrong
-        with open(path, 'rb') as f:
-            start = f.read(len(HDF5_SIGNATURE))
-    return Hdf5(path) if start == HDF5_SIGNATURE else Npz(path)
+    if not isinstance(target, dict):
+        serializer = chainer.serializers.DictionarySerializer()
+        serializer.save(target)
+        target = serializer.target
+    # Weights hardly get smaller, and compressing takes ten times as long.
+    with writing(path) as f, zipfile.ZipFile(f, 'w') as archive:
+        for name, array in target.items():
+            with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
+                numpy.lib.format.write_array(member, numpy.asanyarray(array))
 
 
 class Npz(Mapping):
@@ -225,53 +232,3 @@ _OLD_NONE = (
 
 _NONE = [_operations(_OLD_NONE)] + [
     _operations(pickle.dumps(numpy.array(None), protocol)) for protocol in range(6)]
-
-
-class Hdf5(Npz):
-    """The arrays of an HDF5 file that Chainer's `save_hdf5` wrote; needs h5py.
-
-    The HDF5 library hangs on some broken files and has crashed on others, so it
-    works in a process of its own, `rnnlm.hdf5`, which hands the arrays back as npz.
-    Links, which could lead into other files, are not followed.
-
-    Args:
-        path (str): An HDF5 file.
-        data (bytes): Its content, if it is not to be opened by its name.
-
-    Raises:
-        rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
-    """
-
-    def __init__(self, path, data=None):
-        self._data = data
-        super().__init__(path)
-
-    def _open(self):
-        if importlib.util.find_spec('h5py') is None:
-            raise InputError(
-                f'{self.path}: expected h5py to read an HDF5 file, found it missing; '
-                'pip install h5py')
-        file = tempfile.TemporaryFile()
-        try:
-            reason = self._convert(file)
-        except OSError as e:
-            reason = e
-        if reason:
-            file.close()
-            raise InputError(
-                f'{self.path}: cannot read it, the file is damaged ({reason})')
-        return file
-
-    def _convert(self, file):
-        if self._data is None:
-            return hdf5.convert_apart(self.path, file)
-        with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, 'data.h5')
-            with open(path, 'wb') as f:
-                f.write(self._data)
-            return hdf5.convert_apart(path, file)
-
-    def verify(self):
-        """Raises InputError unless every array can be read; there is no checksum."""
-        for key in self:
-            self[key]

@@ -1,4 +1,4 @@
-"""Reading text, and writing a file whole or not at all."""
+"""Writing a file whole or not at all."""
 import contextlib
 import io
 import logging
@@ -93,22 +93,3 @@ def require_writable(path):
     else:
         return
     raise InputError(f'{path}: expected a file that can be written, found {found}')
-
-
-def read_text(path):
-    """Text of a UTF-8 file, with or without a byte order mark."""
-    try:
-        with open(path, 'rb') as f:
-            data = f.read()
-    except (OSError, ValueError) as e:  # of a path with a NUL
-        reason = getattr(e, 'strerror', e)
-        raise InputError(
-            f'{path}: expected a file that can be read: {reason}') from e
-    try:
-        text = data.decode('utf-8')
-    except UnicodeDecodeError as e:
-        raise InputError(
-            f'{path}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
-            f'offset {e.start} ({e.reason}); convert it, for example with '
-            'iconv -t utf-8') from None
-    return text[1:] if text.startswith('\ufeff') else text

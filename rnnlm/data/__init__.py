@@ -1,0 +1,1 @@
+"""Text -> `Vocabulary` -> ids -> windows; the demo corpus."""

@@ -1,0 +1,101 @@
+"""The Penn Treebank, from Chainer's cache or by its download."""
+import hashlib
+import os
+import socket
+
+import numpy as np
+
+from rnnlm.data.text import PARTS, read_text, tokenise
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError
+
+# What Chainer's PTB loader gives: tokens with <eos> in each part, and the vocabulary.
+PTB_WORDS = (929589, 73760, 82430)
+
+PTB_VOCABULARY = 10000
+
+# Seconds without an answer after which a download is given up.
+DOWNLOAD_TIMEOUT = 15.
+
+
+def load_ptb(tokens):
+    """Penn Treebank: three lists of words, or three str by character."""
+    # Not at the top: the rest of this file works without Chainer.
+    from chainer.dataset import download
+    from chainer.datasets import ptb
+    root = download.get_dataset_root()
+    urls = [getattr(ptb, f'_{part}_url') for part in PARTS]
+    # Chainer keeps what it downloads, the text itself, under the MD5 of the address
+    # (a name, no protection) and the ids made from it as npz files elsewhere.
+    paths = [os.path.join(root, '_dl_cache', hashlib.md5(url.encode()).hexdigest())
+             for url in urls]
+    made = [os.path.join(root, 'pfnet', 'chainer', 'ptb', name)
+            for name in ('train.npz', 'valid.npz', 'test.npz', 'vocab.txt')]
+    ways = (
+        "'demo' is a corpus that needs no download; to get Penn Treebank, put "
+        'ptb.train.txt, ptb.valid.txt and ptb.test.txt in a directory and give that '
+        "directory instead of 'ptb', or place the texts where Chainer looks for "
+        'them: ' + ', '.join(f'ptb.{part}.txt as {path}'
+                             for part, path in zip(PARTS, paths))
+        + '; they are at ' + ', '.join(urls))
+    if not all(map(os.path.exists, paths)):
+        if tokens == 'word' and all(map(os.path.exists, made)):
+            return _ptb_from_npz(made, ways)
+        _download(download, paths, urls, ways)
+    try:
+        texts = [tokenise(path, 'word') for path in paths]
+        _check_ptb(texts, paths)
+        if tokens == 'char':
+            texts = [tokenise(path, 'char') for path in paths]
+    except InputError as e:
+        raise InputError(
+            f"corpus 'ptb': Chainer's cache in {os.path.dirname(paths[0])} is not "
+            f'usable: {e}; delete the bad file, or: {ways}') from None
+    return texts
+
+
+def _check_ptb(parts, paths):
+    """Refuse a file that was cut short, or a web page in its place."""
+    for path, part, n in zip(paths, parts, PTB_WORDS):
+        if len(part) != n:
+            raise InputError(f'{path}: expected {n:,} words, found {len(part):,}')
+    words = len(set(parts[0]))
+    if words != PTB_VOCABULARY:
+        raise InputError(
+            f'{paths[0]}: expected {PTB_VOCABULARY:,} different words, found {words:,}')
+
+
+def _ptb_from_npz(made, ways):
+    """Words from the ids that Chainer has made earlier, without the texts."""
+    parts = []
+    try:
+        words = Vocabulary(read_text(made[-1]).split())
+        for path in made[:-1]:
+            # Not by Chainer's loader, which leaves the file open.
+            with open(path, 'rb') as f, np.load(f, allow_pickle=False) as arrays:
+                parts.append(words.decode(arrays['x']))
+        _check_ptb(parts, made)
+    except Exception as e:  # A damaged npz raises whatever zipfile and zlib do.
+        raise InputError(
+            f"corpus 'ptb': Chainer's cache in {os.path.dirname(made[0])} is not "
+            'usable: '
+            f'{type(e).__name__}: {e}; delete that directory, or: {ways}') from e
+    return parts
+
+
+def _download(download, paths, urls, ways):
+    """Let Chainer download the texts that its cache lacks."""
+    # urlretrieve takes no timeout of its own, and without one waits for ever on a
+    # network that swallows packets.
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        for path, url in zip(paths, urls):
+            if not os.path.exists(path):
+                download.cached_download(url)
+    except Exception as e:  # urllib, http, ssl, filelock and OS errors alike.
+        raise InputError(
+            "corpus 'ptb': it is not in Chainer's cache and cannot be downloaded: "
+            f'{type(e).__name__}: {e}; {ways}') from e
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,46 @@
+"""Reading a text and cutting it into tokens."""
+from rnnlm.errors import InputError
+
+EOS = '<eos>'
+UNK = '<unk>'
+
+PARTS = ('train', 'valid', 'test')
+
+
+def read_text(path):
+    """Text of a UTF-8 file, with or without a byte order mark."""
+    try:
+        with open(path, 'rb') as f:
+            data = f.read()
+    except (OSError, ValueError) as e:  # of a path with a NUL
+        reason = getattr(e, 'strerror', e)
+        raise InputError(
+            f'{path}: expected a file that can be read: {reason}') from e
+    try:
+        text = data.decode('utf-8')
+    except UnicodeDecodeError as e:
+        raise InputError(
+            f'{path}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
+            f'offset {e.start} ({e.reason}); convert it, for example with '
+            'iconv -t utf-8') from None
+    return text[1:] if text.startswith('\ufeff') else text
+
+
+def tokenise(path, tokens, blank_lines=True):
+    """Tokens of a file: list of str by word, a str by character.
+
+    `blank_lines` tells if a line without a word gives an `<eos>`.
+    """
+    text = read_text(path)
+    if not text:
+        raise InputError(f'{path}: expected a text, but the file is empty')
+    if text.isspace():
+        raise InputError(f'{path}: expected a text, but it is whitespace only')
+    text = text.replace('\r\n', '\n').replace('\r', '\n')
+    if tokens == 'char':
+        return text
+    if not text.endswith('\n'):
+        text += '\n'
+    if not blank_lines:
+        text = ''.join(f'{line}\n' for line in text.split('\n') if line.strip())
+    return text.replace('\n', f' {EOS} ').split()

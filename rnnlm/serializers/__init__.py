@@ -1,0 +1,1 @@
+"""Files: written whole, read without running anything, checked before use."""

@@ -1,0 +1,58 @@
+"""HDF5 files that may come from anywhere, read by a process of their own."""
+import importlib.util
+import os
+import tempfile
+
+from rnnlm.errors import InputError
+from rnnlm.serializers import hdf5_worker
+from rnnlm.serializers.npz import Npz
+
+
+class Hdf5(Npz):
+    """The arrays of an HDF5 file that Chainer's `save_hdf5` wrote; needs h5py.
+
+    The HDF5 library hangs on some broken files and has crashed on others, so it
+    works in a process of its own, `hdf5_worker`, which hands the
+    arrays back as npz.  Links, which could lead into other files, are not followed.
+
+    Args:
+        path (str): An HDF5 file.
+        data (bytes): Its content, if it is not to be opened by its name.
+
+    Raises:
+        rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
+    """
+
+    def __init__(self, path, data=None):
+        self._data = data
+        super().__init__(path)
+
+    def _open(self):
+        if importlib.util.find_spec('h5py') is None:
+            raise InputError(
+                f'{self.path}: expected h5py to read an HDF5 file, found it missing; '
+                'pip install h5py')
+        file = tempfile.TemporaryFile()
+        try:
+            reason = self._convert(file)
+        except OSError as e:
+            reason = e
+        if reason:
+            file.close()
+            raise InputError(
+                f'{self.path}: cannot read it, the file is damaged ({reason})')
+        return file
+
+    def _convert(self, file):
+        if self._data is None:
+            return hdf5_worker.convert_apart(self.path, file)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'data.h5')
+            with open(path, 'wb') as f:
+                f.write(self._data)
+            return hdf5_worker.convert_apart(path, file)
+
+    def verify(self):
+        """Raises InputError unless every array can be read; there is no checksum."""
+        for key in self:
+            self[key]

@@ -1,0 +1,50 @@
+"""Chainer's deserializer, for the files of all its versions; checked parameters."""
+import chainer
+
+from rnnlm.errors import InputError
+
+# What a deserializer raises of npz files and of HDF5 files.
+MISSING = KeyError, ValueError
+
+
+class Deserializer(chainer.serializers.NpzDeserializer):
+    """Chainer's, for the files of all its versions."""
+
+    def __getitem__(self, key):
+        return Deserializer(self.npz, self.path + key.strip('/') + '/', self.strict,
+                            self.ignore_names)
+
+    def __call__(self, key, value):
+        # Chainer 1 counted updates in the optimizer alone, later versions also
+        # in each parameter's rule.
+        folder = self.path.rstrip('/')
+        if key == 't' and self.path + key not in self.npz:
+            while folder:
+                folder = folder.rpartition('/')[0]
+                above = f'{folder}/t' if folder else 't'
+                if above in self.npz:
+                    return int(self.npz[above])
+        return super().__call__(key, value)
+
+
+def checked_arrays(npz, prefix, link):
+    """[(parameter, its array in the file)], all read and of the right shapes."""
+    arrays = []
+    for name, param in link.namedparams():
+        key = prefix + name.lstrip('/')
+        if key not in npz:
+            raise InputError(
+                f'{npz.path}: expected {key!r} of shape {param.shape}, found nothing '
+                'of that name; was it written by a model with another number of '
+                'layers?')
+        shape, dtype = npz.describe(key)
+        if shape != param.shape:
+            raise InputError(
+                f'{npz.path}: expected {key!r} of shape {param.shape}, found {shape}; '
+                'give the numbers of units and layers, and the corpus, that it was '
+                'trained with')
+        if dtype.kind != 'f':
+            raise InputError(
+                f'{npz.path}: expected {key!r} of {param.dtype}, found {dtype}')
+        arrays.append((param, npz[key]))
+    return arrays

@@ -1,0 +1,126 @@
+"""Files that hold a model: its place and its sizes in them, and loading it."""
+import re
+
+from rnnlm.errors import InputError
+from rnnlm.model import model_shapes
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.loading import checked_arrays
+
+
+def load_model(path, target):
+    """Loads parameters from a model file or from a snapshot of a trainer.
+
+    Args:
+        path (str): npz or HDF5 file that Chainer, any version, or this package
+            wrote.
+        target: An `RNNForLM`, or a Classifier around one.
+
+    Raises:
+        rnnlm.errors.InputError: if the file cannot be read, or holds a model of
+            other sizes; `target` is then unchanged.
+    """
+    link = getattr(target, 'predictor', target)
+    with open_archive(path) as npz:
+        arrays = checked_arrays(npz, model_prefix(npz), link)
+    for param, array in arrays:
+        param.array[...] = param.device.send(array)
+
+
+def model_prefix(npz):
+    """Where the model stands in a file: '', 'predictor/', 'updater/model:main/'..."""
+    found = [name[:-len('embed/W')] for name in npz
+             if ('/' + name).endswith('/embed/W')]
+    if found:
+        main = [prefix for prefix in found if prefix.startswith('updater/model:main/')]
+        return (main + found)[0]
+    raise InputError(
+        f'{npz.path}: expected the parameters of an RNNForLM, found no embed/W')
+
+
+def model_sizes(npz):
+    """The sizes of the model in a file, as `RNNForLM` takes them.
+
+    Returns:
+        dict: 'n_vocab', 'n_units', 'n_layers', and where they are not as always
+        'n_embed' and 'tied'.
+
+    Raises:
+        rnnlm.errors.InputError: if the file has no such model: an array is missing or
+            has another shape than its sizes say.
+    """
+    prefix = model_prefix(npz)
+
+    def shape(name):
+        found, _ = npz.describe(prefix + name)
+        if len(found) != 2:
+            raise InputError(
+                f'{npz.path}: expected {name} of two dimensions, found {found}')
+        return found
+
+    n_vocab, n_embed = shape('embed/W')
+    n_layers = sum(
+        re.fullmatch(re.escape(prefix) + r'l\d+/lateral/W', name) is not None
+        for name in npz)
+    sizes = {'n_vocab': n_vocab, 'n_units': n_embed, 'n_layers': n_layers}
+    if prefix + 'l1/lateral/W' in npz:
+        sizes['n_units'] = shape('l1/lateral/W')[1]
+    if n_embed != sizes['n_units']:
+        sizes['n_embed'] = n_embed
+    output = f'{prefix}l{n_layers + 1}/'
+    if output + 'b' in npz and output + 'W' not in npz:
+        sizes['tied'] = True
+    # Before a model of these sizes is made: they may be anything.
+    expected_shapes = model_shapes(
+        n_vocab, n_embed, sizes['n_units'], n_layers, sizes.get('tied', False))
+    for name, expected in expected_shapes.items():
+        if prefix + name not in npz:
+            raise InputError(
+                f'{npz.path}: expected {prefix + name!r} of shape {expected}, found '
+                'nothing of that name')
+        found, _ = npz.describe(prefix + name)
+        if found != expected:
+            raise InputError(
+                f'{npz.path}: expected {prefix + name!r} of shape {expected}, that of '
+                f'a model of {n_vocab:,} words and {sizes["n_units"]:,} units, found '
+                f'{found}')
+    return sizes
+
+
+def describe(archive):
+    """What a file holds and what wrote it, by its names and headers alone.
+
+    Args:
+        archive: As of `rnnlm.serializers.archive.open_archive`.
+
+    Returns:
+        dict: 'format', 'kind', 'written by', 'model' (its sizes or None) and 'arrays'
+        (name -> 'shape' and 'dtype').
+    """
+    arrays = {}
+    for name in sorted(archive):
+        shape, dtype = archive.describe(name)
+        arrays[name] = {'shape': list(shape),
+                        'dtype': 'None' if dtype.hasobject else str(dtype)}
+    try:
+        sizes = model_sizes(archive)
+    except InputError:
+        sizes = None
+    if 'updater/iteration' in archive:
+        kind, writer = 'snapshot of a trainer', _writer(archive)
+    else:
+        kind = 'model' if sizes else 'optimizer' if 't' in archive else 'arrays'
+        writer = 'Chainer 1.5 or later, or rnnlm: all name a model alike'
+    return {'format': type(archive).__name__.lower(), 'kind': kind,
+            'written by': writer, 'model': sizes, 'arrays': arrays}
+
+
+def _writer(archive):
+    """What wrote a trainer's snapshot: each release added names of its own."""
+    if 'updater/random/keys' in archive:
+        return 'rnnlm'
+    if any(name.startswith('stop_trigger/') for name in archive):
+        return 'Chainer 3 to 7'
+    if any(name.startswith('updater/optimizer:') and name.count('/') > 2
+           and name.endswith('/t') for name in archive):
+        return 'Chainer 2'
+    return 'Chainer 1.11 to 1.24'

@@ -1,0 +1,113 @@
+"""Snapshots of a trainer: finding the newest that is whole, and going on from it."""
+import logging
+import os
+import re
+import warnings
+
+from rnnlm.errors import InputError
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.loading import Deserializer, checked_arrays
+
+logger = logging.getLogger(__name__)
+
+
+def resume(path, trainer):
+    """Loads a snapshot of a trainer, of this package or of Chainer 1.11 to 7.8.
+
+    Args:
+        path (str): Snapshot file; a folder means the newest whole one in it.
+        trainer: :class:`chainer.training.Trainer`, extended as the one that was
+            saved.
+
+    Returns:
+        str: path of the snapshot.
+
+    Raises:
+        rnnlm.errors.InputError: if the file cannot be read, is damaged or not a
+            snapshot, or does not fit the trainer.
+    """
+    if os.path.isdir(path):
+        path = newest_snapshot(path)
+    with open_archive(path) as npz:
+        npz.verify()
+        if 'updater/iteration' not in npz:
+            raise InputError(
+                f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
+                'file without updater/iteration; is it a model?')
+        for name, optimizer in trainer.updater.get_all_optimizers().items():
+            checked_arrays(npz, f'updater/model:{name}/', optimizer.target)
+        _check_batch(npz, trainer.updater.get_iterator('main'))
+        try:
+            with warnings.catch_warnings():
+                # Old snapshots lack the triggers' memory; Chainer guesses it.
+                warnings.filterwarnings('ignore', '.*(is|are) not saved')
+                Deserializer(npz).load(trainer)
+        except KeyError as e:
+            raise InputError(
+                f'{path}: expected a snapshot of a run with the same optimizer and '
+                f'extensions, found no {e}') from e
+        except (TypeError, ValueError, OverflowError, AttributeError) as e:
+            raise InputError(
+                f'{path}: expected a snapshot that fits this trainer, found one that '
+                f'does not ({type(e).__name__}: {e})') from e
+    return path
+
+
+def snapshots_in(folder):
+    """Paths of the ``snapshot_iter_N`` in a folder, that of the most windows first.
+
+    Raises:
+        rnnlm.errors.InputError: if there is no such folder.
+    """
+    try:
+        names = os.listdir(folder)
+    except OSError as e:
+        raise InputError(
+            f'{folder}: expected the folder of a run, found: {e.strerror}') from None
+    return sorted((os.path.join(folder, name) for name in names
+                   if snapshot_number(name) is not None),
+                  key=snapshot_number, reverse=True)
+
+
+def snapshot_number(path):
+    """The N of a ``snapshot_iter_N``; None for other files."""
+    match = re.fullmatch(r'snapshot_iter_(\d+)', os.path.basename(path))
+    return int(match.group(1)) if match else None
+
+
+def is_whole(path):
+    """Whether a file is whole; if not, a warning says what is wrong."""
+    try:
+        with open_archive(path) as archive:
+            archive.verify()
+        return True
+    except InputError as e:
+        logger.warning('passed over: %s', e)
+        return False
+
+
+def newest_snapshot(folder):
+    """Path of the newest snapshot in a folder that is whole.
+
+    Which ones were passed over, and why, is logged as a warning.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none.
+    """
+    paths = snapshots_in(folder)
+    for path in paths:
+        if is_whole(path):
+            return path
+    found = f'{len(paths)}, all of them damaged' if paths else 'none'
+    raise InputError(
+        f'{folder}: expected a whole snapshot_iter_N to go on from, found {found}')
+
+
+def _check_batch(npz, iterator):
+    batch = getattr(iterator, 'batch_size', None)
+    if 'updater/state/l1/h' in npz:
+        shape, _ = npz.describe('updater/state/l1/h')
+        if batch is not None and shape[:1] != (batch,):
+            raise InputError(
+                f'{npz.path}: expected a run with the batch size {batch}, found one '
+                f'with {shape[0] if shape else None}; a run goes on with its own')
