@@ -7,8 +7,9 @@ iterator, and does not wait for the GPU.
 import contextlib
 
 import rnnlm
-from rnnlm import graphs, kernels, optimizing, training
+from rnnlm import kernels
 from rnnlm.kernels.cuda import lstm
+from rnnlm.training import cuda_graph, mixed_precision, updater
 
 import chainer
 import numpy
@@ -29,13 +30,13 @@ NO_CLIP = 1e30  # a norm that no gradient has, in float32 too
 @contextlib.contextmanager
 def switched(persistent, tf32, chunks=1):
     """Our switches: the persistent kernels, products in TF32, the wavefront."""
-    before = lstm.persistent, graphs.CHUNKS
-    lstm.persistent, graphs.CHUNKS = persistent, chunks
+    before = lstm.persistent, cuda_graph.CHUNKS
+    lstm.persistent, cuda_graph.CHUNKS = persistent, chunks
     try:
         with chainer.using_config('tf32', tf32):
             yield
     finally:
-        lstm.persistent, graphs.CHUNKS = before
+        lstm.persistent, cuda_graph.CHUNKS = before
 
 
 class Official(models.Official):
@@ -80,14 +81,14 @@ class Ours(models.PerStep):
 
     @contextlib.contextmanager
     def settings(self):
-        before = training.why_no_graph
+        before = updater.why_no_graph
         if not self.graph:
-            training.why_no_graph = lambda target, optimizer: 'it is measured without'
+            updater.why_no_graph = lambda target, optimizer: 'it is measured without'
         try:
             with switched(*self.how):
                 yield
         finally:
-            training.why_no_graph = before
+            updater.why_no_graph = before
 
     def train(self, windows):
         with self.settings():
@@ -124,7 +125,7 @@ class Mixed(Ours):
     def __init__(self, weights, **sizes):
         super().__init__(weights, **sizes)
         self.optimizer.remove_hook('GradientClipping')  # it is not for float16
-        optimizing.set_up_mixed(self.optimizer, sizes['clip'])
+        mixed_precision.set_up_mixed(self.optimizer, sizes['clip'])
 
     def make(self, V, n, dropout):
         with chainer.using_config('dtype', chainer.mixed16):

@@ -14,9 +14,11 @@ import tempfile
 import numpy
 
 import rnnlm
-from rnnlm import commands, experiment
+from rnnlm.app import commands
 from rnnlm.data import corpus
 from rnnlm.interchange import convert
+from rnnlm.training.evaluator import (
+    evaluate_perplexity, make_classifier, make_evaluator)
 
 import report
 
@@ -30,8 +32,8 @@ def main():
     args = parser.parse_args()
     model, _ = commands.load_trained(args.run, -1)
     words = corpus.load(args.corpus).test
-    found = {f'rnnlm {rnnlm.__version__}': experiment.perplexity(
-        experiment.make_evaluator(words, experiment.make_classifier(model)))}
+    found = {f'rnnlm {rnnlm.__version__}': evaluate_perplexity(
+        make_evaluator(words, make_classifier(model)))}
     weights = convert.load(os.path.join(args.run, 'model.npz'))
     with tempfile.TemporaryDirectory() as folder:
         for system in in_pytorch, in_keras, in_onnxruntime:

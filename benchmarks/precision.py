@@ -20,9 +20,9 @@ import rnnlm  # noqa: F401
 
 import numpy
 
-from rnnlm import experiment
+from rnnlm.app import experiment
+from rnnlm.app.recipes import PRESETS
 from rnnlm.data import corpus
-from rnnlm.recipes import PRESETS
 
 import report
 

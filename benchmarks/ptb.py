@@ -14,9 +14,10 @@ import tempfile
 import time
 
 import rnnlm
-from rnnlm import commands, dynamic, experiment
+from rnnlm.app import commands, experiment
+from rnnlm.app.recipes import PRESETS
 from rnnlm.data import corpus
-from rnnlm.recipes import PRESETS
+from rnnlm.inference import dynamic
 
 import cpu
 import report

@@ -68,7 +68,7 @@ def serve(size, communicator):
     with parallel.joined(communicator) as group:
         trainings = {}
         while True:
-            order = json.loads(group.first(sys.stdin.readline))
+            order = json.loads(group.on_root(sys.stdin.readline))
             if not order:
                 return
             if 'sum' in order:
@@ -78,7 +78,7 @@ def serve(size, communicator):
                 if batch not in trainings:
                     trainings[batch] = Training(group, batch, **models.SIZES[size])
                 seconds = trainings[batch].seconds(order['windows'])
-            if group.is_first:
+            if group.is_root:
                 print(json.dumps(seconds), flush=True)
 
 
@@ -97,7 +97,7 @@ class Training:
         self.updater = rnnlm.BPTTUpdater(
             rnnlm.ParallelSequentialIterator(words, batch, rows=group.rows(batch)),
             optimizer, T, -1, group=group)
-        group.part_random()
+        group.separate_random_streams()
         self.updater.update()
 
     def seconds(self, windows):
@@ -113,7 +113,7 @@ def time_sum(group, **order):
     array = numpy.zeros(order['sum'], 'f')
     times = []
     for _ in range(15):
-        group.together(lambda: None)
+        group.on_all(lambda: None)
         start = time.perf_counter()
         group.wait(group.start(_sum, array))
         times.append(time.perf_counter() - start)

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from rnnlm.functions.gates import GATES
-from rnnlm.interchange import d2l, keras, nstep, pytorch, textbook, torch7
-from rnnlm.interchange.files import onnx
+from rnnlm.interchange import d2l, keras, nstep, onnx, pytorch, textbook, torch7
 
 PICTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'layouts.png')
 UNITS = 3

@@ -11,20 +11,21 @@ patches.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
 from rnnlm import parallel, v1
+from rnnlm._version import __version__
+from rnnlm.app.recipes import Recipe
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import InputError, NotFinite
 from rnnlm.model import RNNForLM
-from rnnlm.recipes import Recipe
-from rnnlm.running import run
-from rnnlm.schedules import LearningRateDecay, add_perplexity
 from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import resume
-from rnnlm.snapshots import (
-    BestModel, EarlyStoppingTrigger, Log, Snapshot, SnapshotTrigger)
-from rnnlm.training import BPTTUpdater, PerplexityEvaluator
+from rnnlm.training.evaluator import PerplexityEvaluator
+from rnnlm.training.extensions import (
+    BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.run import run
+from rnnlm.training.triggers import EarlyStoppingTrigger, SnapshotTrigger
+from rnnlm.training.updater import BPTTUpdater
 
-__version__ = '0.1.0'
 __all__ = [
     'BPTTUpdater', 'BestModel', 'EarlyStoppingTrigger', 'InputError',
     'LearningRateDecay', 'Log', 'NotFinite', 'ParallelSequentialIterator',

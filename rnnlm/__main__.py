@@ -1,6 +1,6 @@
 """`python -m rnnlm` is the console script `rnnlm`."""
 import sys
 
-from rnnlm.cli import main
+from rnnlm.app.cli import main
 
 sys.exit(main())

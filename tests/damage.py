@@ -15,7 +15,6 @@ import numpy
 
 import rnnlm
 from rnnlm.interchange import keras, weights
-from rnnlm.interchange.files import keras as keras_files
 from rnnlm.serializers import hdf5_worker
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe
@@ -122,7 +121,7 @@ CONFIG = b'{"layers": [{"class_name": "LSTM", "config": {"activation": "tanh"}}]
 
 def keras_weights(path):
     shapes = weights.model_shapes(4, 2, 2, 1)
-    keras_files.write(path, keras.export_model(
+    keras.write(path, keras.export_model(
         {name: numpy.ones(shape, 'f') for name, shape in shapes.items()}))
 
 
@@ -148,7 +147,7 @@ def keras_2(path):
 
 def read_keras(path):
     try:
-        return keras_files.read(path)
+        return keras.read(path)
     except rnnlm.InputError as e:
         check_names(path, e)
 

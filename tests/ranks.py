@@ -7,10 +7,11 @@ import rnnlm
 import chainer
 import numpy
 
-from rnnlm import experiment, parallel
+from rnnlm import parallel
+from rnnlm.app import experiment
+from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
-from rnnlm.experiment import make_evaluator
-from rnnlm.recipes import Recipe
+from rnnlm.training.evaluator import make_evaluator
 from test_training import classifier, make_trainer, small, text
 
 WORDS = text(2003)
@@ -33,7 +34,7 @@ def train(group, batch, windows, dtype='d', lr=1.0, tied=False, per_step=False,
     for _ in range(windows):
         updater.update()
         if group.size > 1:
-            from rnnlm.parallel.group import checksum
+            from rnnlm.parallel.mpi_group import checksum
             group.require_same('parameters', checksum(model))
         if after:
             after(model)
@@ -57,16 +58,16 @@ CASES = {
 def equal(group, out):
     for name, case in CASES.items():
         found = train(group, **case)
-        if group.is_first:
+        if group.is_root:
             rnnlm.save_npz(f'{out}/{name}.npz', found)
 
 
 def masks(group, out):
     """The random streams of all ranks, and how they go on."""
     numpy.random.seed(7)
-    group.part_random()
+    group.separate_random_streams()
     drawn = group.gather(numpy.random.rand(1000))
-    if group.is_first:
+    if group.is_root:
         rnnlm.save_npz(f'{out}/masks.npz', {str(k): d for k, d in enumerate(drawn)})
 
 
@@ -83,7 +84,7 @@ def evaluate(group, out):
         with chainer.Reporter().scope({}):
             found[str(streams)], = evaluator().values()
     values = group.gather(found)
-    if group.is_first:
+    if group.is_root:
         assert all(value == found for value in values)
         rnnlm.save_npz(f'{out}/loss.npz', {
             key: numpy.asarray(value) for key, value in found.items()})
@@ -108,7 +109,7 @@ def poison(group, out):
         train(group, 4, 5, after=after)
     except rnnlm.NotFinite as e:
         seen = group.gather((len(windows), str(e)))
-        if group.is_first:
+        if group.is_root:
             assert len(set(seen)) == 1, seen
             print(seen[0])
         raise
@@ -131,7 +132,7 @@ def roll_back(group, out):
     found = experiment.train(text_of, recipe, out, seed=1, save_every=0,
                              on_nan='rollback', group=group)
     seen = group.gather((len(windows), found['test']))
-    if group.is_first:
+    if group.is_root:
         assert len(set(seen)) == 1 and seen[0][0] == 61, seen  # one window again
 
 
@@ -142,10 +143,10 @@ def wait(group, seconds, beat):
         while time.monotonic() < end:
             time.sleep(0.01)
             if beat == 'beat':
-                group.beat()
+                group.heartbeat()
         return 'done'
 
-    assert group.first(work) == 'done'
+    assert group.on_root(work) == 'done'
     print('done')
 
 
@@ -159,11 +160,11 @@ def fail(group, rank, kind):
             raise error
 
     if kind == 'input':
-        group.together(work)
+        group.on_all(work)
     else:
         work()
-        group.first(lambda: None)
-        group.together(lambda: None)
+        group.on_root(lambda: None)
+        group.on_all(lambda: None)
 
 
 def resume(group, out, windows, snapshot=None):
@@ -172,11 +173,11 @@ def resume(group, out, windows, snapshot=None):
     trainer = make_trainer(model, WORDS, out, B=6, stop=(int(windows), 'iteration'),
                            group=group, rows=group.rows(6))
     group.broadcast(model)
-    group.part_random()
+    group.separate_random_streams()
     trainer.extend(rnnlm.Snapshot(n_retains=None), trigger=(5, 'iteration'))
     if snapshot:
         rnnlm.resume(snapshot, trainer)
-        if group.is_first:
+        if group.is_root:
             print('from', trainer.updater.resumed_from)
     assert rnnlm.run(trainer) == (0, None)
 

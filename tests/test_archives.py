@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli
+from rnnlm.app import cli
 from rnnlm.serializers.archive import open_archive
 
 h5py = pytest.importorskip('h5py')

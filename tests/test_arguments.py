@@ -6,12 +6,14 @@ import numpy
 import pytest
 
 import rnnlm
-import rnnlm.cli
-from rnnlm import commands, inference, scoring
-from rnnlm.dynamic import DynamicEvaluation
-from rnnlm.schedules import ReportTrigger
+import rnnlm.app.cli
+from rnnlm.app import commands
+from rnnlm.inference import scoring
+from rnnlm.inference.dynamic import DynamicEvaluation
+from rnnlm.inference.generate import beam_search, generate
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe
+from rnnlm.training.triggers import ReportTrigger
 from test_training import small, text
 
 NAN, INF = float('nan'), float('inf')
@@ -45,14 +47,14 @@ def updater(**kwargs):
     ('interval', ReportTrigger, [0, -1, NAN, 1.5]),
     ('n_retains', rnnlm.Snapshot, [0, -1, 1.5, 'all']),
     ('seconds', rnnlm.SnapshotTrigger, [-1, NAN, None, 'x']),
-    ('prime', lambda v: next(inference.generate(model(), v, 3)),
+    ('prime', lambda v: next(generate(model(), v, 3)),
      [[], [1.5], '3', 3, [[1]], [2 ** 40], None]),
-    ('prime', lambda v: inference.beam_search(model(), v, 3, 2), [[], ['a']]),
-    ('length', lambda v: next(inference.generate(model(), [1], v)), [-1, 1.5, None]),
-    ('temperature', lambda v: next(inference.generate(model(), [1], 2, temperature=v)),
+    ('prime', lambda v: beam_search(model(), v, 3, 2), [[], ['a']]),
+    ('length', lambda v: next(generate(model(), [1], v)), [-1, 1.5, None]),
+    ('temperature', lambda v: next(generate(model(), [1], 2, temperature=v)),
      [0, -1, NAN, INF, 'x']),
-    ('top_k', lambda v: next(inference.generate(model(), [1], 2, top_k=v)), [0, 1.5]),
-    ('top_p', lambda v: next(inference.generate(model(), [1], 2, top_p=v)),
+    ('top_k', lambda v: next(generate(model(), [1], 2, top_k=v)), [0, 1.5]),
+    ('top_p', lambda v: next(generate(model(), [1], 2, top_p=v)),
      [0, 1.1, NAN]),
     ('text', lambda v: scoring.score_text(model(), v), [[], [1], [1.0, 2.0], 'ab']),
     ('chunk', lambda v: scoring.score_text(model(), text(9), v), [0, -1, 1.5]),
@@ -107,6 +109,6 @@ def test_a_model_that_contradicts_itself_is_not_made(tmp_path, changes, message)
 
 def test_a_name_gives_no_orders_to_the_terminal(tmp_path, capsys):
     path = write_model(tmp_path / 'model.npz', **{'\x1b[31m': numpy.zeros(2)})
-    assert rnnlm.cli.main(['inspect', path]) == 0
+    assert rnnlm.app.cli.main(['inspect', path]) == 0
     out = capsys.readouterr().out
     assert '\x1b' not in out and '\\x1b[31m' in out

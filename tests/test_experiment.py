@@ -7,9 +7,12 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, commands, experiment
+from rnnlm.app import cli, commands, experiment
+from rnnlm.app.console import Console, ProgressLine
+from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.data import corpus
-from rnnlm.recipes import PRESETS, Recipe
+from rnnlm.training.evaluator import (
+    evaluate_perplexity, make_classifier, make_evaluator)
 
 
 def test_the_recipe_is_what_is_trained(tmp_path):
@@ -44,11 +47,11 @@ def test_its_perplexities_are_those_of_the_final_model(tmp_path):
                          corpus.Vocabulary('abcde'), 'char')
     recipe = Recipe(n_units=4, batch_size=5, bprop_len=6, epochs=2)
     result = experiment.train(text, recipe, str(tmp_path / 'out'), seed=1)
-    model = experiment.make_classifier(experiment.RNNForLM(5, 4))
+    model = make_classifier(experiment.RNNForLM(5, 4))
     rnnlm.load_model(str(tmp_path / 'out' / 'model.npz'), model)
     for part in 'valid', 'test':
-        expected = experiment.perplexity(
-            experiment.make_evaluator(getattr(text, part), model))
+        expected = evaluate_perplexity(
+            make_evaluator(getattr(text, part), model))
         numpy.testing.assert_allclose(result[part], expected, rtol=1e-6)
     assert result['valid'] != result['test'] and result['limit'] is None
 
@@ -121,8 +124,8 @@ def test_variants_train_and_load(variant, tmp_path, capsys):
     model, _ = commands.load_trained(out, -1)
     assert (model.n_embed, model.tied) == (
         variant.get('n_embed', 8), variant.get('tied', False))
-    found = experiment.perplexity(
-        experiment.make_evaluator(text.test, experiment.make_classifier(model)))
+    found = evaluate_perplexity(
+        make_evaluator(text.test, make_classifier(model)))
     numpy.testing.assert_allclose(found, result['test'], rtol=1e-6)
     # The flags of the command say the same, and a run remembers them.
     args = ['train', '--corpus', str(tmp_path / 'text'), '-u', '8', '-b', '4',
@@ -148,7 +151,7 @@ def test_runs_from_before_a_field_go_on(tmp_path):
 
 
 def test_progress_line(capsys):
-    console, times = experiment.Console(), iter([0.0, 0.1, 10.0, 10.1])
+    console, times = Console(), iter([0.0, 0.1, 10.0, 10.1])
 
     class Trainer:
         observation = {'main/loss': chainer.Variable(
@@ -157,7 +160,7 @@ def test_progress_line(capsys):
         class updater:
             iteration, epoch_detail = 0, 0.0
 
-    line = experiment.ProgressLine(console, 4, 100, clock=lambda: next(times))
+    line = ProgressLine(console, 4, 100, clock=lambda: next(times))
     for iteration in 1, 2, 31, 32:
         Trainer.updater.iteration, Trainer.updater.epoch_detail = (
             iteration, iteration / 31)

@@ -7,12 +7,12 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, experiment
+from rnnlm.app import cli, experiment
+from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.kernels.cuda import transfer
-from rnnlm.recipes import Recipe
 from rnnlm.serializers.snapshot_files import newest_snapshot
-from rnnlm.training import BPTTUpdater
+from rnnlm.training.updater import BPTTUpdater
 from test_training import make_trainer, small, text
 
 
@@ -94,9 +94,9 @@ def test_the_check_can_be_left_out(tmp_path):
 
 
 def test_on_a_gpu_the_loss_is_looked_at_a_window_later(monkeypatch):
-    monkeypatch.setattr(rnnlm.finite.backend, 'get_array_module',
+    monkeypatch.setattr(rnnlm.training.nan_check.backend, 'get_array_module',
                         lambda x: 'cupy' if isinstance(x, float) else numpy)
-    monkeypatch.setattr(rnnlm.finite, 'Later', lambda xp, x: x)
+    monkeypatch.setattr(rnnlm.training.nan_check, 'Later', lambda xp, x: x)
 
     class Updater:
         iteration = 0
@@ -104,7 +104,7 @@ def test_on_a_gpu_the_loss_is_looked_at_a_window_later(monkeypatch):
         def get_optimizer(self, name):
             return chainer.optimizers.SGD(lr=2).setup(small())
 
-    check, updater = rnnlm.finite.FiniteCheck(), Updater()
+    check, updater = rnnlm.training.nan_check.FiniteCheck(), Updater()
     for loss in 3.0, numpy.nan:
         check(updater, loss)
         updater.iteration += 1

@@ -14,10 +14,10 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import commands, runs
+from rnnlm.app import commands, run_folder
+from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.recipes import Recipe
 from rnnlm.serializers.archive import open_archive
 import damage
 from test_training import classifier, make_trainer, text
@@ -128,13 +128,13 @@ RECIPE = Recipe(n_units=4, batch_size=2)
 
 def read_run(path, text):
     folder = os.path.dirname(path)
-    Recipe(**{name: value for name, value in runs.recipe_of(folder).items()
+    Recipe(**{name: value for name, value in run_folder.recipe_of(folder).items()
               if name in dataclasses.asdict(RECIPE)})
-    runs.check_resumable(os.path.join(folder, 'snapshot_iter_1'), text, RECIPE)
+    run_folder.check_resumable(os.path.join(folder, 'snapshot_iter_1'), text, RECIPE)
 
 
 def test_damaged_run(tmp_path, small_corpus):
-    runs.begin(str(tmp_path), small_corpus, RECIPE)
+    run_folder.begin(str(tmp_path), small_corpus, RECIPE)
     os.unlink(tmp_path / 'vocabulary.json')
     path = str(tmp_path / 'run.json')
     with open(path, 'rb') as f:
@@ -239,7 +239,7 @@ fields = st.sampled_from([field.name for field in dataclasses.fields(Recipe)])
     st.sampled_from(['corpus', 'tokens', 'training words', 'recipe']), values))
 def test_any_run(small_corpus, tmp_path, whole, recipe, changes):
     path = str(tmp_path / 'run.json')
-    good = runs._describe(small_corpus, RECIPE)
+    good = run_folder._describe(small_corpus, RECIPE)
     good['recipe'].update(recipe)
     for data in json_of(good, changes), json.dumps(whole).encode():
         with open(path, 'wb') as f:

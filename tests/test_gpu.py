@@ -17,7 +17,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, kernels
+from rnnlm import kernels
+from rnnlm.app import cli
 
 pytestmark = pytest.mark.gpu
 

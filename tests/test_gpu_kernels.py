@@ -9,9 +9,10 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import RNNForLM, functions, kernels, training
+from rnnlm import RNNForLM, functions, kernels
 from rnnlm.functions.lstm_window import _backward, _forward
 from rnnlm.kernels.cuda import lstm, plans
+from rnnlm.training import updater as updater_module
 
 pytestmark = pytest.mark.gpu
 
@@ -128,7 +129,7 @@ def test_output_layer(cupy, T, B, n, tf32):
 def run(words, dropout, windows, T, B, n, graph, monkeypatch, optimizer=None):
     """Losses and parameters after some windows on the GPU."""
     if not graph and optimizer is None:
-        monkeypatch.setattr(training, 'why_no_graph', lambda *_: 'a test')
+        monkeypatch.setattr(updater_module, 'why_no_graph', lambda *_: 'a test')
     numpy.random.seed(0)
     target = L.Classifier(RNNForLM(V, n, dropout=dropout))
     target.compute_accuracy = False

@@ -6,9 +6,10 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import RNNForLM, graphs, kernels, optimizing, training
+from rnnlm import RNNForLM, kernels
 from rnnlm.kernels.cuda import lstm
 from rnnlm.kernels.cuda.gpu import Gpu
+from rnnlm.training import cuda_graph, sgd, updater as updater_module
 
 pytestmark = pytest.mark.skipif(
     cuda_on_host.COMPILER is None, reason='no C++ compiler was found')
@@ -65,10 +66,10 @@ def same(model, other, tolerance):
 def test_windows_are_those_of_chainer(
         gpu, kind, clip, persistent, count, chunks, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', persistent)
-    monkeypatch.setattr(graphs, 'CHUNKS', chunks)
+    monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
     model, target, optimizer = setup(kind, clip)
-    assert not graphs.why_not(target, model, optimizer)
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    assert not cuda_graph.why_not(target, model, optimizer)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     losses = []
     for k, window in enumerate(windows(count)):
         optimizer.lr = 0.5 / (1 + k)  # a rate that changes takes effect
@@ -88,7 +89,7 @@ def test_float64(gpu, monkeypatch):
     with chainer.using_config('dtype', numpy.dtype('d')):
         model, target, optimizer = setup({}, 0.3)
         other, other_target, other_optimizer = setup({}, 0.3)
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     losses = [graph.update(window).copy() for window in windows(5)]
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
     for window, loss in zip(windows(5), losses):
@@ -101,9 +102,9 @@ def test_float64(gpu, monkeypatch):
 @pytest.mark.parametrize('chunks', [1, 3])
 def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
     """The graph draws the keys, and so the masks, that the functions draw."""
-    monkeypatch.setattr(graphs, 'CHUNKS', chunks)
+    monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     numpy.random.seed(1)
     losses = [float(graph.update(window)) for window in windows(6)]
 
@@ -117,7 +118,7 @@ def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
 
 def test_the_state_may_be_put_aside_and_set(gpu):
     model, target, optimizer = setup({})
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     for window in windows(3):
         graph.update(window)
     state, array = model.get_state(), model.l1.h.array
@@ -129,7 +130,7 @@ def test_the_state_may_be_put_aside_and_set(gpu):
     for before in state, None:
         numpy.random.seed(0)
         model, target, optimizer = setup({})
-        graph = graphs.WindowGraph(model, optimizer, T, B)
+        graph = cuda_graph.WindowGraph(model, optimizer, T, B)
         model.set_state(before)
         found.append(float(graph.update(windows(1)[0])))
         model.set_state(before)
@@ -153,7 +154,7 @@ def test_states_set_between_windows_are_taken(gpu, monkeypatch):
         return found
 
     model, target, optimizer = setup({})
-    ours = losses(graphs.WindowGraph(model, optimizer, T, B).update, model)
+    ours = losses(cuda_graph.WindowGraph(model, optimizer, T, B).update, model)
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
     other, target, optimizer = setup({})
     theirs = losses(lambda w: by_chainer(other, target, optimizer, w), other)
@@ -165,12 +166,12 @@ def test_a_state_of_one_row_is_not_that_of_all(gpu):
     model, _, optimizer = setup({})
     model.set_state([(numpy.ones((1, 7), 'f'),) * 2] * 2)
     with pytest.raises(ValueError, match='state: expected'):
-        graphs.WindowGraph(model, optimizer, T, B).update(windows(1)[0])
+        cuda_graph.WindowGraph(model, optimizer, T, B).update(windows(1)[0])
 
 
 def test_what_needs_another_graph(gpu):
     model, _, optimizer = setup({}, dropout=0.5)
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     with chainer.using_config('train', False):
         assert not graph.fits(T, B, True)
     with chainer.using_config('tf32', True):
@@ -188,7 +189,7 @@ def test_windows_of_other_lengths_and_a_rate_that_is_none(gpu, monkeypatch):
     words = numpy.random.RandomState(3).randint(0, V, 200).astype('i')
     found = []
     for reason in '', 'a test':
-        monkeypatch.setattr(training, 'why_no_graph', lambda *_: reason)
+        monkeypatch.setattr(updater_module, 'why_no_graph', lambda *_: reason)
         model, target, optimizer = setup({}, 0.3)
         updater = rnnlm.BPTTUpdater(
             rnnlm.ParallelSequentialIterator(words, B), optimizer, T)
@@ -207,7 +208,7 @@ def test_windows_of_other_lengths_and_a_rate_that_is_none(gpu, monkeypatch):
 @pytest.mark.parametrize('refuse', [True, False])
 def test_a_gradient_that_is_not_finite(gpu, refuse):
     model, target, optimizer = setup({}, 1.0)
-    graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B, refuse)
     graph.update(windows(1)[0])
     model.l1.c.array[0, 0] = numpy.nan  # the array of the graph itself
     before = [p.array.copy() for p in model.params()]
@@ -222,7 +223,7 @@ def test_a_gradient_that_is_not_finite(gpu, refuse):
 def test_a_word_that_is_none(gpu):
     """On a GPU nobody looks at ids: they touch no memory of others."""
     model, target, optimizer = setup({})
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     before = [p.array.copy() for p in model.params()]
     for id in V, 2 ** 31 - 1, -2, -2 ** 31:
         window = windows(1)[0]
@@ -234,33 +235,34 @@ def test_a_word_that_is_none(gpu):
 
 def test_what_it_is_not_for(gpu, monkeypatch):
     model, target, optimizer = setup({})
-    assert not graphs.why_not(target, model, optimizer)
-    graph = graphs.WindowGraph(model, optimizer, T, B)
+    assert not cuda_graph.why_not(target, model, optimizer)
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     assert graph.fits(T, B, True) and not graph.fits(T, B + 1, True)
     assert not graph.fits(T, B, False)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(1))
-    assert not graphs.why_not(target, model, optimizer) and not graph.fits(T, B, True)
+    assert not cuda_graph.why_not(target, model, optimizer)
+    assert not graph.fits(T, B, True)
     optimizer.add_hook(chainer.optimizer_hooks.WeightDecay(1))
-    assert 'hooks' in graphs.why_not(target, model, optimizer)
+    assert 'hooks' in cuda_graph.why_not(target, model, optimizer)
     adam = chainer.optimizers.Adam().setup(setup({})[1])
-    assert 'SGD' in graphs.why_not(adam.target, adam.target.predictor, adam)
+    assert 'SGD' in cuda_graph.why_not(adam.target, adam.target.predictor, adam)
     model, target, optimizer = setup({})
     model.l1.upward.b.update_rule.hyperparam.lr = 0.1
-    assert '/l1/upward/b has' in graphs.why_not(target, model, optimizer)
+    assert '/l1/upward/b has' in cuda_graph.why_not(target, model, optimizer)
     model, target, optimizer = setup({})
     model.per_step = True
-    assert 'stock' in graphs.why_not(target, model, optimizer)
+    assert 'stock' in cuda_graph.why_not(target, model, optimizer)
     model.per_step = False
     target.compute_accuracy = True
-    assert 'accuracy' in graphs.why_not(target, model, optimizer)
+    assert 'accuracy' in cuda_graph.why_not(target, model, optimizer)
     target.compute_accuracy = False
     with target.init_scope():
         target.extra = chainer.Parameter(0, 3)
     optimizer.setup(target)
-    assert 'beside' in graphs.why_not(target, model, optimizer)
+    assert 'beside' in cuda_graph.why_not(target, model, optimizer)
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
-    assert 'kernels' in graphs.why_not(target, model, optimizer)
-    assert not optimizing.why_not_plain_sgd(optimizer)
+    assert 'kernels' in cuda_graph.why_not(target, model, optimizer)
+    assert not sgd.why_not_plain_sgd(optimizer)
 
 
 def run(out, words, epochs=2, resume=None):
@@ -284,8 +286,8 @@ def run(out, words, epochs=2, resume=None):
 def test_a_run_of_the_trainer(gpu, tmp_path, monkeypatch, caplog):
     caplog.set_level('INFO', 'rnnlm')
     words = numpy.random.RandomState(3).randint(0, V, 100).astype('i')
-    monkeypatch.setattr(training, 'why_no_graph', lambda target, optimizer:
-                        graphs.why_not(target, target.predictor, optimizer))
+    monkeypatch.setattr(updater_module, 'why_no_graph', lambda target, optimizer:
+                        cuda_graph.why_not(target, target.predictor, optimizer))
     params, log, updater = run(tmp_path / 'a', words)
     assert updater._graph._graph is not None
     assert 'each a CUDA graph' in caplog.text
@@ -296,7 +298,7 @@ def test_a_run_of_the_trainer(gpu, tmp_path, monkeypatch, caplog):
     for one, other in zip(params, again):
         assert (one == other).all()
     # Without graphs, by the same kernels one after the other.
-    monkeypatch.setattr(training, 'why_no_graph', lambda target, optimizer: 'a test')
+    monkeypatch.setattr(updater_module, 'why_no_graph', lambda *_: 'a test')
     plain, plain_log, _ = run(tmp_path / 'c', words)
     assert 'without a CUDA graph: a test' in caplog.text
     numpy.testing.assert_allclose(log, plain_log, rtol=1e-6)

@@ -4,8 +4,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import inference
 from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.inference.generate import generate, text_of
 
 
 class Counting(rnnlm.RNNForLM):
@@ -31,7 +31,7 @@ def test_words_come_from_the_distribution():
     counts = numpy.zeros(4)
     numpy.random.seed(0)
     for _ in range(3000):
-        word, = inference.generate(model, [1, 2], 1)
+        word, = generate(model, [1, 2], 1)
         counts[word] += 1
     expected = 3000 * numpy.roll([0.1, 0.2, 0.3, 0.4], 3)
     chi_squared = ((counts - expected) ** 2 / expected).sum()
@@ -40,7 +40,7 @@ def test_words_come_from_the_distribution():
 
 def test_all_words_are_read_and_each_is_fed_back():
     model = Counting()
-    words = list(inference.generate(model, [1, 3, 2], 5, sample=False))
+    words = list(generate(model, [1, 3, 2], 5, sample=False))
     assert model.seen == [1, 3, 2] + words
     # The most probable is the fourth, moved by the sum of the words read.
     total, expected = 6, []
@@ -51,8 +51,8 @@ def test_all_words_are_read_and_each_is_fed_back():
 
 
 def test_the_callers_configuration_is_left_alone():
-    one = inference.generate(Counting(), [0], 3)
-    two = inference.generate(Counting(), [0], 3)
+    one = generate(Counting(), [0], 3)
+    two = generate(Counting(), [0], 3)
     for _ in zip(one, two):
         assert chainer.config.train and chainer.config.enable_backprop
     assert chainer.config.train and chainer.config.enable_backprop
@@ -64,18 +64,18 @@ def test_same_seed_same_text_and_a_fresh_state():
     texts = []
     for _ in range(2):
         numpy.random.seed(5)
-        texts.append(list(inference.generate(model, [3], 20)))
+        texts.append(list(generate(model, [3], 20)))
     assert texts[0] == texts[1]
 
 
 def test_text_of():
     words = Vocabulary(['<eos>', 'a', 'b'])
-    assert ''.join(inference.text_of(words, [1, 2, 0, 2, 1])) == 'a b\nb a'
+    assert ''.join(text_of(words, [1, 2, 0, 2, 1])) == 'a b\nb a'
     characters = Vocabulary(['x', '\n', ' '])
-    assert ''.join(inference.text_of(characters, [0, 2, 0, 1])) == 'x x\n'
+    assert ''.join(text_of(characters, [0, 2, 0, 1])) == 'x x\n'
 
 
 @pytest.mark.parametrize('prime, length', [([], 3), ([1], -1), ([1], 2.5)])
 def test_bad_arguments(prime, length):
     with pytest.raises(rnnlm.InputError):
-        list(inference.generate(Counting(), prime, length))
+        list(generate(Counting(), prime, length))

@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli
+from rnnlm.app import cli
 from rnnlm.interchange import convert, weights as names
 
 pytest.importorskip('h5py')

@@ -10,10 +10,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import pytorch, weights as names
-from rnnlm.interchange.files import keras as keras_files
-from rnnlm.interchange.files import pytorch as pytorch_files
-from rnnlm.interchange.files import safetensors as safetensors_files
+from rnnlm.interchange import keras, pytorch, safetensors, weights as names
 from layouts import assert_same, draw
 
 V, M, N = 7, 3, 4
@@ -38,8 +35,8 @@ def test_safetensors_of_its_library(weights, tmp_path):
                'none': numpy.zeros((3, 0), 'f8'), 'half': numpy.ones(3, 'f2')}
     path = str(tmp_path / 'a.safetensors')
     library.save_file(tensors, path, metadata={'format': 'pt'})
-    assert_same(safetensors_files.read(path), tensors)
-    safetensors_files.write(path, tensors)
+    assert_same(safetensors.read(path), tensors)
+    safetensors.write(path, tensors)
     assert_same(library.load_file(path), tensors)
 
 
@@ -55,7 +52,7 @@ def entry(shape, begin, end, dtype='F32'):
 def test_safetensors_of_bfloat16(write):
     path = write('a.safetensors', with_header(
         {'a': entry([2], 0, 4, 'BF16')}, b'\x80\x3f\x00\xc0'))
-    found = safetensors_files.read(path)['a']
+    found = safetensors.read(path)['a']
     assert found.dtype == numpy.float32 and found.tolist() == [1, -2]
 
 
@@ -79,12 +76,12 @@ def test_safetensors_of_bfloat16(write):
 ])
 def test_broken_safetensors(data, write):
     with pytest.raises(rnnlm.InputError, match='expected a safetensors file'):
-        safetensors_files.read(write('a.safetensors', data))
+        safetensors.read(write('a.safetensors', data))
 
 
 def test_safetensors_of_other_dtypes_are_not_written(tmp_path):
     with pytest.raises(rnnlm.InputError, match='^a: expected one of .* complex128'):
-        safetensors_files.write(str(tmp_path / 'a'), {'a': numpy.ones(1, complex)})
+        safetensors.write(str(tmp_path / 'a'), {'a': numpy.ones(1, complex)})
     assert not os.listdir(tmp_path)
 
 
@@ -93,8 +90,8 @@ def test_safetensors_of_other_dtypes_are_not_written(tmp_path):
 def test_state_dicts_of_torch(weights, tmp_path, torch):
     path = str(tmp_path / 'a.pt')
     tensors = pytorch.export_model(weights)
-    pytorch_files.write(path, tensors)
-    assert_same(pytorch_files.read(path), tensors)
+    pytorch.write(path, tensors)
+    assert_same(pytorch.read(path), tensors)
     loaded = torch.load(path, weights_only=True)
     assert_same({name: value.numpy() for name, value in loaded.items()}, tensors)
 
@@ -105,7 +102,7 @@ def test_state_dicts_of_torch(weights, tmp_path, torch):
                   {'epoch': 3, 'loss': 0.5, 'state_dict': module.state_dict(),
                    'optimizer': optimizer.state_dict(), 'args': ['--x', None, True]}):
         torch.save(saved, path)
-        assert_same(pytorch_files.read(path), expected)
+        assert_same(pytorch.read(path), expected)
 
 
 def test_tensors_of_torch(tmp_path, torch):
@@ -117,7 +114,7 @@ def test_tensors_of_torch(tmp_path, torch):
     torch.save({**tensors, 'brain': torch.tensor([1.5, -2]).bfloat16()}, path)
     expected = {name: numpy.ascontiguousarray(value.numpy()).reshape(value.shape)
                 for name, value in tensors.items()}
-    assert_same(pytorch_files.read(path), {
+    assert_same(pytorch.read(path), {
         **expected, 'brain': numpy.array([1.5, -2], 'f4')})
 
 
@@ -160,7 +157,7 @@ NESTED = b'\x80\x02})' + b'\x85' * 1000000 + b'K\x01s.'
 def test_pickles_that_are_no_state_dict(data, message, write):
     path = write('a.pt', zipped({'archive/data.pkl': data}))
     with pytest.raises(rnnlm.InputError, match=message):
-        pytorch_files.read(path)
+        pytorch.read(path)
 
 
 def state_pickle(shape, strides, first=0, count=4):
@@ -188,19 +185,19 @@ def test_tensors_that_are_not_in_the_file(shape, strides, first, write):
         return write('a.pt', zipped({
             'a/data.pkl': state_pickle(*tensor), 'a/data/0': bytes(16)}))
 
-    assert pytorch_files.read(save((2, 2), (2, 1)))['a'].shape == (2, 2)
+    assert pytorch.read(save((2, 2), (2, 1)))['a'].shape == (2, 2)
     with pytest.raises(rnnlm.InputError, match='damaged'):
-        pytorch_files.read(save(shape, strides, first))
+        pytorch.read(save(shape, strides, first))
 
 
 def test_state_dict_with_the_same_data_very_often(tmp_path, torch):
     path = str(tmp_path / 'a.pt')
     same = torch.zeros(100000)
     torch.save({str(k): same for k in range(2)}, path)
-    assert len(pytorch_files.read(path)) == 2  # tied weights
+    assert len(pytorch.read(path)) == 2  # tied weights
     torch.save({str(k): same for k in range(1000)}, path)
     with pytest.raises(rnnlm.InputError, match='tensors that are in the file'):
-        pytorch_files.read(path)
+        pytorch.read(path)
 
 
 def test_zip_bombs(write):
@@ -208,21 +205,21 @@ def test_zip_bombs(write):
     path = write('a.pt', zipped(
         {'a/data.pkl': zeros}, compression=zipfile.ZIP_DEFLATED))
     with pytest.raises(rnnlm.InputError, match='is packed'):
-        pytorch_files.read(path)
+        pytorch.read(path)
     path = write('a.keras', zipped(
-        {name: zeros for name in keras_files.INSIDE}, compression=zipfile.ZIP_DEFLATED))
+        {name: zeros for name in keras.INSIDE}, compression=zipfile.ZIP_DEFLATED))
     with pytest.raises(rnnlm.InputError, match='is packed'):
-        keras_files.read(path)
+        keras.read(path)
     data = bytearray(zipped({'a/data.pkl': b'}.', 'a/data/0': b'1234'}))
     at = data.rindex(b'PK\x01\x02')
     data[at + 20:at + 28] = struct.pack('<II', 2 ** 31, 2 ** 31)
     with pytest.raises(rnnlm.InputError, match='more data than there is'):
-        pytorch_files.read(write('a.pt', bytes(data)))
+        pytorch.read(write('a.pt', bytes(data)))
 
 
 def test_old_files_of_torch(write):
     path = write('a.pt', pickle.dumps({}))
     with pytest.raises(rnnlm.InputError, match='PyTorch 1.6 or later'):
-        pytorch_files.read(path)
+        pytorch.read(path)
     with pytest.raises(rnnlm.InputError, match='file that can be read, found: No such'):
-        pytorch_files.read(path + 'x')
+        pytorch.read(path + 'x')

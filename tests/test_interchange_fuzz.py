@@ -8,10 +8,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import pytorch, torch7, weights as names
-from rnnlm.interchange.files import pytorch as pytorch_files
-from rnnlm.interchange.files import safetensors as safetensors_files
-from rnnlm.interchange.files import torch7 as torch7_files
+from rnnlm.interchange import pytorch, safetensors, torch7, weights as names
 
 N_FILES = int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) // 2
 MOST_SECONDS = 60  # of the processor; it takes a few
@@ -92,31 +89,31 @@ def zipped(members):
 
 
 def test_safetensors(write, whole, weights):
-    data = whole(safetensors_files, pytorch.export_model(weights))
-    fuzz(write, safetensors_files.read, lambda random: broken(data, random),
+    data = whole(safetensors, pytorch.export_model(weights))
+    fuzz(write, safetensors.read, lambda random: broken(data, random),
          2 * N_FILES)
 
 
 def test_torch7_binary(write, whole, weights):
-    data = whole(torch7_files, torch7.export_model(weights))
-    fuzz(write, torch7_files.read, lambda random: broken(data, random))
+    data = whole(torch7, torch7.export_model(weights))
+    fuzz(write, torch7.read, lambda random: broken(data, random))
 
 
 def test_torch7_ascii(write):
     data = (b'3\n1\n2\n2\n1\na\n4\n2\n3\nV 1\n17\ntorch.FloatTensor\n'
             b'2\n2 2\n2 1\n1\n4\n3\n3\nV 1\n18\ntorch.FloatStorage\n4\n1 2.5 -3 4e-3\n'
             b'2\n1\nb\n3\n4\n1\n1\n1\n4\n5\n3\nV 1\n9\nnn.Linear\n3\n1\n')
-    assert torch7_files.read(write('a.t7', data))['a'].shape == (2, 2)
-    fuzz(write, torch7_files.read, lambda random: broken(data, random))
+    assert torch7.read(write('a.t7', data))['a'].shape == (2, 2)
+    fuzz(write, torch7.read, lambda random: broken(data, random))
 
 
 def test_pytorch(write, whole, weights):
     pytest.importorskip('torch', reason='torch is not in the test extra')
-    data = whole(pytorch_files, pytorch.export_model(weights))
-    fuzz(write, pytorch_files.read, lambda random: broken(data, random))
+    data = whole(pytorch, pytorch.export_model(weights))
+    fuzz(write, pytorch.read, lambda random: broken(data, random))
     members = members_of(data)
     pickle, = (name for name in members if name.endswith('/data.pkl'))
     # In a whole zip file, or its checksums would be all that is tested.
-    counts = fuzz(write, pytorch_files.read, lambda random: zipped(
+    counts = fuzz(write, pytorch.read, lambda random: zipped(
         {**members, pickle: broken(members[pickle], random)}))
     assert counts['read']

@@ -9,8 +9,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import keras, weights as names
-from rnnlm.interchange.files import hdf5_texts, keras as keras_files
+from rnnlm.interchange import _hdf5_attributes, keras, weights as names
 from layouts import assert_same, draw
 
 h5py = pytest.importorskip('h5py')
@@ -63,20 +62,20 @@ def test_files_of_keras(name, weights, tmp_path, keras_itself):
     expected = dict(zip(keras.export_model(weights), model.get_weights()))
     path = str(tmp_path / name)
     (model.save_weights if name == 'a.weights.h5' else model.save)(path)
-    assert_same(keras_files.read(path), expected)
+    assert_same(keras.read(path), expected)
     model = keras_model(keras_itself, recurrent_activation='hard_sigmoid')
     if name != 'a.weights.h5':  # which says nothing of it
         model.save(path)
         with pytest.raises(rnnlm.InputError, match="'hard_sigmoid'"):
-            keras_files.read(path)
+            keras.read(path)
 
 
 @keras_warns
 def test_keras_reads_ours(weights, tmp_path, keras_itself):
     path = str(tmp_path / 'a.weights.h5')
     tensors = keras.export_model(weights)
-    keras_files.write(path, tensors)
-    assert_same(keras_files.read(path), tensors)
+    keras.write(path, tensors)
+    assert_same(keras.read(path), tensors)
     model = keras_model(keras_itself)
     model.load_weights(path)
     assert_same(dict(zip(tensors, model.get_weights())), tensors)
@@ -104,33 +103,33 @@ def save_as_keras_2(path, weights, version, config=None):
 def test_files_of_keras_2(weights, tmp_path):
     path = str(tmp_path / 'a.h5')
     tensors = save_as_keras_2(path, weights, '2.3.1')
-    assert_same(keras_files.read(path), tensors)
+    assert_same(keras.read(path), tensors)
     for version in '2.2.4', '2.1.6-tf', '1.2.0', '':
         save_as_keras_2(path, weights, version)
         with pytest.raises(rnnlm.InputError, match='hard_sigmoid'):
-            keras_files.read(path)
-        assert_same(keras_files.read(path, 'sigmoid'), tensors)
+            keras.read(path)
+        assert_same(keras.read(path, 'sigmoid'), tensors)
         with pytest.raises(rnnlm.InputError, match='hard_sigmoid'):
-            keras_files.read(path, 'hard_sigmoid')
+            keras.read(path, 'hard_sigmoid')
     layer = {'class_name': 'LSTM', 'config': {'recurrent_activation': 'sigmoid'}}
     save_as_keras_2(path, weights, '2.2.4', {'config': [layer]})
-    assert_same(keras_files.read(path), tensors)
+    assert_same(keras.read(path), tensors)
     layer['config']['recurrent_activation'] = 'hard_sigmoid'
     save_as_keras_2(path, weights, '2.2.4', {'config': [{'config': layer}]})
     with pytest.raises(rnnlm.InputError, match="a.h5: lstm: .*'hard_sigmoid'"):
-        keras_files.read(path)
+        keras.read(path)
 
 
 def test_hdf5_that_leads_elsewhere(weights, tmp_path):
     path = str(tmp_path / 'a.weights.h5')
-    keras_files.write(str(tmp_path / 'other.h5'), keras.export_model(weights))
+    keras.write(str(tmp_path / 'other.h5'), keras.export_model(weights))
     name = 'layers/embedding/vars/0'
     with h5py.File(path, 'w') as f:
         f[name] = h5py.ExternalLink('other.h5', name)
         f['layers/dense/vars/1'] = numpy.zeros(3)
         f['layers/a'] = f['layers']  # inside itself
         f['layers/b'] = f['layers']
-    assert sorted(keras_files.read(path)) == ['dense/bias']
+    assert sorted(keras.read(path)) == ['dense/bias']
 
     def virtual(f):
         layout = h5py.VirtualLayout((V, M), 'f4')
@@ -154,7 +153,7 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
         with h5py.File(path, 'w') as f:
             make(f)
         with pytest.raises(rnnlm.InputError, match='are not there|of objects'):
-            keras_files.read(path)
+            keras.read(path)
 
 
 @pytest.mark.parametrize('libver', ['earliest', 'latest'])
@@ -169,13 +168,13 @@ def test_texts_of_hdf5(libver):
         group.attrs['many'] = numpy.array([b'de', b'f'])
         group.attrs['none'] = numpy.array([], 'S1')
     data = data.getvalue()
-    assert hdf5_texts.find(data, 'one') == [['ä' * 300]]
-    assert hdf5_texts.find(data, 'bytes') == [['abc']]
-    assert sorted(hdf5_texts.find(data, 'many')) == [['de', 'f'], ['x', '', 'yz']]
-    assert hdf5_texts.find(data, 'none') == [[]]
-    assert hdf5_texts.find(data, 'missing') == []
+    assert _hdf5_attributes.find(data, 'one') == [['ä' * 300]]
+    assert _hdf5_attributes.find(data, 'bytes') == [['abc']]
+    assert sorted(_hdf5_attributes.find(data, 'many')) == [['de', 'f'], ['x', '', 'yz']]
+    assert _hdf5_attributes.find(data, 'none') == [[]]
+    assert _hdf5_attributes.find(data, 'missing') == []
     with pytest.raises(ValueError, match='no text'):
-        hdf5_texts.find(data, 'number')
+        _hdf5_attributes.find(data, 'number')
 
 
 def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
@@ -192,7 +191,7 @@ def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
         assert old in whole
         path.write_bytes(whole.replace(old, new))
         with pytest.raises(rnnlm.InputError, match='expected weights of Keras'):
-            keras_files.read(str(path))
+            keras.read(str(path))
 
 
 @pytest.mark.parametrize('config', [b'[' * 100000, b'{', b'{"a":1,"a":2}', b'\xff'])
@@ -200,4 +199,4 @@ def test_keras_with_a_broken_configuration(config, write):
     path = write('a.keras', zipped(
         {'config.json': config, 'model.weights.h5': b''}))
     with pytest.raises(rnnlm.InputError, match='a .keras file'):
-        keras_files.read(path)
+        keras.read(path)

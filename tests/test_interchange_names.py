@@ -4,7 +4,7 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import (
-    blocks, d2l, keras, nstep, pytorch, textbook, torch7, weights as names)
+    d2l, gate_order, keras, nstep, pytorch, textbook, torch7, weights as names)
 from layouts import assert_same_bits, draw
 
 N_IN, N, V, M = 5, 4, 7, 3
@@ -145,11 +145,11 @@ def test_other_lstms_of_keras_are_refused(config):
 
 def test_blocks():
     x = numpy.arange(8)  # units 0 and 1, each a, i, f, o
-    assert blocks.to_blocks(x, ('i', 'f', 'a', 'o')).tolist() == [
+    assert gate_order.to_blocks(x, ('i', 'f', 'a', 'o')).tolist() == [
         1, 5, 2, 6, 0, 4, 3, 7]
-    assert blocks.from_blocks(
-        blocks.to_blocks(x, ('o', 'a', 'f', 'i')), ('o', 'a', 'f', 'i')).tolist() == (
-            x.tolist())
+    order = ('o', 'a', 'f', 'i')
+    assert gate_order.from_blocks(
+        gate_order.to_blocks(x, order), order).tolist() == x.tolist()
 
 
 def test_tied_weights_get_a_matrix_of_their_own(weights):

@@ -4,8 +4,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import convert
-from rnnlm.interchange.files import onnx as onnx_files
+from rnnlm.interchange import convert, onnx
 
 pytest.importorskip('onnx', reason='onnx is not in the test extra')
 onnxruntime = pytest.importorskip(
@@ -56,7 +55,7 @@ def test_steps_are_the_window(model, tmp_path):
 
 
 def test_too_large(monkeypatch, tmp_path):
-    monkeypatch.setattr(onnx_files, 'MOST_BYTES', 1000)
+    monkeypatch.setattr(onnx, 'MOST_BYTES', 1000)
     with pytest.raises(rnnlm.InputError, match='at most 1,000 bytes'):
         convert.save(str(tmp_path / 'm.onnx'), weights_of(rnnlm.RNNForLM(9, 4)))
     assert not list(tmp_path.iterdir())

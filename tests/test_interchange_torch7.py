@@ -6,7 +6,7 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import torch7, weights as names
-from rnnlm.interchange.files import lua, torch7 as files
+from rnnlm.interchange import _torch7_reader as lua
 
 V, N = 5, 3
 NAN = float('nan')
@@ -158,7 +158,7 @@ def tensors():
 
 def test_char_rnn_checkpoint(form, tensors, write):
     path = write('a.t7', checkpoint(form, tensors))
-    found = files.read(path)
+    found = torch7.read(path)
     assert sorted(found) == sorted(tensors)
     for name, array in tensors.items():
         numpy.testing.assert_array_equal(found[name], array, err_msg=name)
@@ -168,18 +168,18 @@ def test_char_rnn_checkpoint(form, tensors, write):
 
 def test_what_is_written_is_read(tensors, tmp_path):
     path = str(tmp_path / 'a.t7')
-    files.write(path, tensors)
-    found = files.read(path)
+    torch7.write(path, tensors)
+    found = torch7.read(path)
     assert sorted(found) == sorted(tensors)
     for name, array in tensors.items():
         assert found[name].tobytes() == array.tobytes()
     value = {'a': None, 'b': True, 'c': 1.5, 'd': {1: 'ä', 'e': {}}, 'f': ''}
-    files.write(path, value)
+    torch7.write(path, value)
     assert lua.load(path) == value
     with pytest.raises(rnnlm.InputError, match='found set'):
-        files.write(path, {'a': set()})
+        torch7.write(path, {'a': set()})
     with pytest.raises(rnnlm.InputError, match='found complex128'):
-        files.write(path, {'a': numpy.ones(1, complex)})
+        torch7.write(path, {'a': numpy.ones(1, complex)})
     assert lua.load(path) == value
 
 
@@ -187,7 +187,7 @@ def test_torchfile_reads_ours(tensors, tmp_path):
     torchfile = pytest.importorskip(
         'torchfile', reason='torchfile is not in the test extra')
     path = str(tmp_path / 'a.t7')
-    files.write(path, {'tensors': tensors, 'n': 2, 'name': 'x', 'yes': True})
+    torch7.write(path, {'tensors': tensors, 'n': 2, 'name': 'x', 'yes': True})
     found = torchfile.load(path, use_list_heuristic=False)
     assert (found[b'n'], found[b'name'], found[b'yes']) == (2, b'x', True)
     for name, array in tensors.items():
@@ -228,11 +228,11 @@ def test_deep_and_tangled_files(form, write):
     deep = b''.join(form.int(3, k, 1) + form.int(5, 1) for k in range(depth))
     path = write('a.t7', deep + form.int(3, 0))
     with pytest.raises(rnnlm.InputError, match='found neither'):
-        files.read(path)
+        torch7.read(path)
     deep = b''.join(form.int(4, k) + form.text(b'V 1') + form.text(b'nn.X')
                     for k in range(depth))
     with pytest.raises(rnnlm.InputError, match='found neither'):
-        files.read(write('a.t7', deep + form.int(0)))
+        torch7.read(write('a.t7', deep + form.int(0)))
 
 
 def test_the_same_data_very_often(form, write):
@@ -242,7 +242,7 @@ def test_the_same_data_very_often(form, write):
         parts += [string(form, b'%d' % k), tensor(
             form, 3 + k, (1000,), (1,), 1, form.int(4, 1) if k else data)]
     with pytest.raises(rnnlm.InputError, match='tensors that are in the file'):
-        files.read(write('a.t7', table(form, 2, *parts)))
+        torch7.read(write('a.t7', table(form, 2, *parts)))
 
 
 def named_module(form, index, value):
@@ -259,13 +259,13 @@ def test_two_modules_of_one_name(form, write):
     one, other, again = string(form, b'a'), string(form, b'b'), string(form, b'c')
     path = write('a.t7', table(form, 1, one, named_module(form, 10, 1), again,
                                form.int(3, 12)))
-    assert files.read(path)['decoder.weight'].tolist() == [1]
+    assert torch7.read(path)['decoder.weight'].tolist() == [1]
     path = write('a.t7', table(form, 1, one, named_module(form, 10, 1), other,
                                named_module(form, 20, 2)))
     with pytest.raises(rnnlm.InputError, match='one decoder.weight, found two'):
-        files.read(path)
+        torch7.read(path)
 
 
 def test_no_tensors(form, write):
     with pytest.raises(rnnlm.InputError, match='found neither'):
-        files.read(write('a.t7', string(form, b'hello')))
+        torch7.read(write('a.t7', string(form, b'hello')))

@@ -5,7 +5,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import functions, optimizing
+from rnnlm import functions
+from rnnlm.training import mixed_precision, sgd
 from test_training import make_trainer, small, text
 
 
@@ -32,7 +33,7 @@ def set_gradients(model, scale=1.0, seed=1):
 @pytest.mark.parametrize('clip', [None, 0.1, 1e6])
 @pytest.mark.parametrize('dtype', 'fd')
 def test_same_as_chainers(dtype, clip, block, monkeypatch):
-    monkeypatch.setattr(optimizing, 'BLOCK', block)
+    monkeypatch.setattr(sgd, 'BLOCK', block)
     (model, optimizer), (ours, our_optimizer) = pair(dtype, clip)
     ours.l1.upward.W.update_rule.hyperparam.lr = 0.1
     model.l1.upward.W.update_rule.hyperparam.lr = 0.1
@@ -40,8 +41,8 @@ def test_same_as_chainers(dtype, clip, block, monkeypatch):
         for m in model, ours:
             set_gradients(m, seed=step)
         optimizer.update()
-        assert optimizing.why_not_blocks(our_optimizer) == ''
-        optimizing.update(our_optimizer, functions.RowGradient())
+        assert sgd.why_not_blocks(our_optimizer) == ''
+        sgd.update(our_optimizer, functions.RowGradient())
     tolerance = dict(rtol=2e-6, atol=1e-7) if dtype == 'f' else dict(rtol=1e-13)
     for (name, p), q in zip(model.namedparams(), ours.params()):
         numpy.testing.assert_allclose(q.array, p.array, err_msg=name, **tolerance)
@@ -59,7 +60,7 @@ def test_broken_gradients_break_the_parameters_as_in_chainer(value):
             m.l1.upward.b.grad[3] = value
         with numpy.errstate(all='ignore'):
             optimizer.update()
-            optimizing.update(our_optimizer, functions.RowGradient())
+            sgd.update(our_optimizer, functions.RowGradient())
         for p, q in zip(model.params(), ours.params()):
             numpy.testing.assert_array_equal(
                 numpy.isfinite(p.array), numpy.isfinite(q.array))
@@ -69,7 +70,7 @@ def test_gradients_of_zero_are_not_divided_by():
     _, (ours, optimizer) = pair(clip=5)
     before = [p.array.copy() for p in ours.params()]
     ours.cleargrads()
-    optimizing.update(optimizer, functions.RowGradient())
+    sgd.update(optimizer, functions.RowGradient())
     for p, array in zip(ours.params(), before):
         numpy.testing.assert_array_equal(p.array, array)
 
@@ -77,7 +78,7 @@ def test_gradients_of_zero_are_not_divided_by():
 def test_the_norm_of_many_elements_is_exact():
     g = numpy.random.RandomState(0).uniform(0.5, 1, 3_000_000).astype('f')
     exact = (g.astype('d') ** 2).sum()
-    assert abs(optimizing.sum_of_squares(g) / exact - 1) < 1e-7
+    assert abs(sgd.sum_of_squares(g) / exact - 1) < 1e-7
 
 
 def test_only_the_rows_of_the_window_are_touched():
@@ -99,7 +100,7 @@ def test_only_the_rows_of_the_window_are_touched():
         assert array is None or ours.embed.W.grad is array  # made once
         array = ours.embed.W.grad
         optimizer.update()
-        optimizing.update(our_optimizer, rows)
+        sgd.update(our_optimizer, rows)
         numpy.testing.assert_allclose(
             ours.embed.W.grad, model.embed.W.grad, rtol=1e-4, atol=1e-7)
     for (name, p), q in zip(model.namedparams(), ours.params()):
@@ -113,7 +114,7 @@ def test_why_not_blocks():
         model = small()
         optimizer = chainer.optimizers.SGD().setup(model)
         changed = change(optimizer, model)
-        return optimizing.why_not_blocks(changed or optimizer)
+        return sgd.why_not_blocks(changed or optimizer)
 
     assert reason(lambda o, m: o.add_hook(
         chainer.optimizer_hooks.GradientClipping(5))) == ''
@@ -137,9 +138,9 @@ def test_why_not_blocks():
 
 def test_updater_takes_it_when_it_may(tmp_path, monkeypatch):
     calls = []
-    update = optimizing.update
+    update = sgd.update
     monkeypatch.setattr(
-        optimizing, 'update', lambda *args: calls.append(1) or update(*args))
+        sgd, 'update', lambda *args: calls.append(1) or update(*args))
     make_trainer(small(), text(), tmp_path, stop=(3, 'iteration')).run()
     assert len(calls) == 3
     trainer = make_trainer(small(), text(), tmp_path, stop=(3, 'iteration'))
@@ -181,7 +182,7 @@ def test_clipping_of_float16(threshold, scale):
     grads = [random.randn(*p.shape) * 40 for p in link.params()]
     for p, g in zip(link.params(), grads):
         p.grad = (g * (scale or 1)).astype('e')  # the squares overflow
-    optimizing.GradientClipping(threshold)(optimizer)
+    mixed_precision.GradientClipping(threshold)(optimizer)
     norm = numpy.sqrt(sum((g ** 2).sum() for g in grads))
     for p, g in zip(link.params(), grads):
         assert p.grad.dtype == numpy.float16
@@ -194,5 +195,5 @@ def test_gradients_of_zero_are_not_clipped():
     optimizer = chainer.optimizers.SGD(lr=1.0).setup(link)
     for p in link.params():
         p.grad = numpy.zeros_like(p.array)
-    optimizing.GradientClipping(1.0)(optimizer)
+    mixed_precision.GradientClipping(1.0)(optimizer)
     assert all((p.grad == 0).all() for p in link.params())

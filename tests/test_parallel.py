@@ -12,7 +12,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, parallel
+from rnnlm import parallel
+from rnnlm.app import cli
 from rnnlm.serializers.npz import Npz
 import ranks
 
@@ -74,12 +75,12 @@ def assert_same(found, expected, **tolerance):
 # One process ------------------------------------------------------------------
 
 def test_alone():
-    group = parallel.ALONE
-    assert group.rows(5) == slice(0, 5) and group.is_first
-    assert group.first(lambda: 3) == group.together(lambda: 3) == 3
+    group = parallel.SINGLE_PROCESS
+    assert group.rows(5) == slice(0, 5) and group.is_root
+    assert group.on_root(lambda: 3) == group.on_all(lambda: 3) == 3
     assert group.gather(4) == [4] and group.exchange(None) is None
     with parallel.joined(None) as group:
-        assert group is parallel.ALONE
+        assert group is parallel.SINGLE_PROCESS
 
 
 def test_ranks_share_the_streams():
@@ -87,7 +88,7 @@ def test_ranks_share_the_streams():
     whole = rnnlm.ParallelSequentialIterator(words, 7)
     parts = []
     for rank in range(3):
-        group = parallel.Alone()
+        group = parallel.SingleProcess()
         group.rank, group.size = rank, 3
         parts.append(rnnlm.ParallelSequentialIterator(words, 7, rows=group.rows(7)))
     for _ in range(9):
@@ -138,7 +139,7 @@ def test_one_process_is_the_single_process(tmp_path, story):
 
 @pytest.fixture(scope='module')
 def expected():
-    return {name: ranks.train(parallel.ALONE, **case)
+    return {name: ranks.train(parallel.SINGLE_PROCESS, **case)
             for name, case in ranks.CASES.items()}
 
 
@@ -165,7 +166,7 @@ def test_each_rank_has_a_random_stream_of_its_own(tmp_path):
 
 @needs_mpi
 def test_evaluation_gives_the_number_of_one_process(tmp_path):
-    ranks.evaluate(parallel.ALONE, tmp_path)
+    ranks.evaluate(parallel.SINGLE_PROCESS, tmp_path)
     one = load(tmp_path / 'loss.npz')
     run(2, 'evaluate', tmp_path)
     assert_same(load(tmp_path / 'loss.npz'), one, rtol=1e-6)

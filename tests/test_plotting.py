@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from rnnlm import plotting
+from rnnlm.training import plotting
 from test_checkpoint import extend
 from test_training import make_trainer, small, text
 

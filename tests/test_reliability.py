@@ -14,9 +14,9 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, experiment, runs
+from rnnlm.app import cli, experiment, run_folder
+from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
-from rnnlm.recipes import Recipe
 from rnnlm.serializers import atomic
 from rnnlm.serializers.npz import Npz
 from test_training import make_trainer, small, text
@@ -209,19 +209,19 @@ def test_leftovers_of_a_killed_run_are_deleted(tmp_path):
     (tmp_path / '.hidden').touch()
     (tmp_path / 'a.part').touch()
     assert len(os.listdir(tmp_path)) == 3
-    with runs.locked(str(tmp_path)):
+    with run_folder.locked(str(tmp_path)):
         assert sorted(os.listdir(tmp_path)) == ['.hidden', '.lock', 'a.part']
 
 
 def test_two_runs_in_one_folder(tmp_path, capsys):
     out = str(tmp_path / 'out')
-    with runs.locked(out):
+    with run_folder.locked(out):
         (tmp_path / 'out' / 'model.npz').touch()
         for more in (), ('--overwrite',), ('--resume',):
             assert cli.main(['train', '--out', out, *more]) == 2
             assert 'no other run is writing to' in capsys.readouterr().err
         assert sorted(os.listdir(out)) == ['.lock', 'model.npz']
-    with runs.locked(out):
+    with run_folder.locked(out):
         pass
 
 

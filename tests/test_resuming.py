@@ -7,8 +7,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, experiment
-from rnnlm.recipes import Recipe
+from rnnlm.app import cli, experiment
+from rnnlm.app.recipes import Recipe
 from test_finite import TINY, poisoned_above, tiny_corpus
 from test_snapshots import assert_same
 from test_training import make_trainer, small, text

@@ -8,10 +8,12 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import cli, inference, scoring
+from rnnlm.app import cli
 from rnnlm.data.corpus import load as load_corpus
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.dynamic import DynamicEvaluation
+from rnnlm.inference import scoring
+from rnnlm.inference.dynamic import DynamicEvaluation
+from rnnlm.inference.generate import _probabilities, beam_search, generate
 
 WORDS = ('<eos>', 'the', 'cat', 'dog', 'sleeps', 'sees', '<unk>')
 
@@ -222,20 +224,20 @@ def test_interpolate(folder, corpus, tmp_path, capsys):
 
 
 def test_beams_and_ways_to_draw(model):
-    greedy = list(inference.generate(model, [0], 12, sample=False))
+    greedy = list(generate(model, [0], 12, sample=False))
     numpy.random.seed(0)
-    assert list(inference.generate(model, [0], 12, top_k=1)) == greedy
-    assert list(inference.generate(model, [0], 12, top_p=1e-9)) == greedy
-    assert list(inference.generate(model, [0], 12, temperature=1e-3)) == greedy
+    assert list(generate(model, [0], 12, top_k=1)) == greedy
+    assert list(generate(model, [0], 12, top_p=1e-9)) == greedy
+    assert list(generate(model, [0], 12, temperature=1e-3)) == greedy
     numpy.random.seed(0)
-    plain = list(inference.generate(model, [0], 30))
+    plain = list(generate(model, [0], 30))
     numpy.random.seed(0)
-    assert list(inference.generate(
+    assert list(generate(
         model, [0], 30, temperature=1, top_k=7, top_p=1.0)) == plain
-    assert inference.beam_search(model, [0], 12, 1)[0] == greedy
+    assert beam_search(model, [0], 12, 1)[0] == greedy
     last = -numpy.inf
     for width in 1, 7, 49:
-        words, score = inference.beam_search(model, [0, 3], 3, width)
+        words, score = beam_search(model, [0, 3], 3, width)
         assert abs(score - one_by_one(model, [0, 3, *words])[1:].sum()) < 1e-5
         assert score >= last - 1e-6
         last = score
@@ -253,7 +255,7 @@ def test_top_k_and_top_p():
             ((None, .49), [1, 0, 0, 0]), ((None, .51), [.625, 0, .375, 0]),
             ((1, .9), [1, 0, 0, 0])):
         numpy.testing.assert_allclose(
-            inference._probabilities(p, *arguments), expected)
+            _probabilities(p, *arguments), expected)
 
 
 @pytest.mark.parametrize('given', [
@@ -261,7 +263,7 @@ def test_top_k_and_top_p():
     dict(top_p=1.1), dict(temperature=math.nan)])
 def test_bad_ways_to_draw(model, given):
     with pytest.raises(rnnlm.InputError, match=next(iter(given))):
-        next(inference.generate(model, [0], 3, **given))
+        next(generate(model, [0], 3, **given))
 
 
 # Dynamic evaluation ---------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.training import why_not_windows
+from rnnlm.training.windows import why_not_windows
 
 
 def make_trainer(model, words, out, B=4, T=5, stop=(20, 'iteration'), lr=1.0, clip=5,
@@ -147,7 +147,7 @@ def test_accuracy_is_reported_as_step_by_step(tmp_path):
 
 
 def test_the_way_is_logged_once(tmp_path, caplog):
-    with caplog.at_level(logging.INFO, logger='rnnlm.training'):
+    with caplog.at_level(logging.INFO, logger='rnnlm.training.updater'):
         make_trainer(small(), text(), tmp_path).run()
         make_trainer(small(), text(), tmp_path, per_step=True).run()
     assert [r.getMessage() for r in caplog.records] == [
@@ -272,7 +272,7 @@ def test_report_trigger_fires_at_the_end_of_each_epoch(tmp_path):
     trainer = make_trainer(small(), text(200), tmp_path, stop=(3, 'epoch'))
     fired = []
     trainer.extend(lambda t: fired.append(t.updater.iteration), name='fired',
-                   trigger=rnnlm.schedules.ReportTrigger(8))
+                   trigger=rnnlm.training.triggers.ReportTrigger(8))
     trainer.run()  # 10 windows of 20 words an epoch
     assert fired == [8, 10, 16, 20, 24, 30]
 

@@ -10,7 +10,7 @@ import rnnlm
 
 from chainer import links as L
 
-from rnnlm import inference
+from rnnlm.inference.generate import encode_prime, generate
 
 import options
 
@@ -38,14 +38,14 @@ def main():
 
     device, corpus = options.prepare(args)
     vocabulary = corpus.vocabulary
-    prime = inference.encode_prime(vocabulary, args.primetext)
+    prime = encode_prime(vocabulary, args.primetext)
     rnn = rnnlm.RNNForLM(len(vocabulary), args.unit, args.layer)
     model = L.Classifier(rnn)
     rnnlm.load_model(args.model, model)
     model.to_device(device)
 
     sys.stdout.write(args.primetext + ' ')
-    for word in inference.generate(rnn, prime, args.length, args.sample > 0):
+    for word in generate(rnn, prime, args.length, args.sample > 0):
         text, = vocabulary.decode([word])
         sys.stdout.write('.' if text == '<eos>' else text + ' ')
     sys.stdout.write('\n')

@@ -6,11 +6,12 @@ import sys
 import numpy
 
 import rnnlm
-from rnnlm import devices, runs
-from rnnlm.cli import add_parallel_options, in_terms_of_flags, seed
+from rnnlm import devices
+from rnnlm.app import run_folder
+from rnnlm.app.cli import add_parallel_options, in_terms_of_flags, seed
+from rnnlm.app.recipes import PRESETS, RECIPE_FLAGS
 from rnnlm.data import corpus
-from rnnlm.parallel import ALONE
-from rnnlm.recipes import PRESETS, RECIPE_FLAGS
+from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import require_writable
 
 
@@ -63,11 +64,11 @@ def recipe_of(args):
              if getattr(args, field) is not None}
     recipe = dataclasses.replace(PRESETS[args.preset or 'chainer'], **given)
     require_writable(args.model)
-    runs.make(args.out)
+    run_folder.make(args.out)
     return recipe
 
 
-def prepare(args, group=ALONE):
+def prepare(args, group=SINGLE_PROCESS):
     """Device made current, random numbers seeded, corpus loaded."""
     device = devices.get_device(group.device(args.device))
     device.use()

@@ -13,8 +13,11 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import experiment, parallel, plotting, runs
-from rnnlm.schedules import ReportTrigger
+from rnnlm import parallel
+from rnnlm.app import run_folder
+from rnnlm.training import plotting
+from rnnlm.training.evaluator import evaluate_perplexity
+from rnnlm.training.triggers import ReportTrigger
 
 import options
 
@@ -25,20 +28,20 @@ def main():
     # Several processes under mpiexec; without --communicator this one, alone.
     with parallel.joined(args.communicator, args.timeout) as group, \
             contextlib.ExitStack() as stack:
-        recipe = group.together(lambda: options.recipe_of(args))
+        recipe = group.on_all(lambda: options.recipe_of(args))
         # No other run writes there meanwhile.
-        group.first(lambda: stack.enter_context(runs.locked(args.out)))
+        group.on_root(lambda: stack.enter_context(run_folder.locked(args.out)))
         return train(args, recipe, group)
 
 
 def train(args, recipe, group):
-    device, corpus = group.together(lambda: options.prepare(args, group))
-    numpy.random.set_state(group.first(numpy.random.get_state))
+    device, corpus = group.on_all(lambda: options.prepare(args, group))
+    numpy.random.set_state(group.on_root(numpy.random.get_state))
     parts = [part[:100] if args.test else part
              for part in (corpus.train, corpus.valid, corpus.test)]
 
     # Each iterator reads its text in parallel streams.
-    train_iter = group.together(lambda: rnnlm.ParallelSequentialIterator(
+    train_iter = group.on_all(lambda: rnnlm.ParallelSequentialIterator(
         parts[0], recipe.batch_size, rows=group.rows(recipe.batch_size)))
     val_iter = rnnlm.ParallelSequentialIterator(parts[1], 1, repeat=False)
     test_iter = rnnlm.ParallelSequentialIterator(parts[2], 1, repeat=False)
@@ -56,7 +59,7 @@ def train(args, recipe, group):
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
 
     group.broadcast(model)  # all processes begin alike, each with dropout of its own
-    group.part_random()
+    group.separate_random_streams()
     updater = rnnlm.BPTTUpdater(
         train_iter, optimizer, recipe.bprop_len, device, group=group)
     trainer = training.Trainer(updater, (recipe.epochs, 'epoch'), out=args.out)
@@ -66,10 +69,10 @@ def train(args, recipe, group):
     trainer.extend(rnnlm.LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(rnnlm.Snapshot(n_retains=None))
     best = rnnlm.BestModel(model, args.model)
-    if group.is_first:  # it alone prints and writes
+    if group.is_root:  # it alone prints and writes
         extend(trainer, args, model, best if args.preset else None, corpus)
     if args.resume:
-        group.together(lambda: rnnlm.resume(args.resume, trainer))
+        group.on_all(lambda: rnnlm.resume(args.resume, trainer))
 
     # Ctrl-C finishes the window and leaves a snapshot.
     signal, snapshot = rnnlm.run(trainer)
@@ -77,12 +80,12 @@ def train(args, recipe, group):
         print(f'stopped; go on with --resume {snapshot}')
         return 128 + signal
 
-    group.first(best.load)
+    group.on_root(best.load)
     group.broadcast(model)
-    perplexity = experiment.perplexity(
+    perplexity = evaluate_perplexity(
         rnnlm.PerplexityEvaluator(test_iter, model, group=group))
     print(f'test perplexity: {perplexity}')
-    if group.is_first:
+    if group.is_root:
         rnnlm.save_npz(args.model, model)
 
 

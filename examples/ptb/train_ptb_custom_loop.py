@@ -9,14 +9,14 @@ import chainer
 from chainer import links as L
 import numpy
 
-from rnnlm import experiment
+from rnnlm.training.evaluator import evaluate_perplexity, make_evaluator
 
 import options
 
 
 def evaluate(model, words):
     """Perplexity of `model` on a text."""
-    return experiment.perplexity(experiment.make_evaluator(words, model))
+    return evaluate_perplexity(make_evaluator(words, model))
 
 
 def main():

@@ -5,7 +5,7 @@ import sys
 import numpy
 
 import rnnlm
-from rnnlm.cli import seed
+from rnnlm.app.cli import seed
 from rnnlm.errors import require_count
 
 

@@ -20,11 +20,12 @@ import chainer
 from chainer import training
 from chainer.training import extensions
 
-from rnnlm import experiment
+from rnnlm.app.console import Console
 from rnnlm.data.text import read_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 from rnnlm.functions.gates import GATES
+from rnnlm.training.evaluator import make_classifier, make_evaluator
 
 import options
 
@@ -53,18 +54,18 @@ def make_model(n_vocab, units=128):
 
 def make_trainer(model, train, valid, epochs, out):
     """The trainer of a run; its log has 'validation/main/loss' for each epoch."""
-    classifier = experiment.make_classifier(model)
+    classifier = make_classifier(model)
     optimizer = chainer.optimizers.RMSprop(lr=2e-3, alpha=0.95).setup(classifier)
     optimizer.add_hook(chainer.optimizer_hooks.GradientHardClipping(-5, 5))
     updater = rnnlm.BPTTUpdater(
         rnnlm.ParallelSequentialIterator(train, STREAMS), optimizer, STEPS)
     trainer = training.Trainer(updater, (epochs, 'epoch'), out=out)
-    trainer.extend(experiment.make_evaluator(valid, classifier))
+    trainer.extend(make_evaluator(valid, classifier))
     trainer.extend(rnnlm.LearningRateDecay(1 / 0.97, after_epoch=10))
     trainer.extend(extensions.LogReport())
     trainer.extend(extensions.PrintReport(
         ['epoch', 'main/loss', 'validation/main/loss', 'elapsed_time'],
-        out=experiment.Console()))
+        out=Console()))
     return trainer
 
 

@@ -25,10 +25,11 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import experiment
+from rnnlm.app.console import say
 from rnnlm.data.text import read_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
+from rnnlm.training.evaluator import make_classifier
 
 import options
 
@@ -66,7 +67,7 @@ def keep_one_hot(optimizer):
 
 def make_trainer(model, ids, epochs, out):
     """The trainer of a run; its log has the mean 'main/loss' of each epoch."""
-    classifier = experiment.make_classifier(model)
+    classifier = make_classifier(model)
     optimizer = chainer.optimizers.SGD(lr=RATE / STEPS).setup(classifier)
     optimizer.add_hook(keep_one_hot)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(CLIP * STEPS))
@@ -80,8 +81,8 @@ def make_trainer(model, ids, epochs, out):
 
 def show(trainer):
     entry = trainer.get_extension('LogReport').log[-1]
-    experiment.say('epoch {epoch:3}  perplexity {perplexity:7.4f}  {elapsed_time:.0f} '
-                   'seconds'.format(**entry))
+    say('epoch {epoch:3}  perplexity {perplexity:7.4f}  {elapsed_time:.0f} '
+        'seconds'.format(**entry))
 
 
 def main(argv=None):

@@ -3,10 +3,8 @@ import os
 import textwrap
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import keras, pytorch, torch7, weights as names
-from rnnlm.interchange.files import (
-    keras as keras_files, limits, onnx as onnx_files, pytorch as pytorch_files,
-    safetensors as safetensors_files, torch7 as torch7_files)
+from rnnlm.interchange import (
+    _untrusted, keras, onnx, pytorch, safetensors, torch7, weights as names)
 from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
 from rnnlm.serializers.atomic import require_writable, writing
 from rnnlm.serializers.model_files import model_prefix, model_sizes
@@ -14,9 +12,9 @@ from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
 FORMATS = {
-    '.pt': (pytorch, pytorch_files), '.pth': (pytorch, pytorch_files),
-    '.safetensors': (pytorch, safetensors_files), '.t7': (torch7, torch7_files),
-    '.weights.h5': (keras, keras_files)}
+    '.pt': (pytorch, pytorch), '.pth': (pytorch, pytorch),
+    '.safetensors': (pytorch, safetensors), '.t7': (torch7, torch7),
+    '.weights.h5': (keras, keras)}
 ENDINGS = ('.npz', *FORMATS, '.onnx', '.py')
 
 
@@ -76,7 +74,7 @@ def save(path, weights):
                 **sizes, dtype=weights['embed/W'].dtype).encode('ascii'))
         return [path, *beside]
     if ending == '.onnx':
-        onnx_files.write(path, weights)
+        onnx.write(path, weights)
         return [path]
     layout, module = FORMATS[ending]
     module.write(path, layout.export_model(weights))
@@ -96,7 +94,7 @@ def _format_of(path):
             chainers = any(name.endswith('embed/W') for name in archive)
         return (None, None) if chainers else FORMATS['.weights.h5']
     if begin.startswith(b'PK'):
-        inside = limits.member_names(path)
+        inside = _untrusted.member_names(path)
         if 'model.weights.h5' in inside:
             return FORMATS['.weights.h5']
         if any(name.endswith('/data.pkl') for name in inside):

@@ -5,7 +5,7 @@ W_xi, W_xf, W_xo, W_xc (in, n) are multiplied with the input from the right, W_h
 https://d2l.ai/chapter_recurrent-modern/lstm.html
 """
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import join, split
+from rnnlm.interchange.gate_order import join, split
 
 ORDER = ('i', 'f', 'o', 'a')
 LETTERS = 'ifoc'

@@ -6,8 +6,8 @@ up in pairs.  The equations in the documentation of Chainer's n_step_lstm have t
 two the other way round; its code is as here, and so is cuDNN.
 """
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import join, second_bias, split
-from rnnlm.interchange.stack import Names, export_stack, import_stack
+from rnnlm.interchange.gate_order import join, second_bias, split
+from rnnlm.interchange.naming import Names, export_stack, import_stack
 
 ORDER = ('i', 'f', 'a', 'o')
 NAMES = Names('embed/W', 'output/W', 'output/b', lambda k, name: f'lstm/{k}/{name}')

@@ -6,7 +6,7 @@ with the input, the others with the output before; bg, bi, bf, bo (n,).
 import numpy
 
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import join, split
+from rnnlm.interchange.gate_order import join, split
 
 ORDER = ('a', 'i', 'f', 'o')
 LETTERS = 'gifo'

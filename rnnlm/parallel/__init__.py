@@ -1,5 +1,7 @@
 """Several processes that train one model together, on ChainerMN."""
-from rnnlm.parallel.alone import ALONE, Alone
-from rnnlm.parallel.launch import COMMUNICATORS, joined, launched_rank
+from rnnlm.parallel.group import Group
+from rnnlm.parallel.mpi import COMMUNICATORS, joined, launched_rank
+from rnnlm.parallel.single import SINGLE_PROCESS, SingleProcess
 
-__all__ = ['ALONE', 'Alone', 'COMMUNICATORS', 'joined', 'launched_rank']
+__all__ = ['COMMUNICATORS', 'Group', 'SINGLE_PROCESS', 'SingleProcess', 'joined',
+           'launched_rank']

@@ -77,7 +77,8 @@ class Exchange:
             self._send_rest(target, sums, rows, ids)
         else:
             sums.by_chainermn(target)
-        total = self._group.share(weight * float(loss.array))  # after all the others
+        # After all other sums of the window.
+        total = self._group.sum_losses(weight * float(loss.array))
         sums.finish()
         return numpy.asarray(total, loss.dtype)
 

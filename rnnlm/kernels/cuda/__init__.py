@@ -6,7 +6,7 @@
 | `persistent*` | all steps of a layer in one launch | the same |
 | `output.cu` | softmax, cross entropy, their gradient | `functions.softmax_loss` |
 | `rows.cu`, `philox.cuh` | embedding, dropout | `functions.embedding`, `philox` |
-| `sgd.cu` | clipping and SGD | `rnnlm.optimizing` |
+| `sgd.cu` | clipping and SGD | `rnnlm.training.sgd` |
 
 `launch` compiles and launches them through CuPy, `blas` is cuBLAS, `transfer` copies
 without waiting, `plans` cuts the work of the persistent kernels to a GPU's size;

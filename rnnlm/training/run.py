@@ -6,9 +6,9 @@ import sys
 import threading
 
 from rnnlm.errors import NotFinite
-from rnnlm.parallel import ALONE
+from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.snapshot_files import newest_snapshot, resume, snapshots_in
-from rnnlm.snapshots import Snapshot
+from rnnlm.training.extensions import Snapshot
 
 
 def run(trainer, autoload=False):
@@ -31,12 +31,12 @@ def run(trainer, autoload=False):
         OSError: if the snapshot cannot be written; the older ones are as they were.
         rnnlm.errors.NotFinite: by `rnnlm.BPTTUpdater` and `rnnlm.Snapshot`.
     """
-    group = getattr(trainer.updater, 'group', ALONE)
+    group = getattr(trainer.updater, 'group', SINGLE_PROCESS)
     if autoload:
-        newest = group.first(lambda: newest_snapshot(trainer.out) if os.path.isdir(
+        newest = group.on_root(lambda: newest_snapshot(trainer.out) if os.path.isdir(
             trainer.out) and snapshots_in(trainer.out) else None)
         if newest:
-            group.together(lambda: resume(newest, trainer))
+            group.on_all(lambda: resume(newest, trainer))
     if threading.current_thread() is not threading.main_thread():
         trainer.run(show_loop_exception_msg=False)
         return 0, None
@@ -53,7 +53,7 @@ def run(trainer, autoload=False):
             return 0, None
         return stop.signal, Snapshot(n_retains=None).write(trainer)
     except NotFinite as e:
-        e.signal = group.agreed(stop.received)
+        e.signal = group.agree_on_signal(stop.received)
         raise
     finally:
         trainer.stop_trigger = given
@@ -79,7 +79,7 @@ class _StopTrigger:
         self.received = number
         for other, handler in self.before.items():
             signal.signal(other, handler)
-        if not self._group.is_first:
+        if not self._group.is_root:
             return
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stderr.write(
@@ -88,7 +88,7 @@ class _StopTrigger:
 
     def __call__(self, trainer):
         self.over = self._trigger(trainer)
-        self.signal = self._group.agreed(self.received)
+        self.signal = self._group.agree_on_signal(self.received)
         return self.over or bool(self.signal)
 
     def serialize(self, serializer):

@@ -4,9 +4,9 @@ import math
 from chainer import backend
 import numpy
 
-from rnnlm import optimizing
 from rnnlm.errors import NotFinite
 from rnnlm.kernels.cuda.transfer import Later
+from rnnlm.training import sgd
 
 
 class FiniteCheck:
@@ -79,5 +79,5 @@ def gradient_norm(target):
     """float: L2 norm of all gradients of a link; 0 for those that are not NumPy's."""
     grads = [param.grad for param in target.params()]
     return math.sqrt(sum(
-        optimizing.sum_of_squares(grad.ravel()) for grad in grads
+        sgd.sum_of_squares(grad.ravel()) for grad in grads
         if isinstance(grad, numpy.ndarray)))

@@ -5,10 +5,12 @@ import os
 import sys
 import textwrap
 
-import rnnlm
-from rnnlm import commands, parallel
-from rnnlm.legacy import run as legacy
-from rnnlm.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
+from rnnlm import parallel
+from rnnlm._version import __version__
+from rnnlm.app import commands
+from rnnlm.app.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
+from rnnlm.errors import InputError, NotFinite
+from rnnlm.legacy import runner
 
 
 def main(argv=None):
@@ -31,11 +33,11 @@ def main(argv=None):
         sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a letter
     try:
         return args.command(args)
-    except rnnlm.InputError as e:
+    except InputError as e:
         print(f'rnnlm {args.name}: error: {in_terms_of_flags(str(e))}',
               file=sys.stderr)
         return 2
-    except rnnlm.NotFinite as e:
+    except NotFinite as e:
         hint = '; --on-nan rollback does so' if args.name == 'train' else ''
         print(f'rnnlm {args.name}: error: {e}{hint}', file=sys.stderr)
         return 1
@@ -73,7 +75,7 @@ def make_parser():
         prog='rnnlm',
         description="Chainer's recurrent language model on today's machines.",
         epilog="'rnnlm COMMAND --help' shows the options of a command.")
-    parser.add_argument('--version', action='version', version=rnnlm.__version__)
+    parser.add_argument('--version', action='version', version=__version__)
     subcommands = parser.add_subparsers(dest='name', metavar='COMMAND', required=True)
 
     train_parser = add_command(
@@ -222,14 +224,14 @@ def make_parser():
         'written for.',
         'rnnlm run train_ptb.py --epoch 5', 'rnnlm run --api v1 train.py')
     run_parser.add_argument(
-        '--api', choices=legacy.APIS, default='auto',
+        '--api', choices=runner.APIS, default='auto',
         help="v1 for Chainer 1.0 to 1.24, v2 for later ones (default: auto, by the "
              "script's source)")
     run_parser.add_argument('script', help='the script, unchanged')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='its arguments')
     run_parser.set_defaults(
-        command=lambda args: legacy.run(args.script, args.args, args.api))
+        command=lambda args: runner.run(args.script, args.args, args.api))
 
     inspect_parser = add_command(
         subcommands, 'inspect', 'what a snapshot holds',

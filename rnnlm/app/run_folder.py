@@ -11,10 +11,10 @@ import shutil
 import filelock
 import numpy
 
+from rnnlm.app.recipes import Recipe
 from rnnlm.data.text import read_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, shown
-from rnnlm.recipes import Recipe
 from rnnlm.serializers.atomic import remove_parts, writing
 from rnnlm.serializers.snapshot_files import (
     is_whole, newest_snapshot, snapshot_number, snapshots_in)
@@ -77,7 +77,7 @@ def begin(folder, corpus, recipe, overwrite=False):
     Args:
         folder (str): where; made if it is not there.
         corpus: `rnnlm.data.corpus.Corpus`.
-        recipe: `rnnlm.recipes.Recipe`.
+        recipe: `rnnlm.app.recipes.Recipe`.
         overwrite (bool): whether an earlier run in it may be deleted.
 
     Raises:

@@ -8,7 +8,7 @@ import chainer
 import numpy
 
 from rnnlm.model import language_model
-from rnnlm.parallel import ALONE
+from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.loading import MISSING
 
 
@@ -18,7 +18,7 @@ def serialize(serializer, updater):
 
     All ranks of the updater's group must call it together; what rank 0 saves is whole.
     """
-    group = getattr(updater, 'group', ALONE)
+    group = getattr(updater, 'group', SINGLE_PROCESS)
     updater.resumed_from = _serialize_randoms(serializer, group)
     for name, optimizer in updater.get_all_optimizers().items():
         _serialize_loss_scale(serializer[f'loss_scale:{name}'], optimizer)
@@ -38,7 +38,7 @@ def _serialize_randoms(serializer, group):
     """
     if isinstance(serializer, chainer.Serializer):
         streams = group.gather(numpy.random.get_state())
-        if group.is_first:
+        if group.is_root:
             serialize_random(serializer['random'])
             for rank, stream in enumerate(streams[1:], 1):
                 serialize_random(serializer[f'random:{rank}'], stream)
@@ -49,12 +49,12 @@ def _serialize_randoms(serializer, group):
         processes = int(serializer('processes', 1))
     except MISSING:
         processes = 1
-    if processes == group.size and not group.is_first:
+    if processes == group.size and not group.is_root:
         serialize_random(serializer[f'random:{group.rank}'])
     else:
         serialize_random(serializer['random'])
         if processes != group.size:
-            group.part_random()
+            group.separate_random_streams()
     return processes
 
 
@@ -130,7 +130,7 @@ def _whole(array, group):
     if group.size == 1:
         return array
     arrays = group.gather(chainer.cuda.to_cpu(array))
-    return numpy.concatenate(arrays) if group.is_first else None
+    return numpy.concatenate(arrays) if group.is_root else None
 
 
 def _part(array, group):

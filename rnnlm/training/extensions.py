@@ -1,23 +1,23 @@
-"""Files that a run writes as it goes: snapshots, the best model, the log."""
+"""Trainer extensions: snapshots, the best model, the log, the learning rate."""
 import contextlib
 import json
 import logging
 import math
 import os
-import time
 
 import chainer
 from chainer import training
-from chainer.training import extensions, triggers
+from chainer.training import extensions
+import numpy
 
-from rnnlm import finite, resumption
-from rnnlm.errors import NotFinite, require, require_count
-from rnnlm.parallel import ALONE
+from rnnlm.errors import NotFinite, require_count, require_positive
+from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import best_effort, writing
 from rnnlm.serializers.loading import MISSING
 from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import snapshot_number, snapshots_in
+from rnnlm.training import nan_check, state
 
 logger = logging.getLogger(__name__)
 
@@ -60,16 +60,16 @@ class Snapshot(training.Extension):
             OSError: if it cannot be written.
         """
         for name, optimizer in trainer.updater.get_all_optimizers().items():
-            hit = finite.first_hit(optimizer.target, gradients=False)
+            hit = nan_check.first_hit(optimizer.target, gradients=False)
             if hit:
                 raise NotFinite(
                     f'window {trainer.updater.iteration}: expected finite parameters '
                     f'to save, found NaN or infinity in {hit}; the older snapshots '
                     'are as they were')
         path = os.path.join(trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
-        group = getattr(trainer.updater, 'group', ALONE)
-        if not group.is_first:  # give the first what it is to write
-            resumption.serialize(
+        group = getattr(trainer.updater, 'group', SINGLE_PROCESS)
+        if not group.is_root:  # give the first what it is to write
+            state.serialize(
                 chainer.serializers.DictionarySerializer(), trainer.updater)
             return path
         save_npz(path, trainer)
@@ -80,56 +80,6 @@ class Snapshot(training.Extension):
                 with contextlib.suppress(OSError):
                     os.unlink(old)
         return path
-
-
-class SnapshotTrigger:
-    """Fires at the end of each epoch, and whenever some time has passed.
-
-    Args:
-        seconds (float): Time; 0 for every window.
-        clock: Seconds, as `time.monotonic`.
-    """
-
-    def __init__(self, seconds, clock=time.monotonic):
-        require('seconds', seconds, 'a number of at least 0', lambda v: v >= 0)
-        self.seconds = seconds
-        self._clock = clock
-        self._last = clock()
-
-    def __call__(self, trainer):
-        now = self._clock()
-        if trainer.updater.is_new_epoch or now - self._last >= self.seconds:
-            self._last = now
-            return True
-        return False
-
-
-class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
-    """Chainer's, with its memory in the snapshots."""
-    _trainer = _asked = _pending = None
-
-    def __call__(self, trainer):
-        if self._pending is not None:
-            trainer.observation.setdefault(self.monitor, self._pending)
-        self._trainer, self._asked = trainer, trainer.updater.iteration
-        self._pending = None
-        return super().__call__(trainer)
-
-    def serialize(self, serializer):
-        # A window's snapshot is written before this is asked about the window.
-        value = self._pending
-        if self._trainer and self._asked != self._trainer.updater.iteration:
-            value = self._trainer.observation.get(self.monitor)
-            value = None if value is None else float(getattr(value, 'array', value))
-        value = serializer('pending', math.nan if value is None else value)
-        if not isinstance(serializer, chainer.Serializer):
-            self._pending = None if math.isnan(value) else float(value)
-        for name in '_interval_trigger', '_max_trigger', '_summary':
-            part = getattr(self, name)
-            if hasattr(part, 'serialize'):
-                part.serialize(serializer[name.strip('_')])
-        self.count = serializer('count', self.count)
-        self.best = serializer('best', self.best)
 
 
 class BestModel(training.Extension):
@@ -221,3 +171,60 @@ class Log(extensions.LogReport):
                 with writing(os.path.join(trainer.out, 'log')) as f:
                     f.write(json.dumps(self.log, indent=4).encode())
                 self._n_written = len(self.log)
+
+
+class LearningRateDecay(training.Extension):
+    """Divides the learning rate by `decay` in every epoch after `after_epoch`.
+
+    Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
+    where ``lr`` is the optimizer's rate at the start.  Chainer's example had it
+    until version 1.10, with 1.2 and 6.  The rate survives a resume.
+
+    Args:
+        decay (float): Divisor of the learning rate.
+        after_epoch (int): Last epoch with the whole learning rate.
+    """
+    trigger = 1, 'epoch'
+    priority = training.PRIORITY_WRITER + 1  # before the rate is reported
+
+    def __init__(self, decay, after_epoch):
+        require_positive('decay', decay)
+        require_count('after_epoch', after_epoch, least=0)
+        self.decay = decay
+        self.after_epoch = after_epoch
+        self._lr = None
+
+    def initialize(self, trainer):
+        self.scale(trainer, 1)
+        self(trainer)
+
+    def __call__(self, trainer):
+        passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
+        try:
+            rate = self._lr / self.decay ** passed
+        except OverflowError:
+            rate = 0.0
+        except ZeroDivisionError:  # by a divisor below 1
+            rate = math.inf
+        trainer.updater.get_optimizer('main').lr = rate
+
+    def scale(self, trainer, factor):
+        """Multiplies the rates of a trainer, before it is run, by a factor."""
+        if self._lr is None:
+            self._lr = trainer.updater.get_optimizer('main').lr
+        self._lr *= factor
+
+    def serialize(self, serializer):
+        try:
+            self._lr = serializer('lr', self._lr)
+        except MISSING:  # a snapshot of a run without decay
+            pass
+
+
+def add_perplexity(result):
+    """Adds 'perplexity' and 'val_perplexity' to an entry of LogReport's log."""
+    for name, key in (('perplexity', 'main/loss'),
+                      ('val_perplexity', 'validation/main/loss')):
+        if key in result:
+            with numpy.errstate(over='ignore'):
+                result[name] = float(numpy.exp(result[key]))

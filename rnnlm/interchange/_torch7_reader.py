@@ -20,7 +20,7 @@ import struct
 
 import numpy
 
-from rnnlm.interchange.files import limits
+from rnnlm.interchange import _untrusted
 
 NIL, NUMBER, STRING, TABLE, OBJECT, BOOLEAN = range(6)
 FUNCTIONS = OLD_FUNCTION, _, _ = 6, 7, 8
@@ -57,8 +57,8 @@ def load(path):
     Raises:
         rnnlm.errors.InputError: if it cannot be read.
     """
-    data = limits.read_bytes(path)
-    with limits.damaged(path, 'a file of Torch7'):
+    data = _untrusted.read_bytes(path)
+    with _untrusted.damaged(path, 'a file of Torch7'):
         # In ASCII it begins with a digit and the end of a line.
         source = Ascii(data) if re.match(rb'\d\n', data) else Binary(data)
         return _read(source)
@@ -218,7 +218,7 @@ def _storage(source, dtype):
 def _tensor(source, dtype, known):
     """A tensor as a view of its storage, all of it inside."""
     n_axes = source.int()
-    if n_axes > limits.MOST_AXES:
+    if n_axes > _untrusted.MOST_AXES:
         raise ValueError(f'a tensor of {n_axes} dimensions')
     shape, strides, (first,) = (
         source.array(n, '<i8').tolist() for n in (n_axes, n_axes, 1))
@@ -228,4 +228,4 @@ def _tensor(source, dtype, known):
     if not isinstance(storage, numpy.ndarray) or storage.dtype != dtype or (
             storage.ndim != 1):
         raise ValueError('a tensor without a storage of its type')
-    return limits.view(storage, first - 1, shape, strides)
+    return _untrusted.view(storage, first - 1, shape, strides)

@@ -10,7 +10,7 @@ import threadpoolctl
 
 from rnnlm.errors import InputError, NotFinite, ProcessLost, require
 from rnnlm.kernels import threads
-from rnnlm.parallel.alone import ALONE
+from rnnlm.parallel.single import SINGLE_PROCESS
 
 # Chainer's names for ways of communication.
 COMMUNICATORS = 'naive', 'flat', 'non_cuda_aware', 'pure_nccl'
@@ -44,14 +44,14 @@ def joined(name, timeout=300.0):
         timeout (float): Seconds after which a process that does not answer is given up.
 
     Yields:
-        rnnlm.parallel.Alone: the `Group`, if there are several processes.
+        rnnlm.parallel.Group: an `MPIGroup`, if there are several processes.
 
     Raises:
         rnnlm.errors.InputError: if mpi4py, MPI or what the communicator needs is not
             there.
     """
     if name is None:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     try:
         require('communicator', name, f'one of {", ".join(COMMUNICATORS)}',
@@ -63,19 +63,19 @@ def joined(name, timeout=300.0):
         raise
     communicator = _communicator(name)
     if communicator.size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
-    from rnnlm.parallel.group import Group
+    from rnnlm.parallel.mpi_group import MPIGroup
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own_cores(communicator.intra_size))
         try:
-            group = Group(communicator, timeout)
-            if not group.is_first:
+            group = MPIGroup(communicator, timeout)
+            if not group.is_root:
                 quiet = stack.enter_context(open(os.devnull, 'w'))
                 stack.enter_context(contextlib.redirect_stdout(quiet))
             yield group
             # Whoever ends first may take the others along: not before all is written.
-            group.first(lambda: None)
+            group.on_root(lambda: None)
         except SystemExit:
             raise
         except BaseException as e:

@@ -7,24 +7,29 @@ import sys
 
 import numpy
 
-from rnnlm import dynamic, experiment, inference, parallel, runs, scoring
+from rnnlm import parallel
+from rnnlm.app import experiment, run_folder
+from rnnlm.app.console import say
+from rnnlm.app.recipes import PRESETS, RECIPE_FLAGS, Recipe
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
+from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.model import RNNForLM
-from rnnlm.recipes import PRESETS, RECIPE_FLAGS, Recipe
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe, load_model, model_sizes
 from rnnlm.serializers.snapshot_files import snapshots_in
+from rnnlm.training.evaluator import (
+    evaluate_perplexity, make_classifier, make_evaluator)
 
 
 def choose_corpus(args, path):
     """Without one that was asked for, that of the run at `path`, else the demo."""
     if args.corpus is None:
-        source = runs.source_of(runs.folder_of(path)) if path else {}
+        source = run_folder.source_of(run_folder.folder_of(path)) if path else {}
         args.corpus = source.get('corpus', 'demo')
         if args.tokens is None and args.vocab_limit is None:
             args.tokens, args.vocab_limit = (
@@ -37,17 +42,16 @@ def load_corpus(args):
 
 def train(args):
     with parallel.joined(args.communicator, args.timeout) as group:
-        corpus, recipe, resume = group.together(lambda: prepare(args))
+        corpus, recipe, resume = group.on_all(lambda: prepare(args))
         result = experiment.train(
             corpus, recipe, args.out, args.device, args.seed or 0, resume,
             args.overwrite, sys.stdout.isatty(), args.save_every, args.on_nan, group)
         if result['signal']:
             return 128 + result['signal']
         for part in 'valid', 'test':
-            experiment.say(f'{part:9}perplexity {result[part]:.3f}'
-                           + share_of_limit(result[part], result['limit']))
-        experiment.say(
-            f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
+            say(f'{part:9}perplexity {result[part]:.3f}'
+                + share_of_limit(result[part], result['limit']))
+        say(f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
         return 0
 
 
@@ -65,7 +69,7 @@ def prepare(args):
     preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
     fields = dataclasses.asdict(PRESETS[preset])
     if resume and not args.preset:  # go on as it began, but for what is given
-        began = runs.recipe_of(runs.folder_of(resume))
+        began = run_folder.recipe_of(run_folder.folder_of(resume))
         fields.update((name, began[name]) for name in fields if name in began)
     fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
                   if getattr(args, field) is not None)
@@ -95,8 +99,8 @@ def evaluate(args):
     require_vocabulary(text, args.corpus, args.model, model, vocabulary)
     words = getattr(text, args.part)
     found = {'part': args.part, 'words': len(words),
-             'perplexity': experiment.perplexity(experiment.make_evaluator(
-                 words, experiment.make_classifier(model)))}
+             'perplexity': evaluate_perplexity(make_evaluator(
+                 words, make_classifier(model)))}
     if args.dynamic:
         found[f'dynamic {args.dynamic}'] = dynamic_perplexity(
             model, text.train, words, args)
@@ -147,19 +151,19 @@ def generate(args):
     if text is None:  # the beginning of a sentence, if the tokens know of such
         text = '\n' if vocabulary.by_character else '<eos>'
         text = text if text in vocabulary else vocabulary.words[0]
-    prime = inference.encode_prime(vocabulary, text)
+    prime = generating.encode_prime(vocabulary, text)
     if args.seed is not None:
         numpy.random.seed(args.seed)
     for _ in range(args.samples):
         if args.primetext is not None:
             print(text, end='' if vocabulary.by_character else ' ')
         if args.beam:
-            words, _ = inference.beam_search(model, prime, args.length, args.beam)
+            words, _ = generating.beam_search(model, prime, args.length, args.beam)
         else:
-            words = inference.generate(
+            words = generating.generate(
                 model, prime, args.length, not args.greedy, args.temperature,
                 args.top_k, args.top_p)
-        for piece in inference.text_of(vocabulary, words):
+        for piece in generating.text_of(vocabulary, words):
             print(piece, end='', flush=True)
         print()
     return 0
@@ -314,7 +318,7 @@ def inspect(args):
 def convert(args):
     path = args.input
     if os.path.isdir(path):
-        path, _ = runs.find_model(path)
+        path, _ = run_folder.find_model(path)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
     sizes = check_model(weights)
@@ -326,16 +330,16 @@ def convert(args):
 def load_trained(path, device, with_words=False):
     """A model, of the sizes in its file, and the `Vocabulary` beside it or None."""
     device = get_device(device)
-    given, (path, vocabulary) = path, runs.find_model(path)
+    given, (path, vocabulary) = path, run_folder.find_model(path)
     if with_words and vocabulary is None:
         raise InputError(
-            f'{given}: expected a {runs.VOCABULARY} beside it, found none')
+            f'{given}: expected a {run_folder.VOCABULARY} beside it, found none')
     with open_archive(path) as archive:
         sizes = model_sizes(archive)
     if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
         raise InputError(
             f'{path}: expected a model of {len(vocabulary):,} words, as the '
-            f'{runs.VOCABULARY} beside it has, found one of '
+            f'{run_folder.VOCABULARY} beside it has, found one of '
             f'{sizes["n_vocab"]:,}')
     model = RNNForLM(**sizes)
     load_model(path, model)

@@ -1,4 +1,4 @@
-"""Training: truncated backpropagation through time, evaluation, learning rate."""
+"""`BPTTUpdater`: truncated backpropagation through time."""
 import contextlib
 import functools
 import logging
@@ -8,20 +8,15 @@ from chainer import functions as F
 from chainer import links as L
 from chainer import reporter as reporter_module
 from chainer import training
-from chainer.dataset import convert
-from chainer.training import extensions
 import numpy
 
-from rnnlm import finite, functions, graphs, optimizing, resumption
+from rnnlm import functions
 from rnnlm.errors import require, require_count
-from rnnlm.model import RNNForLM, language_model
-from rnnlm.parallel import ALONE
+from rnnlm.parallel import SINGLE_PROCESS
+from rnnlm.training import cuda_graph, nan_check, sgd, state
+from rnnlm.training.windows import why_not_windows
 
 logger = logging.getLogger(__name__)
-
-# Steps times streams of one chunk of evaluation: enough for the matrix products
-# to run at full speed, few enough to fit any machine.
-EVALUATION_CHUNK = 1000
 
 
 class BPTTUpdater(training.updaters.StandardUpdater):
@@ -49,7 +44,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         check_finite (bool): If true, a loss or a gradient that is NaN or infinite ends
             the run, before the parameters change on NumPy and one window later on a
             GPU.
-        group (rnnlm.parallel.Alone): Processes that train the model together, each on
+        group (rnnlm.parallel.Group): Processes that train the model together, each on
             the `group.rows` of the iterator's streams.
 
     Attributes:
@@ -66,12 +61,12 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     """
 
     def __init__(self, train_iter, optimizer, bprop_len, device=None,
-                 per_step=False, check_finite=True, group=ALONE):
+                 per_step=False, check_finite=True, group=SINGLE_PROCESS):
         require_count('bprop_len', bprop_len)
         super().__init__(train_iter, optimizer, device=device)
         self.bprop_len = bprop_len
         self.per_step = per_step
-        self._check = finite.FiniteCheck() if check_finite else None
+        self._check = nan_check.FiniteCheck() if check_finite else None
         self._logged = None
         self._rows = functions.RowGradient()
         self._graph = None
@@ -100,7 +95,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         if not no_graph:
             self._update_by_graph(target, optimizer)
             return
-        in_blocks = not (reason or optimizing.why_not_blocks(optimizer))
+        in_blocks = not (reason or sgd.why_not_blocks(optimizer))
         loss = (self._loss_by_steps(target) if reason
                 else self._loss(target, self._rows if in_blocks else None))
         target.cleargrads()
@@ -111,11 +106,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         if self._check is not None:
             check = functools.partial(self._check, self, found)
         if in_blocks:
-            optimizing.update(optimizer, self._rows, check)
+            sgd.update(optimizer, self._rows, check)
             return
         if check is not None:
             # Scaled gradients may overflow: Chainer then leaves the update out.
-            check(finite.gradient_norm(target) if scale is None else 0.0)
+            check(nan_check.gradient_norm(target) if scale is None else 0.0)
         optimizer.update()
 
     def _why_no_graph(self, target, optimizer):
@@ -145,7 +140,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         with chainer.using_device(target.device):
             if self._graph is None or not self._graph.fits(T, B, refuse):
                 self._graph = None  # its memory is free for the next
-                self._graph = graphs.WindowGraph(model, optimizer, T, B, refuse)
+                self._graph = cuda_graph.WindowGraph(model, optimizer, T, B, refuse)
             loss = self._graph.update(window)
             target.loss = chainer.Variable(model.xp.asarray(loss / T))
         chainer.report({'loss': target.loss}, target)
@@ -214,10 +209,10 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     def serialize(self, serializer):
         """Everything the next window depends on: resuming is exact on a CPU.
 
-        See `rnnlm.resumption` for what is saved beside what Chainer saves.
+        See `rnnlm.training.state` for what is saved beside what Chainer saves.
         """
         super().serialize(serializer)
-        resumption.serialize(serializer, self)
+        state.serialize(serializer, self)
 
 
 def _report_scope(observation):
@@ -228,30 +223,6 @@ def _report_scope(observation):
         return contextlib.nullcontext()
 
 
-def why_not_windows(target, iterator=None, converter=convert.concat_examples):
-    """Why windows of `target` cannot be computed as a whole; '' if they can."""
-    if iterator is not None and not hasattr(iterator, 'next_window'):
-        return 'the iterator has no next_window'
-    if converter is not convert.concat_examples:
-        return 'the converter is not concat_examples'
-    model = language_model(target)
-    if type(target) is not L.Classifier or model is None:
-        return 'the target is not a Classifier of an RNNForLM'
-    for name in '__call__', 'forward', 'loss':
-        if (getattr(type(model), name) is not getattr(RNNForLM, name)
-                or name in vars(model)):
-            return f'the model has a {name} of its own'
-    if target.lossfun is not F.softmax_cross_entropy:
-        return 'the loss is not softmax_cross_entropy'
-    if target.compute_accuracy and target.accfun is not F.accuracy:
-        return 'the accuracy is not F.accuracy'
-    if target.label_key != -1:
-        return 'the label key is not -1'
-    if target.local_link_hooks or model.local_link_hooks:
-        return 'a link hook wants to see every call'
-    return ''
-
-
 NO_GPU = 'there is no GPU'
 
 
@@ -259,78 +230,4 @@ def why_no_graph(target, optimizer):
     """Why a target that goes in windows is not updated by a `WindowGraph`; or ''."""
     if target.xp is numpy:
         return NO_GPU
-    return graphs.why_not(target, target.predictor, optimizer)
-
-
-class PerplexityEvaluator(extensions.Evaluator):
-    """Evaluator that walks a text in windows and carries the recurrent state.
-
-    Reports '.../main/loss', the mean of -log p(word) over the text, the number
-    that :class:`chainer.training.extensions.Evaluator` finds word by word; the
-    perplexity is its exponential.  The model's own state is put aside and comes
-    back afterwards, so that it may be the one in training.
-
-    Args:
-        iterator: `ParallelSequentialIterator` with ``repeat=False``.
-        target: :class:`chainer.links.Classifier` on an `RNNForLM`; any other
-            target is evaluated as Chainer's Evaluator does.
-        group (rnnlm.parallel.Alone): Processes that evaluate it together, if there are
-            as many streams; else the first one does, and tells the others.
-        kwargs: As for Chainer's Evaluator.
-    """
-
-    def __init__(self, iterator, target, *args, group=ALONE, **kwargs):
-        super().__init__(iterator, target, *args, **kwargs)
-        self.group = group
-
-    def evaluate(self):
-        streams = getattr(self._iterators['main'], 'batch_size', 1)
-        if self._why_not_windows() or streams < self.group.size:
-            return self.group.first(lambda: self._evaluate(slice(None)))
-        return self._evaluate(self.group.rows(streams))
-
-    def _why_not_windows(self):
-        target = self._targets['main']
-        if self.eval_func or self._progress_bar or getattr(
-                target, 'compute_accuracy', False):
-            return 'more than the loss is wanted'
-        return why_not_windows(target, self._iterators['main'], self.converter)
-
-    def _evaluate(self, rows):
-        target = self._targets['main']
-        model = language_model(target)
-        if model is None:
-            return super().evaluate()
-        state = model.get_state()
-        model.reset_state()
-        try:
-            if self._why_not_windows():
-                return super().evaluate()
-            return self._evaluate_windows(target, model, rows)
-        finally:
-            model.set_state(state)
-
-    def _evaluate_windows(self, target, model, rows):
-        if self.eval_hook:
-            self.eval_hook(self)
-        iterator = self._iterators['main']
-        iterator.reset()
-        length = max(1, EVALUATION_CHUNK // iterator.batch_size)
-        loss, steps = 0.0, 0
-        with chainer.no_backprop_mode():
-            while True:
-                try:
-                    window = iterator.next_window(length)[:, rows]
-                except StopIteration:
-                    break
-                share = window.shape[1] / iterator.batch_size
-                window = model.device.send(window)
-                loss += share * float(model.loss(window[:-1], window[1:]).array)
-                steps += len(window) - 1
-                self.group.beat()
-        if rows != slice(None):
-            loss = self.group.sum(loss)
-        observation = {}
-        with reporter_module.report_scope(observation):
-            chainer.report({'loss': loss / steps}, target)
-        return observation
+    return cuda_graph.why_not(target, target.predictor, optimizer)

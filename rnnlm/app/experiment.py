@@ -1,29 +1,30 @@
 """A whole training run: what `rnnlm train` does, as one function."""
 import contextlib
-import datetime
-import math
 import os
-import sys
-import time
 
 import chainer
-from chainer import links as L
 from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import optimizing, plotting, running, runs, snapshots
+from rnnlm.app import run_folder
+from rnnlm.app.console import Console, ProgressLine, say
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, require
 from rnnlm.model import RNNForLM
-from rnnlm.parallel import ALONE
-from rnnlm.schedules import (
-    EpochsTrigger, LearningRateDecay, ReportTrigger, add_perplexity)
+from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.snapshot_files import newest_snapshot
-from rnnlm.training import BPTTUpdater, PerplexityEvaluator
+from rnnlm.training import mixed_precision, plotting
+from rnnlm.training.evaluator import (
+    evaluate_perplexity, make_classifier, make_evaluator)
+from rnnlm.training.extensions import (
+    BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.run import run
+from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
+from rnnlm.training.updater import BPTTUpdater
 
 # Below this part of the learning rate, going back to the same snapshot is given up.
 LEAST_FACTOR = 1e-3
@@ -31,7 +32,7 @@ LEAST_FACTOR = 1e-3
 
 def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
           overwrite=False, progress_bar=False, save_every=10.0, on_nan='stop',
-          group=ALONE):
+          group=SINGLE_PROCESS):
     """Trains an `RNNForLM` on a corpus and writes what came of it into `out`.
 
     In `out` stand afterwards: ``model.npz`` and ``vocabulary.json``, the ``log``,
@@ -52,7 +53,7 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
         on_nan (str): What NaN or infinity in the loss or the gradient does: 'stop'
             ends the run; 'rollback' goes back to the last snapshot, with half the
             learning rate.
-        group (rnnlm.parallel.Alone): The processes that do it together, all of them
+        group (rnnlm.parallel.Group): The processes that do it together, all of them
             by this call.
 
     Returns:
@@ -71,51 +72,53 @@ def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
     require('on_nan', on_nan, "'stop' or 'rollback'",
             lambda v: v in ('stop', 'rollback'))
     require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
-    device = group.together(lambda: get_device(group.device(device)))
+    device = group.on_all(lambda: get_device(group.device(device)))
     device.use()
     if seed is not None:
         numpy.random.seed(seed)
         device.xp.random.seed(seed)
-    random = group.first(numpy.random.get_state)
-    group.require_same('corpus', runs.fingerprint(corpus, recipe))
+    random = group.on_root(numpy.random.get_state)
+    group.require_same('corpus', run_folder.fingerprint(corpus, recipe))
 
     def make():
         numpy.random.set_state(random)
         made = make_trainer(
             corpus, recipe, out, device, progress_bar, save_every, group)
         group.broadcast(made[0].updater.get_optimizer('main').target)
-        group.part_random()
+        group.separate_random_streams()
         return made
 
     with contextlib.ExitStack() as stack, recipe.computing():
-        group.first(lambda: stack.enter_context(runs.locked(out)))
-        trainer, valid, best = made = group.together(make)
+        group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
+        trainer, valid, best = made = group.on_all(make)
         if resume:
-            snapshot = group.first(lambda: runs.check_resumable(resume, corpus, recipe))
-            group.together(lambda: snapshot_files.resume(snapshot, trainer))
-            group.first(lambda: runs.go_on(out, snapshot, corpus, recipe))
+            snapshot = group.on_root(
+                lambda: run_folder.check_resumable(resume, corpus, recipe))
+            group.on_all(lambda: snapshot_files.resume(snapshot, trainer))
+            group.on_root(lambda: run_folder.go_on(out, snapshot, corpus, recipe))
         else:
             snapshot = None
-            group.first(lambda: runs.begin(out, corpus, recipe, overwrite))
+            group.on_root(lambda: run_folder.begin(out, corpus, recipe, overwrite))
         introduce(corpus, recipe, trainer, snapshot, device)
         if on_nan == 'rollback':
             (trainer, valid, best), number, snapshot = run_with_rollbacks(
                 made, make, snapshot)
         else:
-            number, snapshot = running.run(trainer)
+            number, snapshot = run(trainer)
         if number:
-            if group.is_first:
+            if group.is_root:
                 with best_effort(best.path):
                     best.write()
             say(f'stopped  after {trainer.updater.iteration} windows; go on with '
                 f'--resume {snapshot}')
             return {'signal': number}
 
-        group.first(lambda: best.write() or best.load())
+        group.on_root(lambda: best.write() or best.load())
         classifier = trainer.updater.get_optimizer('main').target
         group.broadcast(classifier)
-        return {'signal': 0, 'valid': perplexity(valid),
-                'test': perplexity(make_evaluator(corpus.test, classifier, group)),
+        return {'signal': 0, 'valid': evaluate_perplexity(valid),
+                'test': evaluate_perplexity(
+                    make_evaluator(corpus.test, classifier, group)),
                 'limit': corpus.perplexity_limit}
 
 
@@ -160,17 +163,17 @@ def run_with_rollbacks(made, make, origin):
     while True:
         trainer = made[0]
         try:
-            return made, *running.run(trainer)
+            return made, *run(trainer)
         except NotFinite as e:
             if e.signal:
                 raise
-            newest = group.first(lambda: newest_or(trainer.out, origin))
+            newest = group.on_root(lambda: newest_or(trainer.out, origin))
             factor = factor / 2 if factor < 1 and newest == last else 0.5
             if factor < LEAST_FACTOR:
                 raise
             last, best, made = newest, made[2], make()
             if newest is not None:
-                group.together(lambda: snapshot_files.resume(newest, made[0]))
+                group.on_all(lambda: snapshot_files.resume(newest, made[0]))
             made[2].take_over(best)
             made[0].get_extension('LearningRateDecay').scale(made[0], factor)
             say(f'         {e}\nback     to {newest or "the beginning"}, with '
@@ -186,7 +189,7 @@ def newest_or(folder, origin):
 
 
 def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
-                 group=ALONE):
+                 group=SINGLE_PROCESS):
     """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
@@ -194,7 +197,7 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
     classifier.to_device(device)
     optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
     if chainer.config.dtype == chainer.mixed16:  # by the recipe, or CHAINER_DTYPE
-        optimizing.set_up_mixed(optimizer, recipe.gradclip)
+        mixed_precision.set_up_mixed(optimizer, recipe.gradclip)
     else:
         optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
     updater = BPTTUpdater(
@@ -205,18 +208,18 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
 
     valid = make_evaluator(corpus.valid, classifier, group)
     trainer.extend(valid)
-    best = snapshots.BestModel(classifier, os.path.join(out, runs.MODEL))
+    best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
-    trainer.extend(snapshots.Snapshot(), trigger=snapshots.SnapshotTrigger(
+    trainer.extend(Snapshot(), trigger=SnapshotTrigger(
         60 * save_every, group.clock))
-    if not group.is_first:  # the first one prints and writes
+    if not group.is_root:  # the first one prints and writes
         return trainer, valid, best
     trainer.extend(best)
     trainer.extend(extensions.observe_lr())
     words = recipe.batch_size * recipe.bprop_len
     report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
     console = Console()
-    trainer.extend(snapshots.Log(report, _Postprocess(words)))
+    trainer.extend(Log(report, _Postprocess(words)))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time'],
         out=console), trigger=report)
@@ -225,109 +228,6 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
     return trainer, valid, best
-
-
-def make_classifier(model):
-    """A Classifier of `model` that computes the loss alone."""
-    classifier = L.Classifier(model)
-    classifier.compute_accuracy = False
-    return classifier
-
-
-def make_evaluator(words, classifier, group=ALONE):
-    """Evaluator of a text, read as one stream."""
-    return PerplexityEvaluator(
-        ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group)
-
-
-def perplexity(evaluator):
-    """Perplexity that an evaluator finds, outside of any trainer."""
-    with chainer.Reporter().scope({}):
-        result = evaluator()
-    loss, = (value for name, value in result.items() if name.endswith('main/loss'))
-    with numpy.errstate(over='ignore'):
-        return float(numpy.exp(loss))
-
-
-def say(text):
-    print(text, file=Console())
-
-
-class Console:
-    """Standard output that training does not depend on.
-
-    Whatever happens to it, a closed pipe or a full disk, the training goes on.
-    The last line may be one that the next text takes the place of.
-    """
-
-    def __init__(self):
-        self._passing = False
-
-    def write(self, text):
-        text = text.replace('\033[J', '')  # of PrintReport, for another progress bar
-        if self._passing:
-            text = '\r\033[K' + text
-        self._passing = False
-        self._write(text)
-
-    def pass_by(self, line):
-        """Shows a line until the next text comes."""
-        self._write('\r\033[K' + line)
-        self._passing = True
-        self.flush()
-
-    def _write(self, text):
-        try:
-            sys.stdout.write(text)
-        except (OSError, ValueError):
-            pass
-
-    def flush(self):
-        try:
-            sys.stdout.flush()
-        except (OSError, ValueError):
-            pass
-
-
-class ProgressLine(training.Extension):
-    """One line that says how far the training is, how fast, and until when.
-
-    Args:
-        console: `Console`, shared with those who print.
-        epochs (int): Sweeps in all.
-        words (int): Words of a window.
-        clock: Seconds, as `time.time`.
-    """
-    trigger = 1, 'iteration'
-    priority = training.PRIORITY_READER
-
-    def __init__(self, console, epochs, words, clock=time.time):
-        self._console, self._epochs, self._words = console, epochs, words
-        self._clock = clock
-        self._shown = self._first = None
-        self._loss = None
-
-    def __call__(self, trainer):
-        updater = trainer.updater
-        now = self._clock(), updater.iteration, updater.epoch_detail
-        if self._first is None:
-            self._first = self._shown = now
-        if now[0] - self._shown[0] < 0.5:
-            return
-        loss = float(trainer.observation['main/loss'].array)
-        self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
-        seconds, windows, _ = (b - a for a, b in zip(self._shown, now))
-        self._shown = now
-        left = (now[0] - self._first[0]) * (self._epochs - now[2]) / (
-            now[2] - self._first[2])
-        self._console.pass_by(
-            f'epoch {now[2]:.2f} of {self._epochs}   perplexity '
-            f'{math.exp(min(self._loss, 99)):.4g}   '
-            f'{windows * self._words / seconds:,.0f} words/s   '
-            f'{datetime.timedelta(seconds=round(left))} left')
-
-    def finalize(self):
-        self._console.write('')
 
 
 class _Postprocess:

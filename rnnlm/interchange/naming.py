@@ -3,7 +3,7 @@ import dataclasses
 from typing import Callable
 
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import from_blocks, second_bias, to_blocks
+from rnnlm.interchange.gate_order import from_blocks, second_bias, to_blocks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,11 @@ import logging
 import chainer
 import numpy
 
-from rnnlm import kernels, optimizing
+from rnnlm import kernels
 from rnnlm.functions import dropout, philox, softmax_loss
 from rnnlm.kernels.cuda import blas
 from rnnlm.kernels.cuda.sgd import SGD
+from rnnlm.training import sgd
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def why_not(target, model, optimizer):
     """
     if not kernels.gpu_for(model.xp, model.embed.W.dtype):
         return 'there are no CUDA kernels'
-    reason = optimizing.why_not_plain_sgd(optimizer)
+    reason = sgd.why_not_plain_sgd(optimizer)
     if reason:
         return reason
     if target.compute_accuracy:

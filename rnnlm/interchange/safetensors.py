@@ -9,7 +9,7 @@ import struct
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange.files import limits
+from rnnlm.interchange import _untrusted
 from rnnlm.serializers.atomic import writing
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
@@ -27,12 +27,12 @@ def read(path):
     Raises:
         rnnlm.errors.InputError: if it cannot be read.
     """
-    data = limits.read_bytes(path)
-    with limits.damaged(path, 'a safetensors file'):
+    data = _untrusted.read_bytes(path)
+    with _untrusted.damaged(path, 'a safetensors file'):
         n_header, = struct.unpack_from('<Q', data)
         if n_header > len(data) - 8:
             raise ValueError(f'a header of {n_header:,} bytes in {len(data):,}')
-        header = limits.parse_json(data[8:8 + n_header])
+        header = _untrusted.parse_json(data[8:8 + n_header])
         body = memoryview(data)[8 + n_header:]
         header.pop('__metadata__', None)
         end, tensors = 0, {}
@@ -53,11 +53,11 @@ def _tensor(body, begin, stop, dtype, shape):
         raise ValueError(f'offsets {begin}, {stop} and shape {shape}')
     stored = '<u2' if dtype == 'BF16' else DTYPES[dtype]
     n_bytes = math.prod(shape) * numpy.dtype(stored).itemsize
-    if len(shape) > limits.MOST_AXES or stop - begin != n_bytes:
+    if len(shape) > _untrusted.MOST_AXES or stop - begin != n_bytes:
         raise ValueError(f'{shape} of {dtype} in {stop - begin:,} bytes')
     array = numpy.frombuffer(body[begin:stop], stored)
     if dtype == 'BF16':
-        array = limits.float32(array)
+        array = _untrusted.float32(array)
     return array.reshape(shape).astype(array.dtype.newbyteorder('='), copy=False)
 
 

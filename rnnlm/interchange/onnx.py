@@ -10,10 +10,10 @@ are two, one after the other.  https://onnx.ai/onnx/operators/onnx__LSTM.html
 """
 import numpy
 
-import rnnlm
+from rnnlm._version import __version__
 from rnnlm.errors import InputError
 from rnnlm.interchange import weights as ours
-from rnnlm.interchange.blocks import second_bias, to_blocks
+from rnnlm.interchange.gate_order import second_bias, to_blocks
 from rnnlm.serializers.atomic import writing
 
 ORDER = ('i', 'o', 'f', 'a')
@@ -86,7 +86,7 @@ def write(path, weights):
          value('next_c', state)],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()])
     model = helper.make_model(
-        graph, producer_name='rnnlm', producer_version=rnnlm.__version__,
+        graph, producer_name='rnnlm', producer_version=__version__,
         opset_imports=[helper.make_opsetid('', OPSET)], ir_version=8)
     checker.check_model(model)
     with writing(path) as f:

@@ -1,0 +1,1 @@
+"""Training: the updater, the evaluator, extensions, triggers, and what they need."""

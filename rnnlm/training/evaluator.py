@@ -1,0 +1,111 @@
+"""The perplexity of a text."""
+import chainer
+from chainer import links as L
+from chainer import reporter as reporter_module
+from chainer.training import extensions
+import numpy
+
+from rnnlm.data.iterators import ParallelSequentialIterator
+from rnnlm.model import language_model
+from rnnlm.parallel import SINGLE_PROCESS
+from rnnlm.training.windows import why_not_windows
+
+# Steps times streams of one chunk of evaluation: enough for the matrix products
+# to run at full speed, few enough to fit any machine.
+EVALUATION_CHUNK = 1000
+
+
+class PerplexityEvaluator(extensions.Evaluator):
+    """Evaluator that walks a text in windows and carries the recurrent state.
+
+    Reports '.../main/loss', the mean of -log p(word) over the text, the number
+    that :class:`chainer.training.extensions.Evaluator` finds word by word; the
+    perplexity is its exponential.  The model's own state is put aside and comes
+    back afterwards, so that it may be the one in training.
+
+    Args:
+        iterator: `ParallelSequentialIterator` with ``repeat=False``.
+        target: :class:`chainer.links.Classifier` on an `RNNForLM`; any other
+            target is evaluated as Chainer's Evaluator does.
+        group (rnnlm.parallel.Group): Processes that evaluate it together, if there are
+            as many streams; else the first one does, and tells the others.
+        kwargs: As for Chainer's Evaluator.
+    """
+
+    def __init__(self, iterator, target, *args, group=SINGLE_PROCESS, **kwargs):
+        super().__init__(iterator, target, *args, **kwargs)
+        self.group = group
+
+    def evaluate(self):
+        streams = getattr(self._iterators['main'], 'batch_size', 1)
+        if self._why_not_windows() or streams < self.group.size:
+            return self.group.on_root(lambda: self._evaluate(slice(None)))
+        return self._evaluate(self.group.rows(streams))
+
+    def _why_not_windows(self):
+        target = self._targets['main']
+        if self.eval_func or self._progress_bar or getattr(
+                target, 'compute_accuracy', False):
+            return 'more than the loss is wanted'
+        return why_not_windows(target, self._iterators['main'], self.converter)
+
+    def _evaluate(self, rows):
+        target = self._targets['main']
+        model = language_model(target)
+        if model is None:
+            return super().evaluate()
+        state = model.get_state()
+        model.reset_state()
+        try:
+            if self._why_not_windows():
+                return super().evaluate()
+            return self._evaluate_windows(target, model, rows)
+        finally:
+            model.set_state(state)
+
+    def _evaluate_windows(self, target, model, rows):
+        if self.eval_hook:
+            self.eval_hook(self)
+        iterator = self._iterators['main']
+        iterator.reset()
+        length = max(1, EVALUATION_CHUNK // iterator.batch_size)
+        loss, steps = 0.0, 0
+        with chainer.no_backprop_mode():
+            while True:
+                try:
+                    window = iterator.next_window(length)[:, rows]
+                except StopIteration:
+                    break
+                share = window.shape[1] / iterator.batch_size
+                window = model.device.send(window)
+                loss += share * float(model.loss(window[:-1], window[1:]).array)
+                steps += len(window) - 1
+                self.group.heartbeat()
+        if rows != slice(None):
+            loss = self.group.sum(loss)
+        observation = {}
+        with reporter_module.report_scope(observation):
+            chainer.report({'loss': loss / steps}, target)
+        return observation
+
+
+def make_classifier(model):
+    """A Classifier of `model` that computes the loss alone."""
+    classifier = L.Classifier(model)
+    classifier.compute_accuracy = False
+    return classifier
+
+
+def make_evaluator(words, classifier, group=SINGLE_PROCESS):
+    """Evaluator of a text, read as one stream."""
+    return PerplexityEvaluator(
+        ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group)
+
+
+def evaluate_perplexity(evaluator):
+    """Perplexity that an evaluator finds, outside of any trainer."""
+    with chainer.Reporter().scope({}):
+        result = evaluator()
+    loss, = (value for name, value in result.items() if name.endswith('main/loss'))
+    with numpy.errstate(over='ignore'):
+        return float(numpy.exp(loss))
