@@ -36,9 +36,9 @@ What has been checked instead, without a GPU, by the tests:
 
 - the CUDA sources compile, with NVRTC and with nvcc;
 - each kernel is run on the host, thread by thread, in both orders of its blocks and
-  threads, and gives what NumPy gives (`tests/test_cuda_*.py`);
+  threads, and gives what NumPy gives (`tests/kernels/test_cuda_*.py`);
 - the sequence of launches of a window is recorded as for a CUDA graph, repeated, and
-  trains as Chainer does (`tests/test_graphs.py`);
+  trains as Chainer does (`tests/training/test_cuda_graph.py`);
 - this benchmark runs from beginning to end at tiny sizes on a stand-in for CuPy
   (`tests/test_benchmark_gpu.py`); PyTorch runs on the CPU there, and its graph is
   recorded operation by operation.

@@ -3,9 +3,9 @@ import ast
 import os
 import re
 
+from helpers import ROOT
 import pytest
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DOCUMENT = os.path.join(ROOT, 'docs', 'architecture.md')
 
 

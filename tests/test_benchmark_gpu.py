@@ -38,7 +38,7 @@ def whole(tmp_path_factory):
     if shutil.which('g++') is None:
         pytest.skip('kernels are compiled for the host by g++')
     return rehearse(tmp_path_factory.mktemp('gpu') / 'json', '--together', '--tests',
-                    'tests/test_philox.py')
+                    'tests/functions/test_philox.py')
 
 
 def numbers(kept):

@@ -1,12 +1,12 @@
 """The stand-in for CuPy does what CuPy does; on a GPU these tests ask CuPy itself."""
 import chainer
 from chainer import optimizers
+from helpers import ON_HOST, make_gpu_trainer
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm import kernels
-from test_gpu import ON_HOST, make_trainer
 
 pytestmark = pytest.mark.gpu
 on_host = pytest.mark.skipif(not ON_HOST, reason='this is about the stand-in alone')
@@ -225,7 +225,7 @@ def test_an_array_at_an_address(a):
 def test_a_window_never_waits_for_its_own_work(tmp_path, graph):
     """But for numbers of the window before, and for memory of earlier ones."""
     counts = cupy._device.counts
-    updater = make_trainer('@cupy:0', tmp_path, dropout=0.5, optimizer=(
+    updater = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.5, optimizer=(
         optimizers.SGD if graph else optimizers.Adam)).updater
     for _ in range(3):
         updater.update()
@@ -242,7 +242,7 @@ def test_a_window_never_waits_for_its_own_work(tmp_path, graph):
 @on_host
 def test_nor_do_steps(tmp_path):
     counts = cupy._device.counts
-    updater = make_trainer('@cupy:0', tmp_path, dropout=0.5, per_step=True).updater
+    updater = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.5, per_step=True).updater
     updater.update()
     counts.reset()
     updater.update()
@@ -252,7 +252,7 @@ def test_nor_do_steps(tmp_path):
 
 @on_host
 def test_a_window_without_the_check_reads_nothing(tmp_path):
-    updater = make_trainer('@cupy:0', tmp_path, optimizer=optimizers.Adam).updater
+    updater = make_gpu_trainer('@cupy:0', tmp_path, optimizer=optimizers.Adam).updater
     updater = rnnlm.BPTTUpdater(
         updater.get_iterator('main'), updater.get_optimizer('main'), 5,
         device='@cupy:0', check_finite=False)

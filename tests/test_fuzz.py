@@ -10,6 +10,7 @@ import time
 import warnings
 
 from hypothesis import HealthCheck, given, settings, strategies as st
+from helpers import classifier, make_trainer, text
 import numpy
 import pytest
 
@@ -20,7 +21,6 @@ from rnnlm.data import corpus
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.serializers.archive import open_archive
 import damage
-from test_training import classifier, make_trainer, text
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRIALS = damage.TRIALS

@@ -10,9 +10,9 @@ import runpy
 import sys
 
 import chainer
-from chainer import optimizer_hooks, optimizers, training
+from chainer import optimizer_hooks, optimizers
 from chainer import links as L
-from chainer.training import extensions
+from helpers import ON_HOST, ROOT, gpu_words, make_gpu_trainer
 import numpy
 import pytest
 
@@ -22,40 +22,9 @@ from rnnlm.app import cli
 
 pytestmark = pytest.mark.gpu
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PTB = os.path.join(ROOT, 'examples', 'ptb')
 BOTH = '@numpy', '@cupy:0'
 SMALL = '-u 8 -b 4 -l 5'.split()
-
-# On the stand-in sums come in one order.
-ON_HOST = hasattr(chainer.backends.cuda.cupy, '_device')
-
-
-def words(length=200, n_vocab=20):
-    return (numpy.arange(length) * 7 % n_vocab).astype('i')
-
-
-def make_trainer(device, out, epochs=2, optimizer=None, dropout=0.0, per_step=False):
-    """A small run with the extensions that people hang on a language model."""
-    numpy.random.seed(1)
-    classifier = L.Classifier(rnnlm.RNNForLM(20, 8, dropout=dropout))
-    classifier.compute_accuracy = False
-    classifier.to_device(device)
-    optimizer = (optimizer or optimizers.SGD)().setup(classifier)
-    optimizer.add_hook(optimizer_hooks.GradientClipping(0.2))
-    updater = rnnlm.BPTTUpdater(
-        rnnlm.ParallelSequentialIterator(words(), 4), optimizer, 5, device=device,
-        per_step=per_step)
-    trainer = training.Trainer(updater, (epochs, 'epoch'), out=str(out))
-    trainer.extend(rnnlm.PerplexityEvaluator(
-        rnnlm.ParallelSequentialIterator(words(60), 1, repeat=False),
-        classifier.copy(), device=device))
-    trainer.extend(extensions.LogReport(trigger=(3, 'iteration')))
-    trainer.extend(extensions.ParameterStatistics(classifier.predictor))
-    trainer.extend(extensions.FailOnNonNumber())
-    trainer.extend(extensions.snapshot(filename='{.updater.iteration}'),
-                   trigger=(7, 'iteration'))
-    return trainer
 
 
 def arrays(trainer):
@@ -87,8 +56,8 @@ def test_training_is_the_same(tmp_path, monkeypatch, name, per_step, enabled):
     monkeypatch.setattr(kernels, 'enabled', enabled)
     logs, found = [], []
     for device in BOTH:
-        trainer = make_trainer(device, tmp_path / device, per_step=per_step,
-                               optimizer=getattr(optimizers, name))
+        trainer = make_gpu_trainer(device, tmp_path / device, per_step=per_step,
+                                   optimizer=getattr(optimizers, name))
         trainer.run()
         logs.append(json.loads((tmp_path / device / 'log').read_text()))
         found.append(arrays(trainer))
@@ -116,7 +85,7 @@ def test_optimizers_keep_float32(tmp_path, name, scalar):
 
     found = []
     for device in BOTH:
-        trainer = make_trainer(device, tmp_path, optimizer=optimizer)
+        trainer = make_gpu_trainer(device, tmp_path, optimizer=optimizer)
         for _ in range(3):
             trainer.updater.update()
         assert dtypes(trainer) == {numpy.dtype('f')}
@@ -132,7 +101,7 @@ def test_optimizers_keep_float32(tmp_path, name, scalar):
 def test_hooks_keep_float32(tmp_path, hook):
     found = []
     for device in BOTH:
-        trainer = make_trainer(device, tmp_path)
+        trainer = make_gpu_trainer(device, tmp_path)
         trainer.updater.get_optimizer('main').add_hook(hook)
         for _ in range(3):
             trainer.updater.update()
@@ -145,7 +114,7 @@ def test_hooks_keep_float32(tmp_path, hook):
 def test_accuracy(per_step):
     found = []
     for device in BOTH:
-        trainer = make_trainer(device, 'unused', per_step=per_step)
+        trainer = make_gpu_trainer(device, 'unused', per_step=per_step)
         trainer.updater.get_optimizer('main').target.compute_accuracy = True
         observation = {}
         with trainer.reporter.scope(observation):
@@ -158,7 +127,7 @@ def test_accuracy(per_step):
 def test_dropout_follows_numpys_seed(tmp_path):
     found = []
     for _ in range(2):
-        trainer = make_trainer('@cupy:0', tmp_path, dropout=0.5)
+        trainer = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.5)
         trainer.run()
         found.append(arrays(trainer))
     close(*found, rtol=1e-2)  # a GPU adds in any order
@@ -172,7 +141,7 @@ def test_one_step_of_chainers_own_loop():
         model = L.Classifier(rnnlm.RNNForLM(20, 8, dropout=0))
         model.to_device(device)
         optimizer = optimizers.SGD(1.0).setup(model)
-        loss, text = 0, chainer.get_device(device).send(words(6).reshape(3, 2))
+        loss, text = 0, chainer.get_device(device).send(gpu_words(6).reshape(3, 2))
         for x, t in zip(text, text[1:]):
             loss += model(chainer.Variable(x), chainer.Variable(t))
         model.cleargrads()
@@ -189,7 +158,7 @@ def test_ignored_words():
         numpy.random.seed(4)
         model = rnnlm.RNNForLM(20, 8, dropout=0)
         model.to_device(device)
-        x, t = words(12).reshape(4, 3), words(12)[::-1].reshape(4, 3).copy()
+        x, t = gpu_words(12).reshape(4, 3), gpu_words(12)[::-1].reshape(4, 3).copy()
         t[1:, 2] = -1
         loss = model.loss(device.send(x), device.send(t))
         loss.backward()
@@ -203,9 +172,9 @@ def test_ignored_words():
 @pytest.mark.parametrize('written, read', [BOTH, BOTH[::-1], BOTH[1:] * 2])
 def test_snapshots_are_of_no_device(tmp_path, written, read):
     """A run goes on from its snapshot, wherever that was written."""
-    whole = make_trainer(written, tmp_path, optimizer=optimizers.Adam)
+    whole = make_gpu_trainer(written, tmp_path, optimizer=optimizers.Adam)
     whole.run()
-    rest = make_trainer(read, tmp_path / 'rest', optimizer=optimizers.Adam)
+    rest = make_gpu_trainer(read, tmp_path / 'rest', optimizer=optimizers.Adam)
     chainer.serializers.load_npz(str(tmp_path / '7'), rest)
     rest.run()
     close(arrays(whole), arrays(rest))
@@ -215,11 +184,11 @@ def test_snapshots_are_of_no_device(tmp_path, written, read):
 
 @pytest.mark.parametrize('per_step', [False, True])
 def test_resuming_is_exact(tmp_path, per_step):
-    whole = make_trainer('@cupy:0', tmp_path, dropout=0.0 if per_step else 0.5,
-                         per_step=per_step)
+    whole = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.0 if per_step else 0.5,
+                             per_step=per_step)
     whole.run()
-    rest = make_trainer('@cupy:0', tmp_path, dropout=0.0 if per_step else 0.5,
-                        per_step=per_step)
+    rest = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.0 if per_step else 0.5,
+                            per_step=per_step)
     numpy.random.seed(99)
     chainer.serializers.load_npz(str(tmp_path / '7'), rest)
     rest.run()

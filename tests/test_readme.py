@@ -4,9 +4,8 @@ import re
 import subprocess
 import sys
 
+from helpers import ROOT
 import pytest
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 @pytest.fixture(scope='module')

@@ -10,6 +10,7 @@ import textwrap
 import threading
 
 import chainer
+from helpers import make_trainer, small, text
 import numpy
 import pytest
 
@@ -19,7 +20,6 @@ from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.serializers import atomic
 from rnnlm.serializers.npz import Npz
-from test_training import make_trainer, small, text
 
 
 def run_script(script, *args, path=None, prefix=(), **kwargs):
@@ -34,7 +34,7 @@ def run_script(script, *args, path=None, prefix=(), **kwargs):
 KILLED = '''
     import os, random, signal, sys, time
     import rnnlm
-    from test_training import make_trainer, small, text
+    from helpers import make_trainer, small, text
 
     def train(out):
         trainer = make_trainer(small(), text(), out, stop=(600, 'iteration'))
@@ -102,7 +102,7 @@ FULL = '''
     import os, sys
     import rnnlm
     from rnnlm.serializers.snapshot_files import newest_snapshot
-    from test_training import make_trainer, small, text
+    from helpers import make_trainer, small, text
 
     out = sys.argv[1]
 

@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 from chainer import functions as F
+from helpers import ROOT
 import numpy
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
 from rnnlm import functions
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TASKS = os.path.join(ROOT, 'examples', 'tasks')
 
 

@@ -1,24 +1,13 @@
 """The fused functions against the oracle, and against what Chainer does."""
 import chainer
 from chainer import functions as F
+from helpers import assert_close, lstm_case, variables
 import numpy
 import oracle
 import pytest
 
 from rnnlm import functions
 from rnnlm.functions import gates, softmax_loss
-
-TOLERANCE = {'f': dict(rtol=2e-5, atol=2e-6), 'd': dict(rtol=1e-12, atol=1e-13)}
-
-
-def assert_close(actual, expected, dtype):
-    actual = chainer.cuda.to_cpu(actual)
-    assert actual.dtype == dtype
-    numpy.testing.assert_allclose(actual, expected, **TOLERANCE[dtype])
-
-
-def variables(xp, *arrays):
-    return [chainer.Variable(xp.asarray(a)) for a in arrays]
 
 
 def test_gate_order_is_that_of_chainer():
@@ -37,15 +26,6 @@ def test_gate_order_is_that_of_chainer():
     expected_c, expected_h = F.lstm(c_prev, z)
     numpy.testing.assert_allclose(c, expected_c.array, rtol=1e-14)
     numpy.testing.assert_allclose(h, expected_h.array, rtol=1e-14)
-
-
-def lstm_case(T, B, n_in, n, dtype, seed=0):
-    random = numpy.random.RandomState(seed)
-    shapes = [(T, B, n_in), (B, n), (B, n), (4 * n, n_in), (4 * n,), (4 * n, n)]
-    inputs = [random.randn(*shape).astype(dtype) for shape in shapes]
-    grads = [random.randn(*shape).astype(dtype)
-             for shape in [(T, B, n), (B, n), (B, n)]]
-    return inputs, grads
 
 
 @pytest.mark.parametrize('dtype', 'fd')

@@ -3,11 +3,11 @@ import os
 import socket
 import time
 
+from helpers import refused
 import pytest
 
 from rnnlm.data import ptb as ptb_text
 from rnnlm.data.corpus import load
-from test_corpus import refused
 
 PTB_DIR = os.environ.get('RNNLM_PTB_DIR')
 needs_ptb = pytest.mark.skipif(

@@ -6,12 +6,12 @@ import subprocess
 import sys
 import textwrap
 
+from helpers import ROOT
 import numpy as np
 import pytest
 
 from rnnlm._compat import import_hook, patches
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 APPLY = 'from rnnlm._compat import patches; patches.apply()\n'
 NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
 

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import time
 
+from helpers import ROOT
 import pytest
 
 import rnnlm
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PTB = os.path.join(ROOT, 'examples', 'ptb')
 SMALL = '--unit 12 --batchsize 10 --bproplen 10 --epoch 2'.split()
 

@@ -1,13 +1,13 @@
 """SGD in blocks does what Chainer's SGD and GradientClipping do."""
 import chainer
 from chainer import links as L
+from helpers import make_trainer, small, text
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm import functions
 from rnnlm.training import mixed_precision, sgd
-from test_training import make_trainer, small, text
 
 
 def pair(dtype='f', clip=None, lr=0.5, n_units=9, seed=0):

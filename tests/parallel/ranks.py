@@ -2,6 +2,7 @@
 import sys
 import time
 
+from helpers import classifier, make_trainer, small, text
 import rnnlm
 
 import chainer
@@ -12,7 +13,6 @@ from rnnlm.app import experiment
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.training.evaluator import make_evaluator
-from test_training import classifier, make_trainer, small, text
 
 WORDS = text(2003)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from helpers import ROOT, TESTS
 import numpy
 import pytest
 
@@ -29,7 +30,7 @@ needs_mpi = pytest.mark.skipif(
 def start(n, *args, **kwargs):
     """Starts n processes of Python."""
     environment = dict(
-        os.environ, PYTHONPATH=os.path.dirname(HERE), OMP_NUM_THREADS='1',
+        os.environ, PYTHONPATH=os.pathsep.join([ROOT, TESTS]), OMP_NUM_THREADS='1',
         # Open MPI's: more processes than cores, in a container's root, say.
         PRTE_MCA_rmaps_default_mapping_policy=':oversubscribe',
         OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')

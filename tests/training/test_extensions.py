@@ -11,13 +11,13 @@ from chainer import functions as F
 from chainer import links as L
 from chainer import training
 from chainer.training import extensions, triggers
+from helpers import assert_same_parameters, make_trainer, small, text
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.serializers.npz import Npz
 from rnnlm.serializers.snapshot_files import newest_snapshot
-from test_training import make_trainer, small, text
 
 
 def test_links_and_pipes_are_not_replaced(tmp_path):
@@ -52,7 +52,7 @@ def test_save_leaves_the_old_file_when_it_fails(tmp_path):
 SCRIPT = '''
     import os, signal, sys
     import rnnlm
-    from test_training import make_trainer, small, text
+    from helpers import make_trainer, small, text
 
     def kill(trainer):
         if trainer.updater.iteration == 3 and len(sys.argv) > 3:
@@ -202,7 +202,7 @@ def test_autoload_takes_the_newest_whole_one(tmp_path, caplog):
     assert began[0] == 3
     assert [record.getMessage().split(': ')[1] for record in caplog.records] == [
         str(out / f'snapshot_iter_{n}') for n in (100, 8, 6, 4)]
-    assert_same(trainer, whole)
+    assert_same_parameters(trainer, whole)
     with pytest.raises(rnnlm.InputError, match='found none'):
         newest_snapshot(str(tmp_path))
 
@@ -211,13 +211,6 @@ def test_autoload_without_a_snapshot_begins(tmp_path):
     trainer = run_of(tmp_path / 'new', 3)
     assert rnnlm.run(trainer, autoload=True) == (0, None)
     assert trainer.updater.iteration == 3
-
-
-def assert_same(trainer, other):
-    for (name, p), (_, q) in zip(*(
-            t.updater.get_optimizer('main').target.namedparams()
-            for t in (trainer, other))):
-        numpy.testing.assert_array_equal(p.array, q.array, err_msg=name)
 
 
 def test_no_byte_of_a_snapshot_goes_wrong_unseen(tmp_path):
@@ -322,7 +315,7 @@ def test_everything_with_a_memory_resumes_exactly(tmp_path, make):
     path = rnnlm.Snapshot().write(first)
     second = run('second', 23, path)
     assert second.updater.iteration == whole.updater.iteration
-    assert_same(second, whole)
+    assert_same_parameters(second, whole)
     optimizers = [t.updater.get_optimizer('main') for t in (second, whole)]
     assert optimizers[0].hyperparam.get_dict() == optimizers[1].hyperparam.get_dict()
     assert optimizers[0]._loss_scale == optimizers[1]._loss_scale

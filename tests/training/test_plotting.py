@@ -1,11 +1,10 @@
 """The picture of a training curve."""
 import sys
 
+from helpers import extend, make_trainer, small, text
 import pytest
 
 from rnnlm.training import plotting
-from test_checkpoint import extend
-from test_training import make_trainer, small, text
 
 
 def test_picture_of_a_run(tmp_path):

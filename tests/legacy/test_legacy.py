@@ -8,6 +8,7 @@ import textwrap
 
 import chainer
 from chainer import functions as F
+from helpers import ROOT
 import numpy
 import pytest
 
@@ -15,7 +16,7 @@ import rnnlm
 from rnnlm.legacy import source, table  # looking at the table changes nothing
 
 HERE = pathlib.Path(__file__).parent
-SCRIPTS = HERE / 'legacy'
+SCRIPTS = HERE
 
 
 def run(*args, cwd=None, status=0):
@@ -23,7 +24,7 @@ def run(*args, cwd=None, status=0):
     done = subprocess.run(
         [sys.executable, '-m', 'rnnlm', 'run', *map(str, args)], cwd=cwd,
         capture_output=True, text=True, env={
-            **os.environ, 'PYTHONPATH': str(HERE.parent), 'PYTHONWARNINGS': 'default'})
+            **os.environ, 'PYTHONPATH': ROOT, 'PYTHONWARNINGS': 'default'})
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
 

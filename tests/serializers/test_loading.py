@@ -6,23 +6,13 @@ import zipfile
 
 import chainer
 from chainer.training import extensions
+from helpers import Record, classifier, extend, make_trainer, small, text
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.serializers.model_files import model_sizes
 from rnnlm.serializers.npz import Npz, _NONE, _operations
-from test_training import Record, classifier, make_trainer, small, text
-
-
-def extend(trainer):
-    trainer.extend(rnnlm.LearningRateDecay(1.5, 1))
-    trainer.extend(extensions.LogReport(
-        postprocess=rnnlm.add_perplexity, trigger=(3, 'iteration')))
-    valid = rnnlm.ParallelSequentialIterator(text(50), 1, repeat=False)
-    trainer.extend(rnnlm.PerplexityEvaluator(
-        valid, trainer.updater.get_optimizer('main').target))
-    return trainer
 
 
 @pytest.mark.parametrize('stop', [1, 7, 16])

@@ -3,15 +3,15 @@ import json
 import os
 import signal
 
+from helpers import (
+    TINY, assert_same_parameters, make_trainer, poisoned_above, small, text,
+    tiny_corpus)
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.app import cli, experiment
 from rnnlm.app.recipes import Recipe
-from test_finite import TINY, poisoned_above, tiny_corpus
-from test_snapshots import assert_same
-from test_training import make_trainer, small, text
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_early_stopping_by_validation_resumes_exactly(tmp_path, snapshot):
     trainer.run()
     assert trainer.updater.epoch == 4
     assert trainer.stop_trigger.best == whole.stop_trigger.best == 3
-    assert_same(trainer, whole)
+    assert_same_parameters(trainer, whole)
 
 
 @pytest.mark.parametrize('decay, rate', [(2.0, 0.0), (0.5, numpy.inf)])

@@ -4,50 +4,14 @@ import logging
 import chainer
 from chainer import functions as F
 from chainer import links as L
-from chainer import training
 from chainer.link_hooks import TimerHook
 from chainer.training import extensions
+from helpers import Record, classifier, make_trainer, small, text
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.training.windows import why_not_windows
-
-
-def make_trainer(model, words, out, B=4, T=5, stop=(20, 'iteration'), lr=1.0, clip=5,
-                 rows=slice(None), **kwargs):
-    optimizer = chainer.optimizers.SGD(lr=lr).setup(model)
-    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(clip))
-    updater = rnnlm.BPTTUpdater(
-        rnnlm.ParallelSequentialIterator(words, B, rows=rows), optimizer, T, -1,
-        **kwargs)
-    return training.Trainer(updater, stop, out=str(out))
-
-
-def classifier(model):
-    model = L.Classifier(model)
-    model.compute_accuracy = False
-    return model
-
-
-def small(words=None, seed=0, n_vocab=20, **kwargs):
-    numpy.random.seed(seed)
-    return classifier(rnnlm.RNNForLM(n_vocab, 8, **kwargs))
-
-
-def text(n=203, n_vocab=20):
-    return numpy.random.RandomState(5).randint(0, n_vocab, n).astype('i')
-
-
-class Record(training.Extension):
-    """Keeps what was observed after each window."""
-
-    def __init__(self):
-        self.seen = []
-
-    def __call__(self, trainer):
-        self.seen.append({k: float(chainer.cuda.to_cpu(getattr(v, 'array', v)))
-                          for k, v in trainer.observation.items()})
 
 
 def run_golden(golden, model, out, **kwargs):

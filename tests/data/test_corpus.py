@@ -3,12 +3,12 @@ import hashlib
 import json
 import os
 
+from helpers import refused
 import numpy as np
 import pytest
 
 from rnnlm.data import demo
 from rnnlm.data.corpus import Corpus, Vocabulary, load
-from rnnlm.errors import InputError
 
 WORDS = 'a rose is a rose\n' * 20
 
@@ -17,10 +17,6 @@ def folder(write, train, valid, test, prefix='ptb.'):
     for part, text in zip(('train', 'valid', 'test'), (train, valid, test)):
         path = write(f'folder/{prefix}{part}.txt', text)
     return os.path.dirname(path)
-
-
-def refused(*parts):
-    return pytest.raises(InputError, match='(?s)' + '.*'.join(parts))
 
 
 # --- Vocabulary ---

@@ -2,6 +2,7 @@
 import re
 
 import chainer
+from helpers import small, text
 import numpy
 import pytest
 
@@ -14,7 +15,6 @@ from rnnlm.inference.generate import beam_search, generate
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe
 from rnnlm.training.triggers import ReportTrigger
-from test_training import small, text
 
 NAN, INF = float('nan'), float('inf')
 

@@ -2,11 +2,11 @@
 import threading
 
 import chainer
+from helpers import make_trainer, small, text
 import numpy
 import pytest
 
 from rnnlm.kernels import buffers
-from test_training import make_trainer, small, text
 
 
 @pytest.fixture(autouse=True)

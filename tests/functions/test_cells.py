@@ -1,13 +1,13 @@
 """The cells that other systems have and Chainer lacks."""
 import chainer
 from chainer import functions as F
+from helpers import TOLERANCE, assert_close, lstm_case, variables
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm import functions
 from rnnlm.interchange import keras as interchange_keras
-from test_functions import TOLERANCE, assert_close, lstm_case, variables
 
 
 def by_steps(inputs, gate, forget_bias):

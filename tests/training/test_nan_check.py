@@ -3,17 +3,14 @@ import json
 import types
 
 import chainer
+from helpers import TINY, make_trainer, poisoned_above, small, text, tiny_corpus
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.app import cli, experiment
-from rnnlm.app.recipes import Recipe
-from rnnlm.data import corpus
 from rnnlm.kernels.cuda import transfer
 from rnnlm.serializers.snapshot_files import newest_snapshot
-from rnnlm.training.updater import BPTTUpdater
-from test_training import make_trainer, small, text
 
 
 @pytest.mark.parametrize('per_step', [False, True])
@@ -110,29 +107,6 @@ def test_on_a_gpu_the_loss_is_looked_at_a_window_later(monkeypatch):
         updater.iteration += 1
     with pytest.raises(rnnlm.NotFinite, match='window 2: .*learning rate 2'):
         check(updater, 1.0)
-
-
-def poisoned_above(rate, monkeypatch, window):
-    """Puts NaN into the model at a window, if the learning rate is above one."""
-    update_core = BPTTUpdater.update_core
-
-    def poisoned(self):
-        optimizer = self.get_optimizer('main')
-        if self.iteration == window and optimizer.lr > rate:
-            optimizer.target.predictor.l1.upward.W.array[0] = numpy.nan
-        with numpy.errstate(invalid='ignore'):
-            update_core(self)
-
-    monkeypatch.setattr(BPTTUpdater, 'update_core', poisoned)
-
-
-TINY = Recipe(n_units=5, batch_size=4, bprop_len=5, epochs=3, dropout=0.2)
-
-
-def tiny_corpus():
-    words = text(300, 5)
-    return corpus.Corpus('x', words, words[:40], words[40:90],
-                         corpus.Vocabulary('abcde'), 'char')
 
 
 @pytest.mark.parametrize('window, where', [(7, 'the beginning'), (25, 'iter_15')])

@@ -118,7 +118,7 @@ def test_after_a_fork():
     size = 5, 20, 31
     expected = run(recurrent, *size)
     code = ('import os, sys; sys.path.insert(0, sys.argv[1])\n'
-            'import test_kernels as t\n'
+            'import test_recurrent as t\n'
             't.run(t.recurrent, *{0})\n'
             'child = os.fork()\n'
             'if child == 0:\n'
