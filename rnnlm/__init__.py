@@ -22,7 +22,7 @@ from rnnlm.schedules import LearningRateDecay, add_perplexity
 from rnnlm.training import BPTTUpdater, PerplexityEvaluator
 from rnnlm import parallel, v1
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'  # stands only here; setup.cfg reads it
 __all__ = [
     'BPTTUpdater', 'BestModel', 'EarlyStoppingTrigger', 'InputError',
     'LearningRateDecay', 'Log', 'NotFinite', 'ParallelSequentialIterator',

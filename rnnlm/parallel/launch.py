@@ -95,7 +95,7 @@ def _communicator(name):
         reason = str(e).strip().split('\n')[0]
         raise InputError(
             f'communicator: expected mpi4py and an MPI, found {reason}; install '
-            "'rnnlm[mpi]'") from None
+            "'chainer-rnnlm[mpi]'") from None
     import chainermn
     communicator = reason = None
     try:
