@@ -71,7 +71,8 @@ def joined(name, timeout=300.0):
         try:
             group = Group(communicator, timeout)
             if not group.is_first:
-                quiet = stack.enter_context(open(os.devnull, 'w'))
+                quiet = stack.enter_context(open(
+                    os.devnull, 'w', encoding='utf-8', errors='replace'))
                 stack.enter_context(contextlib.redirect_stdout(quiet))
             yield group
             # Whoever ends first may take the others along: not before all is written.
