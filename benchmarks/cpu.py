@@ -86,10 +86,13 @@ def serve(pipe, name, sizes, vocabulary):
 
 
 def peak():
-    """Most KiB that this process ever held."""
+    """Most KiB that this process ever held; NaN where the system does not say."""
     # Not ru_maxrss, which begins with what the parent had.
-    with open('/proc/self/status') as f:
-        return int(re.search(r'VmHWM:\s+(\d+) kB', f.read())[1])
+    try:
+        with open('/proc/self/status', encoding='utf-8') as f:
+            return int(re.search(r'VmHWM:\s+(\d+) kB', f.read())[1])
+    except OSError:  # not Linux
+        return float('nan')
 
 
 @contextlib.contextmanager
@@ -230,10 +233,18 @@ def peak_memory(name, size, vocabulary=V, windows=3):
         return made[name]('peak')[0]
 
 
+def cores():
+    """Number of cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
 def machine():
     name = platform.processor() or platform.machine()
     try:
-        with open('/proc/cpuinfo') as f:
+        with open('/proc/cpuinfo', encoding='utf-8') as f:
             name = next(line.split(':')[1].strip() for line in f
                         if line.startswith('model name'))
     except (OSError, StopIteration):
@@ -245,7 +256,7 @@ def machine():
             versions[module] = __import__(module).__version__
         except ImportError:
             versions[module] = None
-    return {'cpu': name, 'cores': len(os.sched_getaffinity(0)), 'versions': versions}
+    return {'cpu': name, 'cores': cores(), 'versions': versions}
 
 
 def main():

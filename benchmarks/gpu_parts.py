@@ -115,8 +115,8 @@ def driver():
     try:
         return subprocess.run(
             ['nvidia-smi', '--query-gpu=driver_version,clocks.max.sm,power.limit',
-             '--format=csv,noheader'], capture_output=True, text=True, timeout=20,
-            check=True).stdout.strip()
+             '--format=csv,noheader'], capture_output=True, encoding='utf-8',
+            timeout=20, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError) as error:
         return f'unknown ({type(error).__name__})'
 

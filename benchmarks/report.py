@@ -32,13 +32,13 @@ def replace(name, script, content, path=RESULTS):
         text += f'\n{begin}\n{end}\n'
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    with open(path, 'w', encoding='utf-8') as f:
+    with open(path, 'w', encoding='utf-8', newline='\n') as f:
         f.write(before + begin + '\n\n' + content + '\n' + end + after)
 
 
 def keep(path, results):
     """Writes what a script has measured so far, as JSON; whole or not at all."""
-    with open(f'{path}.new', 'w', encoding='utf-8') as f:
+    with open(f'{path}.new', 'w', encoding='utf-8', newline='\n') as f:
         json.dump(results, f, indent=1)
         f.write('\n')
     os.replace(f'{path}.new', path)

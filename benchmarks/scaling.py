@@ -48,7 +48,7 @@ class Workers:
                 environment['PATH'])
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-            text=True)
+            encoding='utf-8')
 
     def __call__(self, **order):
         """Seconds that an order took."""

@@ -24,7 +24,8 @@ def get_device(spec):
         raise InputError(
             f'device {spec!r}: expected -1 (NumPy) or the number of a GPU that CuPy '
             f'can use, found {_found(e)}; for a GPU install '
-            "'rnnlm[cuda12]' or 'rnnlm[cuda13]', and NVIDIA's driver") from None
+            "'chainer-rnnlm[cuda12]' or 'chainer-rnnlm[cuda13]', and NVIDIA's "
+            'driver') from None
     return device
 
 

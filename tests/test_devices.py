@@ -25,7 +25,7 @@ def test_cupy_cannot_be_imported(monkeypatch):
                         raising=False)
     with pytest.raises(InputError, match=(
             r'device 0: .* no CuPy with a GPU \(libcublas.so.12: not found\); for '
-            r"a GPU install 'rnnlm\[cuda12\]'")):
+            r"a GPU install 'chainer-rnnlm\[cuda12\]'")):
         devices.get_device(0)
 
 

@@ -25,12 +25,12 @@ def main(argv=None):
     """
     with contextlib.ExitStack() as stack:
         if parallel.launched_rank():  # the first process says it
-            quiet = stack.enter_context(open(os.devnull, 'w'))
+            quiet = stack.enter_context(open(
+                os.devnull, 'w', encoding='utf-8', errors='replace'))
             stack.enter_context(contextlib.redirect_stderr(quiet))
             stack.enter_context(contextlib.redirect_stdout(quiet))
         args = make_parser().parse_args(argv)
-    if hasattr(sys.stdout, 'reconfigure'):
-        sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a letter
+    _set_up_streams()
     try:
         return args.command(args)
     except InputError as e:
@@ -57,6 +57,16 @@ def main(argv=None):
         print(f'rnnlm {args.name}: error: {e.filename or "writing"}: '
               f'{e.strerror or e}{hint}', file=sys.stderr)
         return 1
+
+
+def _set_up_streams():
+    """Standard input and output that fit the files, which are UTF-8."""
+    if hasattr(sys.stdout, 'reconfigure'):
+        sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a letter
+    if os.name == 'nt' and 'PYTHONIOENCODING' not in os.environ:
+        for stream in sys.stdin, sys.stdout:  # Windows takes pipes for an old codepage
+            if hasattr(stream, 'reconfigure') and not stream.isatty():
+                stream.reconfigure(encoding='utf-8')
 
 
 def in_terms_of_flags(message):

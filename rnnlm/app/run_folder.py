@@ -69,6 +69,9 @@ def locked(folder):
                 os.unlink(path)
                 os.rmdir(folder)
         lock.release()
+        if os.name == 'nt' and not was_there:  # there the lock goes only when let go
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)  # which leaves one alone that something is in
 
 
 def begin(folder, corpus, recipe, overwrite=False):

@@ -71,7 +71,8 @@ def joined(name, timeout=300.0):
         try:
             group = MPIGroup(communicator, timeout)
             if not group.is_root:
-                quiet = stack.enter_context(open(os.devnull, 'w'))
+                quiet = stack.enter_context(open(
+                    os.devnull, 'w', encoding='utf-8', errors='replace'))
                 stack.enter_context(contextlib.redirect_stdout(quiet))
             yield group
             # Whoever ends first may take the others along: not before all is written.
@@ -95,7 +96,7 @@ def _communicator(name):
         reason = str(e).strip().split('\n')[0]
         raise InputError(
             f'communicator: expected mpi4py and an MPI, found {reason}; install '
-            "'rnnlm[mpi]'") from None
+            "'chainer-rnnlm[mpi]'") from None
     import chainermn
     communicator = reason = None
     try:

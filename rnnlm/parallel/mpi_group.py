@@ -262,7 +262,7 @@ def _host():
 def _state(pid):
     """The letter of a process's state on Linux; '' if there is no such process."""
     try:
-        with open(f'/proc/{pid}/stat') as f:
+        with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
             return f.read().rpartition(')')[2].split()[0]
     except (OSError, IndexError):
         return ''

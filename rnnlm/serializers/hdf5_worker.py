@@ -49,7 +49,9 @@ def convert_apart(path, out):
         return f'it took more than {patience} seconds of the processor'
     if done.returncode < 0:
         return f'the HDF5 library died of it, by signal {-done.returncode}'
-    return done.stderr.decode('utf-8', 'replace').strip().rpartition('\n')[2]
+    # Where a crash is no signal, nothing may have been said.
+    return (done.stderr.decode('utf-8', 'replace').strip().rpartition('\n')[2]
+            or f'the HDF5 library died of it, with status {done.returncode}')
 
 
 def convert(path, out):

@@ -14,9 +14,10 @@ from rnnlm.training.extensions import Snapshot
 def run(trainer, autoload=False):
     """Runs a trainer; a signal to stop lets it finish its window and be saved.
 
-    The first SIGINT, SIGTERM or SIGHUP ends the run after the current window and writes
-    ``snapshot_iter_N`` into ``trainer.out``; the second one stops at once.  Of a group
-    of processes, one that a signal reaches stops all of them after the same window.
+    The first SIGINT, SIGTERM, SIGHUP or (on Windows, by Ctrl-Break) SIGBREAK ends the
+    run after the current window and writes ``snapshot_iter_N`` into ``trainer.out``;
+    the second one stops at once.  Of a group of processes, one that a signal reaches
+    stops all of them after the same window.
 
     Args:
         trainer: :class:`chainer.training.Trainer`.
@@ -61,7 +62,9 @@ def run(trainer, autoload=False):
             signal.signal(number, handler)
 
 
-_STOP_SIGNALS = [getattr(signal, name) for name in ('SIGINT', 'SIGTERM', 'SIGHUP')
+# Of these no system has all.
+_STOP_SIGNALS = [getattr(signal, name)
+                 for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK')
                  if hasattr(signal, name)]
 
 

@@ -24,7 +24,7 @@ MPIEXEC = shutil.which(
 
 needs_mpi = pytest.mark.skipif(
     MPIEXEC is None or importlib.util.find_spec('mpi4py') is None,
-    reason="needs mpi4py and mpiexec: pip install 'rnnlm[mpi]'")
+    reason="needs mpi4py and mpiexec: pip install 'chainer-rnnlm[mpi]'")
 
 
 def start(n, *args, **kwargs):
@@ -107,7 +107,7 @@ def test_without_mpi4py(monkeypatch, capsys):
     assert cli.main(['train', '--communicator', 'naive']) == 2
     error = capsys.readouterr().err
     assert '--communicator: expected mpi4py and an MPI' in error
-    assert "install 'rnnlm[mpi]'" in error
+    assert "install 'chainer-rnnlm[mpi]'" in error
 
 
 @pytest.mark.parametrize('kwargs', [{'name': 'fast'}, {'name': 'naive', 'timeout': 0}])

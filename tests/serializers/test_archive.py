@@ -8,6 +8,7 @@ import pytest
 
 import rnnlm
 from rnnlm.app import cli
+from rnnlm.serializers import hdf5_worker
 from rnnlm.serializers.archive import open_archive
 
 h5py = pytest.importorskip('h5py')
@@ -120,6 +121,17 @@ def test_hdf5_without_h5py(model, tmp_path, monkeypatch):
     chainer.serializers.save_hdf5(path, model)
     monkeypatch.setitem(sys.modules, 'h5py', None)
     with pytest.raises(rnnlm.InputError, match='pip install h5py'):
+        rnnlm.load_model(path, model)
+
+
+def test_hdf5_that_crashes_its_reader_in_silence(model, tmp_path, monkeypatch):
+    """As on Windows, where a crash is a status and not a signal."""
+    path = str(tmp_path / 'model.h5')
+    chainer.serializers.save_hdf5(path, model)
+    script = tmp_path / 'crash.py'
+    script.write_text('import os; os._exit(5)')
+    monkeypatch.setattr(hdf5_worker, '__file__', str(script))
+    with pytest.raises(rnnlm.InputError, match='model.h5.*died of it, with status 5'):
         rnnlm.load_model(path, model)
 
 

@@ -6,12 +6,16 @@ itself does not, once its workspace is set.  It is the library that CuPy has loa
 import ctypes
 import functools
 import re
+import sys
 
 import chainer
 import numpy
 
 # What NVIDIA advises for Hopper; elsewhere less would do.
 WORKSPACE = 32 * 2 ** 20
+
+# What it is called on Linux and on Windows.
+NAMES = ('libcublas.so.13', 'libcublas.so.12', 'cublas64_13.dll', 'cublas64_12.dll')
 
 # Of cublas_api.h and library_types.h.
 _N, _T = 0, 1
@@ -122,11 +126,12 @@ def library(xp):
     """
     xp.cuda.Device().cublas_handle  # loads it
     try:
-        with open('/proc/self/maps') as f:
+        with open('/proc/self/maps', encoding=sys.getfilesystemencoding(),
+                  errors='surrogateescape') as f:
             paths = re.findall(r'(/\S*libcublas\.so\S*)', f.read())
     except OSError:
-        paths = []
-    for name in [*dict.fromkeys(paths), 'libcublas.so.13', 'libcublas.so.12']:
+        paths = []  # not Linux
+    for name in [*dict.fromkeys(paths), *NAMES]:
         try:
             return ctypes.CDLL(name)
         except OSError:
