@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import rnnlm
-from rnnlm import commands, parallel
+from rnnlm import commands, info, parallel
 from rnnlm.legacy import run as legacy
 from rnnlm.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
 
@@ -254,6 +254,14 @@ def make_parser():
         'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
                        '.t7, .onnx or .py')
     convert_parser.set_defaults(command=commands.convert)
+
+    info_parser = add_command(
+        subcommands, 'info', 'what this machine and this environment give',
+        'Prints versions, the processor, the BLAS with its kernel and threads, the '
+        'variables that change it, the compiled kernels and the GPUs; and what makes '
+        'a training slower than it need be.', 'rnnlm info')
+    add_json_option(info_parser)
+    info_parser.set_defaults(command=lambda args: info.main(args.json))
     return parser
 
 
