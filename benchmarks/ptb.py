@@ -17,8 +17,7 @@ import rnnlm
 from rnnlm import commands, corpus, dynamic, experiment
 from rnnlm.recipes import PRESETS
 
-import cpu
-import report
+import common
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'ptb.json')
@@ -40,11 +39,11 @@ def main():
     args = parser.parse_args()
     if args.dynamic:
         evaluate_dynamically(args)
-        write(report.kept(KEPT))
+        write(common.kept(KEPT))
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         run(args, args.out or os.path.join(scratch, 'run'))
-    write(report.kept(KEPT))
+    write(common.kept(KEPT))
     return 0
 
 
@@ -58,22 +57,22 @@ def run(args, out):
         sys.exit(128 + result['signal'])
     with open(os.path.join(out, 'log'), encoding='utf-8') as f:
         log = json.load(f)
-    runs = report.kept(KEPT)
+    runs = common.kept(KEPT)
     runs[args.preset] = {
         'valid': result['valid'], 'test': result['test'],
         'minutes': (time.time() - start) / 60, 'seed': args.seed,
-        'device': args.device, 'rnnlm': rnnlm.__version__, 'machine': cpu.machine(),
+        'device': args.device, 'rnnlm': rnnlm.__version__, 'machine': common.machine(),
         'log': [{key: entry[key] for key in (
             'epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s')
             if key in entry} for entry in log if 'val_perplexity' in entry]}
-    report.keep(KEPT, runs)
+    common.keep(KEPT, runs)
 
 
 def evaluate_dynamically(args):
     """Test perplexities of a trained model that goes on learning as it reads."""
     text = corpus.load(args.corpus)
     model, _ = commands.load_model(args.dynamic, args.device)
-    runs = report.kept(KEPT)
+    runs = common.kept(KEPT)
     runs[args.preset]['dynamic'] = {}
     for rule in dynamic.RATES:  # chosen on the beginning of the validation text
         adaptive = dynamic.DynamicEvaluation(model, rule=rule)
@@ -84,7 +83,7 @@ def evaluate_dynamically(args):
             'lr': adaptive.lr, 'test': adaptive.perplexity(text.test),
             'minutes': (time.time() - start) / 60}
         print(rule, runs[args.preset]['dynamic'][rule], flush=True)
-    report.keep(KEPT, runs)
+    common.keep(KEPT, runs)
 
 
 def write(runs):
@@ -98,13 +97,13 @@ def write(runs):
             ['', '', '', where] if got is None else
             [f'{got["valid"]:.1f}', f'{got["test"]:.1f}', f'{got["minutes"]:.0f}',
              where]))
-    report.replace('PTB', 'ptb.py', '\n'.join([
+    common.replace('PTB', 'ptb.py', '\n'.join([
         '## Penn Treebank', '',
         'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
         "paper and here: the model with the best validation, one run each. By `python "
         'benchmarks/ptb.py`; `rnnlm train --preset small --corpus FOLDER` is the same '
         'run.', '',
-        report.table(['', 'paper: valid', 'test', 'here: valid', 'test', 'minutes',
+        common.table(['', 'paper: valid', 'test', 'here: valid', 'test', 'minutes',
                       'on'], rows), *dynamic_part(runs)]))
     draw(runs)
 
@@ -118,7 +117,7 @@ def dynamic_part(runs):
         yield ('Test perplexities by dynamic evaluation (Krause et al. 2018), where '
                'the model goes on learning as it reads; by `--dynamic FOLDER`. Not '
                'the same measure as above.\n')
-        yield report.table(
+        yield common.table(
             ['', 'rule', 'test', 'against the model as it is', 'minutes'], rows)
 
 
