@@ -169,8 +169,8 @@ def run_time_machine(args):
 def write_time_machine(got):
     yield '### The Time Machine by character'
     yield ('"Dive into Deep Learning": 10,000 characters, 256 units, 500 epochs, one '
-           'run (n = 1); the mean perplexity of the epoch on the text that it is trained on, which the '
-           'book prints as about 1.1.')
+           'run (n = 1); the mean perplexity of the epoch on the text that it is '
+           'trained on, which the book prints as about 1.1.')
     yield common.table(['epoch', *got['perplexity']], [
         ['perplexity', *(f'{value:.3f}' for value in got['perplexity'].values())]])
 
@@ -254,10 +254,10 @@ def run_classify(args):
 def write_classify(got):
     yield '### Two kinds of texts'
     yield (f'Up to 500 words, embedding 32, 100 units, Adam; 5,000 texts, 2,000 held '
-           f'out, one run of each row: accuracy on those after each epoch. The best rule is right in '
-           f'{100 * texts.BEST:.1f}% of such texts, in {100 * got["best"]:.1f}% of '
-           f'these 2,000; to remember only the last of the nine words gives '
-           f'{100 * texts.AGREE:.0f}%.')
+           f'out, one run of each row: accuracy on those after each epoch. The best '
+           f'rule is right in {100 * texts.BEST:.1f}% of such texts, in '
+           f'{100 * got["best"]:.1f}% of these 2,000; to remember only the last of the '
+           f'nine words gives {100 * texts.AGREE:.0f}%.')
     epochs = max(len(row['accuracy']) for row in got['rows'])
     yield common.table(
         ['texts', 'padding', *(f'epoch {k + 1}' for k in range(epochs)), 'minutes'],
