@@ -75,7 +75,7 @@ against_others() {
         .venv/bin/pip install -q keras torch
     fi
     .venv/bin/pytest -rs tests/interchange tests/functions/test_cells.py \
-        tests/test_benchmark_gpu.py
+        tests/test_benchmark_gpu.py tests/test_benchmarks.py
     step "the CUDA sources by NVIDIA's compiler"
     .venv/bin/pip install -q nvidia-cuda-nvrtc
     .venv/bin/pytest -rs tests/kernels/test_cuda_compile.py

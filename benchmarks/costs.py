@@ -3,8 +3,8 @@ import math
 
 import numpy
 
+import common
 import models
-import report
 
 # What is assumed of GPUs; docs/scaling.md says from where.
 GPU = {
@@ -82,19 +82,18 @@ def measured_table(result, fitted, V, B):
         rate = T * models.flops_per_word(n, V) / fitted[name]['stream'] / 1e9
         predicted = seconds(fitted, name, V, B, 2)
         rows.append([
-            f'{name} ({n} units)', report.number(words / t['1']),
-            report.number(words / t['2']), report.number(t['ratio'], 2),
-            report.number(t['1'] / predicted, 2),
+            f'{name} ({n} units)', common.number(words / t['1']),
+            common.number(words / t['2']), common.number(t['ratio'], 2),
+            common.number(t['1'] / predicted, 2),
             f'{100 * (predicted / t["2"] - 1):+.0f}%',
-            report.number(1e3 * fitted[name]['window'], 1), report.number(rate),
-            report.number(traffic(n, V, T, B, 2) / 1e6, 1),
-            report.number(traffic(n, V, T, B, 2, rows=False) / 1e6, 1)])
-    machine = result.get('machine', {'cpu': 'this machine', 'cores': '?'})
+            common.number(1e3 * fitted[name]['window'], 1), common.number(rate),
+            common.number(traffic(n, V, T, B, 2) / 1e6, 1),
+            common.number(traffic(n, V, T, B, 2, rows=False) / 1e6, 1)])
     return '\n'.join([
-        f'{machine["cpu"]}, {machine["cores"]} cores. By `python '
+        f'{common.machine_line(result["machine"])}. By `python '
         f'benchmarks/scaling.py`: batch {B} on one process of one thread, and on two; '
         'medians, the ratio that of each turn.', '',
-        report.table(
+        common.table(
             ['', 'words/s, 1 process', 'words/s, 2', 'ratio', 'ratio by the model',
              "the model's time of 2", 'fixed, ms a window', 'GFLOP/s of the rest',
              'MB exchanged a window', 'MB with a dense embedding'], rows),
@@ -156,7 +155,7 @@ def predicted_tables(V):
     out = []
     for N in 8, 64:
         out += [f'{N} GPUs, how many times as fast as one with the same batch; in '
-                'brackets with rows and overlap:', '', report.table(
+                'brackets with rows and overlap:', '', common.table(
                     ['batch', *models.SIZES],
                     [[B, *(_pair(size, V, B, N) for size in models.SIZES)]
                      for B in BATCHES if B >= N]
@@ -166,20 +165,20 @@ def predicted_tables(V):
                        [f'{N // 2} times as fast from', *(
                            f'{half_batch(s, V, N):,} ({half_batch(s, V, N, True):,})'
                            for s in models.SIZES)]])]
-    out += ['What these are made of, at batch 320:', '', report.table(
+    out += ['What these are made of, at batch 320:', '', common.table(
         ['', *models.SIZES],
         [['ms a window, one GPU', *(
-            report.number(1e3 * gpu_seconds(s, V, 320, 1), 2) for s in models.SIZES)],
+            common.number(1e3 * gpu_seconds(s, V, 320, 1), 2) for s in models.SIZES)],
          ['of it steps, whatever the batch', *(
-             report.number(1e3 * models.SIZES[s]['T'] * GPU['step'], 2)
+             common.number(1e3 * models.SIZES[s]['T'] * GPU['step'], 2)
              for s in models.SIZES)],
          ['ms a window, 8 GPUs', *(
-             report.number(1e3 * gpu_seconds(s, V, 320, 8), 2) for s in models.SIZES)],
+             common.number(1e3 * gpu_seconds(s, V, 320, 8), 2) for s in models.SIZES)],
          ['MB exchanged a window, all dense', *(
-             report.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
+             common.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
                                    8, rows=False) / 1e6, 1) for s in models.SIZES)],
          ['MB, the embedding by rows', *(
-             report.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
+             common.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
                                    8) / 1e6, 1) for s in models.SIZES)]])]
     return '\n'.join(out)
 

@@ -1,6 +1,6 @@
 """Speed and memory on a CPU, side by side; writes RESULTS.md's CPU part and a picture.
 
-    python benchmarks/cpu.py             everything (about 20 minutes on 2 cores)
+    python benchmarks/cpu.py             everything (about 15 minutes on 2 cores)
     python benchmarks/cpu.py --quick     a look (about 2 minutes; writes nothing)
 
 Each way lives in a process of its own, as its users would run it, and waits there
@@ -8,42 +8,38 @@ while it is another's turn.  First all compute loss and gradients from the same
 weights, which must be the same; then they take turns in one run, so that a slow
 minute of the machine hits all of them.  Figures are medians; ratios are medians of
 the ratios of each turn.
-PyTorch and llvmlite (the extra ``fast``) are used if they can be imported.
+PyTorch and llvmlite (the extra ``fast``) are used if they can be imported; PyTorch also
+trains with products of bfloat16, and under torch.compile where that does anything.
 """
 import argparse
 import contextlib
 import json
 import multiprocessing
 import os
-import platform
 import re
 import sys
+import tempfile
 import time
 
-import rnnlm
+import rnnlm  # noqa: F401
 
-import chainer
 import numpy
 
+import compiled
 import models
+import report_cpu
+from common import begin, median, random_ids, ratio, seconds
 
 V, B = 10000, 20
 SLOW = 'official', 'per step'
+ONLY_TRAINING = 'torch bfloat16', 'torch compiled'
 
+# Largest differences from Chainer, in parts of the loss and of a gradient's largest
+# element.  bfloat16 has 8 bits, so that each factor is off by up to 1 in 512.
+LIMIT, LIMIT_BFLOAT16 = 1e-4, 2e-2
 
-def random_ids(T, vocabulary=V, batch=B, seed=None):
-    return numpy.random.RandomState(seed).randint(
-        0, vocabulary, (T + 1, batch)).astype('i')
-
-
-def seconds(function, *args):
-    start = time.perf_counter()
-    function(*args)
-    return time.perf_counter() - start
-
-
-def median(values):
-    return float(numpy.median(values))
+# The sizes at which torch.compile is measured: it takes minutes for the longer windows.
+COMPILED = ('small',)
 
 
 class Way:
@@ -106,18 +102,25 @@ def started(ways, sizes, vocabulary=V):
 
 
 def check(made, sizes):
-    """All ways give the same loss and gradients; returns the largest difference."""
+    """All ways give the same loss and gradients.
+
+    Returns:
+        dict: way -> largest difference from Chainer's; and the seconds that the first
+        call under torch.compile took, which compiles, or None.
+    """
     ids = random_ids(sizes['T'], seed=1)
     expected_loss, expected = made['official']('loss_and_gradients', ids)[0]
-    worst = 0.0
-    for way in made.values():
-        loss, gradients = way('loss_and_gradients', ids)[0]
-        worst = max(worst, abs(loss / expected_loss - 1))
-        for key, g in gradients.items():
-            worst = max(worst, float(
-                abs(g - expected[key]).max() / abs(expected[key]).max()))
-    assert worst < 1e-4, (sizes, worst)
-    return worst
+    worst, compiling = {}, None
+    for name, way in made.items():
+        (loss, gradients), took = way('loss_and_gradients', ids)
+        if name == 'torch compiled':
+            compiling = took
+        worst[name] = max(abs(loss / expected_loss - 1), *(float(
+            abs(g - expected[key]).max() / abs(expected[key]).max())
+            for key, g in gradients.items()))
+        limit = LIMIT_BFLOAT16 if name == 'torch bfloat16' else LIMIT
+        assert worst[name] < limit, (name, sizes, worst[name], limit)
+    return worst, compiling
 
 
 def sgemm_flops():
@@ -144,31 +147,27 @@ def race(made, sizes, rounds, slow_every):
     return {name: numpy.array(t) for name, t in times.items()}
 
 
-def ratio(times, slower, faster):
-    """Median over the turns of how many times `faster` is faster, if both ran."""
-    if slower not in times or faster not in times:
-        return None
-    return float(numpy.nanmedian(times[slower] / times[faster]))
-
-
 def training(ways, names, rounds):
     rows = []
     for size in names:
         sizes = models.SIZES[size]
-        with started(ways, sizes) as made:
-            worst = check(made, sizes)
+        here = [name for name in ways if name != 'torch compiled' or size in COMPILED]
+        with started(here, sizes) as made:
+            worst, compiling = check(made, sizes)
             sgemm = sgemm_flops()
             times = race(made, sizes, rounds, slow_every=4)
         words = sizes['T'] * B
         floor = models.flops_per_word(sizes['n'], V) / sgemm
         row = {'size': size, 'units': sizes['n'], 'same to': worst,
+               'compile seconds': compiling,
                'sgemm GFLOP/s': sgemm / 1e9, 'floor words/s': 1 / floor,
                'words/s': {name: words / float(numpy.nanmedian(t))
                            for name, t in times.items()},
                'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
                    ('window', 'official'), ('window', 'per step'),
                    ('window', 'torch'), ('fast', 'official'), ('fast', 'torch'),
-                   ('fast', 'window'))}}
+                   ('fast', 'window'), ('window', 'torch bfloat16'),
+                   ('fast', 'torch bfloat16'), ('fast', 'torch compiled'))}}
         rows.append(row)
         print(json.dumps(row, indent=1), flush=True)
     return rows
@@ -233,47 +232,38 @@ def peak_memory(name, size, vocabulary=V, windows=3):
         return made[name]('peak')[0]
 
 
-def cores():
-    """Number of cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
-
-
-def machine():
-    name = platform.processor() or platform.machine()
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as f:
-            name = next(line.split(':')[1].strip() for line in f
-                        if line.startswith('model name'))
-    except (OSError, StopIteration):
-        pass
-    versions = {'Python': platform.python_version(), 'NumPy': numpy.__version__,
-                'Chainer': chainer.__version__, 'rnnlm': rnnlm.__version__}
-    for module in 'torch', 'llvmlite':
-        try:
-            versions[module] = __import__(module).__version__
-        except ImportError:
-            versions[module] = None
-    return {'cpu': name, 'cores': cores(), 'versions': versions}
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n')[0],
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--rounds', type=int, default=12)
+    parser.add_argument('--rounds', type=int, default=10)
     parser.add_argument('--parts', default='training,evaluation,memory,growth')
     parser.add_argument('--sizes', default='small,medium,large')
     args = parser.parse_args()
-    ways = models.available()
+    result = {'machine': begin('benchmarks/cpu.py', writes=not args.quick)}
+    with tempfile.TemporaryDirectory() as folder:  # nothing compiled earlier is used
+        os.environ['TORCHINDUCTOR_CACHE_DIR'] = folder
+        measure(args, result)
+    if not args.quick:
+        report_cpu.write(result)
+    return 0
+
+
+def measure(args, result):
+    """All parts; what they find goes into `result`."""
+    in_training = models.available()
+    ways = [name for name in in_training if name not in ONLY_TRAINING]
+    result['ways'] = ways
     parts = args.parts.split(',')
-    result = {'machine': machine(), 'ways': ways}
     rounds = 3 if args.quick else args.rounds
     if 'training' in parts:
-        result['training'] = training(ways, args.sizes.split(','), rounds)
+        if 'torch compiled' in in_training:
+            result['compile'] = compiled.trial_apart()
+            print(compiled.sentence(result['compile']), flush=True)
+            if not result['compile']['runs']:
+                in_training.remove('torch compiled')
+        result['training'] = training(in_training, args.sizes.split(','), rounds)
     if 'evaluation' in parts:
         result['evaluation'] = evaluation(ways, 3000 if args.quick else 8000)
         print(json.dumps(result['evaluation'], indent=1), flush=True)
@@ -284,13 +274,8 @@ def main():
         print(json.dumps({k: v for k, v in result.items() if 'memory' in k}))
     if 'growth' in parts and not args.quick:
         fast = [name for name in ways if name not in SLOW]
-        result['growth'] = growth(fast, 5)
-    if not args.quick:
-        import report
-        report.write(result)
-    return 0
+        result['growth'] = growth(fast, 4)
 
 
 if __name__ == '__main__':
-    os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')
     sys.exit(main())

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-import report
+import common
 import report_gpu
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -75,11 +75,11 @@ def run_part(part, args):
     import gpu_parts
     import gpu_speed
     function = getattr(gpu_speed, part, None) or getattr(gpu_parts, part)
-    result = report.kept(args.json)
+    result = common.kept(args.json)
 
     def keep(found):
         result[part] = found
-        report.keep(args.json, result)
+        common.keep(args.json, result)
 
     function(Settings(args.sizes.split(','), args.rounds, args.tests, result,
                       args.seconds), keep)
@@ -113,7 +113,7 @@ def run(args):
                          'RESULTS.md')
     end = time.monotonic() + 60 * args.minutes
     parts = args.parts.split(',')
-    report.keep(args.json, {'sizes': args.sizes, 'failed': {}, 'took': {}})
+    common.keep(args.json, {'sizes': args.sizes, 'failed': {}, 'took': {}})
     for k, part in enumerate(parts):
         print(f'--- {part}', flush=True)
         start = time.monotonic()
@@ -130,13 +130,13 @@ def run(args):
             if failure and part in AGAIN and left > RESERVE:
                 print(f'{part}: {failure}; what is left of it', flush=True)
                 failure = run_apart(part, args, min(PARTS[part], left))
-        result = report.kept(args.json)
+        result = common.kept(args.json)
         result['took'][part] = time.monotonic() - start
         if failure:
             result['failed'][part] = failure
             print(f'{part}: {failure}', flush=True)
-        report.keep(args.json, result)
-    return report.kept(args.json)
+        common.keep(args.json, result)
+    return common.kept(args.json)
 
 
 def parse(argv):
@@ -166,31 +166,38 @@ def parse(argv):
             if name not in known:
                 parser.error(f'no such {what}: {name}')
     if args.json is None:
-        whole = args.write or (args.parts, args.sizes) == (','.join(PARTS), SIZES)
-        args.json = KEPT if whole else os.path.join(
+        args.json = KEPT if args.write or is_whole(args) else os.path.join(
             tempfile.gettempdir(), 'rnnlm-gpu.json')
     args.json = os.path.abspath(args.json)
     return args
 
 
+def is_whole(args):
+    """Whether all is measured, and so written."""
+    return (args.parts, args.sizes) == (','.join(PARTS), SIZES)
+
+
 def main(argv=None):
     args = parse(argv)
     if args.unmeasured:
-        report.replace('GPU', 'gpu.py', report_gpu.unmeasured())
+        common.replace('GPU', 'gpu.py', report_gpu.unmeasured())
         return 0
     if args.write:
-        result = report.kept(args.json)
+        result = common.kept(args.json)
         if not result:
             raise SystemExit(f'{args.json}: nothing was measured yet')
+        common.require_free_blas('benchmarks/gpu.py', variables=result.get(
+            'machine', {}).get('host', {}).get('variables', {}))
     elif args.part:
         run_part(args.part, args)
         return 0
     else:
+        common.begin('benchmarks/gpu.py', writes=is_whole(args))
         result = run(args)
     print(report_gpu.part(result), flush=True)
     whole = all(part in result for part in PARTS) and result['sizes'] == SIZES
     if whole and 'NVIDIA' in result['machine']['gpu']:
-        report.replace('GPU', 'gpu.py', report_gpu.part(result))
+        common.replace('GPU', 'gpu.py', report_gpu.part(result))
     return 1 if result['failed'] else 0
 
 

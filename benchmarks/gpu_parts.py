@@ -20,9 +20,10 @@ import chainer
 import cupy
 import numpy
 
+import common
 import gpu_models
 import models
-from cpu import median, random_ids
+from common import median, random_ids
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LIMITS = {False: 1e-4, True: 5e-3}  # of the relative error, by whether TF32 is used
@@ -100,7 +101,7 @@ def machine(settings, keep):
         versions['cuDNN'] = cudnn.version() if cudnn.is_available() else None
     result = {'gpu': name, 'multiprocessors': device.attributes['MultiProcessorCount'],
               'CUDA': runtime.runtimeGetVersion(), 'driver': driver(),
-              'versions': versions}
+              'versions': versions, 'host': common.machine()}
     say(result)
     keep(result)
     result['copy B/s'] = copy_rate(settings)

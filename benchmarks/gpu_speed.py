@@ -11,7 +11,7 @@ from rnnlm.kernels.cuda.blas import WORKSPACE
 
 import gpu_models
 import models
-from cpu import median, random_ids, ratio
+from common import median, random_ids, ratio
 from gpu_parts import (
     PAIRS, go_on, gpu_kernels, on_device, ours, say, synchronize, usable, wall, why)
 

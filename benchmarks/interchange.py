@@ -11,16 +11,17 @@ import os
 import sys
 import tempfile
 
+import rnnlm
+
 import numpy
 
-import rnnlm
 from rnnlm.app import commands
 from rnnlm.data import corpus
 from rnnlm.interchange import convert
 from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
 
-import report
+import common
 
 CHUNK = 500  # words of one call
 
@@ -30,6 +31,7 @@ def main():
     parser.add_argument('run', help='folder of a run')
     parser.add_argument('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
     args = parser.parse_args()
+    machine = common.begin('benchmarks/interchange.py RUN')
     model, _ = commands.load_trained(args.run, -1)
     words = corpus.load(args.corpus).test
     found = {f'rnnlm {rnnlm.__version__}': evaluate_perplexity(
@@ -40,7 +42,7 @@ def main():
             name, step = system(folder, weights, model)
             found[name] = perplexity(step, words, model)
             print(f'{name:24}{found[name]:.6f}', file=sys.stderr)
-    write(found, model)
+    write(found, model, machine)
 
 
 def perplexity(step, words, model):
@@ -112,18 +114,18 @@ def in_onnxruntime(folder, weights, model):
         None, {'ids': ids, 'h': h, 'c': c})
 
 
-def write(found, model):
+def write(found, model, machine):
     first = next(iter(found.values()))
     rows = [[name, f'{value:.5f}', f'{value / first - 1:+.1e}']
             for name, value in found.items()]
     text = '\n'.join([
         '## The same model in other systems', '',
         f'{model.n_layers} x {model.n_units} units, trained by `rnnlm train --preset '
-        'small` on the Penn Treebank; its test part as one stream. Each system reads '
-        'the file that `rnnlm convert` writes for it. By `python '
-        'benchmarks/interchange.py RUN`.', '',
-        report.table(['system', 'test perplexity', 'from ours'], rows)])
-    report.replace('Interchange', 'interchange.py', text)
+        'small` on the Penn Treebank, one run (n = 1); its test part as one stream. '
+        'Each system reads the file that `rnnlm convert` writes for it. By `python '
+        f'benchmarks/interchange.py RUN`. {common.machine_line(machine)}.', '',
+        common.table(['system', 'test perplexity', 'from ours'], rows)])
+    common.replace('Interchange', 'interchange.py', text)
     print(text)
 
 

@@ -223,13 +223,15 @@ class Torch:
         return self.torch.from_numpy(ids.astype('l'))
 
     def loss(self, ids):
-        torch, ids = self.torch, self.send(ids)
-        h, state = self.lstm(self.drop(self.embed(ids[:-1])), self.state)
+        mean, state = self.forward(self.send(ids), self.state)
         self.state = tuple(s.detach() for s in state)
-        y = self.out(self.drop(h))
-        mean = torch.nn.functional.cross_entropy(
-            y.reshape(-1, y.shape[2]), ids[1:].reshape(-1))
         return mean * (len(ids) - 1)
+
+    def forward(self, ids, state):
+        h, state = self.lstm(self.drop(self.embed(ids[:-1])), state)
+        y = self.out(self.drop(h))
+        return self.torch.nn.functional.cross_entropy(
+            y.reshape(-1, y.shape[2]), ids[1:].reshape(-1)), state
 
     def reset(self):
         self.state = None
@@ -266,15 +268,63 @@ class Torch:
         return float(loss.detach())
 
 
+class TorchBfloat16(Torch):
+    """The same under autocast: products of bfloat16, weights and loss of float32."""
+
+    def forward(self, ids, state):
+        with self.torch.autocast('cpu', dtype=self.torch.bfloat16):
+            return super().forward(ids, state)
+
+
+class TorchCompiled(Torch):
+    """The same under torch.compile, by an experimental switch that lets it at an LSTM.
+
+    Without the switch nothing is compiled: see `compiled_by_default`.
+    """
+
+    def __init__(self, weights, **sizes):
+        super().__init__(weights, **sizes)
+        import torch._dynamo
+        torch._dynamo.config.allow_rnn = True
+        self.compiled = torch.compile(super().forward, fullgraph=True)
+
+    def forward(self, ids, state):
+        if state is None:  # or there would be a graph for that too
+            layer = self.lstm
+            zeros = self.torch.zeros(LAYERS, ids.shape[1], layer.hidden_size)
+            state = zeros, zeros.clone()
+        return self.compiled(ids, state)
+
+    def compiled_by_default(self):
+        """(pieces that torch.compile makes without the switch, why it stops)."""
+        import torch._dynamo
+        pieces = []
+
+        def count(graph, example_inputs):
+            pieces.append(graph)
+            return graph.forward
+
+        with torch._dynamo.config.patch(allow_rnn=False):
+            ids = self.torch.zeros(3, 2, dtype=self.torch.int64)
+            self.torch.compile(super().forward, backend=count)(ids, None)
+            reasons = list(torch._dynamo.utils.counters['graph_break'])
+        torch._dynamo.reset()
+        lines = reasons[0].splitlines() if reasons else ['']
+        explained = [line.split(':', 1)[1].strip() for line in lines
+                     if line.strip().startswith('Explanation:')]
+        return len(pieces), (explained or lines)[0]
+
+
 WAYS = {'official': Official, 'per step': PerStep, 'window': ByWindow, 'fast': Fast,
-        'torch': Torch}
+        'torch': Torch, 'torch bfloat16': TorchBfloat16,
+        'torch compiled': TorchCompiled}
 
 
 def available():
     """The names of the ways that can run here."""
-    needs = {'fast': 'llvmlite', 'torch': 'torch'}
+    there = {name: importlib.util.find_spec(name) for name in ('llvmlite', 'torch')}
     return [name for name in WAYS
-            if name not in needs or importlib.util.find_spec(needs[name])]
+            if there.get({'fast': 'llvmlite'}.get(name, name.split()[0]), True)]
 
 
 def make_weights(V, n, scale, seed=0, **_):

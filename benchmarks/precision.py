@@ -24,10 +24,11 @@ from rnnlm.app import experiment
 from rnnlm.app.recipes import PRESETS
 from rnnlm.data import corpus
 
-import report
+import common
 
-KEPT = os.path.join(report.HERE, 'precision.json')
+KEPT = os.path.join(common.HERE, 'precision.json')
 SEEDS = 0, 1, 2
+PRECISIONS = 'float32', 'mixed16'
 
 
 def train(text, recipe, seed):
@@ -40,20 +41,23 @@ def train(text, recipe, seed):
 
 
 def part(results):
-    rows = []
+    rows, machines = [], {}
     for name, found in results.items():
-        for precision in 'float32', 'mixed16':
+        machines.setdefault(common.machine_line(found.get('machine')), []).append(name)
+        for precision in PRECISIONS:
             valid, test = numpy.transpose(found[precision])
             rows.append([
-                name, precision, *(', '.join(f'{p:.2f}' for p in some)
-                                   for some in (valid, test)),
+                name, precision, len(test),
+                *(', '.join(f'{p:.2f}' for p in some) for some in (valid, test)),
                 f'{test.mean() / numpy.mean(found["float32"], axis=0)[1]:.4f}'])
     return '\n'.join([
         '## Precision', '',
         'By `python benchmarks/precision.py`, on a CPU with the arithmetic of a GPU. '
-        'The same seeds; the last column is the mean test perplexity over that of '
-        'float32. TF32 was not measured: only a GPU has it.', '',
-        report.table(['', 'precision', 'validation', 'test', 'ratio'], rows)])
+        'The same seeds; n is the number of runs, one a seed; the last column is the '
+        'mean test perplexity over that of float32. TF32 was not measured: only a GPU '
+        'has it.', '',
+        *(f'{"; ".join(names)}: {machine}.\n' for machine, names in machines.items()),
+        common.table(['', 'precision', 'n', 'validation', 'test', 'ratio'], rows)])
 
 
 def main():
@@ -62,22 +66,24 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--ptb', metavar='FOLDER')
     args = parser.parse_args()
+    machine = common.begin('benchmarks/precision.py')
     jobs = {'embedded corpus, 10 epochs, 3 seeds': (
         corpus.load('demo'), PRESETS['demo'], SEEDS)}
     if args.ptb:
         jobs['PTB, preset small, 2 epochs'] = (
             corpus.load(args.ptb), dataclasses.replace(PRESETS['small'], epochs=2),
             (0,))
-    results = report.kept(KEPT)
+    results = common.kept(KEPT)
     for name, (text, recipe, seeds) in jobs.items():
-        results[name] = {'float32': [], 'mixed16': []}
+        results[name] = {'machine': machine, **{p: [] for p in PRECISIONS}}
         for seed in seeds:
-            for precision, runs in results[name].items():
+            for precision in PRECISIONS:
+                runs = results[name][precision]
                 runs.append(train(
                     text, dataclasses.replace(recipe, precision=precision), seed))
                 print(name, seed, precision, runs[-1], flush=True)
-        report.keep(KEPT, results)
-    report.replace('precision', 'precision.py', part(results))
+        common.keep(KEPT, results)
+    common.replace('precision', 'precision.py', part(results))
     return 0
 
 

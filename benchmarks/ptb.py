@@ -1,12 +1,16 @@
 """The recipes of Zaremba et al. (2014) on the Penn Treebank; writes RESULTS.md's part.
 
     python benchmarks/ptb.py --corpus FOLDER              the small model, on a CPU
-    python benchmarks/ptb.py --corpus FOLDER --preset medium --device 0
+    python benchmarks/ptb.py --corpus FOLDER --preset medium --device 0 --seed 1
+    python benchmarks/ptb.py --corpus FOLDER --preset medium --seed 1 --add RUN
+                                      a folder that `rnnlm train` wrote with that seed
 
-The folder holds ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  What every run
-gave is kept in ptb.json, and its log with it.
+The corpus's folder holds ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  What
+every run gave is kept in ptb.json, one of each seed, and its log with it; the table
+has their means.
 """
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -14,43 +18,69 @@ import tempfile
 import time
 
 import rnnlm
-from rnnlm.app import commands, experiment
-from rnnlm.app.recipes import PRESETS
+from rnnlm import errors
+from rnnlm.app import commands, experiment, run_folder
+from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.data import corpus
 from rnnlm.inference import dynamic
+from rnnlm.training.evaluator import (
+    evaluate_perplexity, make_classifier, make_evaluator)
 
-import cpu
-import report
+import common
+import report_ptb
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-KEPT = os.path.join(HERE, 'ptb.json')
-PICTURE = os.path.join(HERE, os.pardir, 'docs', 'ptb.png')
-PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
+KEPT = os.path.join(common.HERE, 'ptb.json')
+COMMAND = 'benchmarks/ptb.py ...'
+OF_LOG = 'epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s'
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
-    parser.add_argument('--preset', choices=list(PAPER), default='small')
-    parser.add_argument('--device', default='-1')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--out', help='folder of the run, to keep it')
-    parser.add_argument('--dynamic', metavar='FOLDER',
-                        help='only the dynamic evaluation of a run that is there')
-    args = parser.parse_args()
-    if args.dynamic:
-        evaluate_dynamically(args)
-        write(report.kept(KEPT))
+def main(argv=None):
+    args = parse(argv)
+    if args.tables:
+        report_ptb.write(common.kept(KEPT))
         return 0
-    with tempfile.TemporaryDirectory() as scratch:
-        run(args, args.out or os.path.join(scratch, 'run'))
-    write(report.kept(KEPT))
+    machine = common.begin(COMMAND)
+    try:
+        if args.dynamic:
+            evaluate_dynamically(args)
+        elif args.add:
+            keep(args, add(args, machine))
+        else:
+            with tempfile.TemporaryDirectory() as scratch:
+                keep(args, run(args, args.out or os.path.join(scratch, 'run'), machine))
+    except errors.InputError as e:
+        print(f'error: {e}', file=sys.stderr)
+        return 2
+    report_ptb.write(common.kept(KEPT))
     return 0
 
 
-def run(args, out):
+def parse(argv):
+    parser = argparse.ArgumentParser(
+        description=__doc__.split('\n')[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
+    add('--preset', choices=list(report_ptb.PAPER), default='small')
+    add('--device', default='-1')
+    add('--seed', type=int, default=0)
+    add('--out', help='folder of the run, to keep it')
+    add('--add', metavar='RUN',
+        help='takes what is in the folder of a run of `rnnlm train`, with the --preset '
+             'and --seed that it had; one that is under way is kept as such')
+    add('--stops', type=int, metavar='N',
+        help='--add: how often that run was stopped and resumed')
+    add('--minutes', type=float,
+        help='--add: how long it took (default: what its log says)')
+    add('--dynamic', metavar='FOLDER',
+        help='only the dynamic evaluation of a run that is there, of that --preset and '
+             '--seed')
+    add('--tables', action='store_true', help='the tables again, from ptb.json')
+    return parser.parse_args(argv)
+
+
+def run(args, out, machine):
+    """Trains by the recipe; what came of it."""
     text = corpus.load(args.corpus)
     start = time.time()
     result = experiment.train(
@@ -58,96 +88,116 @@ def run(args, out):
         progress_bar=sys.stdout.isatty())
     if result['signal']:
         sys.exit(128 + result['signal'])
-    with open(os.path.join(out, 'log'), encoding='utf-8') as f:
-        log = json.load(f)
-    runs = report.kept(KEPT)
-    runs[args.preset] = {
-        'valid': result['valid'], 'test': result['test'],
-        'minutes': (time.time() - start) / 60, 'seed': args.seed,
-        'device': args.device, 'rnnlm': rnnlm.__version__, 'machine': cpu.machine(),
-        'log': [{key: entry[key] for key in (
-            'epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s')
-            if key in entry} for entry in log if 'val_perplexity' in entry]}
-    report.keep(KEPT, runs)
+    return {'finished': True, 'valid': result['valid'], 'test': result['test'],
+            'minutes': (time.time() - start) / 60, **of(args, machine),
+            'log': epochs(read_log(out))}
+
+
+def of(args, machine):
+    """What a run was made with."""
+    return {'device': args.device, 'rnnlm': rnnlm.__version__, 'machine': machine}
+
+
+def add(args, machine):
+    """What a folder of `rnnlm train` holds; the model is evaluated if it is done."""
+    require_recipe(args)
+    log = read_log(args.add)
+    done, wanted = epochs(log), PRESETS[args.preset].epochs
+    minutes = args.minutes
+    if minutes is None:
+        minutes = log[-1]['elapsed_time'] / 60 if log else 0.0
+    found = {'finished': bool(done) and done[-1]['epoch'] >= wanted,
+             'minutes': minutes, 'stops': args.stops, **of(args, machine), 'log': done}
+    if found['finished']:
+        text = corpus.load(args.corpus)
+        model, _ = commands.load_trained(args.add, args.device)
+        classifier = make_classifier(model)
+        for part in 'valid', 'test':
+            found[part] = evaluate_perplexity(make_evaluator(
+                getattr(text, part), classifier))
+            print(f'{part:9}perplexity {found[part]:.3f}', flush=True)
+        require_best(args, found)
+    return found
+
+
+def require_recipe(args):
+    """Refuses a folder whose run was by another recipe."""
+    path = os.path.join(args.add, run_folder.RUN)
+    began = run_folder.recipe_of(args.add)
+    if not began:
+        raise errors.InputError(
+            f'{path}: expected the description of a run, found none; give the --out '
+            'folder of `rnnlm train`')
+    wanted = PRESETS[args.preset]
+    # What a recipe did not have yet when the run began was as it is by default.
+    began = {**dataclasses.asdict(Recipe()), **began}
+    for name, value in dataclasses.asdict(wanted).items():
+        if began[name] != value:
+            raise errors.InputError(
+                f'{path}: {name}: expected {value}, that of --preset {args.preset}, '
+                f'found {began[name]}; give the preset that it was trained with')
+
+
+def require_best(args, found):
+    """Refuses a model that is not that of the best epoch, as another corpus's."""
+    best = min(entry['val_perplexity'] for entry in found['log'])
+    if abs(found['valid'] / best - 1) > 1e-3:
+        raise errors.InputError(
+            f'{args.add}: expected a model with the validation perplexity {best:.3f}, '
+            f'the best of its log, found {found["valid"]:.3f}; give the --corpus that '
+            'it was trained on')
+
+
+def read_log(folder):
+    """list: the entries of a run's log; none before the first is written."""
+    path = os.path.join(folder, run_folder.LOG)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding='utf-8') as f:
+        return json.load(f)
+
+
+def epochs(log):
+    """The entries at the ends of epochs, and of them what is kept."""
+    return [{key: entry[key] for key in OF_LOG if key in entry}
+            for entry in log if 'val_perplexity' in entry]
+
+
+def keep(args, found):
+    """Keeps a run in the place of an earlier one of the preset and the seed."""
+    results = common.kept(KEPT)
+    of_preset = results.setdefault(args.preset, {'runs': {}})['runs']
+    there = of_preset.get(str(args.seed), {})
+    if there.get('finished') and not found['finished']:
+        raise errors.InputError(
+            f'{args.add}: expected a run that came to its end, since one of --preset '
+            f'{args.preset} --seed {args.seed} that did is kept already, found '
+            f'{len(found["log"])} epochs; wait for its end, or give its --seed')
+    of_preset[str(args.seed)] = found
+    common.keep(KEPT, results)
 
 
 def evaluate_dynamically(args):
     """Test perplexities of a trained model that goes on learning as it reads."""
+    results = common.kept(KEPT)
+    one = results.get(args.preset, {'runs': {}})['runs'].get(str(args.seed), {})
+    if not one.get('finished'):
+        raise errors.InputError(
+            f'--dynamic: expected a finished run of --preset {args.preset} --seed '
+            f'{args.seed} in {os.path.basename(KEPT)}, found none; add it by --add')
     text = corpus.load(args.corpus)
     model, _ = commands.load_trained(args.dynamic, args.device)
-    runs = report.kept(KEPT)
-    runs[args.preset]['dynamic'] = {}
+    one['dynamic'] = {}
     for rule in dynamic.RATES:  # chosen on the beginning of the validation text
         adaptive = dynamic.DynamicEvaluation(model, rule=rule)
         if rule == 'rms':
             adaptive.gather(text.train)
         start = time.time()
-        runs[args.preset]['dynamic'][rule] = {
+        one['dynamic'][rule] = {
             'lr': adaptive.lr, 'test': adaptive.perplexity(text.test),
             'minutes': (time.time() - start) / 60}
-        print(rule, runs[args.preset]['dynamic'][rule], flush=True)
-    report.keep(KEPT, runs)
-
-
-def write(runs):
-    rows = []
-    for preset, (valid, test) in PAPER.items():
-        got = runs.get(preset)
-        where = 'not measured' if got is None else (
-            f'{got["machine"]["cpu"]}, {got["machine"]["cores"]} cores'
-            if got['device'] == '-1' else f'GPU {got["device"]}')
-        rows.append([preset, valid, test] + (
-            ['', '', '', where] if got is None else
-            [f'{got["valid"]:.1f}', f'{got["test"]:.1f}', f'{got["minutes"]:.0f}',
-             where]))
-    report.replace('PTB', 'ptb.py', '\n'.join([
-        '## Penn Treebank', '',
-        'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
-        "paper and here: the model with the best validation, one run each. By `python "
-        'benchmarks/ptb.py`; `rnnlm train --preset small --corpus FOLDER` is the same '
-        'run.', '',
-        report.table(['', 'paper: valid', 'test', 'here: valid', 'test', 'minutes',
-                      'on'], rows), *dynamic_part(runs)]))
-    draw(runs)
-
-
-def dynamic_part(runs):
-    rows = [[preset, rule, f'{got["test"]:.1f}',
-             f'{100 * (got["test"] / run["test"] - 1):+.1f}%', f'{got["minutes"]:.0f}']
-            for preset, run in runs.items()
-            for rule, got in run.get('dynamic', {}).items()]
-    if rows:
-        yield ('Test perplexities by dynamic evaluation (Krause et al. 2018), where '
-               'the model goes on learning as it reads; by `--dynamic FOLDER`. Not '
-               'the same measure as above.\n')
-        yield report.table(
-            ['', 'rule', 'test', 'against the model as it is', 'minutes'], rows)
-
-
-def draw(runs):
-    """The perplexities by epoch, with the paper's as lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 3.6), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for k, (preset, got) in enumerate(runs.items()):
-        epochs = [entry['epoch'] for entry in got['log']]
-        axes.plot(epochs, [entry['val_perplexity'] for entry in got['log']],
-                  f'C{k}o-', markersize=3, label=f'{preset}, validation')
-        axes.axhline(PAPER[preset][0], color=f'C{k}', linestyle=':', linewidth=1,
-                     label=f'{preset}, validation in the paper')
-    axes.set_xlabel('epoch')
-    axes.set_ylabel('perplexity')
-    axes.set_yscale('log')
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter('{x:g}')
-    axes.set_title('Penn Treebank by the recipes of Zaremba et al. (2014)', fontsize=10)
-    axes.legend(frameon=False, fontsize=8)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    figure.savefig(PICTURE)
+        print(rule, one['dynamic'][rule], flush=True)
+    common.keep(KEPT, results)
 
 
 if __name__ == '__main__':

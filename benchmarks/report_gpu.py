@@ -1,5 +1,5 @@
 """The GPU part of RESULTS.md, by gpu.py."""
-from report import number, table
+from common import machine_line, number, table
 
 LABELS = {
     'official': 'Chainer, word by word',
@@ -80,7 +80,8 @@ def machine(row):
     rates = row.get('sgemm FLOP/s', {})
     return [
         f'{row["gpu"]}, driver {row["driver"]}, CUDA {row["CUDA"]}; {versions}. By '
-        '`python benchmarks/gpu.py`: 2 layers, vocabulary 10,000, batch 20, SGD with '
+        '`python benchmarks/gpu.py`, beside a host of '
+        f'{machine_line(row["host"])}: 2 layers, vocabulary 10,000, batch 20, SGD with '
         'clipping, carried state, the sizes of Zaremba et al. (2014); windows come '
         'from the host. Medians, all ways in turns; ratios are medians of the ratios '
         'of each turn.', '', table(

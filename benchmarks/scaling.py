@@ -24,9 +24,10 @@ import numpy
 
 from rnnlm import parallel
 
+import common
+from common import median
 import costs
 import models
-import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'scaling.json')
@@ -117,7 +118,7 @@ def time_sum(group, **order):
         start = time.perf_counter()
         group.wait(group.start(_sum, array))
         times.append(time.perf_counter() - start)
-    return float(numpy.median(times))
+    return median(times)
 
 
 def measure(names, rounds):
@@ -145,17 +146,13 @@ def measure(names, rounds):
     return result
 
 
-def median(values):
-    return float(numpy.median(values))
-
-
 def write(result):
     """The part of RESULTS.md, and the tables of docs/scaling.md."""
     fit = costs.fit(result, V, B)
     measured = costs.measured_table(result, fit, V, B)
-    report.replace('scaling', 'scaling.py', '## Two processes\n\n' + measured)
-    report.replace('measured', 'scaling.py', measured, DOCUMENT)
-    report.replace('predicted', 'scaling.py', costs.predicted_tables(V), DOCUMENT)
+    common.replace('scaling', 'scaling.py', '## Two processes\n\n' + measured)
+    common.replace('measured', 'scaling.py', measured, DOCUMENT)
+    common.replace('predicted', 'scaling.py', costs.predicted_tables(V), DOCUMENT)
 
 
 def main():
@@ -171,16 +168,16 @@ def main():
         serve(args.serve, args.communicator)
         return 0
     if args.tables:
-        write(report.kept(KEPT))
+        write(common.kept(KEPT))
         return 0
+    machine = common.begin('benchmarks/scaling.py', writes=not args.quick)
     names = ['small', 'medium'] if args.quick else args.sizes.split(',')
     result = measure(names, 3 if args.quick else args.rounds)
+    result['machine'] = machine
     if args.quick:
         print(costs.measured_table(result, costs.fit(result, V, B), V, B))
         return 0
-    import cpu
-    result['machine'] = cpu.machine()
-    report.keep(KEPT, result)
+    common.keep(KEPT, result)
     write(result)
     return 0
 

@@ -20,9 +20,8 @@ import chainer
 from chainer import functions as F
 import numpy
 
-import cpu
+import common
 import models
-import report
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'tasks.json')
@@ -107,7 +106,7 @@ def write_shakespeare(got):
         'validation loss after each epoch, nats a character. PyTorch: Embedding, LSTM '
         'and Linear of the same sizes, its own RMSprop with the same numbers, from the '
         'same weights on the same windows, its second bias kept at zero.')
-    yield report.table(
+    yield common.table(
         ['seed', '', *(f'epoch {k + 1}' for k in range(got['epochs']))], rows)
 
 
@@ -133,7 +132,7 @@ def run_updates(args):
         for _ in range(100):
             window = iterator.next_window(shakespeare.STEPS)
             with trainer.reporter.scope({}):
-                ours = cpu.seconds(trainer.updater.update)
+                ours = common.seconds(trainer.updater.update)
             start = time.perf_counter()
             loss = other.train(window)
             seconds.append((ours, time.perf_counter() - start))
@@ -169,10 +168,10 @@ def run_time_machine(args):
 
 def write_time_machine(got):
     yield '### The Time Machine by character'
-    yield ('"Dive into Deep Learning": 10,000 characters, 256 units, 500 epochs; the '
-           'mean perplexity of the epoch on the text that it is trained on, which the '
-           'book prints as about 1.1.')
-    yield report.table(['epoch', *got['perplexity']], [
+    yield ('"Dive into Deep Learning": 10,000 characters, 256 units, 500 epochs, one '
+           'run (n = 1); the mean perplexity of the epoch on the text that it is '
+           'trained on, which the book prints as about 1.1.')
+    yield common.table(['epoch', *got['perplexity']], [
         ['perplexity', *(f'{value:.3f}' for value in got['perplexity'].values())]])
 
 
@@ -219,7 +218,7 @@ def write_toy(got):
     yield '### Four numbers'
     yield ('A tutorial on LSTMs in NumPy: 100 cells, 4 steps, 100 iterations; the loss '
            'after the last one, 10 seeds.')
-    yield report.table(['', 'lowest', 'median', 'highest'], [
+    yield common.table(['', 'lowest', 'median', 'highest'], [
         [name, *(f'{value:.1e}' for value in (
             min(losses), numpy.median(losses), max(losses)))]
         for name, losses in zip(
@@ -255,12 +254,12 @@ def run_classify(args):
 def write_classify(got):
     yield '### Two kinds of texts'
     yield (f'Up to 500 words, embedding 32, 100 units, Adam; 5,000 texts, 2,000 held '
-           f'out: accuracy on those after each epoch. The best rule is right in '
-           f'{100 * texts.BEST:.1f}% of such texts, in {100 * got["best"]:.1f}% of '
-           f'these 2,000; to remember only the last of the nine words gives '
-           f'{100 * texts.AGREE:.0f}%.')
+           f'out, one run of each row: accuracy on those after each epoch. The best '
+           f'rule is right in {100 * texts.BEST:.1f}% of such texts, in '
+           f'{100 * got["best"]:.1f}% of these 2,000; to remember only the last of the '
+           f'nine words gives {100 * texts.AGREE:.0f}%.')
     epochs = max(len(row['accuracy']) for row in got['rows'])
-    yield report.table(
+    yield common.table(
         ['texts', 'padding', *(f'epoch {k + 1}' for k in range(epochs)), 'minutes'],
         [[row['texts'], 'masked' if row['masked'] else 'read',
           *(f'{100 * value:.1f}%' for value in row['accuracy']),
@@ -290,6 +289,7 @@ def main():
     parser.add_argument('--seeds', type=int, default=3,
                         help='runs of Shakespeare (default: 3)')
     args = parser.parse_args()
+    machine = common.begin('benchmarks/tasks.py ...')
     needs = {'shakespeare': args.shakespeare, 'time_machine': args.time_machine,
              'updates': args.shakespeare if 'torch' in models.available() else None}
     for name in [args.only] if args.only else TASKS:
@@ -299,11 +299,11 @@ def main():
             continue
         start = time.time()
         result = TASKS[name][0](args)
-        result.update(minutes=(time.time() - start) / 60, machine=cpu.machine(),
+        result.update(minutes=(time.time() - start) / 60, machine=machine,
                       threads=threads.count())
-        results = report.kept(KEPT)
+        results = common.kept(KEPT)
         results[name] = result
-        report.keep(KEPT, results)
+        common.keep(KEPT, results)
         write(results)
     return 0
 
@@ -312,12 +312,9 @@ def machines(results):
     """Where each task was measured."""
     found = {}
     for name, got in results.items():
-        machine = got['machine']
-        versions = ', '.join(f'{module} {version}' for module, version in
-                             machine['versions'].items() if version)
         found.setdefault(
-            f'{machine["cpu"]}, {got["threads"]} of {machine["cores"]} cores; '
-            f'{versions}', []).append(f'{name} {got["minutes"]:.1f}')
+            f'{common.machine_line(got["machine"])}; rnnlm: {got["threads"]} '
+            'thread(s)', []).append(f'{name} {got["minutes"]:.1f}')
     return 'Minutes: ' + '; '.join(
         f'{", ".join(names)} ({where})' for where, names in found.items()) + '.'
 
@@ -328,7 +325,7 @@ def write(results):
     for name, (_, write_part) in TASKS.items():
         if name in results:
             lines += write_part(results[name])
-    report.replace('Tasks', 'tasks.py', '\n\n'.join(lines))
+    common.replace('Tasks', 'tasks.py', '\n\n'.join(lines))
 
 
 if __name__ == '__main__':

@@ -147,7 +147,7 @@ def test_unmeasured_says_so(gpu, monkeypatch, tmp_path):
         before = f.read()
     copy = tmp_path / 'RESULTS.md'
     copy.write_text(before, encoding='utf-8')
-    monkeypatch.setattr(gpu.report, 'RESULTS', str(copy))
+    monkeypatch.setattr(gpu.common, 'RESULTS', str(copy))
     assert gpu.main(['--unmeasured']) == 0
     after = copy.read_text(encoding='utf-8')
     assert 'No figure has been measured on a GPU' in after

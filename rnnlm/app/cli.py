@@ -7,7 +7,7 @@ import textwrap
 
 from rnnlm import parallel
 from rnnlm._version import __version__
-from rnnlm.app import commands
+from rnnlm.app import commands, info
 from rnnlm.app.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
 from rnnlm.errors import InputError, NotFinite
 from rnnlm.legacy import runner
@@ -266,6 +266,14 @@ def make_parser():
         'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
                        '.t7, .onnx or .py')
     convert_parser.set_defaults(command=commands.convert)
+
+    info_parser = add_command(
+        subcommands, 'info', 'what this machine and this environment give',
+        'Prints versions, the processor, the BLAS with its kernel and threads, the '
+        'variables that change it, the compiled kernels and the GPUs; and what makes '
+        'a training slower than it need be.', 'rnnlm info')
+    add_json_option(info_parser)
+    info_parser.set_defaults(command=lambda args: info.main(args.json))
     return parser
 
 

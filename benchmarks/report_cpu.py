@@ -1,13 +1,14 @@
-"""Writes what was measured into RESULTS.md, and pictures of it into docs/."""
-import json
+"""The CPU part of RESULTS.md, by cpu.py, and the picture of it in docs/."""
 import os
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-RESULTS = os.path.join(HERE, 'RESULTS.md')
+import compiled
+from common import HERE, machine_line, number, replace, table
+
 PICTURE = os.path.join(HERE, os.pardir, 'docs', 'cpu.png')
 LABELS = {'official': 'Chainer, word by word', 'per step': 'rnnlm, word by word',
           'window': 'rnnlm, by window', 'fast': 'rnnlm, by window, `fast`',
-          'torch': 'PyTorch, eager'}
+          'torch': 'PyTorch, eager', 'torch bfloat16': 'PyTorch, eager, bfloat16',
+          'torch compiled': 'PyTorch, torch.compile'}
 
 
 def write(result):
@@ -17,70 +18,24 @@ def write(result):
         draw(result)
 
 
-def replace(name, script, content, path=RESULTS):
-    """Puts `content` in the place of a part of RESULTS.md, or at its end.
-
-    Args:
-        path (str): Another file, that has the part.
-    """
-    begin, end = f'<!-- {name}: written by {script} -->', f'<!-- end of {name} -->'
-    text = '# Results\n'
-    if os.path.exists(path):
-        with open(path, encoding='utf-8') as f:
-            text = f.read()
-    if begin not in text:
-        text += f'\n{begin}\n{end}\n'
-    before, rest = text.split(begin)
-    after = rest.split(end)[1]
-    with open(path, 'w', encoding='utf-8', newline='\n') as f:
-        f.write(before + begin + '\n\n' + content + '\n' + end + after)
-
-
-def keep(path, results):
-    """Writes what a script has measured so far, as JSON; whole or not at all."""
-    with open(f'{path}.new', 'w', encoding='utf-8', newline='\n') as f:
-        json.dump(results, f, indent=1)
-        f.write('\n')
-    os.replace(f'{path}.new', path)
-
-
-def kept(path):
-    """What `keep` wrote; {} if it wrote nothing yet."""
-    if not os.path.exists(path):
-        return {}
-    with open(path, encoding='utf-8') as f:
-        return json.load(f)
-
-
-def table(head, rows):
-    lines = [head, ['---'] * len(head), *rows]
-    return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines) + '\n'
-
-
-def number(value, digits=0):
-    return '' if value is None else f'{value:,.{digits}f}'
-
-
 def part(result):
-    machine = result['machine']
-    versions = ', '.join(f'{name} {version}' for name, version in
-                         machine['versions'].items() if version)
     ways = result['ways']
-    out = ['## On a CPU', '',
-           f'{machine["cpu"]}, {machine["cores"]} cores; {versions}. '
+    out = ['## On a CPU', '', f'{machine_line(result["machine"])}. '
            'By `python benchmarks/cpu.py`: medians, all ways in turns in one run; '
            'ratios are medians of the ratios of each turn. 2 layers, vocabulary '
            '10,000, batch 20, float32, SGD with clipping; the sizes of Zaremba et al. '
            '(2014).', '']
     if 'training' in result:
         rows = result['training']
+        trained = [way for way in LABELS if any(way in r['words/s'] for r in rows)]
         out += ['### Training, words a second', '', table(
             ['', *(f'{r["size"]} ({r["units"]} units)' for r in rows)],
-            [[LABELS[way], *(number(r['words/s'][way]) for r in rows)]
-             for way in ways]
+            [[LABELS[way], *(number(r['words/s'].get(way)) for r in rows)]
+             for way in trained]
             + [['what sgemm would allow', *(number(r['floor words/s']) for r in rows)],
                ['sgemm, GFLOP/s', *(number(r['sgemm GFLOP/s']) for r in rows)]])]
-        pairs = [pair for pair in rows[0]['ratios'] if rows[0]['ratios'][pair]]
+        pairs = [pair for pair in rows[0]['ratios']
+                 if any(r['ratios'][pair] for r in rows)]
         out += ['How many times as fast:', '', table(
             ['', *(r['size'] for r in rows)],
             [[f'{LABELS[a]} / {LABELS[b]}',
@@ -92,13 +47,13 @@ def part(result):
             + [[f'what sgemm would allow / {LABELS[way]}',
                 *(number(r['floor words/s'] / r['words/s'][way], 2) for r in rows)]
                for way in ways if way in ('official', 'torch')])]
-        worst = max(r['same to'] for r in rows)
         out += ['The last rows are the most that any program built on this sgemm could '
                 'reach. Chainer runs here with the patches of `import rnnlm`, '
                 'without which it does not run at all; one of them, which keeps its '
                 'softmax in float32, makes it 1.2 times as fast at medium size.', '',
-                f'Loss and gradients of all ways from the same weights agree to '
-                f'{worst:.0e} of the largest element.', '']
+                *agreement(rows), '']
+        if 'compile' in result:
+            out += [compiling(result['compile'], rows), '']
     if 'evaluation' in result:
         row = result['evaluation']
         ratios = [(pair.split(' / '), value)
@@ -124,6 +79,31 @@ def part(result):
                           [[LABELS[way], *(number(v, 1) for v in values)]
                            for way, values in rows['ms'].items()])]
     return '\n'.join(out)
+
+
+def agreement(rows):
+    """To what the ways agree: those in float32, and bfloat16."""
+    def worst(is_meant):
+        return max((value for r in rows for way, value in r['same to'].items()
+                    if is_meant(way)), default=None)
+
+    yield ('Loss and gradients of all ways in float32, from the same weights, agree to '
+           f'{worst(lambda way: "bfloat16" not in way):.0e} of the largest element; '
+           'more than 1e-04 would have ended the measurement.')
+    rounded = worst(lambda way: 'bfloat16' in way)
+    if rounded is not None:
+        yield (f'Those of PyTorch in bfloat16 agree with them to {rounded:.0e}; there '
+               'the limit is 2e-02.')
+
+
+def compiling(found, rows):
+    """What torch.compile does here, and what it takes."""
+    took = {r['size']: r['compile seconds'] for r in rows if r['compile seconds']}
+    return ' '.join([compiled.sentence(found), *(
+        f'At size {size} it took {seconds:.0f} seconds to compile, before the clock '
+        'ran.' for size, seconds in took.items())] + (
+        ['The other sizes, with longer windows, were left out for that.']
+        if took and len(took) < len(rows) else []))
 
 
 def draw(result):

@@ -1,0 +1,71 @@
+"""Whether torch.compile does anything for the benchmark's model; prints it as JSON.
+
+    python benchmarks/compiled.py        (about a minute: it compiles a tiny model)
+"""
+import json
+import subprocess
+import sys
+
+import rnnlm  # noqa: F401
+
+import numpy
+
+import common
+import models
+
+SIZES = dict(n=16, dropout=0.0, T=3, scale=0.1, clip=5)
+V, B = 50, 2
+
+
+def trial():
+    """What happens here, by trying.
+
+    Returns:
+        dict: 'pieces' that are compiled by default and 'why' no more; 'runs', whether
+        the whole is compiled by the experimental switch, and 'error' if it is not.
+    """
+    found = {'pieces': None, 'why': None, 'runs': False, 'error': None}
+    try:
+        weights = models.make_weights(V, **SIZES)
+        way = models.TorchCompiled(weights, V=V, **SIZES)
+        found['pieces'], found['why'] = way.compiled_by_default()
+        ids = common.random_ids(SIZES['T'], V, B, seed=0)
+        loss, _ = way.loss_and_gradients(ids)
+        expected, _ = models.Torch(weights, V=V, **SIZES).loss_and_gradients(ids)
+        numpy.testing.assert_allclose(loss, expected, rtol=1e-4)
+        found['runs'] = True
+    except Exception as e:  # no compiler, another version of PyTorch, ...
+        lines = str(e).strip().splitlines()
+        found['error'] = f'{type(e).__name__}: {lines[0] if lines else ""}'
+    return found
+
+
+def trial_apart(seconds=300):
+    """The same in a process of its own, which may hang or break."""
+    try:
+        done = subprocess.run([sys.executable, __file__], capture_output=True,
+                              text=True, encoding='utf-8', timeout=seconds)
+        return json.loads(done.stdout.splitlines()[-1])
+    except (subprocess.TimeoutExpired, IndexError, ValueError) as e:
+        return {'pieces': None, 'why': None, 'runs': False,
+                'error': f'the trial gave nothing ({type(e).__name__})'}
+
+
+def sentence(found):
+    """What was found, in words."""
+    if found['pieces'] is None:
+        default = 'torch.compile could not be tried by default'
+    elif found['pieces'] == 0:
+        default = ('torch.compile by default leaves this model as it is, eager '
+                   f'({found["why"].rstrip(".")})')
+    else:
+        default = (f'torch.compile by default compiles {found["pieces"]} piece(s) of '
+                   'this model')
+    if found['runs']:
+        return (f'{default}; with the experimental torch._dynamo.config.allow_rnn it '
+                'compiles all of it, each step of the window by itself.')
+    return f'{default}; with torch._dynamo.config.allow_rnn: {found["error"]}.'
+
+
+if __name__ == '__main__':
+    print(json.dumps(trial()))

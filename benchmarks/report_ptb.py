@@ -1,0 +1,148 @@
+"""The part of RESULTS.md on the Penn Treebank, and its picture, by ptb.py."""
+import os
+
+import numpy
+
+import common
+
+from rnnlm.app.recipes import PRESETS
+
+PICTURE = os.path.join(common.HERE, os.pardir, 'docs', 'ptb.png')
+PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
+
+
+def write(results):
+    common.replace('PTB', 'ptb.py', part(results))
+    draw(results)
+
+
+def finished(results, preset):
+    """dict: seed -> run, of those that came to their end."""
+    return {seed: run for seed, run in runs_of(results, preset).items()
+            if run['finished']}
+
+
+def runs_of(results, preset):
+    """dict: seed -> run, in the order of the seeds."""
+    runs = results.get(preset, {'runs': {}})['runs']
+    return {seed: runs[seed] for seed in sorted(runs, key=int)}
+
+
+def spread(values, digits=1):
+    """The mean, with the lowest and the highest where there are several."""
+    text = f'{numpy.mean(values):.{digits}f}'
+    if len(values) == 1:
+        return text
+    return f'{text} ({min(values):.{digits}f} to {max(values):.{digits}f})'
+
+
+def part(results):
+    rows = [row(results, preset, *paper) for preset, paper in PAPER.items()]
+    return '\n'.join([
+        '## Penn Treebank', '',
+        'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
+        'paper and here: of the n runs that came to their end, each with a seed of its '
+        'own, the mean, and in brackets the lowest and the highest. Each run is '
+        'measured by its model with the best validation. By `python '
+        'benchmarks/ptb.py`; `rnnlm train --preset small --corpus FOLDER --seed N` is '
+        'the same run.', '',
+        common.table(['', 'paper: valid', 'test', 'n', 'here: valid', 'test',
+                      'minutes a run', 'state'], rows),
+        *details(results), *dynamic_part(results)])
+
+
+def row(results, preset, valid, test):
+    done = list(finished(results, preset).values())
+    figures = [spread([run[name] for run in done], digits) if done else ''
+               for name, digits in (('valid', 1), ('test', 1), ('minutes', 0))]
+    state = 'done' if done else 'not measured'
+    under_way = [running(preset, seed, run)
+                 for seed, run in runs_of(results, preset).items()
+                 if not run['finished']]
+    if under_way:
+        state = '; '.join((['done'] if done else []) + under_way)
+    return [preset, valid, test, len(done), *figures, state]
+
+
+def running(preset, seed, run):
+    """How far a run has come that is not at its end."""
+    log = run['log']
+    text = (f'seed {seed} running: epoch {log[-1]["epoch"] if log else 0} of '
+            f'{PRESETS[preset].epochs}')
+    if log:
+        text += f', validation so far {log[-1]["val_perplexity"]:.1f}'
+    return text
+
+
+def details(results):
+    """Each run by itself: its seed, its perplexities, where it was made."""
+    rows, machines = [], {}
+    for preset in PAPER:
+        for seed, run in runs_of(results, preset).items():
+            rows.append([
+                preset, seed,
+                *(f'{run[name]:.2f}' if name in run else ''
+                  for name in ('valid', 'test')),
+                f'{run["minutes"]:.0f}',
+                'not noted' if run.get('stops') is None else run['stops'],
+                'CPU' if run['device'] == '-1' else f'GPU {run["device"]}'])
+            machines.setdefault(common.machine_line(run['machine']), []).append(
+                f'{preset}, seed {seed}')
+    if rows:
+        yield common.table(['', 'seed', 'valid', 'test', 'minutes',
+                            'stopped and resumed', 'on'], rows)
+        for machine, names in machines.items():
+            yield f'{"; ".join(names)}: {machine}.\n'
+
+
+def dynamic_part(results):
+    rows = []
+    for preset in PAPER:
+        done = finished(results, preset).values()
+        rules = {rule: None for run in done for rule in run.get('dynamic', {})}
+        for rule in rules:
+            pairs = [(run['dynamic'][rule], run['test']) for run in done
+                     if rule in run.get('dynamic', {})]
+            change = numpy.mean([100 * (got['test'] / test - 1) for got, test in pairs])
+            rows.append([preset, rule, len(pairs),
+                         spread([got['test'] for got, _ in pairs]), f'{change:+.1f}%',
+                         spread([got['minutes'] for got, _ in pairs], 0)])
+    if rows:
+        yield ('Test perplexities by dynamic evaluation (Krause et al. 2018), where '
+               'the model goes on learning as it reads; by `--dynamic FOLDER`. Not '
+               'the same measure as above.\n')
+        yield common.table(
+            ['', 'rule', 'n', 'test', 'against the model as it is', 'minutes'], rows)
+
+
+def draw(results):
+    """The perplexities by epoch of every seed, with the paper's as lines."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 3.6), dpi=110, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for k, preset in enumerate(PAPER):
+        runs = [run for run in runs_of(results, preset).values() if run['log']]
+        if not runs:
+            continue
+        n = len(finished(results, preset))
+        for run in runs:
+            axes.plot([entry['epoch'] for entry in run['log']],
+                      [entry['val_perplexity'] for entry in run['log']],
+                      f'C{k}o-' if run['finished'] else f'C{k}.--', markersize=3,
+                      linewidth=1, label=f'{preset}, validation, n = {n}'
+                      if run is runs[0] else None)
+        axes.axhline(PAPER[preset][0], color=f'C{k}', linestyle=':', linewidth=1,
+                     label=f'{preset}, validation in the paper')
+    axes.set_xlabel('epoch')
+    axes.set_ylabel('perplexity')
+    axes.set_yscale('log')
+    axes.yaxis.set_major_formatter('{x:g}')
+    axes.yaxis.set_minor_formatter('{x:g}')
+    axes.set_title('Penn Treebank by the recipes of Zaremba et al. (2014)', fontsize=10)
+    axes.legend(frameon=False, fontsize=8)
+    for side in ('top', 'right'):
+        axes.spines[side].set_visible(False)
+    figure.savefig(PICTURE)

@@ -1,0 +1,250 @@
+"""What this machine and this environment give: `rnnlm info`.
+
+The speed of a training is first of all that of the BLAS, whose kernel and number of
+threads environment variables can change; so a figure says nothing without them.
+"""
+import ctypes
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import chainer
+import numpy
+import threadpoolctl
+
+from rnnlm import kernels
+from rnnlm._version import __version__
+from rnnlm.devices import get_device
+from rnnlm.errors import InputError
+
+# Variables that take the choice of a kernel, of its instructions, blocks or digits
+# from a library.  A library that is left alone chooses what is best for the processor.
+FIXING = (
+    'OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_BLOCK_FACTOR',
+    'MKL_ENABLE_INSTRUCTIONS', 'MKL_CBWR', 'MKL_DEBUG_CPU_TYPE',
+    'BLIS_ARCH_TYPE', 'BLIS_MODEL_TYPE', 'AOCL_ENABLE_INSTRUCTIONS',
+    'NPY_DISABLE_CPU_FEATURES', 'NPY_ENABLE_CPU_FEATURES',
+    'ATEN_CPU_CAPABILITY', 'ONEDNN_MAX_CPU_ISA', 'DNNL_MAX_CPU_ISA',
+    'ONEDNN_DEFAULT_FPMATH_MODE', 'DNNL_DEFAULT_FPMATH_MODE', 'RNNLM_FAST')
+
+# Variables that set how many threads there are.
+THREADS = (
+    'OPENBLAS_NUM_THREADS', 'OPENBLAS_DEFAULT_NUM_THREADS', 'GOTO_NUM_THREADS',
+    'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'BLIS_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS')
+
+# Others that change how fast the threads are.
+OTHERS = (
+    'OPENBLAS_THREAD_TIMEOUT', 'OPENBLAS_MAIN_FREE', 'OMP_DYNAMIC', 'OMP_WAIT_POLICY',
+    'OMP_PROC_BIND', 'OMP_PLACES', 'OMP_THREAD_LIMIT', 'GOMP_CPU_AFFINITY',
+    'GOMP_SPINCOUNT', 'KMP_AFFINITY', 'KMP_BLOCKTIME', 'MKL_DYNAMIC',
+    'MKL_THREADING_LAYER')
+
+TIMEOUT = 'OPENBLAS_THREAD_TIMEOUT'
+
+# Module -> the distributions that have it.
+OPTIONAL = {
+    'llvmlite': ('llvmlite',), 'CuPy': ('cupy', 'cupy-cuda12x', 'cupy-cuda13x'),
+    'matplotlib': ('matplotlib',), 'h5py': ('h5py',), 'mpi4py': ('mpi4py',)}
+
+
+def describe():
+    """Versions, processor, BLAS, compiled kernels and GPUs, as a dict for JSON."""
+    return {'versions': versions(), 'platform': platform.platform(), 'cpu': cpu(),
+            'cores': cores(), 'blas': blas(), 'variables': variables(),
+            'kernels': compiled_kernels(), 'gpu': gpus(), 'notes': notes()}
+
+
+def versions():
+    """dict: name -> version, None for what is not installed."""
+    found = {'Python': platform.python_version(), 'rnnlm': __version__,
+             'Chainer': chainer.__version__, 'NumPy': numpy.__version__}
+    for name, distributions in OPTIONAL.items():
+        found[name] = next(filter(None, map(_version, distributions)), None)
+    return found
+
+
+def _version(distribution):
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cpu():
+    """The processor's name."""
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as f:
+            for line in f:
+                if line.startswith('model name'):
+                    return line.split(':', 1)[1].strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cores():
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def blas():
+    """The BLAS libraries of this process, NumPy's among them.
+
+    Returns:
+        list of dict: 'library', 'version', 'kernel' (the processor that its code was
+        written for), 'threads', 'threading' and 'thread timeout' (the exponent that
+        OpenBLAS read when it was loaded, 0 for its default), each None if unknown.
+    """
+    found = [{'library': library['internal_api'], 'version': library['version'],
+              'kernel': library.get('architecture'), 'threads': library['num_threads'],
+              'threading': library.get('threading_layer'),
+              'thread timeout': _thread_timeout(library['filepath'])}
+             for library in threadpoolctl.threadpool_info()
+             if library['user_api'] == 'blas']
+    return found or [_as_built()]
+
+
+def _thread_timeout(path):
+    """What OpenBLAS holds of the variable; it only says so, nothing is changed."""
+    try:
+        return int(ctypes.CDLL(path).openblas_thread_timeout())
+    except (OSError, AttributeError):  # another library, or a build without threads
+        return None
+
+
+def _as_built():
+    """What NumPy says of its BLAS where threadpoolctl sees none: Accelerate's, say."""
+    try:
+        built = numpy.show_config('dicts')['Build Dependencies']['blas']
+    except (TypeError, KeyError):  # an older NumPy
+        built = {}
+    return {'library': built.get('name'), 'version': built.get('version'),
+            'kernel': None, 'threads': None, 'threading': None, 'thread timeout': None}
+
+
+def variables():
+    """dict: the variables that are set of all that change the speed."""
+    return {name: os.environ[name] for name in FIXING + THREADS + OTHERS
+            if os.environ.get(name)}
+
+
+def fixing(found=None):
+    """dict: those of the variables that fix a kernel.
+
+    Args:
+        found (dict): variables; those of this process if None.
+    """
+    found = variables() if found is None else found
+    return {name: found[name] for name in FIXING if name in found
+            and (name != 'RNNLM_FAST' or found[name] == '0')}
+
+
+def compiled_kernels():
+    """dict: 'on', whether the loop compiled for this processor is used; and 'why'."""
+    if not kernels.enabled:
+        return {'on': False, 'why': 'switched off by ' + (
+            'RNNLM_FAST=0' if os.environ.get('RNNLM_FAST') == '0'
+            else 'rnnlm.kernels.enabled')}
+    try:
+        recurrent = importlib.import_module('rnnlm.kernels.recurrent')
+        lanes = recurrent.machine().lanes
+    except (ImportError, RuntimeError, OSError) as e:  # as in rnnlm.kernels
+        return {'on': False, 'why': f"{e}; install 'chainer-rnnlm[fast]'"
+                if isinstance(e, ImportError) else str(e)}
+    return {'on': True, 'why': f'compiled by llvmlite, vectors of {lanes} float32'}
+
+
+def gpus():
+    """dict: 'names' of the GPUs that CuPy can use; 'why none', or None."""
+    try:
+        get_device(0)
+    except InputError as e:
+        return {'names': [], 'why none': str(e)}
+    runtime = chainer.backends.cuda.cupy.cuda.runtime
+    return {'names': [_text(runtime.getDeviceProperties(k)['name'])
+                      for k in range(runtime.getDeviceCount())], 'why none': None}
+
+
+def _text(name):
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def notes():
+    """list of str: what makes this process slower than it need be."""
+    found = [f'{name}={value} fixes what a library would choose by itself'
+             for name, value in fixing().items()]
+    if any(name.startswith('OPENBLAS_') for name in fixing()):
+        found += _other_kernel()
+    threads = blas()[0]['threads']
+    if threads and threads < cores():
+        found.append(f'the BLAS has {threads} thread(s), and there are {cores()} cores')
+    if too_late():
+        found.append(
+            f'{TIMEOUT}={os.environ[TIMEOUT]} came too late: NumPy was imported before '
+            'rnnlm, and idle BLAS threads keep a core busy between products; import '
+            f'rnnlm first, or set {TIMEOUT} before Python starts')
+    return found
+
+
+def too_late():
+    """Whether a BLAS was loaded before the time-out was in the environment."""
+    wanted = os.environ.get(TIMEOUT, '')
+    return wanted.isdigit() and any(
+        library['thread timeout'] not in (None, int(wanted)) for library in blas())
+
+
+def _other_kernel():
+    """What OpenBLAS would choose without such variables, asked of a new process."""
+    free = {name: value for name, value in os.environ.items() if name not in FIXING}
+    script = ('import numpy, threadpoolctl\n'
+              'print(next(found["architecture"] for found in '
+              'threadpoolctl.threadpool_info() if "architecture" in found))')
+    done = subprocess.run([sys.executable, '-c', script], env=free,
+                          capture_output=True, text=True, encoding='utf-8')
+    kernel = done.stdout.strip()
+    here = blas()[0]['kernel']
+    if done.returncode == 0 and kernel != here:
+        yield (f'without them OpenBLAS would take its kernel for {kernel}, and not '
+               f'that for {here}')
+
+
+def blas_line(library):
+    """One BLAS in words."""
+    parts = [' '.join(filter(None, (library['library'] or 'unknown',
+                                    library['version'])))]
+    if library['kernel']:
+        parts.append(f'kernel {library["kernel"]}')
+    if library['threads']:
+        parts.append(f'{library["threads"]} thread(s)')
+    return ', '.join(parts)
+
+
+def text(found):
+    """What `describe` found, for people."""
+    lines = [('versions', ', '.join(
+        f'{name} {version or "not installed"}'
+        for name, version in found['versions'].items())),
+        ('platform', found['platform']),
+        ('cpu', f'{found["cpu"]}, {found["cores"]} core(s)')]
+    lines += [('blas', blas_line(library)) for library in found['blas']]
+    lines += [('set', f'{name}={value}') for name, value in found['variables'].items()]
+    compiled, gpu = found['kernels'], found['gpu']
+    state = 'on' if compiled['on'] else 'off'
+    lines.append(('kernels', f'{state}: {compiled["why"]}'))
+    lines += [('gpu', name) for name in gpu['names'] or [f'none: {gpu["why none"]}']]
+    lines += [('note', note) for note in found['notes']]
+    return '\n'.join(f'{name:9}{value}' for name, value in lines)
+
+
+def main(as_json=False):
+    """Prints it; the exit status."""
+    found = describe()
+    print(json.dumps(found, indent=1) if as_json else text(found))
+    return 0
