@@ -1,12 +1,16 @@
 """`RNNForLM`: Chainer's recurrent language model, one step or a window at a time."""
+import logging
+
 import chainer
 from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm import functions
+from rnnlm import functions, parts, states, unaltered
 from rnnlm.errors import InputError, require, require_count, require_ratio
 
+
+logger = logging.getLogger(__name__)
 
 # More of them is a mistake in a file or an option.
 MOST_LAYERS = 1000
@@ -76,12 +80,13 @@ class RNNForLM(chainer.Chain):
         self.dropout = dropout
         self.per_step = False
         self.row_gradient = None
+        self._told = set()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_embed)
             for k in range(1, n_layers + 1):
                 setattr(self, f'l{k}', L.LSTM(n_embed if k == 1 else n_units, n_units))
             setattr(self, f'l{n_layers + 1}',
-                    OutputBias(n_vocab) if tied else L.Linear(n_units, n_vocab))
+                    parts.OutputBias(n_vocab) if tied else L.Linear(n_units, n_vocab))
         for param in self._params_as_drawn():
             param.array[...] = numpy.random.uniform(
                 -init_scale, init_scale, param.shape)
@@ -106,18 +111,43 @@ class RNNForLM(chainer.Chain):
         The recurrent state goes on from the last call; see `reset_state`.
 
         Args:
-            x: Variable or int array of word ids, (B,) or (T, B).
+            x: Variable or int array of word ids: (B,) or (B, 1), one step, as in
+                Chainer; or (T, B) with B > 1, a window.  `logits` takes windows of one
+                stream too.
 
         Returns:
-            Variable: (B, V) or (T, B, V).
+            Variable: (B, V) for a step, (T, B, V) for a window.
         """
-        h = self.features(x)
-        return self._logits(h, n_batch_axes=h.ndim - 1)
+        ids = x.array if isinstance(x, chainer.Variable) else x
+        self.check_ids(ids)
+        if ids.ndim == 1 or ids.shape[1] == 1:
+            return self._logits_of_step(self._step(x))
+        return self.logits(x)
 
-    def _logits(self, h, n_batch_axes=1):
+    def logits(self, x):
+        """Logits of the next words of a window, of one stream or more.
+
+        Args:
+            x: Variable or int array of word ids (T, B).
+
+        Returns:
+            Variable: (T, B, V).
+        """
+        ids = self._window_of(x)
+        return self._logits(ids, self.why_steps(ids.shape[1]))
+
+    def _logits(self, ids, why_steps):
+        h = self._features(ids, why_steps)
+        if why_steps:
+            return F.stack([self._logits_of_step(h_t) for h_t in F.separate(h)])
         if self.tied:
-            return self.output(h, self.embed.W, n_batch_axes)
-        return self.output(h, n_batch_axes=n_batch_axes)
+            return self.output(h, self.embed.W, n_batch_axes=2)
+        return parts.TABLE[type(self.output)].window(self.output, h)
+
+    def _logits_of_step(self, h):
+        if self.tied:
+            return self.output(h, self.embed.W)
+        return self.output(h)
 
     def features(self, x):
         """What the output layer sees: the last layer after its dropout.
@@ -132,15 +162,30 @@ class RNNForLM(chainer.Chain):
         self.check_ids(ids)
         if ids.ndim == 1:
             return self._step(x)
-        if self._fits_window(ids):
+        return self._features(ids, self.why_steps(ids.shape[1]))
+
+    def _features(self, ids, why_steps):
+        """`features` of a window (T, B), as a whole if there is no reason not to."""
+        if not why_steps:
             return self._window(ids)
+        self._tell(why_steps)
         return F.stack([self._step(step) for step in ids])
+
+    def _window_of(self, x):
+        ids = x.array if isinstance(x, chainer.Variable) else x
+        self.check_ids(ids)
+        if ids.ndim != 2:
+            raise InputError(
+                f'ids: expected a window (T, B), found the shape {ids.shape}')
+        return ids
 
     def loss(self, x, t):
         """Loss of a window: the sum over its steps of the mean over the batch.
 
         The output layer, the softmax and the cross entropy are one function, whose
-        logits never stand in memory twice.
+        logits never stand in memory twice.  `BPTTUpdater` calls it for windows of an
+        `RNNForLM` that nothing was changed about; a subclass that overrides it, or any
+        other method, is called step by step, through its Classifier.
 
         Args:
             x: Variable or int array (T, B), the words.
@@ -149,12 +194,16 @@ class RNNForLM(chainer.Chain):
         Returns:
             Variable: a scalar.
         """
+        ids = self._window_of(x)
+        return self._loss(ids, t, self.why_steps(ids.shape[1]))
+
+    def _loss(self, ids, t, why_steps):
         t = t.array if isinstance(t, chainer.Variable) else t
         self.check_ids(t, least=-1)
-        h = self.features(x)
-        if not self.is_stock:
+        h = self._features(ids, why_steps)
+        if why_steps:
             return sum(
-                F.softmax_cross_entropy(self._logits(h_t), t_t)
+                F.softmax_cross_entropy(self._logits_of_step(h_t), t_t)
                 for h_t, t_t in zip(F.separate(h), t))
         W = self.embed.W if self.tied else self.output.W
         return functions.linear_softmax_cross_entropy(h, W, self.output.b, t)
@@ -172,15 +221,11 @@ class RNNForLM(chainer.Chain):
     def _window(self, ids):
         """All steps (T, B) at once: the same numbers as `_step` T times."""
         T, B = ids.shape
-        h = functions.embedding(
-            ids, self.embed.W, None if self.tied else self.row_gradient)
+        rows = None if self.tied else self.row_gradient
+        h = parts.TABLE[type(self.embed)].window(self.embed, ids, rows)
         drop = self._window_dropout(T, B)
         for k, layer in enumerate(self.layers):
-            hs, c, h = functions.lstm_window(
-                drop(k, h), layer.c, layer.h,
-                layer.upward.W, layer.upward.b, layer.lateral.W)
-            layer.set_state(c, h)
-            h = hs
+            h = parts.TABLE[type(layer)].window(layer, drop(k, h))
         return drop(self.n_layers, h)
 
     def _window_dropout(self, T, B):
@@ -194,40 +239,51 @@ class RNNForLM(chainer.Chain):
     @property
     def widths(self):
         """list of int: units of the embedding and of each layer."""
-        return [self.n_embed] + [self.n_units] * self.n_layers
+        return [self.embed.W.shape[1]] + [layer.state_size for layer in self.layers]
 
-    def _fits_window(self, ids):
-        """Whether the fused functions compute what the links would, for such ids."""
-        batches = {None if state is None else state.shape[0]
-                   for layer in self.layers for state in (layer.c, layer.h)}
-        # Streams that end one after the other are for the links.
-        return self._has_stock_layers() and batches in ({None}, {ids.shape[1]})
+    def why_steps(self, n_streams=None, forget=False):
+        """Why windows are computed step by step, by the links themselves.
 
-    @property
-    def is_stock(self):
-        """bool: Whether all links compute what Chainer's would, and nobody watches."""
-        kind = OutputBias if self.tied else L.Linear
-        return self._has_stock_layers() and not self._is_altered(self.output, kind)
+        Args:
+            n_streams (int): Streams of the window, B; None for those of the states.
+            forget (bool): Whether the states are forgotten before the window.
 
-    def _has_stock_layers(self):
-        return (
-            not self.per_step
-            and not _hooked()
-            and self.embed.W.dtype in (numpy.float16, numpy.float32, numpy.float64)
-            and self.embed.ignore_label is None
-            and not self._is_altered(self.embed, L.EmbedID)
-            and not any(
-                self._is_altered(layer, L.LSTM)
-                or self._is_altered(layer.upward, L.Linear)
-                or self._is_altered(layer.lateral, L.Linear, bias=False)
-                for layer in self.layers))
+        Returns:
+            str: the reason; '' if windows are computed as a whole.
+        """
+        if self.per_step:
+            return 'per_step is set'
+        links = [self.embed, *self.layers, self.output]
+        if any(type(link) not in parts.TABLE for link in links):
+            return next(f'{type(link).__name__} has no window function'
+                        for link in links if type(link) not in parts.TABLE)
+        if type(self.embed) is not L.EmbedID or any(
+                parts.TABLE[type(layer)].state != ('c', 'h') for layer in self.layers):
+            return 'a link stands in the place of another kind'
+        return (unaltered.overridden(type(self), KNOWN)
+                or parts.why_not(self, links, self.embed.W.dtype)
+                or ('' if forget else parts.why_not_states(links, n_streams))
+                or self._why_not_sizes())
 
-    @staticmethod
-    def _is_altered(link, original, bias=True):
-        """Whether somebody replaced the link or its forward, or hangs a hook on it."""
-        return (type(link) is not original or bool(link.local_link_hooks)
-                or 'forward' in vars(link)
-                or original is L.Linear and (link.b is not None) != bias)
+    def _why_not_sizes(self):
+        """str: Whether a link takes other inputs than the one below gives; or ''."""
+        widths = self.widths
+        inputs = [layer.upward.W.shape[1] for layer in self.layers]
+        last = self.embed.W if self.tied else self.output.W
+        if inputs + [last.shape[1]] != widths:
+            return (f'the layers give {widths} units, and the ones above take '
+                    f'{inputs + [last.shape[1]]}')
+        if self.tied != isinstance(self.output, parts.OutputBias) or (
+                last.shape[0] != len(self.output.b.array)):
+            return 'the output layer is not that of the model'
+        return ''
+
+    def _tell(self, reason):
+        """Says once for each reason that a window goes step by step."""
+        if reason not in self._told and not self.per_step:
+            logger.warning('RNNForLM is computed step by step, which takes several '
+                           'times as long: %s', reason)
+            self._told.add(reason)
 
     def check_ids(self, ids, least=0):
         """Refuses what are no word ids; of ids on a GPU only the type and the shape.
@@ -239,14 +295,15 @@ class RNNForLM(chainer.Chain):
         Raises:
             rnnlm.errors.InputError: if they are none.
         """
-        if self.embed.ignore_label is not None:
-            least = min(least, self.embed.ignore_label)
+        ignored = getattr(self.embed, 'ignore_label', None)
+        if ignored is not None:
+            least = min(least, ignored)
         if not hasattr(ids, 'dtype'):
             raise InputError(
                 f'ids: expected an array or a Variable, found {type(ids).__name__}')
-        if ids.dtype.kind not in 'iu' or ids.ndim not in (1, 2) or not ids.size:
+        if ids.dtype.kind != 'i' or ids.ndim not in (1, 2) or not ids.size:
             raise InputError(
-                'ids: expected integers of shape (B,) or (T, B), found '
+                'ids: expected signed integers of shape (B,) or (T, B), found '
                 f'{ids.dtype} of shape {ids.shape}')
         # On a GPU the answer would have to be waited for.
         if isinstance(ids, numpy.ndarray):
@@ -258,27 +315,29 @@ class RNNForLM(chainer.Chain):
 
     def reset_state(self):
         """Forgets the words seen so far: c and h of every layer are zeros again."""
-        for layer in self.layers:
-            layer.reset_state()
+        for _, link in states.recurrent_links(self):
+            if link is not self:
+                link.reset_state()
 
     def get_state(self):
-        """The recurrent state.
+        """The recurrent state of the layers.
 
         Returns:
             list of (c, h), a pair of arrays (B, n) for each layer from the bottom
             up; ``None`` after `reset_state`, and while any layer has none.
         """
-        if any(state is None for layer in self.layers for state in (layer.c, layer.h)):
+        pairs = [(getattr(layer, 'c', None), getattr(layer, 'h', None))
+                 for layer in self.layers]
+        if any(state is None for pair in pairs for state in pair):
             return None
-        return [(layer.c.array.copy(), layer.h.array.copy())
-                for layer in self.layers]
+        return [(c.array.copy(), h.array.copy()) for c, h in pairs]
 
     def set_state(self, state):
         """Sets the recurrent state to what `get_state` gave.
 
         Args:
-            state: list of (c, h), a pair of arrays (B, n) for each layer, or
-                ``None`` for the state after `reset_state`.
+            state: list of (c, h), a pair of arrays or Variables (B, n) for each layer,
+                or ``None`` for the state after `reset_state`.
 
         Raises:
             rnnlm.errors.InputError: if the number of layers or a shape differs.
@@ -288,7 +347,7 @@ class RNNForLM(chainer.Chain):
             return
         shapes = [tuple(array.shape for array in pair) for pair in state]
         batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)
-        expected = [(batch + (self.n_units,),) * 2] * self.n_layers
+        expected = [(batch + (layer.state_size,),) * 2 for layer in self.layers]
         if shapes != expected:
             raise InputError(
                 f'state: expected {self.n_layers} pairs (c, h) of arrays '
@@ -296,30 +355,12 @@ class RNNForLM(chainer.Chain):
         dtype = self.embed.W.dtype
         for layer, pair in zip(self.layers, state):
             layer.set_state(*(
-                chainer.Variable(self.device.send(array).astype(dtype))
-                for array in pair))
+                chainer.Variable(self.device.send(
+                    getattr(array, 'array', array)).astype(dtype)) for array in pair))
 
 
-class OutputBias(chainer.Link):
-    """The output layer of a tied model: its bias; its weights are the embedding's.
-
-    Args:
-        n_vocab (int): Size V of the vocabulary.
-    """
-
-    def __init__(self, n_vocab):
-        super().__init__()
-        with self.init_scope():
-            self.b = chainer.Parameter(0, n_vocab)
-
-    def forward(self, h, W, n_batch_axes=1):
-        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
-        return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)
-
-
-def _hooked():
-    """Whether a hook wants to see the calls of all links."""
-    return bool(chainer._get_link_hooks())
+# Classes whose code is that of Chainer's example, and a window's.
+KNOWN = {unaltered.record(RNNForLM)}
 
 
 def language_model(target):

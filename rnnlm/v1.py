@@ -1,7 +1,7 @@
 """Chainer v1's spelling of the language model: the `train` flag."""
 import chainer
 
-from rnnlm import model
+from rnnlm import model, unaltered
 
 
 class RNNForLM(model.RNNForLM):
@@ -32,6 +32,16 @@ class RNNForLM(model.RNNForLM):
         yield self.output.W
         yield self.output.b
 
-    def features(self, x):
-        with chainer.using_config('train', bool(self.train)):
-            return super().features(x)
+    def _features(self, ids, why_steps):
+        with self._configured():
+            return super()._features(ids, why_steps)
+
+    def _step(self, x):
+        with self._configured():
+            return super()._step(x)
+
+    def _configured(self):
+        return chainer.using_config('train', bool(self.train))
+
+
+model.KNOWN.add(unaltered.record(RNNForLM))

@@ -302,7 +302,7 @@ def test_snapshots_of_chainer_give_their_logits(path_of, version, name, per_step
     x = numpy.array(expected['input_ids'], 'i')[:, None]
     model.predictor.per_step = per_step
     with chainer.using_config('train', False):
-        y = model.predictor(x)
+        y = model.predictor.logits(x)
     numpy.testing.assert_allclose(
         y.array[:, 0, :8], expected['first_8_logits_of_each_step'], rtol=1e-5,
         atol=1e-6)

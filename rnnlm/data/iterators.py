@@ -2,9 +2,11 @@
 import chainer
 import numpy
 
+from rnnlm import unaltered
 from rnnlm.errors import InputError, require_count, require_ids
 
 
+@unaltered.record
 class ParallelSequentialIterator(chainer.dataset.Iterator):
     """Reads a sequence of word ids in `batch_size` streams.
 
@@ -36,7 +38,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
 
     def __init__(self, dataset, batch_size, repeat=True, rows=slice(None)):
         require_count('batch_size', batch_size)
-        self._ids = require_ids('dataset', dataset).astype(numpy.int32, copy=False)
+        require_ids('dataset', dataset)
         length = len(dataset)
         if length < batch_size:
             raise InputError(
@@ -59,9 +61,20 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.whole = None
 
     def __next__(self):
-        words, next_words = self.next_window(1)
-        # NumPy's own ints, as the official iterator gives for an array.
+        if self._left() == 0:
+            raise StopIteration
+        words = self.get_words()
+        self._previous_epoch_detail = self.epoch_detail
+        self.iteration += 1
+        next_words = self.get_words()
+        self._count_epochs()
         return list(zip(words, next_words))
+
+    def get_words(self):
+        """list of int: The word that each stream stands at."""
+        n_words = len(self.dataset)
+        return [self.dataset[(offset + self.iteration) % n_words]
+                for offset in self.offsets[self.rows]]
 
     def next_window(self, length):
         """The next `length` steps of all streams.
@@ -81,22 +94,37 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
             StopIteration: without `repeat`, after one epoch.
         """
         require_count('length', length)
-        n_words = len(self.dataset)
-        if not self.repeat:
-            left = -(-n_words // self.batch_size) - self.iteration
-            if left <= 0:
-                raise StopIteration
+        left = self._left()
+        if left == 0:
+            raise StopIteration
+        if left is not None:
             length = min(length, left)
         steps = numpy.arange(self.iteration, self.iteration + length + 1)
-        self.whole = self._ids[
-            (steps[:, None] + numpy.asarray(self.offsets)) % n_words]
+        places = (steps[:, None] + numpy.asarray(self.offsets)) % len(self.dataset)
+        self.whole = self._words_at(places)
 
         self._previous_epoch_detail = self.epoch_detail
         self.iteration += length
-        epoch = self.iteration * self.batch_size // n_words
+        self._count_epochs()
+        return self.whole[:, self.rows]
+
+    def _words_at(self, places):
+        """int32 of the shape of `places`: read anew, since the dataset may change."""
+        if not isinstance(self.dataset, numpy.ndarray):
+            words = [self.dataset[k] for k in places.ravel().tolist()]
+            return numpy.asarray(words, numpy.int32).reshape(places.shape)
+        return self.dataset[places].astype(numpy.int32, copy=False)
+
+    def _left(self):
+        """Steps that are left; None if there is no end."""
+        if self.repeat:
+            return None
+        return max(0, -(-len(self.dataset) // self.batch_size) - self.iteration)
+
+    def _count_epochs(self):
+        epoch = self.iteration * self.batch_size // len(self.dataset)
         self.is_new_epoch = self.epoch < epoch
         self.epoch = max(self.epoch, epoch)
-        return self.whole[:, self.rows]
 
     @property
     def epoch_detail(self):

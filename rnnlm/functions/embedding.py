@@ -79,11 +79,10 @@ FEW = 16
 class RowGradient:
     """The gradient of an embedding, zero but for the rows of a window, on NumPy.
 
-    An ordinary dense array, made once: each window clears the rows of the last one
-    and writes its own.  So nobody may change other rows between two windows.
+    A dense array, new for each window, since others may keep or change it.
 
     Attributes:
-        array: (V, n), the gradient; None before the first window.
+        array: (V, n), the gradient of the last window; None before the first.
         ids: int (K,), the rows of the window, each once.
     """
 
@@ -92,12 +91,8 @@ class RowGradient:
         self.ids = None
 
     def set(self, ids, rows, shape):
-        """Makes the array that of one window: the sum of rows[k] at ids[k]."""
-        if self.array is None or (
-                self.array.shape != shape or self.array.dtype != rows.dtype):
-            self.array = numpy.zeros(shape, dtype=rows.dtype)
-        else:
-            self.array[self.ids] = 0
+        """Makes the array of a window: the sum of rows[k] at ids[k], else zeros."""
+        self.array = numpy.zeros(shape, rows.dtype)
         self.ids, sums = sum_rows(ids, rows)
         self.array[self.ids] = sums
         return self.array

@@ -92,7 +92,7 @@ def log_probabilities(model, window):
     with chainer.using_config('train', False), chainer.no_backprop_mode():
         for start in range(0, T, steps):
             ids = model.device.send(window[start:start + steps + 1])
-            logits = chainer.cuda.to_cpu(model(ids[:-1]).array)
+            logits = chainer.cuda.to_cpu(model.logits(ids[:-1]).array)
             target = chainer.cuda.to_cpu(ids[1:])[..., None]
             top = logits.max(axis=2, keepdims=True)
             total = numpy.exp(logits - top).sum(axis=2, dtype='d')

@@ -38,8 +38,11 @@ def why_not(target, model, optimizer):
         return reason
     if target.compute_accuracy:
         return 'the accuracy is asked for'
-    if not model.is_stock:
-        return 'a link of the model is not the stock one'
+    reason = model.why_steps()
+    if reason:
+        return reason
+    if set(model.widths[1:]) != {model.n_units}:
+        return 'the layers are of several sizes'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
         return 'the target has parameters beside those of the model'
     for name, param in target.namedparams():

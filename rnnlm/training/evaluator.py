@@ -5,10 +5,13 @@ from chainer import reporter as reporter_module
 from chainer.training import extensions
 import numpy
 
+from rnnlm import states
 from rnnlm.data.iterators import ParallelSequentialIterator
+from rnnlm.errors import require
 from rnnlm.model import language_model
 from rnnlm.parallel import SINGLE_PROCESS
-from rnnlm.training.windows import why_not_windows
+from rnnlm.training.windows import (
+    is_fused_loss, loss_of_logits, why_not_windows)
 
 # Steps times streams of one chunk of evaluation: enough for the matrix products
 # to run at full speed, few enough to fit any machine.
@@ -34,6 +37,8 @@ class PerplexityEvaluator(extensions.Evaluator):
 
     def __init__(self, iterator, target, *args, group=SINGLE_PROCESS, **kwargs):
         super().__init__(iterator, target, *args, **kwargs)
+        require('iterator', self._iterators['main'], 'one that ends, repeat=False',
+                lambda i: getattr(i, 'repeat', False) is not True)
         self.group = group
 
     def evaluate(self):
@@ -47,21 +52,22 @@ class PerplexityEvaluator(extensions.Evaluator):
         if self.eval_func or self._progress_bar or getattr(
                 target, 'compute_accuracy', False):
             return 'more than the loss is wanted'
-        return why_not_windows(target, self._iterators['main'], self.converter)
+        iterator = self._iterators['main']
+        # The states, which may have more streams, are put aside before it begins.
+        return why_not_windows(target, iterator, self.converter, forget=True)
 
     def _evaluate(self, rows):
         target = self._targets['main']
-        model = language_model(target)
-        if model is None:
+        if language_model(target) is None:
             return super().evaluate()
-        state = model.get_state()
-        model.reset_state()
+        state = states.get(target)
+        states.reset(target)
         try:
             if self._why_not_windows():
                 return super().evaluate()
-            return self._evaluate_windows(target, model, rows)
+            return self._evaluate_windows(target, target.predictor, rows)
         finally:
-            model.set_state(state)
+            states.set_back(target, state)
 
     def _evaluate_windows(self, target, model, rows):
         if self.eval_hook:
@@ -78,7 +84,12 @@ class PerplexityEvaluator(extensions.Evaluator):
                     break
                 share = window.shape[1] / iterator.batch_size
                 window = model.device.send(window)
-                loss += share * float(model.loss(window[:-1], window[1:]).array)
+                x, t = window[:-1], window[1:]
+                if is_fused_loss(target):
+                    found = model._loss(x, t, '')
+                else:
+                    found = loss_of_logits(target, model._logits(x, ''), t)
+                loss += share * float(found.array)
                 steps += len(window) - 1
                 self.group.heartbeat()
         if rows != slice(None):

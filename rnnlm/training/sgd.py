@@ -10,6 +10,7 @@ import math
 import chainer
 import numpy
 
+from rnnlm import parts, unaltered
 from rnnlm.kernels import threads
 
 # Elements of a block: its parameters, gradients and scratch fit into a core's
@@ -23,7 +24,8 @@ def why_not_blocks(optimizer):
 
     It can for plain SGD on contiguous NumPy arrays.
     """
-    for name, param in optimizer.target.namedparams():
+    params = list(optimizer.target.namedparams())
+    for name, param in params:
         if type(param.array) is not numpy.ndarray or (
                 not param.array.flags.c_contiguous):
             return f'{name} is not a contiguous NumPy array'
@@ -41,10 +43,14 @@ def why_not_plain_sgd(optimizer):
     if optimizer._loss_scale is not None:
         return 'the loss is scaled'
     hooks = optimizer._hookable
-    if hooks._post_update_hooks or len(hooks._pre_update_hooks) > 1 or any(
+    clipping = list(hooks._pre_update_hooks.values())
+    if hooks._post_update_hooks or len(clipping) > 1 or any(
             type(hook) is not chainer.optimizer_hooks.GradientClipping
-            for hook in hooks._pre_update_hooks.values()):
+            for hook in clipping):
         return 'there are hooks other than GradientClipping'
+    reason = unaltered.shadowed(optimizer, *clipping)
+    if reason:
+        return reason
     for name, param in optimizer.target.namedparams():
         rule = param.update_rule
         if type(rule) is not chainer.optimizers.sgd.SGDRule or not rule.enabled or (
@@ -52,7 +58,10 @@ def why_not_plain_sgd(optimizer):
                 or rule._hookable._post_update_hooks
                 or param.dtype == numpy.float16):  # it may have a copy in float32
             return f'the update rule of {name} is not plain SGD'
-    return ''
+        reason = unaltered.shadowed(param, rule)
+        if type(param) is not chainer.Parameter or reason:
+            return reason or f'{name} is a {type(param).__name__}'
+    return parts.why_not_distinct_params(list(optimizer.target.params()))
 
 
 def update(optimizer, rows, check=None):

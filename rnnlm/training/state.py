@@ -5,8 +5,11 @@ group hold comes together in one snapshot, as a single process would write it, w
 random streams of the others beside.
 """
 import chainer
+from chainer import links as L
 import numpy
 
+from rnnlm import states
+from rnnlm.errors import InputError
 from rnnlm.model import language_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.loading import MISSING
@@ -24,11 +27,7 @@ def serialize(serializer, updater):
         _serialize_loss_scale(serializer[f'loss_scale:{name}'], optimizer)
         _serialize_float32(serializer[f'float32:{name}'], optimizer)
     target = updater.get_optimizer('main').target
-    model = language_model(target)
-    if model is not None:
-        _serialize_state(serializer['state'], model, group)
-    else:
-        _serialize_links(serializer['state'], target, group)
+    _serialize_states(serializer['state'], target, group)
 
 
 def _serialize_randoms(serializer, group):
@@ -102,27 +101,30 @@ def _serialize_loss_scale(serializer, optimizer):
     optimizer._loss_scaling_isnan_ever = bool(was_nan)
 
 
-def _serialize_state(serializer, model, group):
-    """c and h of each layer of an `RNNForLM`; without them it would begin at zeros."""
-    state = model.get_state()
-    if isinstance(serializer, chainer.Serializer):
-        if state is not None:
-            state = [[_whole(array, group) for array in pair] for pair in state]
-        serializer('is_set', state is not None)
-        for k, (c, h) in enumerate(state or (), 1):
-            serializer[f'l{k}']('c', c)
-            serializer[f'l{k}']('h', h)
-        return
-    model.reset_state()
-    try:
-        is_set = serializer('is_set', False)
-    except MISSING:
-        return
-    if is_set:
-        # None makes the deserializer hand out the array as it is in the file.
-        model.set_state([
-            tuple(_part(serializer[f'l{k}'](name, None), group) for name in 'ch')
-            for k in range(1, model.n_layers + 1)])
+def _serialize_states(serializer, target, group):
+    """The recurrent states of all links; without them a run would begin at zeros.
+
+    Those of an `RNNForLM` stand by the names in it, l1/c, others by their whole path.
+    """
+    saves = isinstance(serializer, chainer.Serializer)
+    found = [(path, link, states.names(link))
+             for path, link in states.recurrent_links(target)]
+    model = language_model(target)
+    prefix = next((path for path, link in target.namedlinks() if link is model), '/')
+    if model is not None:
+        try:
+            is_set = serializer('is_set', any(
+                getattr(link, name) is not None for _, link, names in found
+                for name in names))
+        except MISSING:
+            is_set = False
+        if not saves and not is_set:
+            states.reset(target)
+            return
+    for path, link, names in found:
+        inner = path[len(prefix):] if path.startswith(prefix) else path
+        for name in names:
+            _serialize_variable(serializer[inner.strip('/')], link, name, group)
 
 
 def _whole(array, group):
@@ -138,24 +140,35 @@ def _part(array, group):
     return array if array is None else array[group.rows(len(array))]
 
 
-def _serialize_links(serializer, target, group):
-    """c and h of the recurrent links of any other target."""
-    for path, link in target.namedlinks():
-        if not callable(getattr(link, 'reset_state', None)):
-            continue
-        for name in 'ch':
-            if isinstance(getattr(link, name, 0), (chainer.Variable, type(None))):
-                _serialize_variable(serializer[path.strip('/')], link, name, group)
-
-
 def _serialize_variable(serializer, link, name, group):
     variable = getattr(link, name)
     if isinstance(serializer, chainer.Serializer):
         serializer(name, None if variable is None else _whole(variable.array, group))
+        serializer(f'{name}_rank', 0 if variable is None else variable.rank)
         return
     try:
         array = _part(serializer(name, None), group)
     except MISSING:
         array = None
-    setattr(link, name, None if array is None
-            else chainer.Variable(link.device.send(array)))
+    if array is None:
+        setattr(link, name, None)
+        return
+    variable = chainer.Variable(link.device.send(_fitting(link, name, array)))
+    try:
+        # Backward adds gradients up in the order of the ranks.
+        variable.node._rank = int(serializer(f'{name}_rank', 0))
+    except MISSING:
+        pass
+    setattr(link, name, variable)
+
+
+def _fitting(link, name, array):
+    """The state of a layer from a file, of the layer's units and dtype."""
+    if type(link) is not L.LSTM:
+        return array
+    if array.ndim != 2 or array.shape[1] != link.state_size or array.dtype.kind != 'f':
+        raise InputError(
+            f'state: expected {name} of shape (B, {link.state_size}), found '
+            f'{array.dtype} of shape {array.shape}')
+    dtype = link.upward.b.dtype
+    return array.astype(dtype, copy=False)

@@ -1,20 +1,20 @@
 """`BPTTUpdater`: truncated backpropagation through time."""
-import contextlib
 import functools
 import logging
 
 import chainer
-from chainer import functions as F
 from chainer import links as L
-from chainer import reporter as reporter_module
 from chainer import training
+from chainer.dataset import convert
 import numpy
 
 from rnnlm import functions
 from rnnlm.errors import require, require_count
+from rnnlm.model import language_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.training import cuda_graph, nan_check, sgd, state
-from rnnlm.training.windows import why_not_windows
+from rnnlm.training.steps import loss_by_steps
+from rnnlm.training.windows import why_not_windows, window_loss
 
 logger = logging.getLogger(__name__)
 
@@ -26,24 +26,30 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     of the mean loss over the batch, goes back through the window, and cuts the
     graph there; the recurrent state is carried on.
 
-    A window goes through `RNNForLM.loss` as a whole if the target is a
-    :class:`chainer.links.Classifier` on an `RNNForLM` and the iterator gives whole
-    windows.  Any other target is called step by step, as in Chainer's
-    examples/ptb.  `why_per_step` says which, and it is logged.
+    Windows are computed as a whole if the target is a
+    :class:`chainer.links.Classifier` on an `RNNForLM` and nothing was changed that a
+    window stands in for.  Anything else goes step by step, by Chainer's own arithmetic,
+    and a warning says why; `why_per_step` says it too.
 
     The reported values, 'main/loss' among them, are means over the window.
 
     Args:
         train_iter: `ParallelSequentialIterator`, or any iterator whose batches
-            are lists of (word, next word).
-        optimizer: A Chainer optimizer, set up with its target.
+            are lists of (word, next word); or a dict of iterators, of which 'main' is
+            read.
+        optimizer: A Chainer optimizer, set up with its target; or a dict of them, of
+            which 'main' is updated.
         bprop_len (int): Steps T of a window, at least 1.
-        device: Device of the input arrays, as for
+        device, converter, loss_func, loss_scale, auto_new_epoch, input_device: As for
             :class:`chainer.training.updaters.StandardUpdater`.
         per_step (bool): If true, always goes step by step.
+        loss_of_logits (bool): If true, the Classifier's lossfun is called step by step
+            on logits (B, V) that were computed as a window.  It may read nothing but
+            its arguments (no state of a layer), and may draw no random numbers.
         check_finite (bool): If true, a loss or a gradient that is NaN or infinite ends
             the run, before the parameters change on NumPy and one window later on a
-            GPU.
+            GPU.  Hooks of the optimizer that replace NaN in gradients come too late:
+            switch the check off to use them.
         group (rnnlm.parallel.Group): Processes that train the model together, each on
             the `group.rows` of the iterator's streams.
 
@@ -61,16 +67,22 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     """
 
     def __init__(self, train_iter, optimizer, bprop_len, device=None,
-                 per_step=False, check_finite=True, group=SINGLE_PROCESS):
+                 converter=convert.concat_examples, loss_func=None, loss_scale=None,
+                 auto_new_epoch=True, *, input_device=None, per_step=False,
+                 loss_of_logits=False, check_finite=True, group=SINGLE_PROCESS):
         require_count('bprop_len', bprop_len)
-        super().__init__(train_iter, optimizer, device=device)
+        super().__init__(
+            train_iter, optimizer, converter, device, loss_func, loss_scale,
+            auto_new_epoch, input_device=input_device)
         self.bprop_len = bprop_len
         self.per_step = per_step
+        self.loss_of_logits = loss_of_logits
         self._check = nan_check.FiniteCheck() if check_finite else None
         self._logged = None
         self._rows = functions.RowGradient()
         self._graph = None
         self.group = group
+        train_iter, optimizer = self.get_iterator('main'), self.get_optimizer('main')
         if group.size > 1:
             require('train_iter.rows', getattr(train_iter, 'rows', None),
                     f'the streams of rank {group.rank}, group.rows(batch_size)',
@@ -83,8 +95,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         """str: Why the target is called step by step; '' if windows are used."""
         if self.per_step:
             return 'per_step is set'
-        return why_not_windows(self.get_optimizer('main').target,
-                               self.get_iterator('main'), self.converter)
+        if self.loss_func is not None:
+            return 'there is a loss_func'
+        return why_not_windows(
+            self.get_optimizer('main').target, self.get_iterator('main'),
+            self.converter, self.loss_of_logits)
 
     def update_core(self):
         optimizer = self.get_optimizer('main')
@@ -94,13 +109,21 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._log_way(reason, no_graph)
         if not no_graph:
             self._update_by_graph(target, optimizer)
-            return
-        in_blocks = not (reason or sgd.why_not_blocks(optimizer))
-        loss = (self._loss_by_steps(target) if reason
-                else self._loss(target, self._rows if in_blocks else None))
+        else:
+            self._update(target, optimizer, windows=not reason)
+        iterator = self.get_iterator('main')
+        if optimizer.use_auto_new_epoch and getattr(iterator, 'is_new_epoch', False):
+            optimizer.new_epoch(auto=True)
+
+    def _update(self, target, optimizer, windows):
+        in_blocks = windows and not sgd.why_not_blocks(optimizer)
+        if windows:
+            loss = self._window_loss(target, self._rows if in_blocks else None)
+        else:
+            loss = loss_by_steps(self, self.loss_func or target)
         target.cleargrads()
         scale = getattr(optimizer, '_loss_scale', None)
-        found = self._backward(loss, scale, windows=not reason)
+        found = self._backward(loss, scale, windows)
         loss.unchain_backward()  # here the recurrent state is cut
         check = None
         if self._check is not None:
@@ -128,7 +151,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         else:
             way = f'in whole windows, without a CUDA graph: {no_graph}'
         if way != self._logged:
-            logger.info('training %s', way)
+            # An RNNForLM is several times as fast in windows.
+            wants_windows = language_model(self.get_optimizer('main').target)
+            level = (logging.WARNING if reason and wants_windows and not self.per_step
+                     else logging.INFO)
+            logger.log(level, 'training %s', way)
             self._logged = way
 
     def _update_by_graph(self, target, optimizer):
@@ -165,46 +192,14 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             chainer.report({'loss': chainer.Variable(mean)}, target)
         return found
 
-    def _loss(self, target, rows):
+    def _window_loss(self, target, rows):
         window = self.get_iterator('main').next_window(self.bprop_len)
         window = target.predictor.device.send(window)  # (T + 1, B)
-        x, t = window[:-1], window[1:]
         target.predictor.row_gradient = rows
         try:
-            loss = self._report_loss(target, x, t)
+            return window_loss(target, window[:-1], window[1:])
         finally:
             target.predictor.row_gradient = None
-        return loss
-
-    def _report_loss(self, target, x, t):
-        if target.compute_accuracy:
-            y = target.predictor(x)  # (T, B, V)
-            y, t = y.reshape(-1, y.shape[2]), t.ravel()
-            target.loss = F.softmax_cross_entropy(y, t)
-            target.accuracy = F.accuracy(y, t)
-            chainer.report({'accuracy': target.accuracy}, target)
-            loss = target.loss * len(x)
-        else:
-            loss = target.predictor.loss(x, t)
-            target.loss = loss / len(x)
-        chainer.report({'loss': target.loss}, target)
-        return loss
-
-    def _loss_by_steps(self, target):
-        """The official loop; a step's reports would overwrite the last one's."""
-        iterator = self.get_iterator('main')
-        summary = reporter_module.DictSummary()
-        loss = 0
-        for _ in range(self.bprop_len):
-            x, t = self.converter(next(iterator), self.device)
-            observation = {}
-            with _report_scope(observation):
-                loss += target(chainer.Variable(x), chainer.Variable(t))
-            summary.add(observation)
-        chainer.report(summary.compute_mean())
-        if isinstance(target, L.Classifier):  # a Variable, for dump_graph
-            chainer.report({'loss': loss / self.bprop_len}, target)
-        return loss
 
     def serialize(self, serializer):
         """Everything the next window depends on: resuming is exact on a CPU.
@@ -213,14 +208,6 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         """
         super().serialize(serializer)
         state.serialize(serializer, self)
-
-
-def _report_scope(observation):
-    """Collects what is reported; outside of a trainer nobody listens."""
-    try:
-        return chainer.get_current_reporter().scope(observation)
-    except IndexError:
-        return contextlib.nullcontext()
 
 
 NO_GPU = 'there is no GPU'

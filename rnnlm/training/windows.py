@@ -1,30 +1,106 @@
-"""Whether a target can be computed in whole windows."""
+"""Targets that can be computed in whole windows, and how."""
+import functools
+
+import chainer
 from chainer import functions as F
 from chainer import links as L
 from chainer.dataset import convert
 
-from rnnlm.model import RNNForLM, language_model
+from rnnlm import parts, unaltered
+from rnnlm.data.iterators import ParallelSequentialIterator
+from rnnlm.model import language_model
+
+# Settings of softmax_cross_entropy under which it depends on its arguments alone.
+SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
+            'use_chainerx'}
+
+_official = {'loss': F.softmax_cross_entropy, 'accuracy': F.accuracy}
 
 
-def why_not_windows(target, iterator=None, converter=convert.concat_examples):
-    """Why windows of `target` cannot be computed as a whole; '' if they can."""
-    if iterator is not None and not hasattr(iterator, 'next_window'):
-        return 'the iterator has no next_window'
+def why_not_windows(target, iterator=None, converter=convert.concat_examples,
+                    any_loss=False, forget=False):
+    """Why windows of `target` cannot be computed as a whole.
+
+    Args:
+        target: The link whose loss is asked for.
+        iterator: What gives its words.
+        converter: What makes arrays of them.
+        any_loss (bool): Whether its lossfun is said to depend on its arguments alone.
+        forget (bool): Whether the recurrent states are forgotten before the window.
+
+    Returns:
+        str: the reason; '' if they can.
+    """
+    if iterator is not None:
+        reason = why_not_iterator(iterator)
+        if reason:
+            return reason
     if converter is not convert.concat_examples:
         return 'the converter is not concat_examples'
     model = language_model(target)
     if type(target) is not L.Classifier or model is None:
         return 'the target is not a Classifier of an RNNForLM'
-    for name in '__call__', 'forward', 'loss':
-        if (getattr(type(model), name) is not getattr(RNNForLM, name)
-                or name in vars(model)):
-            return f'the model has a {name} of its own'
-    if target.lossfun is not F.softmax_cross_entropy:
+    reason = unaltered.shadowed(target) or parts.why_not_watched(target)
+    if reason:
+        return reason
+    if not (any_loss or is_fused_loss(target) or _is_plain_loss(target.lossfun)):
         return 'the loss is not softmax_cross_entropy'
-    if target.compute_accuracy and target.accfun is not F.accuracy:
+    if target.compute_accuracy and target.accfun is not _official['accuracy']:
         return 'the accuracy is not F.accuracy'
     if target.label_key != -1:
         return 'the label key is not -1'
-    if target.local_link_hooks or model.local_link_hooks:
-        return 'a link hook wants to see every call'
-    return ''
+    return model.why_steps(None if iterator is None else len(
+        iterator.offsets[iterator.rows]), forget)
+
+
+def why_not_iterator(iterator):
+    """str: Why `next_window` would not give what `next` gives; or ''."""
+    if not isinstance(iterator, ParallelSequentialIterator):
+        return 'the iterator has no next_window'
+    return (unaltered.overridden(type(iterator), {ParallelSequentialIterator})
+            or unaltered.shadowed(iterator))
+
+
+def is_fused_loss(target):
+    """bool: Whether output layer and loss are one function."""
+    return target.lossfun is _official['loss'] and not target.compute_accuracy
+
+
+def _is_plain_loss(lossfun):
+    """Whether a lossfun is softmax_cross_entropy, perhaps with settings of its own."""
+    if isinstance(lossfun, functools.partial):
+        return (lossfun.func is _official['loss'] and not lossfun.args
+                and set(lossfun.keywords) <= SETTINGS
+                and lossfun.keywords.get('reduce', 'mean') == 'mean')
+    return lossfun is _official['loss']
+
+
+def window_loss(target, x, t):
+    """The loss of a window, and the reports of its Classifier.
+
+    Args:
+        target: :class:`chainer.links.Classifier` of which `why_not_windows` knows no
+            reason.
+        x, t: int (T, B), the words and the words to predict.
+
+    Returns:
+        Variable: the sum over the steps, a scalar.
+    """
+    model, T = target.predictor, len(x)
+    if is_fused_loss(target):
+        loss = model._loss(x, t, '')
+    else:
+        y = model._logits(x, '')
+        target.y = y[-1]
+        loss = loss_of_logits(target, y, t)
+        if target.compute_accuracy:
+            target.accuracy = F.accuracy(y.reshape(-1, y.shape[2]), t.ravel())
+            chainer.report({'accuracy': target.accuracy}, target)
+    target.loss = loss / T
+    chainer.report({'loss': target.loss}, target)
+    return loss
+
+
+def loss_of_logits(target, y, t):
+    """Variable: the sum over the steps of a Classifier's lossfun of y (T, B, V)."""
+    return sum(target.lossfun(y_t, t_t) for y_t, t_t in zip(F.separate(y), t))

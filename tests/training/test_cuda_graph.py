@@ -251,7 +251,7 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     assert '/l1/upward/b has' in cuda_graph.why_not(target, model, optimizer)
     model, target, optimizer = setup({})
     model.per_step = True
-    assert 'stock' in cuda_graph.why_not(target, model, optimizer)
+    assert 'per_step' in cuda_graph.why_not(target, model, optimizer)
     model.per_step = False
     target.compute_accuracy = True
     assert 'accuracy' in cuda_graph.why_not(target, model, optimizer)

@@ -1,0 +1,208 @@
+"""The table of parts: the links that can be computed a window at a time.
+
+A chain of links is computed a window at a time only if each link is in `TABLE` under
+its exact type, and nothing was changed about it.  Everything else goes step by step,
+by the links themselves, which is Chainer's own arithmetic.
+
+To add a variant, write a link whose `forward` is one step in plain Chainer functions,
+a function of its whole window, and a row of the table.
+"""
+from typing import Callable, NamedTuple, Tuple
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+from chainer.backends import cuda
+import numpy
+
+from rnnlm import functions, unaltered
+
+FLOATS = (numpy.float16, numpy.float32, numpy.float64)
+
+
+class Part(NamedTuple):
+    """What is known of a type of link.
+
+    Attributes:
+        window: Function of the link and its inputs, which computes all steps (T, ...)
+            and leaves the state after the last one in the link.
+        state: Names of the attributes that hold its recurrent state.
+        why_not: Function of the link; why its window would compute something else than
+            its steps, or ''.
+    """
+    window: Callable
+    state: Tuple[str, ...] = ()
+    why_not: Callable[[chainer.Link], str] = lambda link: ''
+
+
+class OutputBias(chainer.Link):
+    """The output layer of a tied model: its bias; its weights are the embedding's.
+
+    Args:
+        n_vocab (int): Size V of the vocabulary.
+    """
+
+    def __init__(self, n_vocab):
+        super().__init__()
+        with self.init_scope():
+            self.b = chainer.Parameter(0, n_vocab)
+
+    def forward(self, h, W, n_batch_axes=1):
+        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
+        return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)
+
+
+def embedding_window(link, ids, row_gradient=None):
+    """`L.EmbedID`: ids (T, B) -> (T, B, n)."""
+    return functions.embedding(ids, link.W, row_gradient)
+
+
+def lstm_window(link, x):
+    """`L.LSTM`: x (T, B, m) -> h of each step (T, B, n)."""
+    hs, c, h = functions.lstm_window(
+        x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.W)
+    link.set_state(c, h)
+    return hs
+
+
+def linear_window(link, x):
+    """`L.Linear`: x (T, B, n) -> (T, B, V)."""
+    return link(x, n_batch_axes=2)
+
+
+def _why_not_embedding(link):
+    return '' if link.ignore_label is None else 'EmbedID has an ignore_label'
+
+
+def _why_not_lstm(link):
+    n = link.state_size
+    if type(link.upward) is not L.Linear or type(link.lateral) is not L.Linear:
+        return 'a link inside an LSTM layer is not a Linear'
+    if link.upward.b is None or link.lateral.b is not None:
+        return 'an LSTM layer has other biases than Chainer gives it'
+    if link.upward.W.array is None:
+        return 'an LSTM layer has no parameters yet'
+    if link.upward.W.shape[0] != 4 * n or link.lateral.W.shape != (4 * n, n) or (
+            link.upward.b.shape != (4 * n,)):
+        return 'the parameters of an LSTM layer are not of the sizes of its units'
+    return ''
+
+
+def _why_not_linear(link):
+    if link.W.array is None:
+        return 'a Linear has no parameters yet'
+    return '' if link.b is not None else 'the output layer has no bias'
+
+
+TABLE = {
+    L.EmbedID: Part(embedding_window, why_not=_why_not_embedding),
+    L.LSTM: Part(lstm_window, ('c', 'h'), _why_not_lstm),
+    L.Linear: Part(linear_window, why_not=_why_not_linear),
+    OutputBias: Part(OutputBias.forward),
+}
+unaltered.record(OutputBias)
+
+# Values of chainer.config under which a window does what its steps would.
+CONFIG = {'debug': False, 'keep_graph_on_report': False, 'lazy_grad_sum': False,
+          'schedule_func': None}
+
+
+def add(link, window, state=(), why_not=lambda link: ''):
+    """Adds a type of link to the table."""
+    unaltered.record(link)
+    TABLE[link] = Part(window, state, why_not)
+
+
+def why_not(chain, links, dtype):
+    """Why some links of a chain must be called step by step; '' if they need not.
+
+    Args:
+        chain: The link that has them all.
+        links (list of links): Those that a window would stand in for.
+        dtype: Of their parameters.
+
+    Returns:
+        str: the reason.
+    """
+    reason = (unaltered.changed_code() or why_not_config() or why_not_watched(chain)
+              or unaltered.shadowed(chain))
+    if reason:
+        return reason
+    if dtype not in FLOATS:
+        return f'the parameters are {dtype}'
+    for link in links:
+        part = TABLE.get(type(link))
+        if part is None:
+            return f'{type(link).__name__} has no window function'
+        reason = part.why_not(link) or why_not_watched(link)
+        if reason:
+            return reason
+        for inner in link.links():
+            reason = unaltered.shadowed(inner) or (
+                inner is not link and why_not_watched(inner))
+            if reason:
+                return reason
+    return why_not_distinct(links)
+
+
+def why_not_config():
+    """str: The first value of Chainer's configuration that is in the way; or ''."""
+    for name, value in CONFIG.items():
+        if getattr(chainer.config, name) != value:
+            return f'chainer.config.{name} is {getattr(chainer.config, name)!r}'
+    if chainer._get_link_hooks() or chainer.get_function_hooks():
+        return 'a hook wants to see every call'
+    return ''
+
+
+def why_not_watched(link):
+    """str: Whether a hook hangs on this link."""
+    return 'a link hook wants to see every call' if link.local_link_hooks else ''
+
+
+def why_not_distinct(links):
+    """str: Whether a link, a parameter or an array comes twice; or ''."""
+    if len(set(map(id, links))) < len(links):
+        return 'a link comes twice'
+    params = [param for link in links for param in link.params()]
+    return why_not_distinct_params(params)
+
+
+def why_not_distinct_params(params):
+    """str: Whether two parameters are one, or share memory, or have another dtype."""
+    if len(set(map(id, params))) < len(params):
+        return 'a parameter comes twice'
+    arrays = [param.array for param in params]
+    if any(array is None for array in arrays):
+        return 'a parameter has no array yet'
+    if len({(type(array), array.dtype) for array in arrays}) > 1:
+        return 'the parameters are of several dtypes or devices'
+    if type(arrays[0]) is numpy.ndarray:
+        begins = sorted((array.__array_interface__['data'][0], array.nbytes)
+                        for array in arrays)
+        if any(begin + size > after for (begin, size), (after, _) in zip(
+                begins, begins[1:])):
+            return 'two parameters share memory'
+    elif not isinstance(arrays[0], cuda.ndarray):
+        return f'the parameters are of type {type(arrays[0]).__name__}'
+    elif len({array.data.ptr for array in arrays}) < len(arrays):
+        return 'two parameters share memory'
+    return ''
+
+
+def why_not_states(links, n_streams=None):
+    """str: Whether the recurrent states do not fit together or the window; or ''."""
+    batches = set()
+    for link in links:
+        for name in TABLE[type(link)].state:
+            state = getattr(link, name)
+            batches.add(None if state is None else len(state.array))
+            if state is not None and type(state) is not chainer.Variable:
+                return f'the state {name} is a {type(state).__name__}'
+    if batches <= {None} or batches == {n_streams} or (
+            n_streams is None and len(batches) == 1):
+        return ''
+    if None in batches:
+        return 'only some of the layers have a state'
+    return (f'the states have {" or ".join(map(str, sorted(batches)))} streams, the '
+            f'window {n_streams}')

@@ -1,0 +1,71 @@
+"""The official loop of a window: one step after the other, through the target."""
+import contextlib
+
+import chainer
+
+
+def loss_by_steps(updater, loss_func):
+    """The loss of a window, summed over its steps, as in Chainer's examples/ptb.
+
+    A step's reports would overwrite the last one's: what is reported in the end is the
+    mean over the window, of the type that was reported; what has no mean is the last.
+
+    Args:
+        updater: `BPTTUpdater`.
+        loss_func: What gives the loss of a step, the target as a rule.
+
+    Returns:
+        Variable: a scalar.
+    """
+    iterator = updater.get_iterator('main')
+    reports = _Means()
+    loss = 0
+    for _ in range(updater.bprop_len):
+        batch = updater.converter(next(iterator), updater.input_device)
+        with reports.of_a_step():
+            loss += _call(loss_func, batch)
+    reports.report()
+    return loss
+
+
+def _call(loss_func, batch):
+    """As `StandardUpdater` hands over a batch: arrays, by position or by name."""
+    if isinstance(batch, dict):
+        return loss_func(**batch)
+    if isinstance(batch, (tuple, list)):
+        return loss_func(*batch)
+    return loss_func(batch)
+
+
+class _Means:
+    """Means of what is reported in several steps."""
+
+    def __init__(self):
+        self._sums, self._counts = {}, {}
+
+    @contextlib.contextmanager
+    def of_a_step(self):
+        observation = {}
+        try:
+            scope = chainer.get_current_reporter().scope(observation)
+        except IndexError:  # outside of a trainer nobody listens
+            scope = contextlib.nullcontext()
+        with scope:
+            yield
+        for name, value in observation.items():
+            if name in self._sums and _is_number(value) and _is_number(
+                    self._sums[name]):
+                self._sums[name] = self._sums[name] + value
+                self._counts[name] += 1
+            else:
+                self._sums[name], self._counts[name] = value, 1
+
+    def report(self):
+        chainer.report({
+            name: value / self._counts[name] if self._counts[name] > 1 else value
+            for name, value in self._sums.items()})
+
+
+def _is_number(value):
+    array = getattr(value, 'array', value)
+    return getattr(array, 'shape', None) == () or isinstance(value, (int, float))
