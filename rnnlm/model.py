@@ -6,7 +6,7 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm import functions, parts, states, unaltered
+from rnnlm import functions, parts, unaltered
 from rnnlm.errors import InputError, require, require_count, require_ratio
 
 
@@ -199,12 +199,15 @@ class RNNForLM(chainer.Chain):
 
     def _loss(self, ids, t, why_steps):
         t = t.array if isinstance(t, chainer.Variable) else t
-        self.check_ids(t, least=-1)
         h = self._features(ids, why_steps)
         if why_steps:
             return sum(
                 F.softmax_cross_entropy(self._logits_of_step(h_t), t_t)
                 for h_t, t_t in zip(F.separate(h), t))
+        return self._loss_of_features(h, t)
+
+    def _loss_of_features(self, h, t):
+        self.check_ids(t, least=-1)
         W = self.embed.W if self.tied else self.output.W
         return functions.linear_softmax_cross_entropy(h, W, self.output.b, t)
 
@@ -314,10 +317,14 @@ class RNNForLM(chainer.Chain):
                     f'{low} to {high}')
 
     def reset_state(self):
-        """Forgets the words seen so far: c and h of every layer are zeros again."""
-        for _, link in states.recurrent_links(self):
-            if link is not self:
-                link.reset_state()
+        """Forgets the words seen so far: c and h of every layer are zeros again.
+
+        As in Chainer's example, of the layers alone: a subclass with a recurrent link
+        of its own resets that too if it wants to.
+        """
+        for layer in self.layers:
+            if hasattr(layer, 'reset_state'):
+                layer.reset_state()
 
     def get_state(self):
         """The recurrent state of the layers.

@@ -49,7 +49,6 @@ def reset(target: chainer.Link) -> None:
 
 def set_back(target: chainer.Link, state: State) -> None:
     """Brings back what `get` gave; links that had no state then have none again."""
-    reset(target)
-    for path, link in target.namedlinks():
-        for name, value in state.get(path, {}).items():
-            setattr(link, name, value)
+    for path, link in recurrent_links(target):
+        for name in names(link):
+            setattr(link, name, state.get(path, {}).get(name))

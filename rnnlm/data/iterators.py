@@ -6,6 +6,11 @@ from rnnlm import unaltered
 from rnnlm.errors import InputError, require_count, require_ids
 
 
+# Datasets of which an element is the same at each reading; of others no more is read
+# than Chainer's iterator would.
+SEQUENCES = numpy.ndarray, numpy.memmap, list, tuple, range
+
+
 @unaltered.record
 class ParallelSequentialIterator(chainer.dataset.Iterator):
     """Reads a sequence of word ids in `batch_size` streams.
@@ -38,7 +43,8 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
 
     def __init__(self, dataset, batch_size, repeat=True, rows=slice(None)):
         require_count('batch_size', batch_size)
-        require_ids('dataset', dataset)
+        if type(dataset) in SEQUENCES:
+            require_ids('dataset', dataset)
         length = len(dataset)
         if length < batch_size:
             raise InputError(

@@ -40,6 +40,7 @@ class PerplexityEvaluator(extensions.Evaluator):
         require('iterator', self._iterators['main'], 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
         self.group = group
+        self._left: states.State = {}
 
     def evaluate(self):
         streams = getattr(self._iterators['main'], 'batch_size', 1)
@@ -58,15 +59,20 @@ class PerplexityEvaluator(extensions.Evaluator):
 
     def _evaluate(self, rows):
         target = self._targets['main']
-        if language_model(target) is None:
+        model = language_model(target)
+        if model is None:
             return super().evaluate()
         state = states.get(target)
-        states.reset(target)
+        # As if the model were a copy for evaluation: what a reset of the user's own
+        # leaves is what the last evaluation left.
+        states.set_back(target, self._left)
+        model.reset_state()
         try:
             if self._why_not_windows():
                 return super().evaluate()
-            return self._evaluate_windows(target, target.predictor, rows)
+            return self._evaluate_windows(target, model, rows)
         finally:
+            self._left = states.get(target)
             states.set_back(target, state)
 
     def _evaluate_windows(self, target, model, rows):

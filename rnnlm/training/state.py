@@ -170,5 +170,4 @@ def _fitting(link, name, array):
         raise InputError(
             f'state: expected {name} of shape (B, {link.state_size}), found '
             f'{array.dtype} of shape {array.shape}')
-    dtype = link.upward.b.dtype
-    return array.astype(dtype, copy=False)
+    return array.astype(link.lateral.W.dtype, copy=False)

@@ -21,7 +21,7 @@ def loss_by_steps(updater, loss_func):
     reports = _Means()
     loss = 0
     for _ in range(updater.bprop_len):
-        batch = updater.converter(next(iterator), updater.input_device)
+        batch = updater.converter(iterator.__next__(), updater.input_device)
         with reports.of_a_step():
             loss += _call(loss_func, batch)
     reports.report()

@@ -7,7 +7,7 @@ from chainer import links as L
 from chainer.dataset import convert
 
 from rnnlm import parts, unaltered
-from rnnlm.data.iterators import ParallelSequentialIterator
+from rnnlm.data.iterators import SEQUENCES, ParallelSequentialIterator
 from rnnlm.model import language_model
 
 # Settings of softmax_cross_entropy under which it depends on its arguments alone.
@@ -57,6 +57,8 @@ def why_not_iterator(iterator):
     """str: Why `next_window` would not give what `next` gives; or ''."""
     if not isinstance(iterator, ParallelSequentialIterator):
         return 'the iterator has no next_window'
+    if type(iterator.dataset) not in SEQUENCES:
+        return f'the dataset is a {type(iterator.dataset).__name__}'
     return (unaltered.overridden(type(iterator), {ParallelSequentialIterator})
             or unaltered.shadowed(iterator))
 
@@ -87,8 +89,12 @@ def window_loss(target, x, t):
         Variable: the sum over the steps, a scalar.
     """
     model, T = target.predictor, len(x)
+    model.check_ids(x)
     if is_fused_loss(target):
-        loss = model._loss(x, t, '')
+        h = model._features(x, '')
+        loss = model._loss_of_features(h, t)
+        with chainer.no_backprop_mode():  # as Chainer leaves it, the last step's
+            target.y = model._logits_of_step(h[-1])
     else:
         y = model._logits(x, '')
         target.y = y[-1]
