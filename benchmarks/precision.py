@@ -36,7 +36,7 @@ def train(text, recipe, seed):
     with tempfile.TemporaryDirectory() as out, warnings.catch_warnings(), \
             contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings('ignore', 'Non finite number')  # of the scaled loss
-        found = experiment.train(text, recipe, out, seed=seed)
+        found = experiment.train(text, recipe, out=out, seed=seed)
     return [found['valid'], found['test']]
 
 

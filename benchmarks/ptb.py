@@ -20,7 +20,7 @@ import time
 import rnnlm
 from rnnlm import errors
 from rnnlm.app import commands, experiment, run_folder
-from rnnlm.app.recipes import PRESETS, Recipe
+from rnnlm.app.recipes import PRESETS
 from rnnlm.data import corpus
 from rnnlm.inference import dynamic
 from rnnlm.training.evaluator import (
@@ -84,7 +84,7 @@ def run(args, out, machine):
     text = corpus.load(args.corpus)
     start = time.time()
     result = experiment.train(
-        text, PRESETS[args.preset], out, args.device, args.seed,
+        text, PRESETS[args.preset], out=out, device=args.device, seed=args.seed,
         progress_bar=sys.stdout.isatty())
     if result['signal']:
         sys.exit(128 + result['signal'])
@@ -123,14 +123,13 @@ def add(args, machine):
 def require_recipe(args):
     """Refuses a folder whose run was by another recipe."""
     path = os.path.join(args.add, run_folder.RUN)
-    began = run_folder.recipe_of(args.add)
-    if not began:
+    described = run_folder.RunDescription.load(args.add)
+    if described is None:
         raise errors.InputError(
             f'{path}: expected the description of a run, found none; give the --out '
             'folder of `rnnlm train`')
+    began = dataclasses.asdict(described.recipe)
     wanted = PRESETS[args.preset]
-    # What a recipe did not have yet when the run began was as it is by default.
-    began = {**dataclasses.asdict(Recipe()), **began}
     for name, value in dataclasses.asdict(wanted).items():
         if began[name] != value:
             raise errors.InputError(

@@ -1,6 +1,7 @@
-"""The exceptions: what was given cannot be used; numbers or processes are lost."""
+"""The exceptions, and the checks of arguments that raise `InputError`."""
 import math
 import numbers
+from typing import Any, Callable, Optional
 
 import numpy
 
@@ -10,7 +11,22 @@ class InputError(ValueError):
 
     Its message names the thing, what was expected, what was found and what to
     do.  The command line prints it without a traceback.
+
+    Args:
+        problem: What is wrong: 'expected X, found Y; do Z'.
+        name: The argument or field that it is about, if it is about one.  The message
+            begins with it.
+
+    Attributes:
+        problem (str): As given.
+        name (str or None): As given.  The command line prints its flag instead.
     """
+
+    def __init__(self, problem: str, name: Optional[str] = None) -> None:
+        super().__init__(problem if name is None else f'{name}: {problem}')
+        # Pickle makes it anew from the whole message, and then sets these two.
+        self.problem = problem
+        self.name = name
 
 
 class NotFinite(ArithmeticError):
@@ -31,7 +47,7 @@ class ProcessLost(RuntimeError):
     """
 
 
-def shown(value):
+def short_repr(value: Any) -> str:
     """The value as a message shows it, however long or deep it is."""
     try:
         text = repr(value)
@@ -40,48 +56,63 @@ def shown(value):
     return text if len(text) <= 200 else text[:200] + '...'
 
 
-def require(name, value, expected, is_good):
-    """Raises InputError unless ``is_good(value)``; `expected` says what is good."""
+def require(name: str, value: Any, expected: str,
+            is_good: Callable[[Any], Any]) -> None:
+    """Refuses a value that is not as it should be.
+
+    Args:
+        name: The argument or field that has it.
+        value: The value, of any type.
+        expected: What is good, in words.
+        is_good: Whether a value is; one that it cannot take (TypeError, ValueError,
+            OverflowError, LookupError) is not.
+
+    Raises:
+        InputError: unless ``is_good(value)``.
+    """
     try:
         good = is_good(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, LookupError):
         good = False
     if not good:
-        raise InputError(f'{name}: expected {expected}, found {shown(value)}')
+        raise InputError(f'expected {expected}, found {short_repr(value)}', name)
 
 
-def require_count(name, value, least=1, most=2 ** 31 - 1):
+def is_integer(value: Any) -> bool:
+    """Whether a value is a Python or NumPy integer, and not a bool."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def require_count(name: str, value: Any, least: int = 1,
+                  most: int = 2 ** 31 - 1) -> None:
     """Raises InputError unless `value` is an integer from `least` to `most`."""
-    def is_count(v):
-        return isinstance(v, numbers.Integral) and not isinstance(v, bool)
-
     require(name, value, f'an integer of at least {least}',
-            lambda v: is_count(v) and v >= least)
+            lambda v: is_integer(v) and v >= least)
     require(name, value, f'an integer of at most {most}', lambda v: v <= most)
 
 
-def require_ratio(name, value):
+def require_ratio(name: str, value: Any) -> None:
     """Raises InputError unless 0 <= value < 1."""
     require(name, value, 'a ratio of at least 0 and less than 1',
             lambda v: 0 <= v < 1)
 
 
-def require_positive(name, value):
+def require_positive(name: str, value: Any) -> None:
     """Raises InputError unless `value` is finite and greater than 0."""
     require(name, value, 'a finite number greater than 0',
             lambda v: v > 0 and math.isfinite(v))
 
 
-def require_ids(name, ids, least=1):
+def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
     """The ids of a text as an array.
 
     Args:
-        name (str): What they are called in the message.
+        name: What they are called in the message.
         ids (sequence of int): The ids.
-        least (int): The fewest that will do.
+        least: The fewest that will do.
 
     Returns:
-        numpy.ndarray: (N,) of integers that int32 holds.
+        (N,) of integers that int32 holds.
 
     Raises:
         InputError: if they are not that.
@@ -92,13 +123,12 @@ def require_ids(name, ids, least=1):
         array = numpy.array(None)
     if array.ndim != 1 or array.dtype.kind not in 'iu' and array.size:
         raise InputError(
-            f'{name}: expected a sequence of ints, ids of words, found {shown(ids)}')
+            f'expected a sequence of token ids (int), found {short_repr(ids)}', name)
     if array.size < least:
         raise InputError(
-            f'{name}: expected at least {least} of them, ids of words, found '
-            f'{array.size}')
+            f'expected at least {least} token ids, found {array.size}', name)
     if array.size and (array.max() >= 2 ** 31 or array.min() < -2 ** 31):
         raise InputError(
-            f'{name}: expected ids of words of 32 bits, found {array.min()} to '
-            f'{array.max()}')
+            f'expected token ids of 32 bits, found {array.min()} to {array.max()}',
+            name)
     return array

@@ -172,8 +172,8 @@ def train(tmp_path, epochs=TINY.epochs, seed=1):
     from rnnlm.data import corpus
     out = str(tmp_path / f'run-{seed}-{epochs}')
     found = experiment.train(
-        corpus.load(str(tmp_path)), dataclasses.replace(TINY, epochs=epochs), out,
-        seed=seed)
+        corpus.load(str(tmp_path)), dataclasses.replace(TINY, epochs=epochs),
+        out=out, seed=seed)
     with open(os.path.join(out, 'run.json'), encoding='utf-8') as f:
         run = json.load(f)
     run['recipe']['epochs'] = TINY.epochs  # as one that is to go on

@@ -128,8 +128,7 @@ RECIPE = Recipe(n_units=4, batch_size=2)
 
 def read_run(path, text):
     folder = os.path.dirname(path)
-    Recipe(**{name: value for name, value in run_folder.recipe_of(folder).items()
-              if name in dataclasses.asdict(RECIPE)})
+    run_folder.RunDescription.load(folder)
     run_folder.check_resumable(os.path.join(folder, 'snapshot_iter_1'), text, RECIPE)
 
 
@@ -236,10 +235,11 @@ fields = st.sampled_from([field.name for field in dataclasses.fields(Recipe)])
 @settings(fixed, suppress_health_check=[
     HealthCheck.function_scoped_fixture])
 @given(values, st.dictionaries(fields, values, min_size=1), st.dictionaries(
-    st.sampled_from(['corpus', 'tokens', 'training words', 'recipe']), values))
+    st.sampled_from(['corpus', 'tokens', 'training words', 'vocabulary', 'source',
+                     'recipe']), values))
 def test_any_run(small_corpus, tmp_path, whole, recipe, changes):
     path = str(tmp_path / 'run.json')
-    good = run_folder._describe(small_corpus, RECIPE)
+    good = run_folder.RunDescription.of(small_corpus, RECIPE).to_json()
     good['recipe'].update(recipe)
     for data in json_of(good, changes), json.dumps(whole).encode():
         with open(path, 'wb') as f:

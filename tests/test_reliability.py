@@ -228,7 +228,7 @@ def test_two_runs_in_one_folder(tmp_path, capsys):
 def test_a_refused_run_leaves_no_folder(tmp_path):
     out = tmp_path / 'out'
     with pytest.raises(rnnlm.InputError):
-        experiment.train(corpus.load('demo'), Recipe(), str(out), resume='nowhere')
+        experiment.train(corpus.load('demo'), Recipe(), out=str(out), resume='nowhere')
     assert not out.exists()
 
 

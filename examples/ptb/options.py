@@ -8,8 +8,8 @@ import numpy
 import rnnlm
 from rnnlm import devices
 from rnnlm.app import run_folder
-from rnnlm.app.cli import add_parallel_options, in_terms_of_flags, seed
-from rnnlm.app.recipes import PRESETS, RECIPE_FLAGS
+from rnnlm.app.cli import add_parallel_options, message, seed
+from rnnlm.app.recipes import PRESETS, add_recipe_options, recipe_options
 from rnnlm.data import corpus
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import require_writable
@@ -24,11 +24,7 @@ def training_options(description, parallel=False):
     """
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
-    for flag, short, field, kind, text in RECIPE_FLAGS:
-        default = getattr(PRESETS['chainer'], field)
-        add(*filter(None, (flag, short)), dest=field, type=kind,
-            metavar=flag.strip('-').upper(),
-            help=text + ('' if default is None else f' (default: {default:g})'))
+    add_recipe_options(parser, PRESETS['chainer'], leave_out=('tied', 'precision'))
     add('--preset', choices=('small', 'medium', 'large'),
         help='sizes, rates and falling learning rate of Zaremba et al. (2014); flags '
              'beside it win, and the model of the best validation is kept')
@@ -60,9 +56,8 @@ def add_common_options(parser):
 
 def recipe_of(args):
     """The recipe that the flags make; refuses it, and places that cannot be written."""
-    given = {field: getattr(args, field) for _, _, field, _, _ in RECIPE_FLAGS
-             if getattr(args, field) is not None}
-    recipe = dataclasses.replace(PRESETS[args.preset or 'chainer'], **given)
+    recipe = dataclasses.replace(
+        PRESETS[args.preset or 'chainer'], **recipe_options(args))
     require_writable(args.model)
     run_folder.make(args.out)
     return recipe
@@ -85,7 +80,8 @@ def run(main):
     try:
         sys.exit(main())
     except rnnlm.InputError as e:
-        print(f'error: {in_terms_of_flags(str(e))}', file=sys.stderr)
+        print(f'error: {message(e, training_options("", parallel=True))}',
+              file=sys.stderr)
         sys.exit(2)
     except (rnnlm.NotFinite, OSError) as e:  # NaN; a full disk
         print(f'error: {e}', file=sys.stderr)

@@ -77,7 +77,7 @@ def train(args, recipe, group):
     # Ctrl-C finishes the window and leaves a snapshot.
     signal, snapshot = rnnlm.run(trainer)
     if signal:
-        print(f'stopped; go on with --resume {snapshot}')
+        print(f'stopped; continue with --resume {snapshot}')
         return 128 + signal
 
     group.on_root(best.load)

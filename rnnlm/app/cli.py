@@ -4,27 +4,28 @@ import contextlib
 import os
 import sys
 import textwrap
+from typing import Any, List, Optional
 
 from rnnlm import parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, info
-from rnnlm.app.recipes import PRECISIONS, PRESETS, RECIPE_FLAGS
+from rnnlm.app.recipes import PRESETS, add_recipe_options
 from rnnlm.errors import InputError, NotFinite
 from rnnlm.legacy import runner
 
 
-def main(argv=None):
+def main(argv: Optional[List[str]] = None) -> int:
     """Runs one command.
 
     Args:
-        argv (list of str): Arguments; those of the process if None.
+        argv: Arguments; those of the process if None.
 
     Returns:
-        int: exit status: 0; 2 for input that cannot be used; 128 + the number of
-        the signal that stopped the training.
+        The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
+        the number of the signal that stopped the training.
     """
     with contextlib.ExitStack() as stack:
-        if parallel.launched_rank():  # the first process says it
+        if parallel.launched_rank():  # rank 0 prints it
             quiet = stack.enter_context(open(
                 os.devnull, 'w', encoding='utf-8', errors='replace'))
             stack.enter_context(contextlib.redirect_stderr(quiet))
@@ -34,53 +35,56 @@ def main(argv=None):
     try:
         return args.command(args)
     except InputError as e:
-        print(f'rnnlm {args.name}: error: {in_terms_of_flags(str(e))}',
-              file=sys.stderr)
+        print(f'rnnlm {args.name}: error: {message(e, args.parser)}', file=sys.stderr)
         return 2
     except NotFinite as e:
-        hint = '; --on-nan rollback does so' if args.name == 'train' else ''
+        hint = ' (or use --on-nan rollback)' if args.name == 'train' else ''
         print(f'rnnlm {args.name}: error: {e}{hint}', file=sys.stderr)
         return 1
     except MemoryError as e:
-        print(f'rnnlm {args.name}: error: not enough memory ({e}); take fewer units, '
+        print(f'rnnlm {args.name}: error: out of memory ({e}); use fewer units, '
               'a smaller batch, or a smaller vocabulary', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f'rnnlm {args.name}: interrupted', file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader, `head` say, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as e:  # a full disk, a folder that went away
-        hint = ('; the snapshots are as they were: go on with --resume when that is '
-                'mended' if args.name == 'train' else '')
-        print(f'rnnlm {args.name}: error: {e.filename or "writing"}: '
+    except OSError as e:  # a full disk, a folder that was deleted
+        hint = ('; earlier snapshots are intact: fix this and continue with --resume'
+                if args.name == 'train' else '')
+        print(f'rnnlm {args.name}: error: {e.filename or "cannot write"}: '
               f'{e.strerror or e}{hint}', file=sys.stderr)
         return 1
 
 
-def _set_up_streams():
-    """Standard input and output that fit the files, which are UTF-8."""
+def _set_up_streams() -> None:
+    """Standard input and output in UTF-8 where they are files or pipes."""
     if hasattr(sys.stdout, 'reconfigure'):
-        sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a letter
+        sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a character
     if os.name == 'nt' and 'PYTHONIOENCODING' not in os.environ:
-        for stream in sys.stdin, sys.stdout:  # Windows takes pipes for an old codepage
+        for stream in sys.stdin, sys.stdout:  # on Windows they have an old code page
             if hasattr(stream, 'reconfigure') and not stream.isatty():
                 stream.reconfigure(encoding='utf-8')
 
 
-def in_terms_of_flags(message):
-    """A message about a field of the recipe, about the flag that sets it."""
-    for flag, _, field, _, _ in RECIPE_FLAGS:
-        if message.startswith(f'{field}: '):
-            return flag + message[len(field):]
-    for name in 'save_every', 'communicator', 'timeout':
-        if message.startswith(f'{name}: '):
-            return f'--{name.replace("_", "-")}' + message[len(name):]
-    return message
+def message(error: InputError, parser: argparse.ArgumentParser) -> str:
+    """The message of an error, with the flag that sets the argument it is about.
+
+    Args:
+        error: An error about an argument or a field that has the name of an option's
+            ``dest``, or about something else.
+        parser: The parser with the option.
+    """
+    for action in parser._actions:  # argparse has no public way to its options
+        if action.dest == error.name and action.option_strings:
+            return f'{max(action.option_strings, key=len)}: {error.problem}'
+    return str(error)
 
 
-def make_parser():
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(
         prog='rnnlm',
         description="Chainer's recurrent language model on today's machines.",
@@ -90,7 +94,7 @@ def make_parser():
 
     train_parser = add_command(
         subcommands, 'train', 'train a language model',
-        'Trains a language model; by default on the embedded demo corpus, whose best '
+        'Trains a language model; by default on the built-in demo corpus, whose lowest '
         'possible perplexity is known.',
         'rnnlm train', 'rnnlm train --corpus novel.txt --tokens char --out novel',
         'rnnlm train --preset small --corpus ptb --out small',
@@ -98,42 +102,32 @@ def make_parser():
     add_corpus_options(train_parser)
     train_parser.add_argument(
         '--preset', choices=sorted(PRESETS),
-        help="sizes and rates to begin with (default: demo for the demo corpus, "
-             "else chainer, those of Chainer's example)")
-    for flag, short, field, kind, text in RECIPE_FLAGS:
-        train_parser.add_argument(
-            *filter(None, (flag, short)), dest=field, type=kind,
-            metavar=flag.strip('-').upper().replace('-', '_'), help=text)
+        help="defaults of the options below (default: demo for the demo corpus, else "
+             "chainer, the values of Chainer's example)")
+    add_recipe_options(train_parser)
     train_parser.add_argument(
-        '--tied', action='store_const', const=True,
-        help="the output layer shares the embedding's matrix (Press and Wolf 2017)")
+        '--seed', type=seed, help='random seed (default: 0)')
     train_parser.add_argument(
-        '--precision', choices=PRECISIONS,
-        help='float32 (default); tf32, on a GPU: products of fewer digits, faster; '
-             'mixed16: products of float16, sums and updates of float32')
-    train_parser.add_argument(
-        '--seed', type=seed, help='of the random numbers (default: 0)')
-    train_parser.add_argument(
-        '--out', '-o', default='result', help='folder to write (default: result)')
+        '--out', '-o', default='result', help='output folder (default: result)')
     train_parser.add_argument(
         '--resume', '-r', nargs='?', const=True, metavar='SNAPSHOT',
-        help='go on from a snapshot (default: the newest in the --out folder)')
+        help='resume a snapshot (default: the newest in the --out folder)')
     train_parser.add_argument(
         '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder')
     train_parser.add_argument(
         '--save-every', type=float, default=10.0, metavar='MINUTES',
         help='time between snapshots, which are also written after each epoch '
-             '(default: 10; 0: every window)')
+             '(default: 10; 0: after every window)')
     train_parser.add_argument(
         '--on-nan', choices=('stop', 'rollback'), default='stop',
-        help='when the numbers become NaN or infinite: end the run, or go back to the '
-             'last snapshot at half the learning rate (default: stop)')
+        help='at NaN or infinity in the loss or a gradient: stop, or resume the last '
+             'snapshot with half the learning rate (default: stop)')
     add_parallel_options(train_parser)
     train_parser.set_defaults(command=commands.train)
 
     evaluate_parser = add_command(
-        subcommands, 'evaluate', 'perplexity of a corpus',
+        subcommands, 'evaluate', 'compute the perplexity of a corpus',
         'Prints the perplexity of a part of a corpus.',
         'rnnlm evaluate', 'rnnlm evaluate small --corpus ptb --part valid',
         'rnnlm evaluate small --corpus ptb --dynamic sgd --json')
@@ -144,53 +138,60 @@ def make_parser():
         help='part of the corpus (default: test)')
     evaluate_parser.add_argument(
         '--dynamic', choices=('sgd', 'rms'),
-        help='also the perplexity of a copy that goes on learning as it reads (Krause '
-             'et al. 2018), by plain gradients or by ones scaled on the training text')
+        help='also print the perplexity with dynamic evaluation (Krause et al. 2018), '
+             'with plain gradients or with gradients scaled by their RMS on the '
+             'training text')
     evaluate_parser.add_argument(
-        '--dynamic-lr', type=float,
-        help='its learning rate (default: 0.07; rms: 0.0001)')
+        '--dynamic-lr', dest='lr', metavar='LR', type=float,
+        help='learning rate of --dynamic (default: 0.07; rms: 0.0001)')
     evaluate_parser.add_argument(
-        '--dynamic-decay', type=float, default=0.002,
-        help='its pull back to the model as it was (default: 0.002)')
+        '--dynamic-decay', dest='decay', metavar='DECAY', type=float, default=0.002,
+        help='rate of decay of --dynamic back to the trained parameters (default: '
+             '0.002)')
     add_json_option(evaluate_parser)
     evaluate_parser.set_defaults(command=commands.evaluate)
 
     generate_parser = add_command(
-        subcommands, 'generate', 'let a model write',
-        'Goes on with a text, word by word.',
+        subcommands, 'generate', 'generate text',
+        'Continues a text with words sampled from a model.',
         'rnnlm generate', "rnnlm generate novel -p 'It was ' --temperature 0.7",
         "rnnlm generate small -p 'the company' --beam 5 --length 10")
     add_model_argument(generate_parser)
     generate_parser.add_argument(
-        '--primetext', '-p', help='text to begin with (default: a new sentence)')
+        '--primetext', '-p', help='text to continue (default: start a new sentence)')
     generate_parser.add_argument(
         '--length', type=int, default=100,
-        help='words or characters to add (default: 100)')
+        help='number of words or characters to generate (default: 100)')
     generate_parser.add_argument(
-        '--seed', '-s', type=seed, default=None, help='of the random numbers')
+        '--seed', '-s', type=seed,
+        help='random seed (default: a different one each time)')
     generate_parser.add_argument(
-        '--greedy', action='store_true', help='always the most probable word')
+        '--greedy', action='store_true',
+        help='take the most probable word at each step')
     generate_parser.add_argument(
         '--temperature', type=float, default=1.0,
-        help='below 1 likely words become likelier (default: 1)')
+        help='divide the logits by this; below 1 likely words become likelier '
+             '(default: 1)')
     generate_parser.add_argument(
-        '--top-k', type=int, help='draw from the K most probable words only')
+        '--top-k', type=int, metavar='K',
+        help='sample from the K most probable words')
     generate_parser.add_argument(
-        '--top-p', type=float,
-        help='draw from the fewest words that together have the probability P')
+        '--top-p', type=float, metavar='P',
+        help='sample from the smallest set of words with total probability P (nucleus '
+             'sampling)')
     generate_parser.add_argument(
-        '--samples', type=int, default=1, help='how many texts (default: 1)')
+        '--samples', type=int, default=1, help='number of texts (default: 1)')
     generate_parser.add_argument(
         '--beam', type=int, metavar='WIDTH',
-        help='the most probable text that a beam search of this width finds')
+        help='find the most probable text by beam search of this width')
     add_device_option(generate_parser)
     generate_parser.set_defaults(command=commands.generate)
 
     score_parser = add_command(
-        subcommands, 'score', 'probabilities of sentences',
-        'Reads sentences, one a line, and prints for each the logarithm (base 10) of '
-        'its probability, the number of unknown words, and every word with its own, '
-        'the end included.  Unknown words are scored as <unk>.',
+        subcommands, 'score', 'compute log probabilities of sentences',
+        'Reads sentences, one per line, and prints for each the logarithm (base 10) of '
+        'its probability, the number of unknown words, and each word with its own log '
+        'probability, end of sentence included.  Unknown words are scored as <unk>.',
         "echo 'a dog sleeps' | rnnlm score",
         'rnnlm score --srilm small sentences.txt',
         'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt')
@@ -199,68 +200,69 @@ def make_parser():
         'file', nargs='?', help='a text file (default: standard input)')
     form = score_parser.add_mutually_exclusive_group()
     form.add_argument(
-        '--srilm', action='store_true', help="the form of SRILM's ngram -debug 2 -ppl")
+        '--srilm', action='store_true',
+        help="output format of SRILM's ngram -debug 2 -ppl")
     form.add_argument(
         '--nbest', action='store_true',
-        help="lines 'ID ||| SENTENCE ||| ... ||| SCORE' are given their new score and "
-             'sorted by it within each ID')
+        help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
+             'their new score and are sorted by it within each ID')
     add_json_option(form)
     score_parser.add_argument(
         '--lm-weight', type=float, default=1.0,
-        help="--nbest: of the model's natural logarithm (default: 1)")
+        help='with --nbest: weight of the natural log probability (default: 1)')
     score_parser.add_argument(
         '--word-penalty', type=float, default=0.0,
-        help='--nbest: added for each word (default: 0)')
+        help='with --nbest: added to the score for each word (default: 0)')
     add_device_option(score_parser)
     score_parser.set_defaults(command=commands.score)
 
     mix_parser = add_command(
-        subcommands, 'interpolate', 'perplexity of a mixture of two models',
-        'Prints the perplexities of two models of one vocabulary and of their '
-        'mixture, word by word, on the test part of a corpus.',
+        subcommands, 'interpolate', 'interpolate two models',
+        'Prints the perplexities of two models with the same vocabulary, and of their '
+        'linear interpolation, on the test part of a corpus.',
         'rnnlm interpolate small medium --corpus ptb')
     mix_parser.add_argument('model', help='the first model, as for evaluate')
-    mix_parser.add_argument('other', help='the second one')
+    mix_parser.add_argument('other', help='the second model')
     mix_parser.add_argument(
         '--weight', type=float,
-        help='of the first (default: what is best on the validation part)')
+        help='weight of the first model (default: the best on the validation part)')
     add_corpus_options(mix_parser)
     add_json_option(mix_parser)
     mix_parser.set_defaults(command=commands.interpolate)
 
     run_parser = add_command(
-        subcommands, 'run', 'run a script written for Chainer 1 to 7, as it is',
-        'Runs a script as python would, with the names of the Chainer that it was '
-        'written for.',
+        subcommands, 'run', 'run a script written for Chainer 1 to 7, unmodified',
+        'Runs a script as python would, with the API of the Chainer version that it '
+        'was written for.',
         'rnnlm run train_ptb.py --epoch 5', 'rnnlm run --api v1 train.py')
     run_parser.add_argument(
         '--api', choices=runner.APIS, default='auto',
-        help="v1 for Chainer 1.0 to 1.24, v2 for later ones (default: auto, by the "
-             "script's source)")
-    run_parser.add_argument('script', help='the script, unchanged')
+        help="v1 for Chainer 1.0 to 1.24, v2 for later versions (default: auto, from "
+             "the script's source)")
+    run_parser.add_argument('script', help='Python script')
     run_parser.add_argument(
-        'args', nargs=argparse.REMAINDER, metavar='...', help='its arguments')
+        'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')
     run_parser.set_defaults(
         command=lambda args: runner.run(args.script, args.args, args.api))
 
     inspect_parser = add_command(
-        subcommands, 'inspect', 'what a snapshot holds',
+        subcommands, 'inspect', 'show what a snapshot contains',
         'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
-        'model and what wrote it; runs nothing in it.',
+        'model and what wrote it; never executes code from the file.',
         'rnnlm inspect snapshot_iter_1000')
-    inspect_parser.add_argument('file', help='a model or a snapshot of a trainer')
+    inspect_parser.add_argument('file', help='model or snapshot file')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
 
     convert_parser = add_command(
-        subcommands, 'convert', 'weights from and for other systems',
+        subcommands, 'convert', 'convert weights from and to other frameworks',
         'Reads a model of Chainer, PyTorch, Keras or char-rnn and writes it for '
-        'another of them, or as a module of PyTorch in Python; runs nothing in what '
-        'it reads.',
+        'another of them, for ONNX, or as a PyTorch module in Python; never executes '
+        'code from the input.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
         'rnnlm convert model.keras model.npz', 'rnnlm convert result twin.py')
     convert_parser.add_argument(
-        'input', help='the --out folder of a training, or a file: npz or HDF5 of '
+        'input', help='the --out folder of a run, or a file: npz or HDF5 of '
                       'Chainer, .pt, .pth, .safetensors, .keras, .h5, .t7')
     convert_parser.add_argument(
         'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
@@ -268,66 +270,71 @@ def make_parser():
     convert_parser.set_defaults(command=commands.convert)
 
     info_parser = add_command(
-        subcommands, 'info', 'what this machine and this environment give',
+        subcommands, 'info', 'show versions, BLAS, compiled kernels and GPUs',
         'Prints versions, the processor, the BLAS with its kernel and threads, the '
-        'variables that change it, the compiled kernels and the GPUs; and what makes '
-        'a training slower than it need be.', 'rnnlm info')
+        'environment variables that affect it, the compiled kernels and the GPUs; and '
+        'notes on what slows training down.', 'rnnlm info')
     add_json_option(info_parser)
     info_parser.set_defaults(command=lambda args: info.main(args.json))
     return parser
 
 
-def add_command(subcommands, name, summary, description, *examples):
-    return subcommands.add_parser(
+def add_command(subcommands: Any, name: str, summary: str, description: str,
+                *examples: str) -> argparse.ArgumentParser:
+    """The parser of a command, which is the value of the option ``parser`` too."""
+    parser = subcommands.add_parser(
         name, help=summary, description=textwrap.fill(description, 78),
         epilog='\n  '.join(['examples:', *examples]),
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(parser=parser)
+    return parser
 
 
-def add_corpus_options(parser):
+def add_corpus_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--corpus', metavar='CORPUS',
         help="'demo', 'ptb', a folder with ptb.{train,valid,test}.txt, or a text file "
-             '(default: that of the run, for a new one demo)')
+             '(default: the corpus of the run; for a new run demo)')
     parser.add_argument(
         '--tokens', choices=('word', 'char'),
-        help='what a text is split into (default: word)')
+        help='split the text into words or characters (default: word)')
     parser.add_argument(
         '--vocab-limit', type=int, metavar='N',
-        help='keep the N - 1 most frequent tokens, the others become <unk>')
+        help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest')
     add_device_option(parser)
 
 
-def add_model_argument(parser):
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'model', nargs='?', default='result',
-        help='the --out folder of a training, or a model.npz or snapshot with its '
-             'vocabulary.json beside it (default: result)')
+        help='the --out folder of a run, or a model.npz or snapshot with '
+             'vocabulary.json in the same folder (default: result)')
 
 
-def add_json_option(parser):
+def add_json_option(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        '--json', action='store_true', help='the same as JSON, for a program')
+        '--json', action='store_true', help='print JSON')
 
 
-def add_device_option(parser):
+def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device', '-d', default='-1',
-        help='-1: NumPy on the CPU (default); 0, 1, ...: a GPU through CuPy')
+        help='-1: CPU (default); 0, 1, ...: GPU, with CuPy')
 
 
-def add_parallel_options(parser):
+def add_parallel_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--communicator', choices=parallel.COMMUNICATORS,
-        help="by which of ChainerMN's communicators the processes that mpiexec started "
-             'train together: naive for NumPy, pure_nccl for GPUs')
+        help='ChainerMN communicator of the processes that mpiexec started: naive for '
+             'CPUs, pure_nccl for GPUs')
     parser.add_argument(
         '--timeout', type=float, default=300.0, metavar='SECONDS',
-        help='with --communicator: time after which a process that does not answer is '
-             'given up, and all end (default: 300)')
+        help='with --communicator: end all processes when one has not answered for '
+             'this long (default: 300)')
 
 
-def seed(text):
+def seed(text: str) -> int:
+    """A seed on the command line: an integer from 0 to 2**32 - 1."""
     value = int(text)
     if not 0 <= value < 2 ** 32:
         raise argparse.ArgumentTypeError(

@@ -1,16 +1,23 @@
-"""What each command of the console script does and prints."""
+"""What each command of the console script does and prints.
+
+Each takes the parsed arguments and returns the exit status; what cannot be used is an
+`InputError`.
+"""
+import argparse
 import dataclasses
 import itertools
 import json
 import os
 import sys
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy
 
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say
-from rnnlm.app.recipes import PRESETS, RECIPE_FLAGS, Recipe
+from rnnlm.app.recipes import PRESETS, Recipe, recipe_options
+from rnnlm.app.run_folder import RunDescription
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
 from rnnlm.devices import get_device
@@ -26,76 +33,85 @@ from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
 
 
-def choose_corpus(args, path):
-    """Without one that was asked for, that of the run at `path`, else the demo."""
+def choose_corpus(args: argparse.Namespace,
+                  described: Optional[RunDescription]) -> None:
+    """Sets the options of a corpus that were not given to those of a run, or the demo.
+
+    Args:
+        args: The arguments, which are changed.
+        described: The run, if there is one and it is described.
+    """
     if args.corpus is None:
-        source = run_folder.source_of(run_folder.folder_of(path)) if path else {}
+        source = described.source if described else {}
         args.corpus = source.get('corpus', 'demo')
         if args.tokens is None and args.vocab_limit is None:
             args.tokens, args.vocab_limit = (
                 source.get('tokens'), source.get('vocab_limit'))
 
 
-def load_corpus(args):
+def load_corpus(args: argparse.Namespace, path: str) -> corpus.Corpus:
+    """The corpus that was asked for, else that of the run at `path`, else the demo."""
+    if args.corpus is None:
+        choose_corpus(args, RunDescription.load(run_folder.folder_of(path)))
     return corpus.load(args.corpus, args.tokens or 'word', args.vocab_limit)
 
 
-def train(args):
+def train(args: argparse.Namespace) -> int:
     with parallel.joined(args.communicator, args.timeout) as group:
-        corpus, recipe, resume = group.on_all(lambda: prepare(args))
+        text, recipe, resume = group.on_all(lambda: prepare(args))
         result = experiment.train(
-            corpus, recipe, args.out, args.device, args.seed or 0, resume,
-            args.overwrite, sys.stdout.isatty(), args.save_every, args.on_nan, group)
+            text, recipe, out=args.out, device=args.device, seed=args.seed or 0,
+            resume=resume, overwrite=args.overwrite, progress_bar=sys.stdout.isatty(),
+            save_every=args.save_every, on_nan=args.on_nan, group=group)
         if result['signal']:
             return 128 + result['signal']
         for part in 'valid', 'test':
             say(f'{part:9}perplexity {result[part]:.3f}'
-                + share_of_limit(result[part], result['limit']))
-        say(f'written  {args.out}/; let the model write: rnnlm generate {args.out}')
+                + relative_to_limit(result[part], result['limit']))
+        say(f'written  {args.out}/; generate text with: rnnlm generate {args.out}')
         return 0
 
 
-def prepare(args):
-    """The corpus and the recipe of a training, and what it goes on from or None."""
-    resume = args.resume
-    if resume == '':
-        raise InputError('--resume: expected a snapshot, found an empty name')
-    if resume and args.overwrite:
-        raise InputError('--overwrite: expected none with --resume, found both')
-    if resume is True:
-        resume = args.out
-        snapshots_in(resume)  # refuses a folder that is not there
-    choose_corpus(args, resume)
-    preset = args.preset or ('demo' if args.corpus == 'demo' else 'chainer')
-    fields = dataclasses.asdict(PRESETS[preset])
-    if resume and not args.preset:  # go on as it began, but for what is given
-        began = run_folder.recipe_of(run_folder.folder_of(resume))
-        fields.update((name, began[name]) for name in fields if name in began)
-    fields.update((field, getattr(args, field)) for _, _, field, _, _ in RECIPE_FLAGS
-                  if getattr(args, field) is not None)
-    if args.tied:
-        fields['tied'] = True
-    if args.precision:
-        fields['precision'] = args.precision
-    recipe = Recipe(**fields)
-    if resume and args.seed is not None:
+def prepare(args: argparse.Namespace
+            ) -> Tuple[corpus.Corpus, Recipe, Optional[str]]:
+    """The corpus and the recipe of a run, and the snapshot or folder that it resumes.
+
+    The recipe is the preset, or that of the run that is resumed, with the given flags.
+    """
+    if args.resume and args.overwrite:
+        raise InputError('--overwrite cannot be combined with --resume')
+    if args.resume and args.seed is not None:
         raise InputError(
-            '--seed: expected none with --resume, since the random numbers go on '
-            f'too, found {args.seed}')
-    return load_corpus(args), recipe, resume
+            '--seed cannot be combined with --resume: the random numbers continue from '
+            'the snapshot')
+    if args.resume == '':
+        raise InputError('expected a snapshot, found an empty name', 'resume')
+    resume = args.out if args.resume is True else args.resume
+    described = None
+    if resume:
+        if args.resume is True:
+            snapshots_in(resume)  # refuses a folder that is not there
+        described = RunDescription.load(run_folder.folder_of(resume))
+    choose_corpus(args, described)
+    if described and not args.preset:
+        recipe = described.recipe
+    else:
+        recipe = PRESETS[
+            args.preset or ('demo' if args.corpus == 'demo' else 'chainer')]
+    recipe = dataclasses.replace(recipe, **recipe_options(args))
+    return load_corpus(args, ''), recipe, resume
 
 
-def share_of_limit(perplexity, limit):
+def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
     if limit is None:
         return ''
-    return (f', {100 * (perplexity / limit - 1):+.1f}% from the {limit:.3f} of the '
-            'best possible model')
+    above = 100 * (perplexity / limit - 1)
+    return f', {above:+.1f}% relative to the lowest possible, {limit:.3f}'
 
 
-def evaluate(args):
+def evaluate(args: argparse.Namespace) -> int:
     model, vocabulary = load_trained(args.model, args.device)
-    choose_corpus(args, args.model)
-    text = load_corpus(args)
+    text = load_corpus(args, args.model)
     require_vocabulary(text, args.corpus, args.model, model, vocabulary)
     words = getattr(text, args.part)
     found = {'part': args.part, 'words': len(words),
@@ -108,16 +124,18 @@ def evaluate(args):
         print(json.dumps(found))
         return 0
     print(f'{args.part:9}perplexity {found["perplexity"]:.3f}'
-          + share_of_limit(found['perplexity'], text.perplexity_limit))
+          + relative_to_limit(found['perplexity'], text.perplexity_limit))
     if args.dynamic:
-        print(f'{args.part:9}perplexity {found["dynamic " + args.dynamic]:.3f}, by '
+        print(f'{args.part:9}perplexity {found["dynamic " + args.dynamic]:.3f} with '
               f'dynamic evaluation ({args.dynamic})')
     return 0
 
 
-def dynamic_perplexity(model, train, words, args):
+def dynamic_perplexity(model: RNNForLM, train: numpy.ndarray, words: numpy.ndarray,
+                       args: argparse.Namespace) -> float:
+    """Perplexity by dynamic evaluation; at a terminal, with its progress."""
     adaptive = dynamic.DynamicEvaluation(
-        model, args.dynamic_lr, args.dynamic_decay, rule=args.dynamic)
+        model, args.lr, args.decay, rule=args.dynamic)
     if args.dynamic == 'rms':
         adaptive.gather(train)
 
@@ -140,15 +158,17 @@ def require_vocabulary(text, name, path, model, vocabulary):
     if not same:
         raise InputError(
             f'{name}: expected the vocabulary of {path}, {model.n_vocab:,} tokens, '
-            f'found another one of {len(text.vocabulary):,}; give the corpus that it '
+            f'found another one of {len(text.vocabulary):,}; use the corpus that it '
             'was trained on')
 
 
-def generate(args):
+def generate(args: argparse.Namespace) -> int:
     model, vocabulary = load_trained(args.model, args.device, with_words=True)
-    require_count('--samples', args.samples)
+    require_count('samples', args.samples)
+    if args.beam is not None:
+        require_count('beam', args.beam)
     text = args.primetext
-    if text is None:  # the beginning of a sentence, if the tokens know of such
+    if text is None:  # the end of a sentence, if the vocabulary has one
         text = '\n' if vocabulary.by_character else '<eos>'
         text = text if text in vocabulary else vocabulary.words[0]
     prime = generating.encode_prime(vocabulary, text)
@@ -169,7 +189,7 @@ def generate(args):
     return 0
 
 
-def score(args):
+def score(args: argparse.Namespace) -> int:
     model, vocabulary = load_trained(args.model, args.device, with_words=True)
     between = scoring.boundary(vocabulary)
     if between is None:
@@ -192,7 +212,7 @@ def score(args):
     return 0
 
 
-def read_lines(path):
+def read_lines(path: Optional[str]) -> Iterator[str]:
     """The lines of a text file, or of standard input, as they come."""
     if path is None:
         yield from (line.rstrip('\r\n') for line in sys.stdin)
@@ -212,7 +232,7 @@ def entries(model, vocabulary, between, lines):
                          for token, value in zip([*tokens, end], found)]}
 
 
-def show_score(args, line, entry):
+def show_score(args: argparse.Namespace, line: str, entry: Dict[str, Any]) -> None:
     if args.json:
         print(json.dumps({'sentence': line, **entry}, ensure_ascii=False))
     elif args.srilm:
@@ -230,7 +250,8 @@ def show_score(args, line, entry):
         print(f'{entry["logprob"]:.4f}\t{entry["oov"]}\t{words}')
 
 
-def show_srilm(title, sentences, words, oov, logprob):
+def show_srilm(title: str, sentences: float, words: float, oov: float,
+               logprob: float) -> None:
     counts = f'{sentences:.0f} sentences, {words:.0f} words, {oov:.0f} OOVs'
     print(f'{title} {counts}'.strip())
     with numpy.errstate(all='ignore'):
@@ -240,7 +261,7 @@ def show_srilm(title, sentences, words, oov, logprob):
           f'ppl1= {without_ends:.6g}')
 
 
-def rescore(args, model, vocabulary, between, lines):
+def rescore(args: argparse.Namespace, model, vocabulary, between, lines) -> int:
     """n-best lists, each sorted by its scores with the model's added."""
     fields = [line.split(' ||| ') for line in lines]
     for number, parts in enumerate(fields, 1):
@@ -254,7 +275,7 @@ def rescore(args, model, vocabulary, between, lines):
                 f'{args.file or "standard input"}:{number}: expected '
                 f"'ID ||| SENTENCE ||| ... ||| SCORE', found {lines[number - 1]!r}")
     found = entries(model, vocabulary, between, [parts[1] for parts in fields])
-    lists = {}
+    lists: Dict[str, list] = {}
     for parts, entry in zip(fields, found):
         total = (float(parts[-1]) + args.lm_weight * entry['logprob'] * numpy.log(10)
                  + args.word_penalty * (len(entry['words']) - 1))
@@ -265,12 +286,11 @@ def rescore(args, model, vocabulary, between, lines):
     return 0
 
 
-def interpolate(args):
+def interpolate(args: argparse.Namespace) -> int:
     if args.weight is not None:
-        require('--weight', args.weight, 'a number between 0 and 1',
+        require('weight', args.weight, 'a number between 0 and 1',
                 lambda v: 0 < v < 1)
-    choose_corpus(args, args.model)
-    text = load_corpus(args)
+    text = load_corpus(args, args.model)
     scores = {}
     for path in args.model, args.other:
         model, vocabulary = load_trained(path, args.device)
@@ -290,12 +310,12 @@ def interpolate(args):
     else:
         print(f'test     perplexity {found["first"]:.3f}  {args.model}\n'
               f'test     perplexity {found["second"]:.3f}  {args.other}\n'
-              f'test     perplexity {found["mixture"]:.3f}  {weight:.3f} of the first '
-              f'and {1 - weight:.3f} of the second')
+              f'test     perplexity {found["mixture"]:.3f}  interpolated, weights '
+              f'{weight:.3f} and {1 - weight:.3f}')
     return 0
 
 
-def inspect(args):
+def inspect(args: argparse.Namespace) -> int:
     with open_archive(args.file) as archive:
         found = describe(archive)
     if args.json:
@@ -309,13 +329,13 @@ def inspect(args):
               f'vocabulary {sizes["n_vocab"]:,}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
-        # A name in a file from anywhere could be orders to the terminal.
+        # A name could contain escape sequences of the terminal.
         print(f'{entry["dtype"]:9}{shape:16}'
               + (name if name.isprintable() else ascii(name)))
     return 0
 
 
-def convert(args):
+def convert(args: argparse.Namespace) -> int:
     path = args.input
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)

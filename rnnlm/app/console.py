@@ -1,88 +1,116 @@
-"""What a run prints: lines that stay, and one line of progress."""
-import datetime
+"""What a training run prints: lines, and below them a progress bar.
+
+The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
+keeps the training independent of its output.
+"""
 import math
 import sys
-import time
+from typing import Any, Optional
 
 from chainer import training
+import tqdm
 
 
-def say(text):
+def say(text: str) -> None:
+    """Prints a line of a training run."""
     print(text, file=Console())
 
 
-class Console:
-    """Standard output that training does not depend on.
+class _Output:
+    """Standard output, whose errors are ignored.
 
-    Whatever happens to it, a closed pipe or a full disk, the training goes on.
-    The last line may be one that the next text takes the place of.
+    Whatever happens to it, a closed pipe or a full disk, the training continues.  tqdm
+    ignores some of these errors, but not a full disk, nor a pipe that is closed while
+    text for it is still buffered.
     """
 
-    def __init__(self):
-        self._passing = False
-
-    def write(self, text):
-        text = text.replace('\033[J', '')  # of PrintReport, for another progress bar
-        if self._passing:
-            text = '\r\033[K' + text
-        self._passing = False
-        self._write(text)
-
-    def pass_by(self, line):
-        """Shows a line until the next text comes."""
-        self._write('\r\033[K' + line)
-        self._passing = True
-        self.flush()
-
-    def _write(self, text):
+    def write(self, text: str) -> None:
         try:
             sys.stdout.write(text)
         except (OSError, ValueError):
             pass
 
-    def flush(self):
+    def flush(self) -> None:
         try:
             sys.stdout.flush()
         except (OSError, ValueError):
             pass
 
+    def __getattr__(self, name: str) -> Any:  # tqdm asks for its encoding and width
+        return getattr(sys.stdout, name)
 
-class ProgressLine(training.Extension):
-    """One line that says how far the training is, how fast, and until when.
+
+_OUTPUT = _Output()
+
+
+class _Bar(tqdm.tqdm):
+    monitor_interval = 0  # no thread that wakes a bar whose updates are rare
+
+
+class Console:
+    """A text stream of whole lines, printed above the progress bar if there is one.
+
+    `chainer.training.extensions.PrintReport` writes its lines in pieces; the bar must
+    not come between them.
+    """
+
+    def __init__(self) -> None:
+        self._line = ''
+
+    def write(self, text: str) -> None:
+        # PrintReport clears the screen below it for Chainer's progress bar.
+        self._line += text.replace('\033[J', '')
+        lines, newline, self._line = self._line.rpartition('\n')
+        if newline:
+            with _Bar.external_write_mode(file=_OUTPUT):
+                _OUTPUT.write(lines + newline)
+
+    def flush(self) -> None:
+        _OUTPUT.flush()
+
+
+class ProgressBar(training.Extension):
+    """A progress bar with the perplexity, the speed and the time left.
+
+    The perplexity is an exponential moving average over the windows at which the bar
+    was drawn.
 
     Args:
-        console: `Console`, shared with those who print.
-        epochs (int): Sweeps in all.
-        words (int): Words of a window.
-        clock: Seconds, as `time.time`.
+        epochs: Epochs in all.
+        words: Words of an epoch.
+        interval: Seconds between two updates of the bar.
     """
     trigger = 1, 'iteration'
     priority = training.PRIORITY_READER
 
-    def __init__(self, console, epochs, words, clock=time.time):
-        self._console, self._epochs, self._words = console, epochs, words
-        self._clock = clock
-        self._shown = self._first = None
-        self._loss = None
+    def __init__(self, epochs: int, words: int, interval: float = 0.5) -> None:
+        self._epochs, self._words, self._interval = epochs, words, interval
+        self._bar: Optional[_Bar] = None
+        self._loss: Optional[float] = None
 
-    def __call__(self, trainer):
-        updater = trainer.updater
-        now = self._clock(), updater.iteration, updater.epoch_detail
-        if self._first is None:
-            self._first = self._shown = now
-        if now[0] - self._shown[0] < 0.5:
+    def initialize(self, trainer: Any) -> None:
+        self._bar = _Bar(
+            total=self._epochs * self._words, initial=self._done(trainer),
+            unit=' words', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
+            leave=False, mininterval=self._interval, miniters=0,
+            desc=f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}',
+            bar_format='{desc} |{bar}| {rate_fmt}, {remaining} left')
+
+    def __call__(self, trainer: Any) -> None:
+        bar = self._bar
+        if bar is None or not bar.update(self._done(trainer) - bar.n):
             return
+        # Only now: on a GPU it waits until the window is computed.
         loss = float(trainer.observation['main/loss'].array)
         self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
-        seconds, windows, _ = (b - a for a, b in zip(self._shown, now))
-        self._shown = now
-        left = (now[0] - self._first[0]) * (self._epochs - now[2]) / (
-            now[2] - self._first[2])
-        self._console.pass_by(
-            f'epoch {now[2]:.2f} of {self._epochs}   perplexity '
-            f'{math.exp(min(self._loss, 99)):.4g}   '
-            f'{windows * self._words / seconds:,.0f} words/s   '
-            f'{datetime.timedelta(seconds=round(left))} left')
+        bar.set_description_str(
+            f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}, perplexity '
+            f'{math.exp(min(self._loss, 99)):.4g}')
 
-    def finalize(self):
-        self._console.write('')
+    def _done(self, trainer: Any) -> int:
+        # The last window may reach into the epoch after the last.
+        return round(min(trainer.updater.epoch_detail, self._epochs) * self._words)
+
+    def finalize(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

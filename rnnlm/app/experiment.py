@@ -1,6 +1,8 @@
 """A whole training run: what `rnnlm train` does, as one function."""
 import contextlib
+import dataclasses
 import os
+from typing import Any, Callable, Dict, Optional, Tuple, Union
 
 import chainer
 from chainer import training
@@ -8,162 +10,199 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm.app import run_folder
-from rnnlm.app.console import Console, ProgressLine, say
+from rnnlm.app.console import Console, ProgressBar, say
+from rnnlm.app.recipes import Recipe
+from rnnlm.data.corpus import Corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, require
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import SINGLE_PROCESS
+from rnnlm.parallel.group import Group
 from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
 from rnnlm.training.evaluator import (
-    evaluate_perplexity, make_classifier, make_evaluator)
+    PerplexityEvaluator, evaluate_perplexity, make_classifier, make_evaluator)
 from rnnlm.training.extensions import (
     BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
 from rnnlm.training.updater import BPTTUpdater
 
-# Below this part of the learning rate, going back to the same snapshot is given up.
+# A run that would need less than this part of a snapshot's learning rate is given up.
 LEAST_FACTOR = 1e-3
 
 
-def train(corpus, recipe, out='result', device=-1, seed=None, resume=None,
-          overwrite=False, progress_bar=False, save_every=10.0, on_nan='stop',
-          group=SINGLE_PROCESS):
-    """Trains an `RNNForLM` on a corpus and writes what came of it into `out`.
+@dataclasses.dataclass(frozen=True)
+class TrainingRun:
+    """The objects of a run in this process.
 
-    In `out` stand afterwards: ``model.npz`` and ``vocabulary.json``, the ``log``,
-    the last two snapshots, and ``perplexity.png`` if matplotlib is there.
+    Attributes:
+        trainer: Chainer's trainer, with all extensions.
+        validation: The evaluator on the validation text.
+        best: The model with the lowest validation loss so far.
+    """
+    trainer: training.Trainer
+    validation: PerplexityEvaluator
+    best: BestModel
+
+    @property
+    def classifier(self) -> chainer.Link:
+        """The model with its loss, which is trained."""
+        return self.trainer.updater.get_optimizer('main').target
+
+    def load_best(self) -> None:
+        """Writes the best model if its file lacks it, and takes its parameters.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        self.best.write()
+        self.best.load()
+
+
+def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
+          device: Union[int, str] = -1, seed: Optional[int] = None,
+          resume: Optional[str] = None, overwrite: bool = False,
+          progress_bar: bool = False, save_every: float = 10.0, on_nan: str = 'stop',
+          group: Group = SINGLE_PROCESS) -> Dict[str, Any]:
+    """Trains an `RNNForLM` on a corpus and writes the results to `out`.
+
+    `out` then holds ``model.npz`` and ``vocabulary.json``, ``run.json``, the ``log``,
+    the last two snapshots, and ``perplexity.png`` if matplotlib is installed.
 
     Args:
-        corpus: `rnnlm.data.corpus.Corpus`.
-        recipe: `Recipe`.
-        out (str): Folder.
-        device (str or int): As for `rnnlm.devices.get_device`.
-        seed (int): Seed of the random numbers; None leaves them as they are.
-        resume (str): Snapshot to go on from, its random numbers included; a folder
-            means the newest in it.
-        overwrite (bool): Whether an earlier run in `out` may be deleted.
-        progress_bar (bool): Whether to show a line of progress.
-        save_every (float): Minutes after which a snapshot is written, also within an
-            epoch; 0 for every window.
-        on_nan (str): What NaN or infinity in the loss or the gradient does: 'stop'
-            ends the run; 'rollback' goes back to the last snapshot, with half the
-            learning rate.
-        group (rnnlm.parallel.Group): The processes that do it together, all of them
-            by this call.
+        corpus: The text.
+        recipe: Sizes and rates.
+        out: Folder.
+        device: As for `rnnlm.devices.get_device`.
+        seed: Seed of the random numbers; None leaves them as they are.
+        resume: Snapshot to resume, with its random numbers; a folder means the newest
+            one in it.
+        overwrite: Whether an earlier run in `out` may be deleted.
+        progress_bar: Whether to show a progress bar on standard output.
+        save_every: Minutes between snapshots, which are also written after each epoch;
+            0 for one after every window.
+        on_nan: What NaN or infinity in the loss or the gradient does: 'stop'
+            ends the run; 'rollback' resumes the last snapshot with half the learning
+            rate.
+        group: The processes that train together; all of them make this call.
 
     Returns:
-        dict: 'signal', the number of the signal that ended the run or 0; and
-        if the run went to its end, 'valid' and 'test', the perplexities of the
+        'signal', the number of the signal that ended the run or 0; and
+        if the run was completed, 'valid' and 'test', the perplexities of the
         model with the lowest one in validation, which is that of ``model.npz``, and
-        'limit', that of the best possible one or None.
+        'limit', the lowest possible one or None.
 
     Raises:
         rnnlm.errors.InputError: for anything given that cannot be used; nothing
             was trained or written then.
-        rnnlm.errors.NotFinite: if the numbers went wrong.
+        rnnlm.errors.NotFinite: if the loss, a gradient or a parameter is NaN or
+            infinite, and `on_nan` is 'stop' or no learning rate helps.
         OSError: if at the end a file cannot be written.
-        rnnlm.errors.ProcessLost: if a process of the group is.
+        rnnlm.errors.ProcessLost: if a process of the group is lost.
     """
     require('on_nan', on_nan, "'stop' or 'rollback'",
             lambda v: v in ('stop', 'rollback'))
     require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
-    device = group.on_all(lambda: get_device(group.device(device)))
-    device.use()
+    used_device = group.on_all(lambda: get_device(group.device(device)))
+    used_device.use()
     if seed is not None:
         numpy.random.seed(seed)
-        device.xp.random.seed(seed)
+        used_device.xp.random.seed(seed)
     random = group.on_root(numpy.random.get_state)
     group.require_same('corpus', run_folder.fingerprint(corpus, recipe))
 
-    def make():
+    def make() -> TrainingRun:
         numpy.random.set_state(random)
-        made = make_trainer(
-            corpus, recipe, out, device, progress_bar, save_every, group)
-        group.broadcast(made[0].updater.get_optimizer('main').target)
+        made = make_training_run(
+            corpus, recipe, out=out, device=used_device, progress_bar=progress_bar,
+            save_every=save_every, group=group)
+        group.broadcast(made.classifier)
         group.separate_random_streams()
         return made
 
     with contextlib.ExitStack() as stack, recipe.computing():
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
-        trainer, valid, best = made = group.on_all(make)
+        current = group.on_all(make)
+        snapshot: Optional[str] = None
         if resume:
             snapshot = group.on_root(
                 lambda: run_folder.check_resumable(resume, corpus, recipe))
-            group.on_all(lambda: snapshot_files.resume(snapshot, trainer))
-            group.on_root(lambda: run_folder.go_on(out, snapshot, corpus, recipe))
+            group.on_all(lambda: snapshot_files.resume(snapshot, current.trainer))
+            group.on_root(lambda: run_folder.prepare_to_resume(
+                out, snapshot, corpus, recipe))
         else:
-            snapshot = None
             group.on_root(lambda: run_folder.begin(out, corpus, recipe, overwrite))
-        introduce(corpus, recipe, trainer, snapshot, device)
+        introduce(corpus, recipe, current, snapshot, used_device)
         if on_nan == 'rollback':
-            (trainer, valid, best), number, snapshot = run_with_rollbacks(
-                made, make, snapshot)
+            current, signal, last = run_with_rollbacks(current, make, snapshot)
         else:
-            number, snapshot = run(trainer)
-        if number:
+            signal, last = run(current.trainer)
+        if signal:
             if group.is_root:
-                with best_effort(best.path):
-                    best.write()
-            say(f'stopped  after {trainer.updater.iteration} windows; go on with '
-                f'--resume {snapshot}')
-            return {'signal': number}
+                with best_effort(current.best.path):
+                    current.best.write()
+            say(f'stopped  after {current.trainer.updater.iteration} windows; continue '
+                f'with --resume {last}')
+            return {'signal': signal}
 
-        group.on_root(lambda: best.write() or best.load())
-        classifier = trainer.updater.get_optimizer('main').target
-        group.broadcast(classifier)
-        return {'signal': 0, 'valid': evaluate_perplexity(valid),
+        group.on_root(current.load_best)
+        group.broadcast(current.classifier)
+        return {'signal': 0, 'valid': evaluate_perplexity(current.validation),
                 'test': evaluate_perplexity(
-                    make_evaluator(corpus.test, classifier, group)),
+                    make_evaluator(corpus.test, current.classifier, group)),
                 'limit': corpus.perplexity_limit}
 
 
-def introduce(corpus, recipe, trainer, resumed, device):
-    """Says what is going to be trained, from which snapshot if any."""
+def introduce(corpus: Corpus, recipe: Recipe, made: TrainingRun,
+              resumed: Optional[str], device: Any) -> None:
+    """Prints what is going to be trained, and the snapshot that it resumes if any."""
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
-    classifier = trainer.updater.get_optimizer('main').target
+    updater = made.trainer.updater
     say(f'corpus   {corpus.summary()}')
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
-        f'{classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
-    group = trainer.updater.group
+        f'{made.classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
+    group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
         f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}{by}')
     if not plotting.available():
-        say('         no perplexity.png: matplotlib cannot be imported')
+        say('         without perplexity.png: matplotlib cannot be imported')
     if resumed:
-        say(f'resumed  {resumed}, after {trainer.updater.iteration} windows, with the '
-            'learning rate and the random numbers that it holds')
-        if trainer.updater.resumed_from != group.size:
-            say(f'         (written by {trainer.updater.resumed_from} processes, now '
-                f'{group.size}: all but the first draw new random numbers)')
+        say(f'resumed  {resumed} at window {updater.iteration}, with its learning rate '
+            'and random numbers')
+        if updater.resumed_from != group.size:
+            say(f'         (written by {updater.resumed_from} processes, now '
+                f'{group.size}: all but rank 0 draw new random numbers)')
 
 
-def run_with_rollbacks(made, make, origin):
-    """Runs a trainer; where it meets NaN, its last snapshot at half the rate.
+def run_with_rollbacks(made: TrainingRun, make: Callable[[], TrainingRun],
+                       origin: Optional[str]
+                       ) -> Tuple[TrainingRun, int, Optional[str]]:
+    """Trains; at NaN or infinity, resumes the last snapshot at half the learning rate.
 
     Args:
-        made (tuple): What `make` gave: trainer, evaluator, `BestModel`.
-        make: Makes them anew, as they were at the beginning.
-        origin (str): Snapshot that the run goes on from, or None.
+        made: The run.
+        make: Makes it anew, as it was at the beginning.
+        origin: Snapshot that it resumed, or None.
 
     Returns:
-        tuple: trainer, evaluator and `BestModel` that came to the end; signal and
-        snapshot as of `rnnlm.run`.
+        tuple: the run that was completed or stopped; signal and snapshot as of
+        `rnnlm.run`.
 
     Raises:
-        rnnlm.errors.NotFinite: if from one snapshot no rate leads further.
+        rnnlm.errors.NotFinite: if from one snapshot no learning rate leads further.
     """
     last, factor = None, 1.0
-    group = made[0].updater.group
+    group = made.trainer.updater.group
     while True:
-        trainer = made[0]
+        trainer, best = made.trainer, made.best
         try:
-            return made, *run(trainer)
+            signal, snapshot = run(trainer)
+            return made, signal, snapshot
         except NotFinite as e:
             if e.signal:
                 raise
@@ -171,16 +210,17 @@ def run_with_rollbacks(made, make, origin):
             factor = factor / 2 if factor < 1 and newest == last else 0.5
             if factor < LEAST_FACTOR:
                 raise
-            last, best, made = newest, made[2], make()
+            last, made = newest, make()
+            trainer = made.trainer
             if newest is not None:
-                group.on_all(lambda: snapshot_files.resume(newest, made[0]))
-            made[2].take_over(best)
-            made[0].get_extension('LearningRateDecay').scale(made[0], factor)
-            say(f'         {e}\nback     to {newest or "the beginning"}, with '
-                f'{factor:g} times its learning rate')
+                group.on_all(lambda: snapshot_files.resume(newest, trainer))
+            made.best.take_over(best)
+            trainer.get_extension('LearningRateDecay').scale(trainer, factor)
+            say(f'         {e}\nrollback to {newest or "the beginning"}; learning rate '
+                f'multiplied by {factor:g}')
 
 
-def newest_or(folder, origin):
+def newest_or(folder: str, origin: Optional[str]) -> Optional[str]:
     """The newest snapshot in a folder; `origin` if there is none that is whole."""
     try:
         return newest_snapshot(folder)
@@ -188,9 +228,16 @@ def newest_or(folder, origin):
         return origin
 
 
-def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
-                 group=SINGLE_PROCESS):
-    """The trainer of a run, its evaluator on the validation text, its `BestModel`."""
+def make_training_run(
+        corpus: Corpus, recipe: Recipe, *, out: str, device: Any,
+        progress_bar: bool = False, save_every: float = 10.0,
+        group: Group = SINGLE_PROCESS) -> TrainingRun:
+    """A run with a new model, as `train` starts it.
+
+    Args:
+        corpus, recipe, out, progress_bar, save_every, group: As for `train`.
+        device (chainer.backend.Device): The device.
+    """
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale, recipe.n_embed, recipe.tied))
@@ -206,38 +253,37 @@ def make_trainer(corpus, recipe, out, device, progress_bar, save_every=10.0,
         optimizer, recipe.bprop_len, device, group=group)
     trainer = training.Trainer(updater, EpochsTrigger(recipe.epochs), out=out)
 
-    valid = make_evaluator(corpus.valid, classifier, group)
-    trainer.extend(valid)
+    validation = make_evaluator(corpus.valid, classifier, group)
+    trainer.extend(validation)
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(Snapshot(), trigger=SnapshotTrigger(
         60 * save_every, group.clock))
-    if not group.is_root:  # the first one prints and writes
-        return trainer, valid, best
+    if not group.is_root:  # rank 0 prints and writes
+        return TrainingRun(trainer, validation, best)
     trainer.extend(best)
     trainer.extend(extensions.observe_lr())
     words = recipe.batch_size * recipe.bprop_len
     report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
-    console = Console()
     trainer.extend(Log(report, _Postprocess(words)))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time'],
-        out=console), trigger=report)
+        out=Console()), trigger=report)
     if progress_bar:
-        trainer.extend(ProgressLine(console, recipe.epochs, words))
+        trainer.extend(ProgressBar(recipe.epochs, len(corpus.train)))
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
-    return trainer, valid, best
+    return TrainingRun(trainer, validation, best)
 
 
 class _Postprocess:
     """Adds the perplexities and the speed to an entry of the log."""
 
-    def __init__(self, words):
-        self._words = words
+    def __init__(self, words: int) -> None:
+        self._words = words  # of a window
         self._last = 0, 0.0
 
-    def __call__(self, result):
+    def __call__(self, result: Dict[str, Any]) -> None:
         add_perplexity(result)
         now = result['iteration'], result['elapsed_time']
         windows, seconds = (b - a for a, b in zip(self._last, now))

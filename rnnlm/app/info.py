@@ -1,7 +1,7 @@
-"""What this machine and this environment give: `rnnlm info`.
+"""Versions, BLAS, compiled kernels and GPUs: `rnnlm info`.
 
-The speed of a training is first of all that of the BLAS, whose kernel and number of
-threads environment variables can change; so a figure says nothing without them.
+Training is about as fast as the BLAS, whose kernel and number of threads environment
+variables can change; so a measured speed says nothing without them.
 """
 import ctypes
 import importlib
@@ -11,6 +11,7 @@ import os
 import platform
 import subprocess
 import sys
+from typing import Any, Dict, Iterator, List, Optional, Union
 
 import chainer
 import numpy
@@ -51,30 +52,31 @@ OPTIONAL = {
     'matplotlib': ('matplotlib',), 'h5py': ('h5py',), 'mpi4py': ('mpi4py',)}
 
 
-def describe():
+def describe() -> Dict[str, Any]:
     """Versions, processor, BLAS, compiled kernels and GPUs, as a dict for JSON."""
     return {'versions': versions(), 'platform': platform.platform(), 'cpu': cpu(),
             'cores': cores(), 'blas': blas(), 'variables': variables(),
             'kernels': compiled_kernels(), 'gpu': gpus(), 'notes': notes()}
 
 
-def versions():
+def versions() -> Dict[str, Optional[str]]:
     """dict: name -> version, None for what is not installed."""
-    found = {'Python': platform.python_version(), 'rnnlm': __version__,
-             'Chainer': chainer.__version__, 'NumPy': numpy.__version__}
+    found: Dict[str, Optional[str]] = {
+        'Python': platform.python_version(), 'rnnlm': __version__,
+        'Chainer': chainer.__version__, 'NumPy': numpy.__version__}
     for name, distributions in OPTIONAL.items():
         found[name] = next(filter(None, map(_version, distributions)), None)
     return found
 
 
-def _version(distribution):
+def _version(distribution: str) -> Optional[str]:
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def cpu():
+def cpu() -> str:
     """The processor's name."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as f:
@@ -86,7 +88,7 @@ def cpu():
     return platform.processor() or platform.machine()
 
 
-def cores():
+def cores() -> int:
     """How many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
@@ -94,7 +96,7 @@ def cores():
         return os.cpu_count() or 1
 
 
-def blas():
+def blas() -> List[Dict[str, Any]]:
     """The BLAS libraries of this process, NumPy's among them.
 
     Returns:
@@ -111,7 +113,7 @@ def blas():
     return found or [_as_built()]
 
 
-def _thread_timeout(path):
+def _thread_timeout(path: str) -> Optional[int]:
     """What OpenBLAS holds of the variable; it only says so, nothing is changed."""
     try:
         return int(ctypes.CDLL(path).openblas_thread_timeout())
@@ -119,34 +121,35 @@ def _thread_timeout(path):
         return None
 
 
-def _as_built():
+def _as_built() -> Dict[str, Any]:
     """What NumPy says of its BLAS where threadpoolctl sees none: Accelerate's, say."""
     try:
-        built = numpy.show_config('dicts')['Build Dependencies']['blas']
+        built: Dict[str, Any] = dict(
+            numpy.show_config('dicts')['Build Dependencies']['blas'])
     except (TypeError, KeyError):  # an older NumPy
         built = {}
     return {'library': built.get('name'), 'version': built.get('version'),
             'kernel': None, 'threads': None, 'threading': None, 'thread timeout': None}
 
 
-def variables():
+def variables() -> Dict[str, str]:
     """dict: the variables that are set of all that change the speed."""
     return {name: os.environ[name] for name in FIXING + THREADS + OTHERS
             if os.environ.get(name)}
 
 
-def fixing(found=None):
+def fixing(found: Optional[Dict[str, str]] = None) -> Dict[str, str]:
     """dict: those of the variables that fix a kernel.
 
     Args:
-        found (dict): variables; those of this process if None.
+        found: variables; those of this process if None.
     """
     found = variables() if found is None else found
     return {name: found[name] for name in FIXING if name in found
             and (name != 'RNNLM_FAST' or found[name] == '0')}
 
 
-def compiled_kernels():
+def compiled_kernels() -> Dict[str, Any]:
     """dict: 'on', whether the loop compiled for this processor is used; and 'why'."""
     if not kernels.enabled:
         return {'on': False, 'why': 'switched off by ' + (
@@ -161,7 +164,7 @@ def compiled_kernels():
     return {'on': True, 'why': f'compiled by llvmlite, vectors of {lanes} float32'}
 
 
-def gpus():
+def gpus() -> Dict[str, Any]:
     """dict: 'names' of the GPUs that CuPy can use; 'why none', or None."""
     try:
         get_device(0)
@@ -172,35 +175,35 @@ def gpus():
                       for k in range(runtime.getDeviceCount())], 'why none': None}
 
 
-def _text(name):
+def _text(name: Union[bytes, str]) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def notes():
+def notes() -> List[str]:
     """list of str: what makes this process slower than it need be."""
-    found = [f'{name}={value} fixes what a library would choose by itself'
+    found = [f'{name}={value} overrides the choice of a library'
              for name, value in fixing().items()]
     if any(name.startswith('OPENBLAS_') for name in fixing()):
         found += _other_kernel()
     threads = blas()[0]['threads']
     if threads and threads < cores():
-        found.append(f'the BLAS has {threads} thread(s), and there are {cores()} cores')
+        found.append(f'the BLAS uses {threads} thread(s) of {cores()} cores')
     if too_late():
         found.append(
-            f'{TIMEOUT}={os.environ[TIMEOUT]} came too late: NumPy was imported before '
-            'rnnlm, and idle BLAS threads keep a core busy between products; import '
-            f'rnnlm first, or set {TIMEOUT} before Python starts')
+            f'{TIMEOUT}={os.environ[TIMEOUT]} was set too late: NumPy was imported '
+            'before rnnlm, and idle BLAS threads keep spinning between matrix '
+            f'products; import rnnlm first, or set {TIMEOUT} before Python starts')
     return found
 
 
-def too_late():
+def too_late() -> bool:
     """Whether a BLAS was loaded before the time-out was in the environment."""
     wanted = os.environ.get(TIMEOUT, '')
     return wanted.isdigit() and any(
         library['thread timeout'] not in (None, int(wanted)) for library in blas())
 
 
-def _other_kernel():
+def _other_kernel() -> Iterator[str]:
     """What OpenBLAS would choose without such variables, asked of a new process."""
     free = {name: value for name, value in os.environ.items() if name not in FIXING}
     script = ('import numpy, threadpoolctl\n'
@@ -211,11 +214,11 @@ def _other_kernel():
     kernel = done.stdout.strip()
     here = blas()[0]['kernel']
     if done.returncode == 0 and kernel != here:
-        yield (f'without them OpenBLAS would take its kernel for {kernel}, and not '
-               f'that for {here}')
+        yield (f'without them OpenBLAS would use its kernel for {kernel}, '
+               f'not for {here}')
 
 
-def blas_line(library):
+def blas_line(library: Dict[str, Any]) -> str:
     """One BLAS in words."""
     parts = [' '.join(filter(None, (library['library'] or 'unknown',
                                     library['version'])))]
@@ -226,7 +229,7 @@ def blas_line(library):
     return ', '.join(parts)
 
 
-def text(found):
+def text(found: Dict[str, Any]) -> str:
     """What `describe` found, for people."""
     lines = [('versions', ', '.join(
         f'{name} {version or "not installed"}'
@@ -243,7 +246,7 @@ def text(found):
     return '\n'.join(f'{name:9}{value}' for name, value in lines)
 
 
-def main(as_json=False):
+def main(as_json: bool = False) -> int:
     """Prints it; the exit status."""
     found = describe()
     print(json.dumps(found, indent=1) if as_json else text(found))

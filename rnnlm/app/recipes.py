@@ -1,7 +1,8 @@
-"""The sizes and rates of training runs, and well-known sets of them."""
+"""Recipes: the sizes and rates of training runs, their flags, and presets."""
+import argparse
 import contextlib
 import dataclasses
-from typing import Optional
+from typing import Any, Callable, Collection, Dict, Iterator, Optional
 
 import chainer
 
@@ -11,6 +12,37 @@ from rnnlm.errors import require, require_count, require_positive, require_ratio
 # rounded to TF32 on a GPU; or with weights and products of float16, and sums, states
 # and the weights' copy for the update in float32.
 PRECISIONS = 'float32', 'tf32', 'mixed16'
+
+
+def _field(default: Any, check: Callable[[str, Any], None], *flags: str,
+           **options: Any) -> Any:
+    """A field of a recipe.
+
+    Args:
+        default: Its value unless one is given.
+        check: Called with the field's name and a value, which it may refuse.
+        flags: The options of the command line that set it, spelled as in Chainer's
+            examples/ptb.
+        options: Of ``argparse.ArgumentParser.add_argument``.
+    """
+    return dataclasses.field(
+        default=default, metadata={'check': check, 'flags': flags, 'options': options})
+
+
+def _optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _count_or_0(name: str, value: Any) -> None:
+    require_count(name, value, least=0)
+
+
+def _switch(name: str, value: Any) -> None:
+    require(name, value, 'True or False', lambda v: v in (True, False))
+
+
+def _precision(name: str, value: Any) -> None:
+    require(name, value, f'one of {", ".join(PRECISIONS)}', lambda v: v in PRECISIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,36 +64,55 @@ class Recipe:
         n_embed: Units in the embedding, if not `n_units`.
         tied: Whether the output layer shares the embedding's matrix.
         precision: One of `PRECISIONS`.
-    """
-    n_units: int = 650
-    n_layers: int = 2
-    dropout: float = 0.5
-    init_scale: float = 0.1
-    batch_size: int = 20
-    bprop_len: int = 35
-    epochs: int = 39
-    lr: float = 1.0
-    decay: float = 1.0
-    decay_after: int = 0
-    gradclip: float = 5.0
-    n_embed: Optional[int] = None
-    tied: bool = False
-    precision: str = 'float32'
 
-    def __post_init__(self):
-        for name in ('n_units', 'n_layers', 'batch_size', 'bprop_len', 'epochs'):
-            require_count(name, getattr(self, name))
-        require_count('decay_after', self.decay_after, least=0)
-        require_ratio('dropout', self.dropout)
-        for name in ('init_scale', 'lr', 'decay', 'gradclip'):
-            require_positive(name, getattr(self, name))
-        if self.n_embed is not None:
-            require_count('n_embed', self.n_embed)
-        require('precision', self.precision, f'one of {", ".join(PRECISIONS)}',
-                lambda v: v in PRECISIONS)
+    Raises:
+        rnnlm.errors.InputError: if a value is out of its range.
+    """
+    n_units: int = _field(
+        650, require_count, '--unit', '-u', type=int, help='LSTM units per layer')
+    n_layers: int = _field(
+        2, require_count, '--layer', type=int, help='number of LSTM layers')
+    dropout: float = _field(
+        0.5, require_ratio, '--dropout', type=float, help='dropout ratio')
+    init_scale: float = _field(
+        0.1, require_positive, '--init-scale', type=float,
+        help='initialize parameters uniformly in [-INIT_SCALE, INIT_SCALE]')
+    batch_size: int = _field(
+        20, require_count, '--batchsize', '-b', type=int, help='minibatch size')
+    bprop_len: int = _field(
+        35, require_count, '--bproplen', '-l', type=int,
+        help='length of truncated BPTT, in time steps')
+    epochs: int = _field(
+        39, require_count, '--epoch', '-e', type=int, help='number of epochs')
+    lr: float = _field(
+        1.0, require_positive, '--lr', type=float, help='learning rate of SGD')
+    decay: float = _field(
+        1.0, require_positive, '--decay', type=float,
+        help='divide the learning rate by this after each epoch past DECAY_AFTER')
+    decay_after: int = _field(
+        0, _count_or_0, '--decay-after', type=int,
+        help='number of epochs at the full learning rate')
+    gradclip: float = _field(
+        5.0, require_positive, '--gradclip', '-c', type=float,
+        help='clip gradients to this L2 norm')
+    n_embed: Optional[int] = _field(
+        None, _optional(require_count), '--embed', type=int,
+        help='embedding size (default: that of the layers)')
+    tied: bool = _field(
+        False, _switch, '--tied', action='store_const', const=True,
+        help='share the weights of the embedding and the output layer (Press and '
+             'Wolf 2017)')
+    precision: str = _field(
+        'float32', _precision, '--precision', choices=PRECISIONS,
+        help='float32; tf32: TF32 matrix products, on a GPU; mixed16: float16 products '
+             'with float32 accumulation and master weights (default: float32)')
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            field.metadata['check'](field.name, getattr(self, field.name))
 
     @contextlib.contextmanager
-    def computing(self):
+    def computing(self) -> Iterator[None]:
         """A context in which Chainer computes as `precision` says."""
         with contextlib.ExitStack() as stack:
             if self.precision == 'tf32':
@@ -86,19 +137,31 @@ PRESETS = {
                     epochs=55, decay=1.15, decay_after=14, gradclip=10.0),
 }
 
-# The options that set a field, spelled as in Chainer's examples/ptb.
-RECIPE_FLAGS = (
-    ('--unit', '-u', 'n_units', int, 'LSTM units in each layer'),
-    ('--layer', None, 'n_layers', int, 'LSTM layers'),
-    ('--embed', None, 'n_embed', int, 'units in the embedding, if not as many'),
-    ('--dropout', None, 'dropout', float, 'ratio of elements dropped'),
-    ('--init-scale', None, 'init_scale', float,
-     'parameters start uniformly in [-SCALE, SCALE]'),
-    ('--batchsize', '-b', 'batch_size', int, 'streams read in parallel'),
-    ('--bproplen', '-l', 'bprop_len', int, 'steps of truncated BPTT'),
-    ('--epoch', '-e', 'epochs', int, 'sweeps over the text'),
-    ('--lr', None, 'lr', float, 'learning rate of SGD'),
-    ('--decay', None, 'decay', float, 'divisor of the learning rate an epoch'),
-    ('--decay-after', None, 'decay_after', int, 'last epoch without decay'),
-    ('--gradclip', '-c', 'gradclip', float, 'largest L2 norm of the gradients'),
-)
+
+def add_recipe_options(parser: argparse.ArgumentParser,
+                       defaults: Optional[Recipe] = None,
+                       leave_out: Collection[str] = ()) -> None:
+    """Adds the flags that set the fields of a recipe.
+
+    Args:
+        parser: Parser of the command line.
+        defaults: Recipe whose values the help shows as defaults.
+        leave_out: Names of fields that get no flag.
+    """
+    for field in dataclasses.fields(Recipe):
+        if field.name in leave_out:
+            continue
+        flags, options = field.metadata['flags'], dict(field.metadata['options'])
+        if 'type' in options:
+            options['metavar'] = flags[0].strip('-').upper().replace('-', '_')
+        default = getattr(defaults, field.name, None)
+        if default is not None:
+            options['help'] += f' (default: {default})'
+        parser.add_argument(*flags, dest=field.name, **options)
+
+
+def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
+    """The fields of a recipe that were set on the command line, by their names."""
+    given = {field.name: getattr(args, field.name, None)
+             for field in dataclasses.fields(Recipe)}
+    return {name: value for name, value in given.items() if value is not None}

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from rnnlm.data.text import UNK, read_text
-from rnnlm.errors import InputError, shown
+from rnnlm.errors import InputError, short_repr
 from rnnlm.serializers.atomic import writing
 
 _FORMAT = 'rnnlm vocabulary'
@@ -33,13 +33,14 @@ class Vocabulary:
             self.words = tuple(words)
         except TypeError:
             raise InputError(
-                f'vocabulary: expected a list of strings, got {shown(words)}') from None
+                f'vocabulary: expected a list of strings, got {short_repr(words)}'
+            ) from None
         if not self.words:
             raise InputError('vocabulary: expected at least one token, got none')
         for i, word in enumerate(self.words):
             if not isinstance(word, str) or not word:
                 raise InputError(
-                    f'vocabulary: expected non-empty strings, got {shown(word)} '
+                    f'vocabulary: expected non-empty strings, got {short_repr(word)} '
                     f'as token {i}')
         try:
             ''.join(self.words).encode('utf-8')
@@ -52,7 +53,8 @@ class Vocabulary:
         if len(self._ids) < len(self.words):
             word, n = collections.Counter(self.words).most_common(1)[0]
             raise InputError(
-                f'vocabulary: expected different tokens, got {shown(word)} {n} times')
+                f'vocabulary: expected different tokens, got {short_repr(word)} {n} '
+                'times')
 
     @classmethod
     def from_tokens(cls, tokens, limit=None, unknown=False):
@@ -104,9 +106,9 @@ class Vocabulary:
         return hash(self.words)
 
     def __repr__(self):
-        shown = ', '.join(map(repr, self.words[:4]))
+        short_repr = ', '.join(map(repr, self.words[:4]))
         more = ', ...' if len(self) > 4 else ''
-        return f'<Vocabulary of {len(self)}: {shown}{more}>'
+        return f'<Vocabulary of {len(self)}: {short_repr}{more}>'
 
     @property
     def by_character(self):
@@ -227,7 +229,7 @@ class Vocabulary:
         if type(version) is not int or version != _VERSION:
             raise InputError(
                 f'{path}: expected version {_VERSION} of the vocabulary format, '
-                f'found {shown(version)}; a newer rnnlm may read it')
+                f'found {short_repr(version)}; a newer rnnlm may read it')
         if not isinstance(data.get('words'), list):
             raise InputError(f'{path}: expected a list under "words"')
         try:

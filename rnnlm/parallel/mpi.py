@@ -95,8 +95,8 @@ def _communicator(name):
     except (ImportError, RuntimeError) as e:
         reason = str(e).strip().split('\n')[0]
         raise InputError(
-            f'communicator: expected mpi4py and an MPI, found {reason}; install '
-            "'chainer-rnnlm[mpi]'") from None
+            f'expected mpi4py and an MPI, found {reason}; install '
+            "'chainer-rnnlm[mpi]'", 'communicator') from None
     import chainermn
     communicator = reason = None
     try:
@@ -109,8 +109,8 @@ def _communicator(name):
             if world.rank:
                 sys.exit(0)
             raise InputError(
-                f'communicator: expected one that works here, found {name}, of which '
-                f'rank {rank} says: {reason}  naive needs nothing but MPI')
+                f'expected one that works here, found {name}, of which rank {rank} '
+                f'says: {reason}  naive needs nothing but MPI', 'communicator')
     return communicator
 
 

@@ -167,8 +167,8 @@ class MPIGroup(Group):
         """
         if batch_size < self.size:
             raise _shared(InputError(
-                f'batch_size: expected at least a stream for each of the {self.size} '
-                f'processes, found {batch_size}'))
+                f'expected at least a stream for each of the {self.size} processes, '
+                f'found {batch_size}', 'batch_size'))
         return super().rows(batch_size)
 
     def broadcast(self, link):

@@ -123,9 +123,10 @@ def test_a_run_goes_on_only_as_it_began(command, tmp_path, story):
     for args, message in (
             (['-b', '5'], '--batchsize: expected 10'),
             (['--lr', '0.5'], '--lr: expected 1.0'),
-            (['--corpus', str(other)], "corpus: expected 'story.txt'"),
-            (['--tokens', 'char'], "tokens: expected 'word'"),
-            (['--seed', '1'], '--seed: expected none with --resume')):
+            (['--corpus', str(other)], "--corpus: expected 'story.txt'"),
+            (['--tokens', 'char'], "--tokens: expected 'word'"),
+            (['--overwrite'], '--overwrite cannot be combined with --resume'),
+            (['--seed', '1'], '--seed cannot be combined with --resume: ')):
         out = command('train', '--corpus', story, '--resume', *args, status=2)
         assert message in out
     # Without flags, by the recipe it began with; with more epochs, further.
@@ -215,7 +216,11 @@ def test_other_bad_input(command, story, tmp_path):
     command('train', '--corpus', story, *SMALL)
     assert "'elephant'" in command('generate', '-p', 'the elephant', status=2)
     assert 'at least one word' in command('generate', '-p', '', status=2)
-    assert 'length' in command('generate', '--length', '-1', status=2)
+    assert 'error: --length: expected' in command(
+        'generate', '--length', '-1', status=2)
+    assert 'error: --beam: expected' in command('generate', '--beam', '0', status=2)
+    assert 'error: --dynamic-lr: expected a finite number' in command(
+        'evaluate', '--dynamic', 'sgd', '--dynamic-lr', '-1', status=2)
     assert 'nothing there' in command('evaluate', 'nothing.npz', status=2)
     out = command('evaluate', 'result/model.npz', '--corpus', 'demo', status=2)
     assert 'expected the vocabulary of result/model.npz, 9 tokens' in out
@@ -314,7 +319,7 @@ def test_ctrl_c_in_the_custom_loop_saves_the_model(tmp_path, story):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and 'Traceback' not in err
-    assert 'stopped; go on' in out
+    assert 'stopped; ' in out
     assert (tmp_path / 'rnnlm.model').exists()
 
 

@@ -8,7 +8,6 @@ import pytest
 
 import rnnlm
 from rnnlm.app import cli, commands, experiment
-from rnnlm.app.console import Console, ProgressLine
 from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.data import corpus
 from rnnlm.training.evaluator import (
@@ -19,9 +18,11 @@ def test_the_recipe_is_what_is_trained(tmp_path):
     text = corpus.load('demo')
     recipe = Recipe(n_units=7, n_layers=3, dropout=0.25, init_scale=0.02, batch_size=6,
                     bprop_len=4, epochs=3, lr=0.5, decay=1.5, decay_after=2, gradclip=2)
-    trainer, valid, best = experiment.make_trainer(
-        text, recipe, str(tmp_path), chainer.get_device(-1), False)
+    run = experiment.make_training_run(
+        text, recipe, out=str(tmp_path), device=chainer.get_device(-1))
+    trainer = run.trainer
     optimizer = trainer.updater.get_optimizer('main')
+    assert run.classifier is optimizer.target
     model = optimizer.target.predictor
     assert (model.n_vocab, model.n_units, model.n_layers, model.dropout) == (
         161, 7, 3, 0.25)
@@ -32,10 +33,10 @@ def test_the_recipe_is_what_is_trained(tmp_path):
     iterator = trainer.updater.get_iterator('main')
     assert iterator.dataset is text.train and iterator.batch_size == 6
     assert trainer.updater.bprop_len == 4
-    assert valid.get_iterator('main').dataset is text.valid
+    assert run.validation.get_iterator('main').dataset is text.valid
     decay = trainer.get_extension('LearningRateDecay')
     assert (decay.decay, decay.after_epoch) == (1.5, 2)
-    assert best.path == str(tmp_path / 'model.npz')
+    assert run.best.path == str(tmp_path / 'model.npz')
     assert trainer.stop_trigger.get_training_length() == (3, 'epoch')
     assert trainer.updater.why_per_step == ''
 
@@ -46,7 +47,7 @@ def test_its_perplexities_are_those_of_the_final_model(tmp_path):
     text = corpus.Corpus('x', words, words[:90], words[90:150],
                          corpus.Vocabulary('abcde'), 'char')
     recipe = Recipe(n_units=4, batch_size=5, bprop_len=6, epochs=2)
-    result = experiment.train(text, recipe, str(tmp_path / 'out'), seed=1)
+    result = experiment.train(text, recipe, out=str(tmp_path / 'out'), seed=1)
     model = make_classifier(experiment.RNNForLM(5, 4))
     rnnlm.load_model(str(tmp_path / 'out' / 'model.npz'), model)
     for part in 'valid', 'test':
@@ -69,18 +70,18 @@ def test_mixed_precision(tmp_path):
     for name in 'float32', 'mixed16':
         recipe = dataclasses.replace(recipe, precision=name)
         found.append(experiment.train(
-            text, recipe, str(tmp_path / name), seed=0, save_every=0))
+            text, recipe, out=str(tmp_path / name), seed=0, save_every=0))
     assert found[1]['valid'] == pytest.approx(found[0]['valid'], rel=0.1)
     assert found[0]['valid'] < 3
     out = tmp_path / 'mixed16'
     before, last = sorted(out.glob('snapshot_iter_*'))
-    experiment.train(text, recipe, str(tmp_path / 'again'), resume=str(before))
+    experiment.train(text, recipe, out=str(tmp_path / 'again'), resume=str(before))
     models = [numpy.load(last), numpy.load(tmp_path / 'again' / last.name)]
     names = [name for name in models[0] if 'model:main' in name]
     assert len(names) == 9
     with pytest.raises(rnnlm.InputError, match='precision'):
         experiment.train(text, dataclasses.replace(recipe, precision='float32'),
-                         str(tmp_path / 'other'), resume=str(last))
+                         out=str(tmp_path / 'other'), resume=str(last))
     for name in names:
         assert models[0][name].dtype == numpy.float16
         numpy.testing.assert_array_equal(models[0][name], models[1][name])
@@ -105,7 +106,7 @@ def test_the_model_that_is_kept_is_the_best(tmp_path):
                           text.vocabulary, 'word')
     recipe = Recipe(n_units=20, dropout=0, bprop_len=5, epochs=4, decay=0.02,
                     decay_after=2, gradclip=50.0)
-    result = experiment.train(small, recipe, str(tmp_path / 'out'), seed=0)
+    result = experiment.train(small, recipe, out=str(tmp_path / 'out'), seed=0)
     log = json.loads((tmp_path / 'out' / 'log').read_text())
     values = [entry['val_perplexity'] for entry in log if 'val_perplexity' in entry]
     assert len(values) == 4 and values[-1] > 1.1 * min(values)
@@ -119,7 +120,7 @@ def test_variants_train_and_load(variant, tmp_path, capsys):
     text = corpus.load(str(tmp_path / 'text'))
     recipe = Recipe(n_units=8, dropout=0, init_scale=0.5, batch_size=4, bprop_len=5,
                     epochs=8, **variant)
-    result = experiment.train(text, recipe, out, seed=0)
+    result = experiment.train(text, recipe, out=out, seed=0)
     assert result['test'] < 0.8 * len(text.vocabulary)
     model, _ = commands.load_trained(out, -1)
     assert (model.n_embed, model.tied) == (
@@ -148,25 +149,3 @@ def test_runs_from_before_a_field_go_on(tmp_path):
     del began['recipe']['n_embed'], began['recipe']['tied']
     path.write_text(json.dumps(began))
     assert cli.main(args + ['-e', '2', '--resume']) == 0
-
-
-def test_progress_line(capsys):
-    console, times = Console(), iter([0.0, 0.1, 10.0, 10.1])
-
-    class Trainer:
-        observation = {'main/loss': chainer.Variable(
-            numpy.array(numpy.log(50.0)))}
-
-        class updater:
-            iteration, epoch_detail = 0, 0.0
-
-    line = ProgressLine(console, 4, 100, clock=lambda: next(times))
-    for iteration in 1, 2, 31, 32:
-        Trainer.updater.iteration, Trainer.updater.epoch_detail = (
-            iteration, iteration / 31)
-        line(Trainer)
-    console.write('a report\n')
-    console.write('\033[Janother\n')
-    assert capsys.readouterr().out == (
-        '\r\033[Kepoch 1.00 of 4   perplexity 50   300 words/s   0:00:31 left'
-        '\r\033[Ka report\nanother\n')

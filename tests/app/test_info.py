@@ -75,8 +75,8 @@ def test_a_blas_held_back_is_noted():
     found = describe(OPENBLAS_CORETYPE=other)
     assert found['variables']['OPENBLAS_CORETYPE'] == other
     notes = ' '.join(found['notes'])
-    assert f'OPENBLAS_CORETYPE={other} fixes' in notes
-    assert f'its kernel for {here}, and not that for {other}' in notes
+    assert f'OPENBLAS_CORETYPE={other} overrides' in notes
+    assert f'its kernel for {here}, not for {other}' in notes
     assert not any('kernel' in note for note in describe()['notes'])
 
 

@@ -219,7 +219,7 @@ def test_interpolate(folder, corpus, tmp_path, capsys):
     best = json.loads(run(capsys, *given, '--json').out)
     assert best['mixture'] <= 1e-5 + min(
         best['first'], best['second'], found['mixture'])
-    assert 'of the first and' in run(capsys, *given).out
+    assert 'interpolated, weights ' in run(capsys, *given).out
     assert '--weight' in run(capsys, *given, '--weight', 2, status=2).err
 
 

@@ -129,7 +129,7 @@ def roll_back(group, out):
         original(self, *args, **kwargs)
 
     chainer.Variable.backward = backward
-    found = experiment.train(text_of, recipe, out, seed=1, save_every=0,
+    found = experiment.train(text_of, recipe, out=out, seed=1, save_every=0,
                              on_nan='rollback', group=group)
     seen = group.gather((len(windows), found['test']))
     if group.is_root:

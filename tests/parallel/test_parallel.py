@@ -282,8 +282,8 @@ def test_nan_on_one_rank_ends_all_in_the_same_window():
 @needs_mpi
 def test_nan_on_one_rank_sends_all_back_to_the_same_snapshot(tmp_path):
     out, _ = run(2, 'roll_back', tmp_path / 'out', timeout=60)
-    assert out.count('back     to ') == 1
-    assert 'snapshot_iter_19, with 0.5 times its learning rate' in out
+    assert out.count('rollback to ') == 1
+    assert 'snapshot_iter_19; learning rate multiplied by 0.5' in out
 
 
 @needs_mpi
@@ -375,7 +375,8 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_window(tmp_path, story):
     os.kill(pids[1], signal.SIGTERM)
     out, err, status = finish(process)
     assert status == 128 + signal.SIGTERM, err
-    stopped = re.search(r'stopped  after (\d+) windows; go on with --resume (\S+)', out)
+    stopped = re.search(
+        r'stopped  after (\d+) windows; continue with --resume (\S+)', out)
     assert stopped[2].endswith(f'snapshot_iter_{stopped[1]}')
     assert load(stopped[2])['updater/processes'] == 2
 

@@ -113,13 +113,13 @@ def test_on_a_gpu_the_loss_is_looked_at_a_window_later(monkeypatch):
 def test_rollback(tmp_path, monkeypatch, capsys, window, where):
     poisoned_above(0.3, monkeypatch, window)
     result = experiment.train(
-        tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
+        tiny_corpus(), TINY, out=str(tmp_path), seed=0, on_nan='rollback')
     assert result['signal'] == 0
     out = capsys.readouterr().out
     assert f'window {window + 1}: ' in out and 'hit: /predictor/l1/upward/W' in out
-    backs = [line for line in out.splitlines() if line.startswith('back ')]
+    backs = [line for line in out.splitlines() if line.startswith('rollback ')]
     assert [where in line for line in backs] == [True, True]
-    assert 'with 0.5 times' in backs[0] and 'with 0.25 times' in backs[1]
+    assert [line.split()[-1] for line in backs] == ['0.5', '0.25']
     log = json.loads((tmp_path / 'log').read_text())
     assert [entry['lr'] for entry in log][-1] == 0.25
     assert [entry['epoch'] for entry in log if 'val_perplexity' in entry] == [1, 2, 3]
@@ -128,7 +128,8 @@ def test_rollback(tmp_path, monkeypatch, capsys, window, where):
 def test_rollback_gives_up(tmp_path, monkeypatch):
     poisoned_above(0.0, monkeypatch, 25)
     with pytest.raises(rnnlm.NotFinite, match='window 26'):
-        experiment.train(tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
+        experiment.train(
+            tiny_corpus(), TINY, out=str(tmp_path), seed=0, on_nan='rollback')
     assert newest_snapshot(str(tmp_path)).endswith('snapshot_iter_15')
 
 

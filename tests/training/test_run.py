@@ -103,7 +103,7 @@ def test_what_a_resume_changes_is_remembered(story, capsys):
 
 @pytest.mark.parametrize('flags, message', [
     (['--resume', ''], '--resume: expected a snapshot'),
-    (['--resume', '--overwrite'], '--overwrite: expected none'),
+    (['--resume', '--overwrite'], '--overwrite cannot be combined'),
     (['--save-every', '-1'], '--save-every: expected minutes'),
     (['--save-every', 'nan'], '--save-every: expected minutes')])
 def test_flags(story, capsys, flags, message):
@@ -197,7 +197,8 @@ def test_a_signal_is_heard_before_a_rollback(tmp_path, monkeypatch):
 
     monkeypatch.setattr(rnnlm.BPTTUpdater, 'update_core', killed)
     with pytest.raises(rnnlm.NotFinite) as e:
-        experiment.train(tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
+        experiment.train(
+            tiny_corpus(), TINY, out=str(tmp_path), seed=0, on_nan='rollback')
     assert e.value.signal == signal.SIGTERM
 
 
@@ -211,15 +212,18 @@ def test_rollback_without_a_whole_snapshot(tmp_path, monkeypatch, capsys):
             os.truncate(path, 100)
 
     monkeypatch.setattr(rnnlm.Snapshot, 'write', damaged)
-    experiment.train(tiny_corpus(), TINY, str(tmp_path), seed=0, on_nan='rollback')
-    assert 'back     to the beginning, with 0.5 times' in capsys.readouterr().out
+    experiment.train(
+        tiny_corpus(), TINY, out=str(tmp_path), seed=0, on_nan='rollback')
+    out = capsys.readouterr().out
+    assert 'rollback to the beginning; learning rate multiplied by 0.5' in out
 
 
 def test_rollback_from_a_snapshot_of_another_folder(tmp_path, monkeypatch, capsys):
     text, first = tiny_corpus(), str(tmp_path / 'first')
-    experiment.train(text, Recipe(**{**vars(TINY), 'epochs': 1}), first, seed=0)
+    experiment.train(text, Recipe(**{**vars(TINY), 'epochs': 1}), out=first, seed=0)
     snapshot = os.path.join(first, snapshots(first)[-1])
     poisoned_above(0.6, monkeypatch, 20)
-    experiment.train(text, TINY, str(tmp_path / 'second'), resume=snapshot,
+    experiment.train(text, TINY, out=str(tmp_path / 'second'), resume=snapshot,
                      on_nan='rollback')
-    assert f'back     to {snapshot}, with 0.5 times' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f'rollback to {snapshot}; learning rate multiplied by 0.5' in out

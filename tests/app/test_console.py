@@ -1,0 +1,128 @@
+"""What a training run prints: lines, and below them a progress bar."""
+import os
+import struct
+import sys
+import threading
+
+import chainer
+import numpy
+import pytest
+
+from rnnlm.app import cli
+from rnnlm.app.console import Console, ProgressBar, say
+
+
+class Trainer:
+    """A trainer of 4 epochs of 31 windows."""
+    observation = {'main/loss': chainer.Variable(numpy.array(numpy.log(50.0)))}
+
+    class updater:
+        epoch_detail = 0.0
+
+
+def run(windows):
+    """Trains, with a line of PrintReport after each window."""
+    bar, console = ProgressBar(4, 3100, interval=0), Console()
+    Trainer.updater.epoch_detail = 0.0
+    bar.initialize(Trainer)
+    for window in range(1, windows + 1):
+        Trainer.updater.epoch_detail = window / 31
+        bar(Trainer)
+        for piece in '\033[J', f'{window:<10} ', 'a report', '\n':
+            console.write(piece)
+    bar.finalize()
+
+
+def terminal(work, columns):
+    """What ``work()`` writes to a terminal of that many columns, as text."""
+    pty, fcntl, termios = map(pytest.importorskip, ('pty', 'fcntl', 'termios'))
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack('HHHH', 24, columns, 0, 0))
+    found = []
+
+    def read():
+        while True:
+            try:
+                part = os.read(ours, 4096)
+            except OSError:  # Linux, of one that was closed
+                return
+            if not part:
+                return
+            found.append(part)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with open(theirs, 'w', encoding='utf-8') as stream:
+        before, sys.stdout = sys.stdout, stream
+        try:
+            work()
+        finally:
+            sys.stdout = before
+    reader.join()
+    os.close(ours)
+    return b''.join(found).decode()
+
+
+def screen(text, columns):
+    """The lines that a terminal shows; none may be longer than it is wide."""
+    assert '\033' not in text
+    lines = []
+    for line in text.split('\n'):
+        cells = []
+        for part in line.split('\r'):
+            assert len(part) <= columns, part
+            cells[:len(part)] = part
+        lines.append(''.join(cells).rstrip())
+    return lines
+
+
+@pytest.mark.parametrize('columns', [20, 40, 100])
+def test_lines_stay_and_the_bar_goes(columns):
+    text = terminal(lambda: run(40), columns)
+    assert screen(text, columns) == [
+        f'{window:<10} a report'[:columns] for window in range(1, 41)] + ['']
+    assert 'epoch 1.00/4, perp' in text
+    if columns == 100:
+        assert 'epoch 1.00/4, perplexity 50 |' in text
+        assert 'words/s, ' in text and ' left' in text
+
+
+def test_the_bar_does_not_pass_its_end():
+    text = terminal(lambda: run(126), 100)
+    assert 'epoch 4.06/4' in text and '?' not in text.split('epoch 3.9')[1]
+
+
+def test_a_line_of_a_run_and_the_bar():
+    def work():
+        bar = ProgressBar(4, 3100, interval=0)
+        bar.initialize(Trainer)
+        say('rollback')
+        bar.finalize()
+
+    assert screen(terminal(work, 60), 60) == ['rollback', '']
+
+
+@pytest.mark.parametrize('error', [
+    BrokenPipeError(), OSError(28, 'No space left on device'), ValueError('closed')])
+def test_output_that_fails(monkeypatch, error):
+    class Stream:
+        encoding = 'utf-8'
+
+        def write(self, text):
+            raise error
+
+        def flush(self):
+            raise error
+
+    monkeypatch.setattr(sys, 'stdout', Stream())
+    run(3)
+    say('a line')
+    Console().flush()
+
+
+def test_no_bar_without_a_terminal(tmp_path, capsys):
+    (tmp_path / 'text').write_text('the cat sees the dog\n' * 60)
+    assert cli.main(['train', '--corpus', str(tmp_path / 'text'), '-u', '4', '-b', '4',
+                     '-l', '5', '-e', '1', '--out', str(tmp_path / 'out')]) == 0
+    out, err = capsys.readouterr()
+    assert '\r' not in out and '\033' not in out and err == ''
