@@ -19,9 +19,9 @@ import re
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import _hdf5_attributes, _untrusted
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.gate_order import from_blocks, to_blocks
 from rnnlm.interchange.naming import Names, export_stack, import_stack
+from rnnlm.interchange.weights import axis_size, check_layer, check_tensors, short_name
 from rnnlm.serializers.atomic import writing
 from rnnlm.serializers.hdf5 import Hdf5
 
@@ -61,10 +61,10 @@ def check_config(config):
     for name, expected in CONFIG.items():
         found = config.get(name, expected)
         if found != expected:
-            layer = ours.shown(config.get('name', 'lstm'))
+            layer = short_name(config.get('name', 'lstm'))
             raise InputError(
                 f'{layer}: expected an LSTM with {name}={expected!r}, found '
-                f'{ours.shown(repr(found))}, which computes something else; train it '
+                f'{short_name(repr(found))}, which computes something else; train it '
                 'with what is expected')
 
 
@@ -80,7 +80,7 @@ def export_layer(layer):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
+    check_layer(layer)
     return {'kernel': to_blocks(layer['upward/W'], ORDER).T.copy(),
             'recurrent_kernel': to_blocks(layer['lateral/W'], ORDER).T.copy(),
             'bias': to_blocks(layer['upward/b'], ORDER)}
@@ -93,8 +93,8 @@ def import_layer(tensors):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    ours.check(tensors, _layer_shapes(ours.size(tensors, 'kernel', 0),
-                                      ours.size(tensors, 'recurrent_kernel', 0)))
+    check_tensors(tensors, _layer_shapes(
+        axis_size(tensors, 'kernel', 0), axis_size(tensors, 'recurrent_kernel', 0)))
     return {'upward/W': from_blocks(tensors['kernel'].T, ORDER),
             'upward/b': from_blocks(tensors['bias'], ORDER),
             'lateral/W': from_blocks(tensors['recurrent_kernel'].T, ORDER)}

@@ -9,7 +9,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import _hdf5_attributes, keras, weights as names
+from rnnlm.interchange import _hdf5_attributes, keras
+from rnnlm.model import model_shapes
 from layouts import assert_same, draw
 
 h5py = pytest.importorskip('h5py')
@@ -19,7 +20,7 @@ V, M, N = 7, 3, 4
 
 @pytest.fixture
 def weights():
-    return draw(names.model_shapes(V, M, N, 2), 'f4', bound=1)
+    return draw(model_shapes(V, M, N, 2), 'f4', bound=1)
 
 
 @pytest.fixture
