@@ -14,7 +14,8 @@ import h5py
 import numpy
 
 import rnnlm
-from rnnlm.interchange import keras, weights
+from rnnlm.interchange import keras
+from rnnlm.model import model_shapes
 from rnnlm.serializers import hdf5_worker
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe
@@ -120,7 +121,7 @@ CONFIG = b'{"layers": [{"class_name": "LSTM", "config": {"activation": "tanh"}}]
 
 
 def keras_weights(path):
-    shapes = weights.model_shapes(4, 2, 2, 1)
+    shapes = model_shapes(4, 2, 2, 1)
     keras.write(path, keras.export_model(
         {name: numpy.ones(shape, 'f') for name, shape in shapes.items()}))
 

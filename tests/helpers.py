@@ -1,6 +1,8 @@
 """What several test files use: small models, texts and trainers, and comparisons."""
 import os
 
+import rnnlm  # makes Chainer importable, and so comes first
+
 import chainer
 from chainer import links as L
 from chainer import optimizer_hooks, optimizers, training
@@ -8,7 +10,6 @@ from chainer.training import extensions
 import numpy
 import pytest
 
-import rnnlm
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -20,8 +21,7 @@ ROOT = os.path.dirname(TESTS)
 # Relative and absolute differences that rounding explains, by dtype.
 TOLERANCE = {'f': dict(rtol=2e-5, atol=2e-6), 'd': dict(rtol=1e-12, atol=1e-13)}
 
-# On the stand-in sums come in one order.
-# Whether CuPy is the stand-in for it.
+# Whether CuPy is the stand-in for it, on which sums come in one order.
 ON_HOST = hasattr(chainer.backends.cuda.cupy, '_device')
 
 TINY = Recipe(n_units=5, batch_size=4, bprop_len=5, epochs=3, dropout=0.2)
@@ -34,6 +34,16 @@ def text(n=203, n_vocab=20):
 def small(words=None, seed=0, n_vocab=20, **kwargs):
     numpy.random.seed(seed)
     return classifier(rnnlm.RNNForLM(n_vocab, 8, **kwargs))
+
+
+def make_model(n_vocab=11, n_units=6, seed=0, dtype='d', **kwargs):
+    numpy.random.seed(seed)
+    with chainer.using_config('dtype', numpy.dtype(dtype)):
+        return rnnlm.RNNForLM(n_vocab, n_units, **kwargs)
+
+
+def ids(T, B, n_vocab=11, seed=1):
+    return numpy.random.RandomState(seed).randint(0, n_vocab, (T, B)).astype('i')
 
 
 def classifier(model):

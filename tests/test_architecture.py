@@ -2,8 +2,10 @@
 import ast
 import os
 import re
+import subprocess
+import sys
 
-from helpers import ROOT
+from helpers import ROOT, TESTS
 import pytest
 
 DOCUMENT = os.path.join(ROOT, 'docs', 'architecture.md')
@@ -83,6 +85,21 @@ def test_modules_import_each_other_in_one_direction():
 
     for module in sorted(known):
         visit(module)
+
+
+def test_a_run_on_the_cpu_imports_nothing_for_a_gpu(tmp_path):
+    """Of CuPy only what Chainer itself looks for, whether it is installed."""
+    script = '''
+import sys
+from helpers import extend, make_trainer, small, text
+trainer = extend(make_trainer(small(), text(), sys.argv[1], stop=(2, 'iteration')))
+trainer.run()
+print([name for name in sys.modules if name.startswith('rnnlm.kernels.cuda')])
+'''
+    done = subprocess.run(
+        [sys.executable, '-c', script, str(tmp_path)], capture_output=True, text=True,
+        env=dict(os.environ, PYTHONPATH=os.pathsep.join([ROOT, TESTS])))
+    assert done.stdout == '[]\n', done.stderr
 
 
 @pytest.mark.parametrize('path', modules().values(), ids=modules())

@@ -269,9 +269,12 @@ def test_scripts(run, monkeypatch, capsys, name, flag):
     monkeypatch.setattr(sys, 'argv', [])
     monkeypatch.syspath_prepend(PTB)
     small = '--corpus', 'story', '-u', '8', '-b', '4', '-l', '5', '-e', '1'
+    used, to_device = [], chainer.Link.to_device
+    monkeypatch.setattr(chainer.Link, 'to_device', lambda link, device: (
+        used.append(str(chainer.get_device(device))) or to_device(link, device)))
     script(name, *small, *flag.split('='))
-    out = capsys.readouterr().out
-    assert '@cupy:0' in out or 'perplexity' in out
+    assert re.search(r'test perplexity: [\d.]+\n', capsys.readouterr().out)
+    assert set(used) == {'@cupy:0'}
     if name == 'train_ptb.py':
         model, = (f for f in os.listdir('result') if f.startswith('model_iter_'))
         script('gentxt.py', '-m', f'result/{model}', '--corpus', 'story', '-u', '8',

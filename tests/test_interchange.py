@@ -7,7 +7,9 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import (
-    d2l, keras, nstep, pytorch, textbook, torch7, weights as names)
+    d2l, keras, nstep, pytorch, textbook, torch7)
+from rnnlm.interchange.weights import check_model
+from rnnlm.model import layer_shapes, model_shapes
 from layouts import draw
 
 N_IN, N, T, B, V, M = 5, 4, 6, 3, 7, 3
@@ -15,12 +17,12 @@ N_IN, N, T, B, V, M = 5, 4, 6, 3, 7, 3
 
 @pytest.fixture(params=['float32', 'float64'])
 def layer(request):
-    return draw(names.layer_shapes(N_IN, N), request.param)
+    return draw(layer_shapes(N_IN, N), request.param)
 
 
 @pytest.fixture(params=['float32', 'float64'])
 def weights(request):
-    return draw(names.model_shapes(V, M, N, 2), request.param)
+    return draw(model_shapes(V, M, N, 2), request.param)
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def ids():
 
 def logits(weights, ids):
     """What our model says: (T, B, V)."""
-    sizes = names.check_model(weights)
+    sizes = check_model(weights)
     model = rnnlm.RNNForLM(sizes['n_vocab'], sizes['n_units'], sizes['n_layers'],
                            n_embed=sizes['n_embed'])
     for param in model.params():
@@ -236,7 +238,9 @@ def test_model_of_nstep(weights, ids):
     assert_close(found, logits(weights, ids))
 
 
-def test_model_of_char_rnn(weights, ids):
+@pytest.mark.parametrize('n_embed', [M, V])  # a square one is not yet the identity
+def test_model_of_char_rnn(n_embed, ids):
+    weights = draw(model_shapes(V, n_embed, N, 2), 'float64')
     tensors = torch7.export_model(weights)  # the embedding is in the first layer now
     found = []
     states = [(numpy.zeros((B, N)),) * 2 for _ in range(2)]

@@ -6,6 +6,7 @@ import pickle
 import chainer
 from chainer import functions as F
 from chainer import links as L
+from helpers import ids, make_model
 import numpy
 import oracle
 import pytest
@@ -13,22 +14,12 @@ import pytest
 import rnnlm
 
 
-def make(n_vocab=11, n_units=6, seed=0, dtype='d', **kwargs):
-    numpy.random.seed(seed)
-    with chainer.using_config('dtype', numpy.dtype(dtype)):
-        return rnnlm.RNNForLM(n_vocab, n_units, **kwargs)
-
-
-def ids(T, B, n_vocab=11, seed=1):
-    return numpy.random.RandomState(seed).randint(0, n_vocab, (T, B)).astype('i')
-
-
 def oracle_params(model):
     return {path: chainer.cuda.to_cpu(p.array) for path, p in model.namedparams()}
 
 
 def test_names_and_shapes_are_the_official_ones():
-    model = L.Classifier(make(n_vocab=10, n_units=3))
+    model = L.Classifier(make_model(n_vocab=10, n_units=3))
     assert {name: p.shape for name, p in model.namedparams()} == {
         '/predictor/embed/W': (10, 3),
         '/predictor/l1/upward/W': (12, 3),
@@ -44,7 +35,7 @@ def test_names_and_shapes_are_the_official_ones():
 
 @pytest.mark.parametrize('scale', [0.1, 0.04])
 def test_init_is_uniform(scale):
-    model = make(n_vocab=500, n_units=40, init_scale=scale)
+    model = make_model(n_vocab=500, n_units=40, init_scale=scale)
     for name, p in model.namedparams():
         assert abs(p.array).max() <= scale
         if p.size > 1000:
@@ -73,7 +64,7 @@ def test_golden_init_v1(golden_1):
 @pytest.mark.parametrize('dropout', [0, 0.5])
 def test_window_equals_oracle(device, n_layers, dropout, per_step):
     T, B = 4, 3
-    model = make(n_layers=n_layers, dropout=dropout)
+    model = make_model(n_layers=n_layers, dropout=dropout)
     model.per_step = per_step
     params = oracle_params(model)
     model.to_device(device)
@@ -117,7 +108,7 @@ def test_window_equals_oracle(device, n_layers, dropout, per_step):
 
 
 def test_steps_equal_window():
-    model, window = make(), make()
+    model, window = make_model(), make_model()
     x = ids(5, 3)
     numpy.random.seed(3)
     steps = [model(x_t) for x_t in x]
@@ -129,7 +120,7 @@ def test_steps_equal_window():
 
 
 def test_dropout_follows_config():
-    model = make()
+    model = make_model()
     x = ids(5, 3)
     with chainer.using_config('train', False):
         expected = model(x).array
@@ -141,7 +132,7 @@ def test_dropout_follows_config():
 
 
 def test_gradient_flows_across_windows_until_cut():
-    model, whole = make(dropout=0), make(dropout=0)
+    model, whole = make_model(dropout=0), make_model(dropout=0)
     x, t = ids(6, 2), ids(6, 2, seed=5)
     model.cleargrads()
     (model.loss(x[:3], t[:3]) + model.loss(x[3:], t[3:])).backward()
@@ -150,7 +141,7 @@ def test_gradient_flows_across_windows_until_cut():
     for (name, p), q in zip(model.namedparams(), whole.params()):
         numpy.testing.assert_allclose(p.grad, q.grad, rtol=1e-10, err_msg=name)
 
-    cut = make(dropout=0)
+    cut = make_model(dropout=0)
     cut.loss(x[:3], t[:3]).unchain_backward()
     for layer in cut.layers:
         assert layer.c.creator is None and layer.h.creator is None
@@ -160,7 +151,7 @@ def test_gradient_flows_across_windows_until_cut():
 
 
 def test_state_can_be_read_and_set():
-    model = make()
+    model = make_model()
     assert model.get_state() is None
     with chainer.using_config('train', False):
         model(ids(4, 3))
@@ -176,19 +167,29 @@ def test_state_can_be_read_and_set():
     assert model.l1.h is None and model.l2.c is None
 
 
+@pytest.mark.parametrize('dtype', 'ef')
+def test_a_state_takes_the_dtype_of_the_model(dtype):
+    model = make_model(dtype=dtype)
+    state = [(numpy.full((3, 6), 0.25), numpy.full((3, 6), -0.5))] * 2
+    model.set_state(state)
+    for pair in model.get_state():
+        assert [array.dtype for array in pair] == [dtype, dtype]
+    assert model(ids(2, 3)).dtype == dtype
+
+
 @pytest.mark.parametrize('state', [
     [], [(numpy.zeros((3, 6)),) * 2], [(numpy.zeros((3, 5)),) * 2] * 2,
     [(numpy.zeros((3, 6)), numpy.zeros((2, 6)))] * 2,
     [(numpy.zeros((3, 6)),) * 2, (numpy.zeros((4, 6)),) * 2]])
 def test_wrong_state_is_refused(state):
-    model = make()
+    model = make_model()
     with pytest.raises(rnnlm.InputError, match='state: expected 2 pairs'):
         model.set_state(state)
     assert model.get_state() is None
 
 
 def test_copy_shares_parameters_and_has_its_own_state():
-    model = L.Classifier(make())
+    model = L.Classifier(make_model())
     copy = model.copy()
     model.predictor(ids(2, 3))
     assert copy.predictor.get_state() is None
@@ -200,7 +201,7 @@ def test_copy_shares_parameters_and_has_its_own_state():
 
 
 def test_pickle_round_trip():
-    model = make()
+    model = make_model()
     with chainer.using_config('train', False):
         model(ids(2, 3))
         copy = pickle.loads(pickle.dumps(model))
@@ -212,10 +213,10 @@ def test_float16():
     """A window in mixed precision, beside the same weights in float64."""
     found = []
     for dtype in 'ed':
-        model = make(dtype='e', dropout=0)
+        model = make_model(dtype='e', dropout=0)
         arrays = [p.array for p in model.params()]
         if dtype == 'd':
-            model = make(dtype='d', dropout=0)
+            model = make_model(dtype='d', dropout=0)
             for p, array in zip(model.params(), arrays):
                 p.array[...] = array
         x = ids(4, 2)
@@ -227,48 +228,6 @@ def test_float16():
         found.append([loss.array, *(p.grad.astype('d') / 64 for p in model.params())])
     for half, double in zip(*found):
         assert numpy.linalg.norm(half - double) < 2e-3 * numpy.linalg.norm(double)
-
-
-def test_a_replaced_link_is_called():
-    class Twice(L.LSTM):
-        def forward(self, x):
-            return super().forward(x) * 2
-
-    model, plain = make(dropout=0), make(dropout=0)
-    del model.l2
-    with model.init_scope(), chainer.using_config('dtype', numpy.dtype('d')):
-        model.l2 = Twice(6, 6)
-    model.l2.copyparams(plain.l2)
-    x = ids(3, 2)
-    numpy.testing.assert_allclose(
-        model.features(x).array, 2 * plain.features(x).array, rtol=1e-12)
-
-
-def test_hook_on_a_link_sees_every_call():
-    calls = []
-
-    class Count(chainer.LinkHook):
-        name = 'count'
-
-        def forward_preprocess(self, args):
-            calls.append(args.link.name)
-
-    model = make()
-    model.l1.add_hook(Count())
-    model(ids(4, 2))
-    assert calls == ['l1'] * 4
-
-
-def test_streams_that_end():
-    # L.LSTM lets a batch shrink: the rest of the state stays as it is.
-    model, links = make(dropout=0), make(dropout=0)
-    model(ids(2, 3))
-    y = model(ids(2, 2, seed=4))
-    for x_t in ids(2, 3):
-        links(x_t)
-    expected = [links(x_t) for x_t in ids(2, 2, seed=4)]
-    numpy.testing.assert_allclose(y.array[1], expected[1].array, rtol=1e-12)
-    assert model.get_state()[0][0].shape == (3, 6)
 
 
 @pytest.mark.parametrize('kwargs, name', [
@@ -287,7 +246,7 @@ def test_wrong_arguments_are_refused(kwargs, name):
     numpy.zeros((0, 3), 'i'), numpy.array([11], 'i'), numpy.array([[-1]], 'i')])
 def test_wrong_ids_are_refused(x):
     with pytest.raises(rnnlm.InputError, match='ids: expected'):
-        make()(x)
+        make_model()(x)
 
 
 @pytest.mark.parametrize('version', ['1.24.0', '7.8.1'])
@@ -333,7 +292,7 @@ def test_v1_flag_alone_decides():
 
 
 def test_classifier_on_one_step():
-    model = L.Classifier(make(dropout=0))
+    model = L.Classifier(make_model(dropout=0))
     x, t = ids(1, 3)[0], ids(1, 3, seed=3)[0]
     loss = model(x, t)
     model.predictor.reset_state()
@@ -351,7 +310,7 @@ def test_variants_by_window_equal_steps(variant, dropout):
     """Of these the oracle knows nothing: the links, one by one, are it."""
     results = []
     for per_step in False, True:
-        model = make(dropout=dropout, **variant)
+        model = make_model(dropout=dropout, **variant)
         model.per_step = per_step
         numpy.random.seed(5)
         model(ids(3, 4)).unchain_backward()
@@ -368,7 +327,7 @@ def test_variants_by_window_equal_steps(variant, dropout):
 
 
 def test_tied_gradient_is_of_both_uses():
-    model = make(tied=True, dropout=0)
+    model = make_model(tied=True, dropout=0)
     x, t = ids(5, 3), ids(5, 3, seed=2)
     direction = numpy.random.RandomState(0).randn(*model.embed.W.shape)
 
@@ -388,7 +347,7 @@ def test_tied_gradient_is_of_both_uses():
 
 
 def test_tied_parameters():
-    model = make(tied=True)
+    model = make_model(tied=True)
     names = [name for name, _ in model.namedparams()]
     assert '/l3/b' in names and '/l3/W' not in names
     copied = model.copy()

@@ -34,30 +34,36 @@ def in_blocks(xp, W, B):
             and _blas_takes_small())
 
 
-def rows_apart(function, xp, W, B):
-    """Calls ``function(rows)`` with slices of range(B), each on a thread.
+def split_rows(function, xp, W, B):
+    """Calls ``function(rows, blocks)`` with slices of range(B), each on a thread.
 
-    The rows of a batch, its streams, know nothing of one another.
+    The rows of a batch, its streams, are independent of each other.  Whether the
+    products are made in blocks is decided here, once for all B rows, and passed on: a
+    thread that decided again for its own few rows might call BLAS, whose threads would
+    compete with the others.
     """
     if in_blocks(xp, W, B):
-        threads.split(lambda start, stop: function(slice(start, stop)), B, grain=2)
+        threads.split(lambda start, stop: function(slice(start, stop), True), B,
+                      grain=2)
     else:
-        function(slice(0, B))
+        function(slice(0, B), False)
 
 
-def products(xp, W, B):
+def products(xp, W, B, blocks):
     """The pair of functions, for B rows.
 
     Args:
         xp: numpy or cupy.
         W: (4n, n), the lateral weights.
         B (int): Number of rows.
+        blocks (bool): Whether each product is made of many small ones, as
+            `split_rows` says.
 
     Returns:
         tuple: forward, h (B, n) -> (B, 4n), and backward, gz (B, 4n) -> (B, n).
-        What they return is theirs, and overwritten at the next call.
+        The arrays they return are overwritten by the next call.
     """
-    return (_by_blocks if in_blocks(xp, W, B) else _by_blas)(xp, W, B)
+    return (_by_blocks if blocks else _by_blas)(xp, W, B)
 
 
 def _by_blas(xp, W, B):

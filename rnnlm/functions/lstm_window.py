@@ -210,9 +210,9 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate, slope=None):
     xp = backend.get_array_module(z)
     T, B, n = tanh_cs.shape
 
-    def steps(rows):
+    def steps(rows, blocks):
         size = rows.stop - rows.start
-        product, _ = lateral.products(xp, lateral_W, size)
+        product, _ = lateral.products(xp, lateral_W, size, blocks)
         total = buffers.empty(xp, (size, 4 * n), z.dtype)
         scratch = buffers.empty(xp, (size, n), z.dtype)
         for t in range(T):
@@ -222,7 +222,7 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate, slope=None):
                           cs[t + 1, rows], tanh_cs[t, rows], hs[t + 1, rows], scratch,
                           slope)
 
-    lateral.rows_apart(steps, xp, lateral_W, B)
+    lateral.split_rows(steps, xp, lateral_W, B)
 
 
 def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, slope=None):
@@ -240,9 +240,9 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, slope=None):
     xp = backend.get_array_module(ghs)
     T, B, n = tanh_cs.shape
 
-    def steps(rows):
+    def steps(rows, blocks):
         size = rows.stop - rows.start
-        _, product = lateral.products(xp, lateral_W, size)
+        _, product = lateral.products(xp, lateral_W, size, blocks)
         gz_step = buffers.empty(xp, (4, size, n), ghs.dtype)
         scratch = buffers.empty(xp, (size, n), ghs.dtype)
         gh_now, gc_now = gh[rows], gc[rows]
@@ -255,7 +255,7 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, slope=None):
                 _backward_hard_step(*of_step, by_gate(gz[t, rows]), slope)
             gh_now[...] = product(gz[t, rows])
 
-    lateral.rows_apart(steps, xp, lateral_W, B)
+    lateral.split_rows(steps, xp, lateral_W, B)
 
 
 def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch, slope=None):

@@ -9,16 +9,11 @@ import functools
 
 import numpy
 
-from rnnlm.kernels.cuda.launch import source
-
 # The numbers of the generator Philox4x32 of ten rounds: Salmon, Moraes, Dror and
 # Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (2011).
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
-
-# The same as `philox`, for the number at one place; C too, but for `__device__`.
-SOURCE = source('philox.cuh')
 
 
 def uniform(xp, shape):
@@ -45,10 +40,11 @@ def draw_key():
 
 @functools.lru_cache(maxsize=None)
 def _kernel(xp):
+    from rnnlm.kernels.cuda.launch import source  # not on a CPU
     return xp.ElementwiseKernel(
         'uint32 k0, uint32 k1', 'float32 u',
         'u = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f',  # 2^-24
-        'rnnlm_uniform', preamble=SOURCE)
+        'rnnlm_uniform', preamble=source('philox.cuh'))
 
 
 def philox(xp, key, n):

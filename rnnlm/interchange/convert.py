@@ -4,7 +4,9 @@ import textwrap
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import (
-    _untrusted, keras, onnx, pytorch, safetensors, torch7, weights as names)
+    _untrusted, keras, onnx, pytorch, safetensors, torch7)
+from rnnlm.interchange.weights import check_model, untied
+from rnnlm.model import model_shapes
 from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
 from rnnlm.serializers.atomic import require_writable, writing
 from rnnlm.serializers.model_files import model_prefix, model_sizes
@@ -38,7 +40,7 @@ def load(path):
         found = _of_chainer(path)
     else:
         found = layout.import_model(module.read(path))
-    names.check_model(found)
+    check_model(found)
     return found
 
 
@@ -62,7 +64,7 @@ def save(path, weights):
         raise InputError(
             f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
             'ending; choose one of them')
-    sizes = names.check_model(weights)
+    sizes = check_model(weights)
     require_writable(path)
     if ending == '.npz':
         save_npz(path, weights)
@@ -113,12 +115,12 @@ def _of_chainer(path):
     with open_archive(path) as archive:
         prefix = model_prefix(archive)
         sizes = model_sizes(archive)
-        shapes = names.model_shapes(
+        shapes = model_shapes(
             sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
             sizes['n_layers'])
         found = {name: archive[prefix + name] for name in shapes
                  if prefix + name in archive}
-    return names.untied(found) if sizes.get('tied') else found
+    return untied(found) if sizes.get('tied') else found
 
 
 TWIN = textwrap.dedent('''\

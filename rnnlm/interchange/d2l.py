@@ -4,8 +4,8 @@ W_xi, W_xf, W_xo, W_xc (in, n) are multiplied with the input from the right, W_h
 (n, n) with the output before; b_i, ... (n,); c is the cell input.  See
 https://d2l.ai/chapter_recurrent-modern/lstm.html
 """
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.gate_order import join, split
+from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 
 ORDER = ('i', 'f', 'o', 'a')
 LETTERS = 'ifoc'
@@ -24,7 +24,7 @@ def export_layer(layer):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
+    check_layer(layer)
     tensors = {}
     for letter, W_x, W_h, b in zip(LETTERS, split(layer['upward/W'], ORDER),
                                    split(layer['lateral/W'], ORDER),
@@ -42,12 +42,12 @@ def import_layer(tensors):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    n_in, n = ours.size(tensors, 'W_xi', 0), ours.size(tensors, 'W_xi', 1)
+    n_in, n = axis_size(tensors, 'W_xi', 0), axis_size(tensors, 'W_xi', 1)
     shapes = {}
     for letter in LETTERS:
         shapes.update({f'W_x{letter}': (n_in, n), f'W_h{letter}': (n, n),
                        f'b_{letter}': (n,)})
-    ours.check(tensors, shapes)
+    check_tensors(tensors, shapes)
     return {
         'upward/W': join([tensors[f'W_x{letter}'].T for letter in LETTERS], ORDER),
         'upward/b': join([tensors[f'b_{letter}'] for letter in LETTERS], ORDER),

@@ -2,8 +2,9 @@
 import dataclasses
 from typing import Callable
 
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.gate_order import from_blocks, second_bias, to_blocks
+from rnnlm.interchange.weights import (
+    axis_size, check_layer, check_model, check_tensors, layer_of)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +39,11 @@ def export_stack(weights, names, export_layer):
     Raises:
         rnnlm.errors.InputError: if they are no weights of a model.
     """
-    n_layers = ours.check_model(weights)['n_layers']
+    n_layers = check_model(weights)['n_layers']
     output_W = weights[f'l{n_layers + 1}/W']
     tensors = {names.embed: weights['embed/W']}
     for k in range(n_layers):
-        layer = export_layer(ours.layer_of(weights, k + 1))
+        layer = export_layer(layer_of(weights, k + 1))
         tensors.update((names.layer(k, name), layer[name]) for name in layer)
     tensors[names.output_W] = output_W.T.copy() if names.transposed else output_W
     tensors[names.output_b] = weights[f'l{n_layers + 1}/b']
@@ -65,9 +66,9 @@ def import_stack(tensors, names, layer_shapes, import_layer):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    n_vocab = ours.size(tensors, names.embed, 0)
-    n_in = ours.size(tensors, names.embed, 1)
-    n = ours.size(tensors, names.output_W, 0 if names.transposed else 1)
+    n_vocab = axis_size(tensors, names.embed, 0)
+    n_in = axis_size(tensors, names.embed, 1)
+    n = axis_size(tensors, names.output_W, 0 if names.transposed else 1)
     n_layers = 1
     while any(names.layer(n_layers, name) in tensors for name in layer_shapes(n, n)):
         n_layers += 1
@@ -77,7 +78,7 @@ def import_stack(tensors, names, layer_shapes, import_layer):
         shapes.update((names.layer(k, name), layer[name]) for name in layer)
     shapes[names.output_W] = (n, n_vocab) if names.transposed else (n_vocab, n)
     shapes[names.output_b] = (n_vocab,)
-    ours.check(tensors, shapes)
+    check_tensors(tensors, shapes)
 
     weights = {'embed/W': tensors[names.embed]}
     for k in range(n_layers):
@@ -115,7 +116,7 @@ def export_blocks(layer, order, names):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
+    check_layer(layer)
     b = to_blocks(layer['upward/b'], order)
     parts = {'W': to_blocks(layer['upward/W'], order), 'b': b,
              'U': to_blocks(layer['lateral/W'], order), 'second b': second_bias(b)}
@@ -129,8 +130,8 @@ def import_blocks(tensors, order, names):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    ours.check(tensors, block_shapes(
-        ours.size(tensors, names['W'], 1), ours.size(tensors, names['U'], 1), names))
+    check_tensors(tensors, block_shapes(
+        axis_size(tensors, names['W'], 1), axis_size(tensors, names['U'], 1), names))
     b = tensors[names['b']] + tensors[names['second b']]
     return {'upward/W': from_blocks(tensors[names['W']], order),
             'upward/b': from_blocks(b, order),

@@ -5,9 +5,9 @@ the output before, both in the order i, f, a, o; so are b0 to b7 (n,), which are
 up in pairs.  The equations in the documentation of Chainer's n_step_lstm have the last
 two the other way round; its code is as here, and so is cuDNN.
 """
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.gate_order import join, second_bias, split
 from rnnlm.interchange.naming import Names, export_stack, import_stack
+from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 
 ORDER = ('i', 'f', 'a', 'o')
 NAMES = Names('embed/W', 'output/W', 'output/b', lambda k, name: f'lstm/{k}/{name}')
@@ -26,7 +26,7 @@ def export_layer(layer):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
+    check_layer(layer)
     ws = split(layer['upward/W'], ORDER) + split(layer['lateral/W'], ORDER)
     bs = split(layer['upward/b'], ORDER)
     bs += [second_bias(b) for b in bs]
@@ -41,8 +41,8 @@ def import_layer(tensors):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    ours.check(tensors, _layer_shapes(
-        ours.size(tensors, 'w0', 1), ours.size(tensors, 'w4', 1)))
+    check_tensors(tensors, _layer_shapes(
+        axis_size(tensors, 'w0', 1), axis_size(tensors, 'w4', 1)))
     ws = [tensors[f'w{i}'] for i in range(8)]
     bs = [tensors[f'b{i}'] + tensors[f'b{i + 4}'] for i in range(4)]
     return {'upward/W': join(ws[:4], ORDER), 'upward/b': join(bs, ORDER),

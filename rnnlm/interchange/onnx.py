@@ -12,8 +12,8 @@ import numpy
 
 from rnnlm._version import __version__
 from rnnlm.errors import InputError
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.gate_order import second_bias, to_blocks
+from rnnlm.interchange.weights import check_model, layer_of
 from rnnlm.serializers.atomic import writing
 
 ORDER = ('i', 'o', 'f', 'a')
@@ -41,7 +41,7 @@ def write(path, weights):
         raise InputError(
             f'{path}: expected onnx to write an ONNX file, found it missing; pip '
             'install onnx') from None
-    sizes = ours.check_model(weights)
+    sizes = check_model(weights)
     n_bytes = sum(array.nbytes for array in weights.values())
     if n_bytes > MOST_BYTES:
         raise InputError(
@@ -60,7 +60,7 @@ def write(path, weights):
         tensors[f'layer{k}'] = numpy.array([k])
         node('Gather', ['h', f'layer{k}'], f'h{k}', axis=0)
         node('Gather', ['c', f'layer{k}'], f'c{k}', axis=0)
-        parameters = _layer(ours.layer_of(weights, k + 1))
+        parameters = _layer(layer_of(weights, k + 1))
         tensors.update((f'{name}{k}', array) for name, array in parameters.items())
         node('LSTM', [f'x{k}', f'W{k}', f'R{k}', f'B{k}', '', f'h{k}', f'c{k}'],
              f'y{k}', f'next_h{k}', f'next_c{k}', hidden_size=n)

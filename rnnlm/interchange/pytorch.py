@@ -16,9 +16,9 @@ import numpy
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import _torch_pickle, _untrusted
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.naming import (
     Names, block_shapes, export_blocks, export_stack, import_blocks, import_stack)
+from rnnlm.interchange.weights import short_name
 from rnnlm.serializers.atomic import writing
 
 ORDER = ('i', 'f', 'a', 'o')
@@ -112,7 +112,7 @@ def _prefix(what, ending, names):
     found = [name[:-len(ending)] for name in names
              if name == ending or name.endswith('.' + ending)]
     if len(found) != 1:
-        others = ', '.join(map(ours.shown, sorted(names)[:8]))
+        others = ', '.join(map(short_name, sorted(names)[:8]))
         raise InputError(
             f'{ending}: expected one tensor with that ending, for the {what}, found '
             f'{len(found) or "none"} among {others or "no tensors at all"}; leave only '
@@ -203,6 +203,6 @@ def _state_dict(path, found):
     for name, value in found.items():
         if type(name) is not str or type(value) is not _torch_pickle.Tensor:
             raise InputError(
-                f'{path}: expected {ours.shown(name)!r} to be a tensor, found '
+                f'{path}: expected {short_name(name)!r} to be a tensor, found '
                 f"{type(value).__name__}; save the model's state_dict()")
     return found

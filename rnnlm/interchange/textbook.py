@@ -5,8 +5,8 @@ with the input, the others with the output before; bg, bi, bf, bo (n,).
 """
 import numpy
 
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.gate_order import join, split
+from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 
 ORDER = ('a', 'i', 'f', 'o')
 LETTERS = 'gifo'
@@ -24,7 +24,7 @@ def export_layer(layer):
     Raises:
         rnnlm.errors.InputError: if it is no layer.
     """
-    ours.check_layer(layer)
+    check_layer(layer)
     both = numpy.hstack([layer['upward/W'], layer['lateral/W']])
     ws, bs = split(both, ORDER), split(layer['upward/b'], ORDER)
     return {**{f'w{letter}': w for letter, w in zip(LETTERS, ws)},
@@ -38,10 +38,10 @@ def import_layer(tensors):
         rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
             shape or dtype.
     """
-    n, both = ours.size(tensors, 'wg', 0), ours.size(tensors, 'wg', 1)
+    n, both = axis_size(tensors, 'wg', 0), axis_size(tensors, 'wg', 1)
     n_in = max(both - n, 1)
-    ours.check(tensors, {**{f'w{letter}': (n, n_in + n) for letter in LETTERS},
-                         **{f'b{letter}': (n,) for letter in LETTERS}})
+    check_tensors(tensors, {**{f'w{letter}': (n, n_in + n) for letter in LETTERS},
+                            **{f'b{letter}': (n,) for letter in LETTERS}})
     W = join([tensors[f'w{letter}'] for letter in LETTERS], ORDER)
     return {'upward/W': W[:, :n_in].copy(), 'lateral/W': W[:, n_in:].copy(),
             'upward/b': join([tensors[f'b{letter}'] for letter in LETTERS], ORDER)}

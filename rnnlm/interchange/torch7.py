@@ -17,9 +17,9 @@ import numpy
 from rnnlm.errors import InputError
 from rnnlm.interchange import _torch7_reader as lua
 from rnnlm.interchange import _untrusted
-from rnnlm.interchange import weights as ours
 from rnnlm.interchange.naming import (
     Names, block_shapes, export_blocks, export_stack, import_blocks, import_stack)
+from rnnlm.interchange.weights import axis_size, check_tensors, short_name
 from rnnlm.serializers.atomic import writing
 
 MOST_CHARACTERS = 10_000
@@ -95,7 +95,7 @@ def import_model(tensors):
     Raises:
         rnnlm.errors.InputError: as `import_layer`.
     """
-    n_vocab = ours.size(tensors, 'decoder.weight', 0)
+    n_vocab = axis_size(tensors, 'decoder.weight', 0)
     dtype = tensors['decoder.weight'].dtype
     # Before (V, V) is made, which takes memory that the file did not.
     if n_vocab > MOST_CHARACTERS:
@@ -103,9 +103,9 @@ def import_model(tensors):
             f'decoder.weight: expected a model of at most {MOST_CHARACTERS:,} '
             f'characters, found one of {n_vocab:,}; its embedding would be the '
             'identity of that size')
-    n_rows = ours.size(tensors, 'i2h_1.weight', 0)
-    ours.check({'i2h_1.weight': tensors['i2h_1.weight']},
-               {'i2h_1.weight': (n_rows, n_vocab)})
+    n_rows = axis_size(tensors, 'i2h_1.weight', 0)
+    check_tensors({'i2h_1.weight': tensors['i2h_1.weight']},
+                  {'i2h_1.weight': (n_rows, n_vocab)})
     return import_stack({NAMES.embed: numpy.eye(n_vocab, dtype=dtype), **tensors},
                         NAMES, _layer_shapes, import_layer)
 
@@ -166,7 +166,7 @@ def _annotated(path, root):
                 continue
             if tensors.setdefault(f'{name}.{key}', array) is not array:
                 raise InputError(
-                    f'{path}: expected one {ours.shown(name)}.{key}, found two that '
+                    f'{path}: expected one {short_name(name)}.{key}, found two that '
                     'differ; save one model')
     return tensors
 

@@ -31,8 +31,8 @@ def check_layer(layer):
         rnnlm.errors.InputError: if a name is missing or one too many, or a shape or
             dtype is not as it should be.
     """
-    n_in, n = size(layer, 'upward/W', 1), size(layer, 'lateral/W', 1)
-    check(layer, layer_shapes(n_in, n))
+    n_in, n = axis_size(layer, 'upward/W', 1), axis_size(layer, 'lateral/W', 1)
+    check_tensors(layer, layer_shapes(n_in, n))
     return n_in, n
 
 
@@ -48,11 +48,11 @@ def check_model(weights):
     Raises:
         rnnlm.errors.InputError: as `check_layer`.
     """
-    sizes = {'n_vocab': size(weights, 'embed/W', 0),
-             'n_embed': size(weights, 'embed/W', 1),
-             'n_units': size(weights, 'l1/lateral/W', 1),
-             'n_layers': count(weights, r'l(\d+)/lateral/W', first=1)}
-    check(weights, model_shapes(**sizes))
+    sizes = {'n_vocab': axis_size(weights, 'embed/W', 0),
+             'n_embed': axis_size(weights, 'embed/W', 1),
+             'n_units': axis_size(weights, 'l1/lateral/W', 1),
+             'n_layers': count_matching(weights, r'l(\d+)/lateral/W', first=1)}
+    check_tensors(weights, model_shapes(**sizes))
     return sizes
 
 
@@ -65,7 +65,7 @@ def untied(weights):
     Returns:
         dict: with 'l{N+1}/W', which is 'embed/W' where it was missing.
     """
-    n_layers = count(weights, r'l(\d+)/lateral/W', first=1)
+    n_layers = count_matching(weights, r'l(\d+)/lateral/W', first=1)
     output = f'l{n_layers + 1}/W'
     if output in weights or 'embed/W' not in weights:
         return dict(weights)
@@ -77,7 +77,7 @@ def layer_of(weights, k):
     return {name: weights[f'l{k}/{name}'] for name in LAYER}
 
 
-def size(tensors, name, axis, ndim=2):
+def axis_size(tensors, name, axis, ndim=2):
     """The length of an axis of a tensor that must be there, of `ndim` axes, not empty.
     """
     array = _array(tensors, name)
@@ -88,7 +88,7 @@ def size(tensors, name, axis, ndim=2):
     return array.shape[axis]
 
 
-def count(tensors, pattern, first=0):
+def count_matching(tensors, pattern, first=0):
     """How many names match, with the number in them going up from `first`."""
     found = {int(match.group(1)) for match in (
         re.fullmatch(pattern, name, re.ASCII) for name in tensors)
@@ -99,7 +99,7 @@ def count(tensors, pattern, first=0):
     return number
 
 
-def check(tensors, shapes):
+def check_tensors(tensors, shapes):
     """Refuses other than exactly these names and shapes, all of one float dtype.
 
     Args:
@@ -128,11 +128,11 @@ def check(tensors, shapes):
     for name in tensors:
         if name not in shapes:
             raise InputError(
-                f'{shown(name)}: expected no tensor of that name, found one; leave '
-                f'only {known}')
+                f'{short_name(name)}: expected no tensor of that name, found one; '
+                f'leave only {known}')
 
 
-def shown(name):
+def short_name(name):
     """str: a name from a file as it stands in a message, which it may not flood."""
     text = str(name)
     return text if len(text) <= 80 else text[:77] + '...'
@@ -140,7 +140,7 @@ def shown(name):
 
 def _array(tensors, name):
     if name not in tensors:
-        found = ', '.join(repr(shown(other)) for other in list(tensors)[:8])
+        found = ', '.join(repr(short_name(other)) for other in list(tensors)[:8])
         raise InputError(
             f'{name}: expected a tensor of that name, found none among '
             f'{found or "no tensors at all"}{", ..." if len(tensors) > 8 else ""}')

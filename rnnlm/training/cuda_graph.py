@@ -12,8 +12,6 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions import dropout, philox, softmax_loss
-from rnnlm.kernels.cuda import blas
-from rnnlm.kernels.cuda.sgd import SGD
 from rnnlm.training import sgd
 
 logger = logging.getLogger(__name__)
@@ -79,6 +77,7 @@ class WindowGraph:
         self.key = self._key(T, B, refuse)
 
     def _key(self, T, B, refuse):
+        from rnnlm.kernels.cuda import blas  # not on a CPU
         return (T, B, refuse, CHUNKS, self._model.dropout, chainer.config.train,
                 blas.tf32(), self._threshold(),
                 tuple(id(p.array) for p in self._model.params()))
@@ -93,6 +92,7 @@ class WindowGraph:
         return self.key == self._key(T, B, refuse)
 
     def _allocate(self, refuse):
+        from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU
         model, T, B = self._model, self._T, self._B
         xp, dtype, n = model.xp, model.embed.W.dtype, model.n_units
         V = model.n_vocab

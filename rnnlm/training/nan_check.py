@@ -5,7 +5,6 @@ from chainer import backend
 import numpy
 
 from rnnlm.errors import NotFinite
-from rnnlm.kernels.cuda.transfer import Later
 from rnnlm.training import sgd
 
 
@@ -35,6 +34,7 @@ class FiniteCheck:
         window = updater.iteration + 1
         xp = backend.get_array_module(loss)
         if xp is not numpy:
+            from rnnlm.kernels.cuda.transfer import Later  # not on a CPU
             last, self._last = self._last, (
                 Later(xp, loss), Later(xp, norm) if hasattr(norm, 'dtype') else norm)
             if last is None:

@@ -7,6 +7,10 @@ import numpy
 import pytest
 
 from rnnlm.functions import philox
+from rnnlm.kernels.cuda.launch import source
+
+# The same as `philox.philox`, for one place; C too, but for `__device__`.
+SOURCE = source('philox.cuh')
 
 
 def test_known_answers():
@@ -24,7 +28,7 @@ def compiled(tmp_path_factory):
         pytest.skip('no C compiler was found')
     folder = tmp_path_factory.mktemp('philox')
     (folder / 'philox.c').write_text(
-        f'#define __device__\n{philox.SOURCE}unsigned int answer(unsigned long long '
+        f'#define __device__\n{SOURCE}unsigned int answer(unsigned long long '
         'place, unsigned k0, unsigned k1) { return philox(place, k0, k1); }\n')
     subprocess.run([compiler, '-shared', '-fPIC', '-Wall', '-Werror', '-o',
                     str(folder / 'philox.so'), str(folder / 'philox.c')], check=True)
@@ -47,15 +51,15 @@ def test_the_source_compiles(tmp_path, architecture):
     nvcc = shutil.which('nvcc')
     if nvcc is None:
         pytest.skip('no nvcc was found')
-    source = tmp_path / 'kernel.cu'
-    source.write_text(
-        philox.SOURCE + '''
+    path = tmp_path / 'kernel.cu'
+    path.write_text(
+        SOURCE + '''
         __global__ void kernel(float* u, unsigned k0, unsigned k1, long long n) {
             for (long long i = threadIdx.x; i < n; i += blockDim.x)
                 u[i] = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f;
         }''')
     subprocess.run([nvcc, f'-arch={architecture}', '-cubin', '-o',
-                    str(tmp_path / 'kernel.cubin'), str(source)], check=True)
+                    str(tmp_path / 'kernel.cubin'), str(path)], check=True)
 
 
 def test_the_kernel_finds_the_same(xp):

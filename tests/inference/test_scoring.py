@@ -77,6 +77,21 @@ def test_continuations_sum_to_one(model):
         assert abs(numpy.exp(last).sum() - 1) < 1e-6
 
 
+def test_large_logits_do_not_overflow(model):
+    """A constant that is added to all logits changes nothing."""
+    def found():
+        numpy.random.seed(0)
+        return [*scoring.score_text(model, numpy.array([1, 2, 3, 4, 5], 'i')),
+                *generate(model, [0], 20), *beam_search(model, [0], 5, 3)[0],
+                beam_search(model, [0], 5, 3)[1]]
+
+    expected = found()
+    for constant in 1000, -1000:
+        model.output.b.array += numpy.float32(constant)
+        numpy.testing.assert_allclose(found(), expected, rtol=0, atol=2e-3)
+        model.output.b.array -= numpy.float32(constant)
+
+
 def test_score_text(model):
     ids = numpy.random.RandomState(1).randint(0, 7, 57).astype('i')
     found = scoring.score_text(model, ids, chunk=10)
@@ -314,6 +329,23 @@ def test_one_move(model, rule):
             param.array, p + 0.3 * r * (p_0 - p), rtol=1e-4, atol=1e-6)
     for param, p_0 in zip(model.params(), first):
         numpy.testing.assert_array_equal(param.array, p_0)  # a copy moved
+
+
+@pytest.mark.parametrize('share', [0.1, 0.9, 1.5])
+def test_a_gradient_is_clipped_to_its_norm(model, share):
+    words, first = IDS[:5], [param.array.copy() for param in model.params()]
+    with chainer.using_config('train', False):
+        loss = model.loss(words[:-1, None], words[1:, None])
+        model.cleargrads()
+        loss.backward()
+    grads = [param.grad.astype('d') for param in model.params()]
+    norm = math.sqrt(sum((grad ** 2).sum() for grad in grads))
+    assert norm > 2  # far from its square and from its root
+    adaptive = DynamicEvaluation(model, 0.2, 0, steps=4, clip=share * norm)
+    adaptive.perplexity(words)
+    for param, p, grad in zip(adaptive.model.params(), first, grads):
+        numpy.testing.assert_allclose(
+            param.array, p - 0.2 * min(share, 1) * grad, rtol=1e-4, atol=1e-6)
 
 
 def test_it_learns_what_repeats(model):

@@ -8,7 +8,8 @@ import pytest
 
 import rnnlm
 from rnnlm.app import cli
-from rnnlm.interchange import convert, weights as names
+from rnnlm.interchange import convert
+from rnnlm.interchange.weights import untied
 
 pytest.importorskip('h5py')
 
@@ -53,7 +54,7 @@ def test_tied_model_and_folder(tmp_path, capsys):
     rnnlm.save_npz(str(tmp_path / 'model.npz'), model)
     target = str(tmp_path / 'a.safetensors')
     assert cli.main(['convert', str(tmp_path), target]) == 0
-    assert_same(convert.load(target), names.untied(weights_of(model)))
+    assert_same(convert.load(target), untied(weights_of(model)))
 
 
 def test_hdf5_of_chainer(model, tmp_path):

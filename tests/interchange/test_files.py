@@ -10,7 +10,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import keras, pytorch, safetensors, weights as names
+from rnnlm.interchange import keras, pytorch, safetensors
+from rnnlm.model import model_shapes
 from layouts import assert_same, draw
 
 V, M, N = 7, 3, 4
@@ -18,7 +19,7 @@ V, M, N = 7, 3, 4
 
 @pytest.fixture
 def weights():
-    return draw(names.model_shapes(V, M, N, 2), 'f4', bound=1)
+    return draw(model_shapes(V, M, N, 2), 'f4', bound=1)
 
 
 @pytest.fixture

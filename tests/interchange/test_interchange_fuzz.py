@@ -8,7 +8,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import pytorch, safetensors, torch7, weights as names
+from rnnlm.interchange import pytorch, safetensors, torch7
+from rnnlm.model import model_shapes
 
 N_FILES = int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) // 2
 MOST_SECONDS = 60  # of the processor; it takes a few
@@ -62,7 +63,7 @@ def fuzz(write, read, make, n_files=N_FILES):
 def weights():
     random = numpy.random.RandomState(0)
     return {name: random.uniform(-1, 1, shape).astype('f4')
-            for name, shape in names.model_shapes(4, 2, 2, 1).items()}
+            for name, shape in model_shapes(4, 2, 2, 1).items()}
 
 
 @pytest.fixture

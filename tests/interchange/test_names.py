@@ -4,7 +4,9 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import (
-    d2l, gate_order, keras, nstep, pytorch, textbook, torch7, weights as names)
+    d2l, gate_order, keras, nstep, pytorch, textbook, torch7)
+from rnnlm.interchange.weights import untied
+from rnnlm.model import layer_shapes, model_shapes
 from layouts import assert_same_bits, draw
 
 N_IN, N, V, M = 5, 4, 7, 3
@@ -19,12 +21,12 @@ def name_of(module):
 
 @pytest.fixture(params=['float32', 'float64'])
 def layer(request):
-    return draw(names.layer_shapes(N_IN, N), request.param)
+    return draw(layer_shapes(N_IN, N), request.param)
 
 
 @pytest.fixture(params=['float32', 'float64'])
 def weights(request):
-    return draw(names.model_shapes(V, M, N, 2), request.param)
+    return draw(model_shapes(V, M, N, 2), request.param)
 
 
 @pytest.mark.parametrize('system', LAYERS, ids=name_of)
@@ -40,7 +42,7 @@ def test_model_there_and_back(weights, system):
     weights['l1/upward/b'][:2] = -0.0, 0.0
     if system is torch7:  # which has no embedding
         dtype = weights['embed/W'].dtype
-        weights = draw(names.model_shapes(V, V, N, 2), dtype)
+        weights = draw(model_shapes(V, V, N, 2), dtype)
         weights['embed/W'] = numpy.eye(V, dtype=dtype)
     assert_same_bits(system.import_model(system.export_model(weights)), weights)
 
@@ -156,8 +158,8 @@ def test_tied_weights_get_a_matrix_of_their_own(weights):
     tied = {name: w for name, w in weights.items() if name != 'l3/W'}
     with pytest.raises(rnnlm.InputError, match='^l3/W'):
         pytorch.export_model(tied)
-    assert names.untied(tied)['l3/W'] is weights['embed/W']
-    assert_same_bits(names.untied(weights), weights)
+    assert untied(tied)['l3/W'] is weights['embed/W']
+    assert_same_bits(untied(weights), weights)
 
 
 def test_messages_stay_short(weights):

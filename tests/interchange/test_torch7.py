@@ -5,8 +5,9 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import torch7, weights as names
+from rnnlm.interchange import torch7
 from rnnlm.interchange import _torch7_reader as lua
+from rnnlm.model import model_shapes
 
 V, N = 5, 3
 NAN = float('nan')
@@ -151,7 +152,7 @@ def checkpoint(form, tensors):
 def tensors():
     random = numpy.random.RandomState(0)
     weights = {name: random.uniform(-1, 1, shape).astype('f4')
-               for name, shape in names.model_shapes(V, V, N, 2).items()}
+               for name, shape in model_shapes(V, V, N, 2).items()}
     weights['embed/W'] = numpy.eye(V, dtype='f4')
     return torch7.export_model(weights)
 

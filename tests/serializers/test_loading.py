@@ -214,6 +214,91 @@ def test_a_damaged_member_changes_nothing(tmp_path):
         numpy.testing.assert_array_equal(p.array, array)
 
 
+@pytest.mark.parametrize('name', ['updater/random/keys', 'updater/state/l2/h', 'more'])
+def test_a_damaged_snapshot_changes_nothing(tmp_path, name):
+    trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
+    trainer.run()
+    path = str(tmp_path / 'snapshot')
+    arrays = chainer.serializers.DictionarySerializer()
+    arrays.save(trainer)
+    arrays.target['more'] = numpy.arange(99)  # which nobody asks for
+    rnnlm.save_npz(path, arrays.target)
+    with open(path, 'rb') as f:
+        data = bytearray(f.read())
+    # A bit of what is loaded after the parameters, which no header shows.
+    data[data.index(numpy.ascontiguousarray(arrays.target[name]).tobytes()) + 9] ^= 4
+    with open(path, 'wb') as f:
+        f.write(data)
+    model = small(seed=1)
+    other = make_trainer(model, text(), tmp_path)
+    before = [p.array.copy() for p in model.params()]
+    with pytest.raises(rnnlm.InputError, match='damaged'):
+        rnnlm.resume(path, other)
+    assert other.updater.iteration == 0
+    for p, array in zip(model.params(), before):
+        numpy.testing.assert_array_equal(p.array, array)
+
+
+def test_all_of_the_random_stream_comes_back(tmp_path):
+    path = str(tmp_path / 'snapshot')
+    trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
+    trainer.run()
+    numpy.random.normal()  # NumPy draws two at once, and keeps the other
+    rnnlm.save_npz(path, trainer)
+    expected = numpy.random.normal(size=3)
+    numpy.random.seed(3)
+    rnnlm.resume(path, trainer)
+    numpy.testing.assert_array_equal(numpy.random.normal(size=3), expected)
+    # And the other way round: here there is none to be kept.
+    numpy.random.seed(4)
+    rnnlm.save_npz(path, trainer)
+    expected = numpy.random.normal(size=3)
+    numpy.random.normal(size=2)
+    rnnlm.resume(path, trainer)
+    numpy.testing.assert_array_equal(numpy.random.normal(size=3), expected)
+
+
+@pytest.mark.parametrize('of_chainer', [False, True])
+def test_a_snapshot_without_a_state_leaves_none(tmp_path, path_of, of_chainer):
+    def trainer_of(model):
+        words = numpy.arange(1000, dtype='i') % 97
+        trainer = make_trainer(model, words, tmp_path, stop=(2, 'iteration'))
+        trainer.extend(extensions.LogReport(trigger=(20, 'iteration')))
+        return trainer
+
+    model = classifier(rnnlm.RNNForLM(97, 16))
+    trainer = trainer_of(model)
+    trainer.run()
+    path = path_of('snapshots', 'chainer-7.8.1', 'snapshot_iter_60')
+    if not of_chainer:
+        path = str(tmp_path / 'snapshot')
+        state = model.predictor.get_state()
+        model.predictor.reset_state()
+        rnnlm.save_npz(path, trainer)
+        model.predictor.set_state(state)
+    assert model.predictor.get_state() is not None
+    rnnlm.resume(path, trainer)
+    assert model.predictor.get_state() is None
+
+
+@pytest.mark.parametrize('first', ['updater/model:a/', 'a/', ''])
+def test_the_main_model_of_several_is_loaded(tmp_path, first):
+    path = str(tmp_path / 'snapshot')
+    arrays = {}
+    for prefix, model in ((first, rnnlm.RNNForLM(30, 5)),
+                          ('updater/model:main/predictor/', small().predictor),
+                          ('updater/model:z/', rnnlm.RNNForLM(40, 6))):
+        arrays.update((prefix + name.lstrip('/'), param.array)
+                      for name, param in model.namedparams())
+    rnnlm.save_npz(path, arrays)
+    with Npz(path) as npz:
+        assert model_sizes(npz) == dict(n_vocab=20, n_units=8, n_layers=2)
+    loaded = small(seed=1)
+    rnnlm.load_model(path, loaded)
+    for p, q in zip(small().params(), loaded.params()):
+        numpy.testing.assert_array_equal(p.array, q.array)
+
+
 @pytest.mark.parametrize('B', [3, 5])
 def test_another_batch_size_is_refused(tmp_path, B):
     trainer = make_trainer(small(), text(), tmp_path, B=4, stop=(2, 'iteration'))

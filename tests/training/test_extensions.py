@@ -321,6 +321,58 @@ def test_everything_with_a_memory_resumes_exactly(tmp_path, make):
     assert optimizers[0]._loss_scale == optimizers[1]._loss_scale
 
 
+def test_the_loss_scale_goes_on_as_it_would(tmp_path):
+    """After a gradient that was not finite it grows slowly, before by doubling."""
+    for was_nan in False, True:
+        trainer = scaled_loss(tmp_path)
+        trainer.stop_trigger = Both(trainer.stop_trigger, 1)
+        trainer.run()
+        optimizer = trainer.updater.get_optimizer('main')
+        optimizer._loss_scale, optimizer._loss_scaling_isnan_ever = 64.0, was_nan
+        path = rnnlm.Snapshot().write(trainer)
+        resumed = scaled_loss(tmp_path)
+        resumed.updater.get_optimizer('main')._loss_scaling_isnan_ever = not was_nan
+        rnnlm.resume(path, resumed)
+        scales = []
+        for t in trainer, resumed:
+            t.updater.update()
+            scales.append(t.updater.get_optimizer('main')._loss_scale)
+        assert scales[0] == scales[1] == 64 * (2 ** 0.25 if was_nan else 2)
+
+
+@pytest.mark.parametrize('stop', [1, 2, 3, 4])
+def test_early_stopping_goes_on_with_what_it_has_seen(tmp_path, stop):
+    class Value(chainer.training.Extension):
+        priority = chainer.training.PRIORITY_WRITER
+        trigger = 1, 'iteration'
+
+        def __call__(self, trainer):
+            # In threes, the mean of the second is the lowest.
+            value = [9, 0, 3, 6, 0, 0, 9, 9, 9][trainer.updater.iteration - 1]
+            chainer.report({'value': value})
+
+    def run(windows, snapshot=None):
+        trainer = make_trainer(small(), text(), tmp_path)
+        trigger = rnnlm.EarlyStoppingTrigger(
+            (3, 'iteration'), monitor='value', max_trigger=(99, 'iteration'))
+        trainer.stop_trigger = Both(trigger, windows)
+        trainer.extend(Value())
+        trainer.extend(rnnlm.Snapshot(n_retains=None), trigger=(1, 'iteration'))
+        if snapshot:
+            rnnlm.resume(snapshot, trainer)
+        bests = []
+        trainer.extend(lambda _: bests.append(trigger.best), name='bests',
+                       trigger=(1, 'iteration'), priority=-200)
+        trainer.run()
+        return bests, trigger.best, trigger.count
+
+    whole, best, count = run(9)
+    assert (best, count) == (2, 1) and whole[3] == 4
+    run(stop)
+    resumed, *end = run(9, str(tmp_path / f'snapshot_iter_{stop}'))
+    assert resumed == whole[stop:] and end == [best, count]
+
+
 class Both:
     """A stop trigger that also ends after some windows."""
 

@@ -93,7 +93,7 @@ def test_the_check_can_be_left_out(tmp_path):
 def test_on_a_gpu_the_loss_is_looked_at_a_window_later(monkeypatch):
     monkeypatch.setattr(rnnlm.training.nan_check.backend, 'get_array_module',
                         lambda x: 'cupy' if isinstance(x, float) else numpy)
-    monkeypatch.setattr(rnnlm.training.nan_check, 'Later', lambda xp, x: x)
+    monkeypatch.setattr(transfer, 'Later', lambda xp, x: x)
 
     class Updater:
         iteration = 0

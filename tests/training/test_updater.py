@@ -143,14 +143,23 @@ def test_why_not_windows():
     model = small()
     model.label_key = 0
     assert 'label' in why_not_windows(model)
-    model = small()
-    model.predictor.add_hook(TimerHook())
-    assert 'hook' in why_not_windows(model)
+    for link in (lambda model: model), (lambda model: model.predictor):
+        model = small()
+        link(model).add_hook(TimerHook())
+        assert 'hook' in why_not_windows(model)
     assert 'converter' in why_not_windows(small(), converter=lambda *_: None)
     model = small()
     model.compute_accuracy, model.accfun = True, F.r2_score
     assert 'accuracy' in why_not_windows(model)
     assert why_not_windows(classifier(rnnlm.v1.RNNForLM(5, 4))) == ''
+
+
+def test_a_hook_on_the_classifier_sees_every_step(tmp_path):
+    model = small()
+    hook = TimerHook()
+    model.add_hook(hook)
+    make_trainer(model, text(), tmp_path, T=5, stop=(2, 'iteration')).run()
+    assert [name for name, _ in hook.call_history] == ['Classifier'] * 10
 
 
 def test_an_iterator_without_windows_goes_step_by_step(tmp_path):
