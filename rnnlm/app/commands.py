@@ -11,19 +11,16 @@ from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say
 from rnnlm.app.recipes import PRESETS, RECIPE_FLAGS, Recipe
+from rnnlm.app.trained import load
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
-from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
-from rnnlm.model import RNNForLM
 from rnnlm.serializers.archive import open_archive
-from rnnlm.serializers.model_files import describe, load_model, model_sizes
+from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
-from rnnlm.training.evaluator import (
-    evaluate_perplexity, make_classifier, make_evaluator)
 
 
 def choose_corpus(args, path):
@@ -93,17 +90,16 @@ def share_of_limit(perplexity, limit):
 
 
 def evaluate(args):
-    model, vocabulary = load_trained(args.model, args.device)
+    trained = load(args.model, args.device)
     choose_corpus(args, args.model)
     text = load_corpus(args)
-    require_vocabulary(text, args.corpus, args.model, model, vocabulary)
+    require_vocabulary(text, args.corpus, args.model, trained)
     words = getattr(text, args.part)
     found = {'part': args.part, 'words': len(words),
-             'perplexity': evaluate_perplexity(make_evaluator(
-                 words, make_classifier(model)))}
+             'perplexity': trained.perplexity(words)}
     if args.dynamic:
         found[f'dynamic {args.dynamic}'] = dynamic_perplexity(
-            model, text.train, words, args)
+            trained.model, text.train, words, args)
     if args.json:
         print(json.dumps(found))
         return 0
@@ -131,60 +127,56 @@ def dynamic_perplexity(model, train, words, args):
     return result
 
 
-def require_vocabulary(text, name, path, model, vocabulary):
+def require_vocabulary(text, name, path, trained):
     """Refuses a text whose ids are not those of a model."""
-    if vocabulary is None:
-        same = len(text.vocabulary) == model.n_vocab
+    n_vocab = trained.model.n_vocab
+    if trained.vocabulary is None:
+        same = len(text.vocabulary) == n_vocab
     else:
-        same = text.vocabulary == vocabulary
+        same = text.vocabulary == trained.vocabulary
     if not same:
         raise InputError(
-            f'{name}: expected the vocabulary of {path}, {model.n_vocab:,} tokens, '
+            f'{name}: expected the vocabulary of {path}, {n_vocab:,} tokens, '
             f'found another one of {len(text.vocabulary):,}; give the corpus that it '
             'was trained on')
 
 
 def generate(args):
-    model, vocabulary = load_trained(args.model, args.device, with_words=True)
+    trained = load(args.model, args.device)
+    vocabulary, text = trained.require_vocabulary(), args.primetext
     require_count('--samples', args.samples)
-    text = args.primetext
-    if text is None:  # the beginning of a sentence, if the tokens know of such
-        text = '\n' if vocabulary.by_character else '<eos>'
-        text = text if text in vocabulary else vocabulary.words[0]
-    prime = generating.encode_prime(vocabulary, text)
+    prime = trained.encode_prime(text)
     if args.seed is not None:
         numpy.random.seed(args.seed)
     for _ in range(args.samples):
-        if args.primetext is not None:
+        if text is not None:
             print(text, end='' if vocabulary.by_character else ' ')
         if args.beam:
-            words, _ = generating.beam_search(model, prime, args.length, args.beam)
+            words, _ = generating.beam_search(
+                trained.model, prime, args.length, args.beam)
+            pieces = generating.text_of(vocabulary, words)
         else:
-            words = generating.generate(
-                model, prime, args.length, not args.greedy, args.temperature,
-                args.top_k, args.top_p)
-        for piece in generating.text_of(vocabulary, words):
+            pieces = trained.stream(
+                text, args.length, args.temperature, args.top_k, args.top_p,
+                sample=not args.greedy)
+        for piece in pieces:
             print(piece, end='', flush=True)
         print()
     return 0
 
 
 def score(args):
-    model, vocabulary = load_trained(args.model, args.device, with_words=True)
-    between = scoring.boundary(vocabulary)
-    if between is None:
-        raise InputError(
-            f'{args.model}: expected a vocabulary with a token between sentences '
-            '(<eos>, or a line feed), found none')
+    trained = load(args.model, args.device)
+    trained.require_boundary()
     lines = read_lines(args.file)
     if args.nbest:
-        return rescore(args, model, vocabulary, between, list(lines))
+        return rescore(args, trained, list(lines))
     totals = numpy.zeros(4)
     while True:
         some = list(itertools.islice(lines, scoring.BATCH))
         if not some:
             break
-        for line, entry in zip(some, entries(model, vocabulary, between, some)):
+        for line, entry in zip(some, entries(trained, some)):
             show_score(args, line, entry)
             totals += (1, len(entry['words']) - 1, entry['oov'], entry['logprob'])
     if args.srilm:
@@ -200,16 +192,13 @@ def read_lines(path):
         yield from read_text(path).splitlines()
 
 
-def entries(model, vocabulary, between, lines):
+def entries(trained, lines):
     """What is known of each sentence, its logarithms to the base of 10."""
-    encoded = [scoring.encode_sentence(vocabulary, line) for line in lines]
-    end = vocabulary.words[between]
-    for (tokens, _, unknown), found in zip(encoded, scoring.score_sentences(
-            model, [ids for _, ids, _ in encoded], between)):
-        found = found / numpy.log(10)
-        yield {'logprob': float(found.sum()), 'oov': int(unknown.sum()),
+    for score in trained.score(lines):
+        found = score.token_log_probs / numpy.log(10)
+        yield {'logprob': float(found.sum()), 'oov': score.n_unknown,
                'words': [[token, float(value)]
-                         for token, value in zip([*tokens, end], found)]}
+                         for token, value in zip(score.tokens, found)]}
 
 
 def show_score(args, line, entry):
@@ -240,7 +229,7 @@ def show_srilm(title, sentences, words, oov, logprob):
           f'ppl1= {without_ends:.6g}')
 
 
-def rescore(args, model, vocabulary, between, lines):
+def rescore(args, trained, lines):
     """n-best lists, each sorted by its scores with the model's added."""
     fields = [line.split(' ||| ') for line in lines]
     for number, parts in enumerate(fields, 1):
@@ -253,7 +242,7 @@ def rescore(args, model, vocabulary, between, lines):
             raise InputError(
                 f'{args.file or "standard input"}:{number}: expected '
                 f"'ID ||| SENTENCE ||| ... ||| SCORE', found {lines[number - 1]!r}")
-    found = entries(model, vocabulary, between, [parts[1] for parts in fields])
+    found = entries(trained, [parts[1] for parts in fields])
     lists = {}
     for parts, entry in zip(fields, found):
         total = (float(parts[-1]) + args.lm_weight * entry['logprob'] * numpy.log(10)
@@ -273,9 +262,9 @@ def interpolate(args):
     text = load_corpus(args)
     scores = {}
     for path in args.model, args.other:
-        model, vocabulary = load_trained(path, args.device)
-        require_vocabulary(text, args.corpus, path, model, vocabulary)
-        scores[path] = {part: scoring.score_text(model, getattr(text, part))
+        trained = load(path, args.device)
+        require_vocabulary(text, args.corpus, path, trained)
+        scores[path] = {part: scoring.score_text(trained.model, getattr(text, part))
                         for part in ('valid', 'test')}
     one, other = (scores[path] for path in (args.model, args.other))
     weight = args.weight
@@ -325,23 +314,3 @@ def convert(args):
     print(f'written  {" and ".join(written)}: {sizes["n_layers"]} x '
           f'{sizes["n_units"]} LSTM units, vocabulary {sizes["n_vocab"]:,}')
     return 0
-
-
-def load_trained(path, device, with_words=False):
-    """A model, of the sizes in its file, and the `Vocabulary` beside it or None."""
-    device = get_device(device)
-    given, (path, vocabulary) = path, run_folder.find_model(path)
-    if with_words and vocabulary is None:
-        raise InputError(
-            f'{given}: expected a {run_folder.VOCABULARY} beside it, found none')
-    with open_archive(path) as archive:
-        sizes = model_sizes(archive)
-    if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
-        raise InputError(
-            f'{path}: expected a model of {len(vocabulary):,} words, as the '
-            f'{run_folder.VOCABULARY} beside it has, found one of '
-            f'{sizes["n_vocab"]:,}')
-    model = RNNForLM(**sizes)
-    load_model(path, model)
-    model.to_device(device)
-    return model, vocabulary

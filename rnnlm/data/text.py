@@ -36,6 +36,11 @@ def tokenise(path, tokens, blank_lines=True):
         raise InputError(f'{path}: expected a text, but the file is empty')
     if text.isspace():
         raise InputError(f'{path}: expected a text, but it is whitespace only')
+    return split_text(text, tokens, blank_lines)
+
+
+def split_text(text, tokens, blank_lines=True):
+    """Tokens of a text: list of str by word, a str by character; as of `tokenise`."""
     text = text.replace('\r\n', '\n').replace('\r', '\n')
     if tokens == 'char':
         return text

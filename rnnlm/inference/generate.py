@@ -52,7 +52,7 @@ def text_of(vocabulary, ids):
 
 
 def generate(model, prime, length, sample=True, temperature=1.0, top_k=None,
-             top_p=None):
+             top_p=None, random=None):
     """Goes on with a text, word by word.
 
     Words are drawn from the model's distribution with ``numpy.random``, as
@@ -68,6 +68,7 @@ def generate(model, prime, length, sample=True, temperature=1.0, top_k=None,
         top_k (int): Only the k most probable words are drawn from.
         top_p (float): Only the fewest words that together have this probability
             (nucleus sampling; Holtzman et al. 2020).
+        random: What draws, as `numpy.random.RandomState`; ``numpy.random`` if None.
 
     Yields:
         int: the id of the next word.
@@ -85,7 +86,7 @@ def generate(model, prime, length, sample=True, temperature=1.0, top_k=None,
     for _ in range(length):
         if sample:
             p = _probabilities(logits / temperature, top_k, top_p)
-            word = int(numpy.random.choice(len(p), p=p))
+            word = int((random or numpy.random).choice(len(p), p=p))
         else:
             word = int(logits.argmax())
         yield word
