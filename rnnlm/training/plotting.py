@@ -32,6 +32,7 @@ class PerplexityPlot(training.Extension):
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER - 1  # after LogReport
+    available = staticmethod(available)
 
     def __init__(self, limit=None, file_name='perplexity.png'):
         self.limit = limit
