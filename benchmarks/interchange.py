@@ -15,7 +15,6 @@ import rnnlm
 
 import numpy
 
-from rnnlm.app import commands
 from rnnlm.data import corpus
 from rnnlm.interchange import convert
 from rnnlm.training.evaluator import (
@@ -32,7 +31,7 @@ def main():
     parser.add_argument('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
     args = parser.parse_args()
     machine = common.begin('benchmarks/interchange.py RUN')
-    model, _ = commands.load_trained(args.run, -1)
+    model = rnnlm.load(args.run).model
     words = corpus.load(args.corpus).test
     found = {f'rnnlm {rnnlm.__version__}': evaluate_perplexity(
         make_evaluator(words, make_classifier(model)))}

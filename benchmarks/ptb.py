@@ -19,7 +19,7 @@ import time
 
 import rnnlm
 from rnnlm import errors
-from rnnlm.app import commands, experiment, run_folder
+from rnnlm.app import experiment, run_folder
 from rnnlm.app.recipes import PRESETS
 from rnnlm.data import corpus
 from rnnlm.inference import dynamic
@@ -110,7 +110,7 @@ def add(args, machine):
              'minutes': minutes, 'stops': args.stops, **of(args, machine), 'log': done}
     if found['finished']:
         text = corpus.load(args.corpus)
-        model, _ = commands.load_trained(args.add, args.device)
+        model = rnnlm.load(args.add, args.device).model
         classifier = make_classifier(model)
         for part in 'valid', 'test':
             found[part] = evaluate_perplexity(make_evaluator(
@@ -185,7 +185,7 @@ def evaluate_dynamically(args):
             f'--dynamic: expected a finished run of --preset {args.preset} --seed '
             f'{args.seed} in {os.path.basename(KEPT)}, found none; add it by --add')
     text = corpus.load(args.corpus)
-    model, _ = commands.load_trained(args.dynamic, args.device)
+    model = rnnlm.load(args.dynamic, args.device).model
     one['dynamic'] = {}
     for rule in dynamic.RATES:  # chosen on the beginning of the validation text
         adaptive = dynamic.DynamicEvaluation(model, rule=rule)

@@ -1,20 +1,48 @@
-"""Chainer's recurrent language model on today's machines."""
-import os
+"""Chainer's recurrent language model on today's machines.
+
+Import it before Chainer: Chainer 7.8.1 alone does not import on a current Python.
+
+============  =====================================================================
+use a model   `load`, `TrainedModel`, `SentenceScore`, `load_model`, `save_npz`,
+              `generate`, `beam_search`, `score_text`, `score_sentences`,
+              `DynamicEvaluation`
+train one     `train`, `Recipe`, `PRESETS`; or `RNNForLM`, `BPTTUpdater` and
+              `ParallelSequentialIterator` with Chainer's own Trainer, `run`, `resume`
+text          `load_corpus`, `Corpus`, `Vocabulary`
+extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perplexity`,
+              `PerplexityPlot`, `LearningRateDecay`
+triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
+errors        `InputError`, `NotFinite`, `ProcessLost`
+more          `get_device`; `functions`, the LSTM and the loss of a whole window;
+              `parallel`, training by several processes; `v1`, Chainer 1's model
+============  =====================================================================
+"""
+from __future__ import annotations
+
+import os as _os
 
 # Read when NumPy loads OpenBLAS: how long idle BLAS threads spin, as a power of 2
 # of clock cycles.  The default, 26, keeps a core from the work between products.
-os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')
+_os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')
 
-from rnnlm._compat import patches
+from rnnlm._compat import patches as _patches
 
-patches.apply()  # before anything imports Chainer
+_patches.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
-from rnnlm import parallel, v1
+from rnnlm import functions, parallel, v1
 from rnnlm._version import __version__
-from rnnlm.app.recipes import Recipe
+from rnnlm.app.experiment import train
+from rnnlm.app.recipes import PRESETS, Recipe
+from rnnlm.app.trained import SentenceScore, TrainedModel, load
+from rnnlm.data.corpus import Corpus, load as load_corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
-from rnnlm.errors import InputError, NotFinite
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.devices import get_device
+from rnnlm.errors import InputError, NotFinite, ProcessLost
+from rnnlm.inference.dynamic import DynamicEvaluation
+from rnnlm.inference.generate import beam_search, generate
+from rnnlm.inference.scoring import score_sentences, score_text
 from rnnlm.model import RNNForLM
 from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import save_npz
@@ -22,13 +50,26 @@ from rnnlm.serializers.snapshot_files import resume
 from rnnlm.training.evaluator import PerplexityEvaluator
 from rnnlm.training.extensions import (
     BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.plotting import PerplexityPlot
 from rnnlm.training.run import run
-from rnnlm.training.triggers import EarlyStoppingTrigger, SnapshotTrigger
+from rnnlm.training.triggers import (
+    EarlyStoppingTrigger, ReportTrigger, SnapshotTrigger)
 from rnnlm.training.updater import BPTTUpdater
 
 __all__ = [
-    'BPTTUpdater', 'BestModel', 'EarlyStoppingTrigger', 'InputError',
-    'LearningRateDecay', 'Log', 'NotFinite', 'ParallelSequentialIterator',
-    'PerplexityEvaluator', 'RNNForLM', 'Recipe', 'Snapshot', 'SnapshotTrigger',
-    'add_perplexity', 'load_model', 'parallel', 'resume', 'run', 'save_npz', 'v1',
+    'BPTTUpdater', 'BestModel', 'Corpus', 'DynamicEvaluation', 'EarlyStoppingTrigger',
+    'InputError', 'LearningRateDecay', 'Log', 'NotFinite', 'PRESETS',
+    'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
+    'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
+    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',
+    'functions', 'generate', 'get_device', 'load', 'load_corpus', 'load_model',
+    'parallel', 'resume', 'run', 'save_npz', 'score_sentences', 'score_text', 'train',
+    'v1',
 ]
+
+del annotations
+
+
+def __dir__() -> list[str]:
+    """The public names; the packages inside can be imported all the same."""
+    return sorted([*__all__, *(name for name in globals() if name.startswith('__'))])

@@ -1,21 +1,29 @@
-"""From a device's name to a Chainer device that is really there."""
+"""`get_device`: a Chainer device that is known to work."""
+from __future__ import annotations
+
+from typing import Union
+
 import chainer
 
 from rnnlm.errors import InputError
 
 
-def get_device(spec):
-    """The Chainer device that `spec` names.
+def get_device(spec: Union[str, int]) -> chainer.backend.Device:
+    """The Chainer device of a name, checked by making an array on it.
 
     Args:
-        spec (str or int): As for :func:`chainer.get_device`: -1 or '@numpy' for
-            NumPy, 0, 1, ... or '@cupy:0' for a GPU through CuPy.
+        spec: As for :func:`chainer.get_device`: -1 or '@numpy' for NumPy; 0, 1, ... or
+            '@cupy:0' for a GPU through CuPy.
 
     Returns:
-        chainer.backend.Device: the device; a first array was made on it.
+        The device.
 
     Raises:
-        rnnlm.errors.InputError: if there is no such device.
+        rnnlm.InputError: If there is no such device, or it does not work.
+
+    Example:
+        >>> rnnlm.get_device(-1).xp.__name__
+        'numpy'
     """
     try:
         device = chainer.get_device(spec)
@@ -29,7 +37,7 @@ def get_device(spec):
     return device
 
 
-def _found(error):
+def _found(error: Exception) -> str:
     """How many GPUs there are, and what went wrong."""
     cuda = chainer.backends.cuda
     if not cuda.available:
@@ -42,5 +50,5 @@ def _found(error):
     return f'{count} GPU(s) ({_first_line(error)})'
 
 
-def _first_line(error):
+def _first_line(error: object) -> str:
     return (str(error).strip() or type(error).__name__).split('\n')[0]

@@ -1,5 +1,8 @@
 """`RNNForLM`: Chainer's recurrent language model, one step or a window at a time."""
+from __future__ import annotations
+
 import logging
+from typing import Any, Iterator, Optional, Sequence, Union
 
 import chainer
 from chainer import functions as F
@@ -11,6 +14,9 @@ from rnnlm.errors import InputError, require, require_count, require_ratio
 
 
 logger = logging.getLogger(__name__)
+
+# Ids of words, an int array or a Variable of one.
+Words = Union[chainer.Variable, numpy.ndarray]
 
 # More of them is a mistake in a file or an option.
 MOST_LAYERS = 1000
@@ -60,8 +66,9 @@ class RNNForLM(chainer.Chain):
         (2017), https://arxiv.org/abs/1608.05859
     """
 
-    def __init__(self, n_vocab, n_units, n_layers=2, dropout=0.5, init_scale=0.1,
-                 n_embed=None, tied=False):
+    def __init__(self, n_vocab: int, n_units: int, n_layers: int = 2,
+                 dropout: float = 0.5, init_scale: float = 0.1,
+                 n_embed: Optional[int] = None, tied: bool = False) -> None:
         require_count('n_vocab', n_vocab)
         require_count('n_units', n_units)
         require_count('n_layers', n_layers, most=MOST_LAYERS)
@@ -80,7 +87,7 @@ class RNNForLM(chainer.Chain):
         self.dropout = dropout
         self.per_step = False
         self.row_gradient = None
-        self._told = set()
+        self._told: set[str] = set()
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_embed)
             for k in range(1, n_layers + 1):
@@ -91,21 +98,21 @@ class RNNForLM(chainer.Chain):
             param.array[...] = numpy.random.uniform(
                 -init_scale, init_scale, param.shape)
 
-    def _params_as_drawn(self):
+    def _params_as_drawn(self) -> Iterator[chainer.Parameter]:
         """The parameters in the order in which their values are drawn."""
         return self.params()
 
     @property
-    def layers(self):
+    def layers(self) -> list[chainer.Link]:
         """list of LSTM links: the layers from the bottom up."""
         return [self[f'l{k}'] for k in range(1, self.n_layers + 1)]
 
     @property
-    def output(self):
+    def output(self) -> chainer.Link:
         """The link that makes the logits: Linear, or `OutputBias` if tied."""
         return self[f'l{self.n_layers + 1}']
 
-    def forward(self, x):
+    def forward(self, x: Words) -> chainer.Variable:
         """Logits of the next word, for one step or for a window.
 
         The recurrent state goes on from the last call; see `reset_state`.
@@ -124,7 +131,7 @@ class RNNForLM(chainer.Chain):
             return self._logits_of_step(self._step(x))
         return self.logits(x)
 
-    def logits(self, x):
+    def logits(self, x: Words) -> chainer.Variable:
         """Logits of the next words of a window, of one stream or more.
 
         Args:
@@ -145,11 +152,9 @@ class RNNForLM(chainer.Chain):
         return parts.TABLE[type(self.output)].window(self.output, h)
 
     def _logits_of_step(self, h):
-        if self.tied:
-            return self.output(h, self.embed.W)
-        return self.output(h)
+        return self.output(h, self.embed.W) if self.tied else self.output(h)
 
-    def features(self, x):
+    def features(self, x: Words) -> chainer.Variable:
         """What the output layer sees: the last layer after its dropout.
 
         Args:
@@ -179,7 +184,7 @@ class RNNForLM(chainer.Chain):
                 f'ids: expected a window (T, B), found the shape {ids.shape}')
         return ids
 
-    def loss(self, x, t):
+    def loss(self, x: Words, t: Words) -> chainer.Variable:
         """Loss of a window: the sum over its steps of the mean over the batch.
 
         The output layer, the softmax and the cross entropy are one function, whose
@@ -236,15 +241,16 @@ class RNNForLM(chainer.Chain):
         if not (self.dropout and chainer.config.train):
             return lambda k, h: h
         with chainer.using_device(self.device):  # where the key will be read
-            return functions.WindowDropout(
-                self.xp, T, B, self.widths, self.dropout, self.embed.W.dtype)
+            return functions.WindowDropout(self.xp, T, B, self.widths, self.dropout,
+                                           self.embed.W.dtype)
 
     @property
-    def widths(self):
+    def widths(self) -> list[int]:
         """list of int: units of the embedding and of each layer."""
         return [self.embed.W.shape[1]] + [layer.state_size for layer in self.layers]
 
-    def why_steps(self, n_streams=None, forget=False):
+    def why_steps(self, n_streams: Optional[int] = None,
+                  forget: bool = False) -> str:
         """Why windows are computed step by step, by the links themselves.
 
         Args:
@@ -257,9 +263,9 @@ class RNNForLM(chainer.Chain):
         if self.per_step:
             return 'per_step is set'
         links = [self.embed, *self.layers, self.output]
-        if any(type(link) not in parts.TABLE for link in links):
-            return next(f'{type(link).__name__} has no window function'
-                        for link in links if type(link) not in parts.TABLE)
+        for link in links:
+            if type(link) not in parts.TABLE:
+                return f'{type(link).__name__} has no window function'
         if type(self.embed) is not L.EmbedID or any(
                 parts.TABLE[type(layer)].state != ('c', 'h') for layer in self.layers):
             return 'a link stands in the place of another kind'
@@ -288,7 +294,7 @@ class RNNForLM(chainer.Chain):
                            'times as long: %s', reason)
             self._told.add(reason)
 
-    def check_ids(self, ids, least=0):
+    def check_ids(self, ids: Any, least: int = 0) -> None:
         """Refuses what are no word ids; of ids on a GPU only the type and the shape.
 
         Args:
@@ -316,7 +322,7 @@ class RNNForLM(chainer.Chain):
                     f'ids: expected {least} to {self.n_vocab - 1} (n_vocab - 1), found '
                     f'{low} to {high}')
 
-    def reset_state(self):
+    def reset_state(self) -> None:
         """Forgets the words seen so far: c and h of every layer are zeros again.
 
         As in Chainer's example, of the layers alone: a subclass with a recurrent link
@@ -326,20 +332,20 @@ class RNNForLM(chainer.Chain):
             if hasattr(layer, 'reset_state'):
                 layer.reset_state()
 
-    def get_state(self):
+    def get_state(self) -> Optional[list[tuple[Any, Any]]]:
         """The recurrent state of the layers.
 
         Returns:
             list of (c, h), a pair of arrays (B, n) for each layer from the bottom
             up; ``None`` after `reset_state`, and while any layer has none.
         """
-        pairs = [(getattr(layer, 'c', None), getattr(layer, 'h', None))
-                 for layer in self.layers]
-        if any(state is None for pair in pairs for state in pair):
+        if any(getattr(layer, name, None) is None
+               for layer in self.layers for name in 'ch'):
             return None
-        return [(c.array.copy(), h.array.copy()) for c, h in pairs]
+        return [(layer.c.array.copy(), layer.h.array.copy())
+                for layer in self.layers]
 
-    def set_state(self, state):
+    def set_state(self, state: Optional[Sequence[tuple[Any, Any]]]) -> None:
         """Sets the recurrent state to what `get_state` gave.
 
         Args:
@@ -370,16 +376,17 @@ class RNNForLM(chainer.Chain):
 KNOWN = {unaltered.record(RNNForLM)}
 
 
-def language_model(target):
+def language_model(target: Any) -> Optional[RNNForLM]:
     """The `RNNForLM` in `target`, itself or a Classifier's predictor, or None."""
     model = getattr(target, 'predictor', target)
     return model if isinstance(model, RNNForLM) else None
 
 
-def model_shapes(n_vocab, n_embed, n_units, n_layers, tied=False):
+def model_shapes(n_vocab: int, n_embed: int, n_units: int, n_layers: int,
+                 tied: bool = False) -> dict[str, tuple[int, ...]]:
     """dict: the names of a model's parameters, at least one layer's, and their shapes.
     """
-    shapes = {'embed/W': (n_vocab, n_embed)}
+    shapes: dict[str, tuple[int, ...]] = {'embed/W': (n_vocab, n_embed)}
     n_in = n_embed
     for k in range(1, max(1, n_layers) + 1):
         shapes.update((f'l{k}/{name}', shape)
@@ -391,6 +398,6 @@ def model_shapes(n_vocab, n_embed, n_units, n_layers, tied=False):
     return shapes
 
 
-def layer_shapes(n_in, n):
+def layer_shapes(n_in: int, n: int) -> dict[str, tuple[int, ...]]:
     """dict: the names of an LSTM layer's parameters and their shapes."""
     return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}

@@ -6,6 +6,7 @@ a module, or on an instance.  Nothing announces it, so it is asked before each w
 """
 import functools
 import types
+from typing import Any, Collection, Dict, List, Tuple
 
 import chainer
 from chainer import functions as F
@@ -24,11 +25,12 @@ HARMLESS = frozenset([
 _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, property,
          classmethod, staticmethod, functools.partial)
 
-_classes = {}  # class -> (its code by name, how many attributes it had)
-_functions = []  # (module, name, function)
+# class -> (its code by name, how many attributes it had)
+_classes: Dict[type, Tuple[Dict[str, Any], int]] = {}
+_functions: List[Tuple[types.ModuleType, str, Any]] = []  # (module, name, function)
 
 
-def record(cls):
+def record(cls: type) -> type:
     """Remembers the code of a class and of all its bases, as it is now.
 
     Returns:
@@ -42,7 +44,7 @@ def record(cls):
     return cls
 
 
-def changed_code():
+def changed_code() -> str:
     """str: The first class or module whose code is not what it was; '' if none is."""
     for cls, (code, size) in _classes.items():
         now = cls.__dict__
@@ -59,17 +61,18 @@ def changed_code():
     return ''
 
 
-def shadowed(*objects):
+def shadowed(*objects: Any) -> str:
     """str: The first attribute of an instance that hides a method; '' if none does."""
     for thing in objects:
         names = vars(thing)
-        if not _code_names(type(thing)).isdisjoint(names):
-            name = next(iter(_code_names(type(thing)).intersection(names)))
+        hidden = _code_names(thing.__class__).intersection(names)
+        if hidden:
+            name = next(iter(hidden))
             return f'{type(thing).__name__} has a {name} of its own'
     return ''
 
 
-def overridden(cls, known):
+def overridden(cls: type, known: Collection[type]) -> str:
     """str: What a class redefines of the first of its bases that is in `known`; or ''.
 
     Args:
@@ -87,7 +90,7 @@ def overridden(cls, known):
 
 
 @functools.lru_cache(maxsize=1000)
-def _code_names(cls):
+def _code_names(cls: Any) -> frozenset:
     """Names of the methods and properties of a class, inherited ones too."""
     return frozenset(name for base in cls.__mro__[:-1]
                      for name, value in vars(base).items() if isinstance(value, _CODE))

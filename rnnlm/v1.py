@@ -1,4 +1,8 @@
-"""Chainer v1's spelling of the language model: the `train` flag."""
+"""The language model with the `train` flag of Chainer v1."""
+from __future__ import annotations
+
+from typing import Any, ContextManager, Iterator
+
 import chainer
 
 from rnnlm import model, unaltered
@@ -7,23 +11,23 @@ from rnnlm import model, unaltered
 class RNNForLM(model.RNNForLM):
     """`rnnlm.RNNForLM` with Chainer v1's `train` flag.
 
-    The flag alone decides about dropout, whatever ``chainer.config.train`` says,
-    and may be set at any time: ``model.train = False``,
+    The flag alone decides whether dropout is applied; ``chainer.config.train`` is
+    ignored.  It may be set at any time: ``model.train = False``,
     ``eval_model.predictor.train = False``.  Parameters are drawn in the order of
     Chainer 1.24: link by link as they were added, W before b, upward before
     lateral.
 
     Args:
-        n_vocab (int): Size of the vocabulary.
-        n_units (int): Size of the embedding and of both layers.
-        train (bool): Whether dropout works.
+        n_vocab: Size of the vocabulary.
+        n_units: Size of the embedding and of both layers.
+        train: Whether dropout is applied.
     """
 
-    def __init__(self, n_vocab, n_units, train=True):
+    def __init__(self, n_vocab: int, n_units: int, train: bool = True) -> None:
         super().__init__(n_vocab, n_units)
         self.train = train
 
-    def _params_as_drawn(self):
+    def _params_as_drawn(self) -> Iterator[chainer.Parameter]:
         yield self.embed.W
         for layer in self.layers:
             yield layer.upward.W
@@ -32,15 +36,15 @@ class RNNForLM(model.RNNForLM):
         yield self.output.W
         yield self.output.b
 
-    def _features(self, ids, why_steps):
+    def _features(self, ids: Any, why_steps: str) -> chainer.Variable:
         with self._configured():
             return super()._features(ids, why_steps)
 
-    def _step(self, x):
+    def _step(self, x: Any) -> chainer.Variable:
         with self._configured():
             return super()._step(x)
 
-    def _configured(self):
+    def _configured(self) -> ContextManager:
         return chainer.using_config('train', bool(self.train))
 
 

@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.app import commands, run_folder
+from rnnlm.app import run_folder
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -95,7 +95,7 @@ def test_damaged_snapshots(tmp_path):
     os.unlink(path)
     turns = itertools.cycle([
         lambda path: rnnlm.resume(path, trainer),
-        lambda path: commands.load_trained(path, -1)])
+        lambda path: rnnlm.load(path)])
     changes = itertools.cycle([
         damage.damaged, damage.damaged, damage.damaged_members, damage.damaged_members])
     with warnings.catch_warnings():

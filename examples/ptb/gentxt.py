@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Lets a model that train_ptb.py saved go on with a text.
+"""Continues a text with a model that train_ptb.py saved.
 
 The flags are those of Chainer's examples/ptb/gentxt.py.
 """
@@ -10,13 +10,11 @@ import rnnlm
 
 from chainer import links as L
 
-from rnnlm.inference.generate import encode_prime, generate
-
 import options
 
 
 def main():
-    parser = argparse.ArgumentParser(description='Lets an RNNLM go on with a text.')
+    parser = argparse.ArgumentParser(description='Continues a text with an RNNLM.')
     parser.add_argument(
         '--model', '-m', required=True, help='model that train_ptb.py saved')
     parser.add_argument(
@@ -38,14 +36,19 @@ def main():
 
     device, corpus = options.prepare(args)
     vocabulary = corpus.vocabulary
-    prime = encode_prime(vocabulary, args.primetext)
+    words = args.primetext.split()
+    for word in words:  # unlike in a corpus, an unknown one does not become <unk>
+        if word not in vocabulary:
+            raise rnnlm.InputError(
+                f'--primetext: expected words of the vocabulary, found {word!r}')
     rnn = rnnlm.RNNForLM(len(vocabulary), args.unit, args.layer)
     model = L.Classifier(rnn)
     rnnlm.load_model(args.model, model)
     model.to_device(device)
 
     sys.stdout.write(args.primetext + ' ')
-    for word in generate(rnn, prime, args.length, args.sample > 0):
+    prime = vocabulary.encode(words)
+    for word in rnnlm.generate(rnn, prime, args.length, args.sample > 0):
         text, = vocabulary.decode([word])
         sys.stdout.write('.' if text == '<eos>' else text + ' ')
     sys.stdout.write('\n')

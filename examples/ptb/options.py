@@ -1,18 +1,31 @@
 """The command line of Chainer's examples/ptb, shared by the scripts beside."""
 import argparse
+import contextlib
 import dataclasses
+import os
 import sys
 
+import filelock
 import numpy
 
 import rnnlm
-from rnnlm import devices
-from rnnlm.app import run_folder
-from rnnlm.app.cli import add_parallel_options, message, seed
-from rnnlm.app.recipes import PRESETS, add_recipe_options, recipe_options
-from rnnlm.data import corpus
-from rnnlm.parallel import SINGLE_PROCESS
-from rnnlm.serializers.atomic import require_writable
+
+# The flags that set a field of `rnnlm.Recipe`.
+FLAGS = {
+    'n_units': ('--unit', '-u', 'LSTM units in each layer'),
+    'n_layers': ('--layer', None, 'LSTM layers'),
+    'n_embed': ('--embed', None, 'units in the embedding, if not as many'),
+    'dropout': ('--dropout', None, 'ratio of elements dropped'),
+    'init_scale': ('--init-scale', None,
+                   'parameters start uniformly in [-SCALE, SCALE]'),
+    'batch_size': ('--batchsize', '-b', 'streams read in parallel'),
+    'bprop_len': ('--bproplen', '-l', 'steps of truncated BPTT'),
+    'epochs': ('--epoch', '-e', 'sweeps over the text'),
+    'lr': ('--lr', None, 'learning rate of SGD'),
+    'decay': ('--decay', None, 'divisor of the learning rate an epoch'),
+    'decay_after': ('--decay-after', None, 'last epoch without decay'),
+    'gradclip': ('--gradclip', '-c', 'largest L2 norm of the gradients'),
+}
 
 
 def training_options(description, parallel=False):
@@ -24,7 +37,12 @@ def training_options(description, parallel=False):
     """
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
-    add_recipe_options(parser, PRESETS['chainer'], leave_out=('tied', 'precision'))
+    for field, (flag, short, text) in FLAGS.items():
+        default = getattr(rnnlm.PRESETS['chainer'], field)
+        add(*filter(None, (flag, short)), dest=field,
+            type=int if default is None else type(default),
+            metavar=flag.strip('-').upper(),
+            help=text + ('' if default is None else f' (default: {default:g})'))
     add('--preset', choices=('small', 'medium', 'large'),
         help='sizes, rates and falling learning rate of Zaremba et al. (2014); flags '
              'beside it win, and the model of the best validation is kept')
@@ -36,7 +54,12 @@ def training_options(description, parallel=False):
         help='file for the trained model (default: model.npz)')
     add('--seed', type=seed, help='seed of numpy.random')
     if parallel:
-        add_parallel_options(parser)
+        add('--communicator', choices=rnnlm.parallel.COMMUNICATORS,
+            help="by which of ChainerMN's communicators the processes that mpiexec "
+                 'started train together: naive for NumPy, pure_nccl for GPUs')
+        add('--timeout', type=float, default=300.0, metavar='SECONDS',
+            help='with --communicator: time after which a process that does not '
+                 'answer is given up, and all end (default: 300)')
     add_common_options(parser)
     return parser
 
@@ -54,23 +77,53 @@ def add_common_options(parser):
         help='as --device; the old spelling')
 
 
+def seed(text):
+    value = int(text)
+    if not 0 <= value < 2 ** 32:
+        raise argparse.ArgumentTypeError(
+            f'expected an integer from 0 to 2**32 - 1, found {text}')
+    return value
+
+
 def recipe_of(args):
     """The recipe that the flags make; refuses it, and places that cannot be written."""
-    recipe = dataclasses.replace(
-        PRESETS[args.preset or 'chainer'], **recipe_options(args))
-    require_writable(args.model)
-    run_folder.make(args.out)
+    given = {field: getattr(args, field) for field in FLAGS
+             if getattr(args, field) is not None}
+    recipe = dataclasses.replace(rnnlm.PRESETS[args.preset or 'chainer'], **given)
+    try:
+        os.makedirs(args.out, exist_ok=True)
+    except OSError as e:
+        raise rnnlm.InputError(
+            f'{args.out}: expected a folder that can be written, found: '
+            f'{e.strerror}') from None
+    if os.path.isdir(args.model) or not os.access(
+            os.path.dirname(args.model) or '.', os.W_OK):
+        raise rnnlm.InputError(
+            f'{args.model}: expected a file that can be written, found a folder, or '
+            'one that it cannot be written into')
     return recipe
 
 
-def prepare(args, group=SINGLE_PROCESS):
+@contextlib.contextmanager
+def locked(folder):
+    """Keeps a folder for one run; the system frees it however the run ends."""
+    try:
+        with filelock.FileLock(os.path.join(folder, '.lock'), timeout=0):
+            yield
+    except filelock.Timeout:
+        raise rnnlm.InputError(
+            f'{folder}: expected a folder that no other run is writing to, found one '
+            'that is; choose another by --out') from None
+
+
+def prepare(args, group=rnnlm.parallel.SINGLE_PROCESS):
     """Device made current, random numbers seeded, corpus loaded."""
-    device = devices.get_device(group.device(args.device))
+    device = rnnlm.get_device(group.device(args.device))
     device.use()
     if args.seed is not None:
         numpy.random.seed(args.seed)
         device.xp.random.seed(args.seed)
-    text = corpus.load(args.corpus)
+    text = rnnlm.load_corpus(args.corpus)
     print(f'#vocab = {len(text.vocabulary)}')
     return device, text
 
@@ -80,8 +133,9 @@ def run(main):
     try:
         sys.exit(main())
     except rnnlm.InputError as e:
-        print(f'error: {message(e, training_options("", parallel=True))}',
-              file=sys.stderr)
+        # A message about a field of the recipe is one about its flag.
+        name = FLAGS.get(e.name, (e.name,))[0]
+        print(f'error: {f"{name}: " if name else ""}{e.problem}', file=sys.stderr)
         sys.exit(2)
     except (rnnlm.NotFinite, OSError) as e:  # NaN; a full disk
         print(f'error: {e}', file=sys.stderr)

@@ -13,12 +13,6 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm import parallel
-from rnnlm.app import run_folder
-from rnnlm.training import plotting
-from rnnlm.training.evaluator import evaluate_perplexity
-from rnnlm.training.triggers import ReportTrigger
-
 import options
 
 
@@ -26,11 +20,10 @@ def main():
     parser = options.training_options('Trains an RNNLM on PTB.', parallel=True)
     args = parser.parse_args()
     # Several processes under mpiexec; without --communicator this one, alone.
-    with parallel.joined(args.communicator, args.timeout) as group, \
+    with rnnlm.parallel.joined(args.communicator, args.timeout) as group, \
             contextlib.ExitStack() as stack:
         recipe = group.on_all(lambda: options.recipe_of(args))
-        # No other run writes there meanwhile.
-        group.on_root(lambda: stack.enter_context(run_folder.locked(args.out)))
+        group.on_root(lambda: stack.enter_context(options.locked(args.out)))
         return train(args, recipe, group)
 
 
@@ -82,9 +75,8 @@ def train(args, recipe, group):
 
     group.on_root(best.load)
     group.broadcast(model)
-    perplexity = evaluate_perplexity(
-        rnnlm.PerplexityEvaluator(test_iter, model, group=group))
-    print(f'test perplexity: {perplexity}')
+    result = rnnlm.PerplexityEvaluator(test_iter, model, group=group)()
+    print(f"test perplexity: {numpy.exp(result['main/loss'])}")
     if group.is_root:
         rnnlm.save_npz(args.model, model)
 
@@ -93,14 +85,13 @@ def extend(trainer, args, model, best, corpus):
     """Adds what prints and writes."""
     if best:
         trainer.extend(best)
-    report = ReportTrigger(10 if args.test else 500)
+    report = rnnlm.ReportTrigger(10 if args.test else 500)
     trainer.extend(rnnlm.Log(report, rnnlm.add_perplexity))
     trainer.extend(extensions.PrintReport(
         ['epoch', 'iteration', 'perplexity', 'val_perplexity', 'elapsed_time']),
         trigger=report)
-    if plotting.available():
-        trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit),
-                       trigger=report)
+    if rnnlm.PerplexityPlot.available():  # matplotlib is there
+        trainer.extend(rnnlm.PerplexityPlot(corpus.perplexity_limit), trigger=report)
     trainer.extend(extensions.ProgressBar(update_interval=1 if args.test else 10))
     trainer.extend(extensions.snapshot_object(
         model, 'model_iter_{.updater.iteration}'))

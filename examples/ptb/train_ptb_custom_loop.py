@@ -9,14 +9,14 @@ import chainer
 from chainer import links as L
 import numpy
 
-from rnnlm.training.evaluator import evaluate_perplexity, make_evaluator
-
 import options
 
 
 def evaluate(model, words):
     """Perplexity of `model` on a text."""
-    return evaluate_perplexity(make_evaluator(words, model))
+    iterator = rnnlm.ParallelSequentialIterator(words, 1, repeat=False)
+    result = rnnlm.PerplexityEvaluator(iterator, model)()
+    return numpy.exp(result['main/loss'])
 
 
 def main():

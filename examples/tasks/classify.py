@@ -26,8 +26,6 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm.errors import require_count
-
 import options
 import texts
 
@@ -72,7 +70,7 @@ def to_front(ids):
 
 def train(model, data, held_out, epochs, batch=64):
     """Accuracies on the held out texts after each epoch."""
-    require_count('epochs', epochs)
+    options.require_count('epochs', epochs)
     optimizer = chainer.optimizers.Adam().setup(model)
     # Without it, over 500 steps, the loss falls and rises again.
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(1))
@@ -112,9 +110,9 @@ def main(argv=None):
     parser.add_argument('--units', type=int, default=100,
                         help='LSTM units (default: 100)')
     args = options.parse(parser, argv)
-    require_count('--texts', args.texts)
-    require_count('--length', args.length, least=texts.MARKS)
-    require_count('--units', args.units)
+    options.require_count('--texts', args.texts)
+    options.require_count('--length', args.length, least=texts.MARKS)
+    options.require_count('--units', args.units)
     n_vocab = 5000 if args.imdb else texts.WORDS
     if args.imdb:
         data, held_out = texts.read_imdb(args.imdb, args.length, n_vocab)

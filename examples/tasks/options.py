@@ -2,11 +2,42 @@
 import argparse
 import sys
 
+import rnnlm
+
+import chainer
 import numpy
 
-import rnnlm
-from rnnlm.app.cli import seed
-from rnnlm.errors import require_count
+
+def seed(text):
+    value = int(text)
+    if not 0 <= value < 2 ** 32:
+        raise argparse.ArgumentTypeError(
+            f'expected an integer from 0 to 2**32 - 1, found {text}')
+    return value
+
+
+def require_count(name, value, least=1):
+    """Refuses a number of things that is less than `least`."""
+    if value < least:
+        raise rnnlm.InputError(
+            f'{name}: expected an integer of at least {least}, found {value}')
+
+
+def read_text(path):
+    """The text of a UTF-8 file, with `\\n` at the ends of its lines."""
+    try:
+        with open(path, encoding='utf-8-sig') as f:
+            return f.read()
+    except (OSError, ValueError) as e:
+        raise rnnlm.InputError(
+            f'{path}: expected a text in UTF-8, found: {e}') from None
+
+
+def classifier(model):
+    """The link that computes the loss of a model, and nothing else."""
+    made = chainer.links.Classifier(model)
+    made.compute_accuracy = False
+    return made
 
 
 def parser(text, epochs=None):

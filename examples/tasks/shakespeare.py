@@ -20,13 +20,6 @@ import chainer
 from chainer import training
 from chainer.training import extensions
 
-from rnnlm.app.console import Console
-from rnnlm.data.text import read_text
-from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError
-from rnnlm.functions.gates import GATES
-from rnnlm.training.evaluator import make_classifier, make_evaluator
-
 import options
 
 STEPS, STREAMS = 50, 50
@@ -34,39 +27,45 @@ STEPS, STREAMS = 50, 50
 
 def read(path):
     """Ids to train on and to validate with, and the vocabulary of both."""
-    text = read_text(path)
+    text = options.read_text(path)
     if len(text) < 20 * STREAMS:
-        raise InputError(
+        raise rnnlm.InputError(
             f'{path}: expected at least {20 * STREAMS} characters, found {len(text)}')
-    vocabulary = Vocabulary.from_tokens(text)
+    vocabulary = rnnlm.Vocabulary.from_tokens(text)
     ids = vocabulary.encode(text)
     cut = len(ids) * 95 // 100
     return ids[:cut], ids[cut:], vocabulary
 
 
 def make_model(n_vocab, units=128):
+    gates = rnnlm.functions.GATES
     model = rnnlm.RNNForLM(
         n_vocab, units, n_layers=2, dropout=0, init_scale=0.08, n_embed=128)
     for layer in model.layers:
-        layer.upward.b.array[GATES.index('f')::len(GATES)] = 1
+        layer.upward.b.array[gates.index('f')::len(gates)] = 1
     return model
 
 
 def make_trainer(model, train, valid, epochs, out):
     """The trainer of a run; its log has 'validation/main/loss' for each epoch."""
-    classifier = make_classifier(model)
+    classifier = options.classifier(model)
     optimizer = chainer.optimizers.RMSprop(lr=2e-3, alpha=0.95).setup(classifier)
     optimizer.add_hook(chainer.optimizer_hooks.GradientHardClipping(-5, 5))
     updater = rnnlm.BPTTUpdater(
         rnnlm.ParallelSequentialIterator(train, STREAMS), optimizer, STEPS)
     trainer = training.Trainer(updater, (epochs, 'epoch'), out=out)
-    trainer.extend(make_evaluator(valid, classifier))
+    trainer.extend(rnnlm.PerplexityEvaluator(
+        rnnlm.ParallelSequentialIterator(valid, 1, repeat=False), classifier))
     trainer.extend(rnnlm.LearningRateDecay(1 / 0.97, after_epoch=10))
     trainer.extend(extensions.LogReport())
-    trainer.extend(extensions.PrintReport(
-        ['epoch', 'main/loss', 'validation/main/loss', 'elapsed_time'],
-        out=Console()))
+    trainer.extend(show, trigger=(1, 'epoch'))
     return trainer
+
+
+def show(trainer):
+    entry = trainer.get_extension('LogReport').log[-1]
+    print('{epoch:<7}{main/loss:<10.5f}{validation/main/loss:<10.5f}'
+          '{elapsed_time:.1f}'.format(**entry), flush=True)
 
 
 def main(argv=None):
@@ -81,7 +80,8 @@ def main(argv=None):
     model = make_model(len(vocabulary), args.units)
     trainer = make_trainer(model, train, valid, args.epochs, args.out)
     print(f'{len(train):,} characters to train on, {len(valid):,} to validate with, '
-          f'{len(vocabulary)} different; losses in nats a character')
+          f'{len(vocabulary)} different; losses in nats a character\n'
+          'epoch  training  validation  seconds')
     trainer.run()
 
 

@@ -12,8 +12,9 @@ import re
 
 import numpy
 
-from rnnlm.data.text import read_text
-from rnnlm.errors import InputError
+import rnnlm
+
+from options import read_text
 
 PAD, UNKNOWN, BAD, GOOD, NOISE = range(5)  # the first noise word; the others follow
 # Few words in all: 5,000 texts can be told apart by rare words, learning nothing.
@@ -50,7 +51,7 @@ def read_imdb(folder, length, n_vocab):
             paths = sorted(glob.glob(os.path.join(
                 glob.escape(folder), part, name, '*.txt')))
             if not paths:
-                raise InputError(
+                raise rnnlm.InputError(
                     f'{folder}: expected the folder aclImdb with texts as '
                     f'{part}/{name}/*.txt, found none')
             texts += [re.findall("[a-z']+", read_text(path).lower()) for path in paths]

@@ -25,12 +25,6 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.app.console import say
-from rnnlm.data.text import read_text
-from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError
-from rnnlm.training.evaluator import make_classifier
-
 import options
 
 STEPS, STREAMS = 35, 32
@@ -41,14 +35,14 @@ LETTERS = 10000
 def read(path):
     """Ids of the first letters and blanks of a book, and their vocabulary."""
     lines = (''.join(c if 'a' <= c <= 'z' else ' ' for c in line.lower())
-             for line in read_text(path).splitlines())
+             for line in options.read_text(path).splitlines())
     # Between two lines there is nothing, as in the book.
     text = ''.join(' '.join(line.split()) for line in lines)[:LETTERS]
     if len(text) < STREAMS:
-        raise InputError(
+        raise rnnlm.InputError(
             f'{path}: expected at least {STREAMS} letters and blanks, found '
             f'{len(text)}; give an English text')
-    vocabulary = Vocabulary.from_tokens(text)
+    vocabulary = rnnlm.Vocabulary.from_tokens(text)
     return vocabulary.encode(text), vocabulary
 
 
@@ -67,7 +61,7 @@ def keep_one_hot(optimizer):
 
 def make_trainer(model, ids, epochs, out):
     """The trainer of a run; its log has the mean 'main/loss' of each epoch."""
-    classifier = make_classifier(model)
+    classifier = options.classifier(model)
     optimizer = chainer.optimizers.SGD(lr=RATE / STEPS).setup(classifier)
     optimizer.add_hook(keep_one_hot)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(CLIP * STEPS))
@@ -81,8 +75,8 @@ def make_trainer(model, ids, epochs, out):
 
 def show(trainer):
     entry = trainer.get_extension('LogReport').log[-1]
-    say('epoch {epoch:3}  perplexity {perplexity:7.4f}  {elapsed_time:.0f} '
-        'seconds'.format(**entry))
+    print('epoch {epoch:3}  perplexity {perplexity:7.4f}  {elapsed_time:.0f} '
+          'seconds'.format(**entry), flush=True)
 
 
 def main(argv=None):

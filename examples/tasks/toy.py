@@ -17,8 +17,6 @@ from rnnlm.functions import lstm_window  # first: rnnlm makes Chainer importable
 import chainer
 import numpy
 
-from rnnlm.errors import require_count
-
 import options
 
 WANTED = numpy.array([-0.5, 0.2, 0.1, -0.5], 'f')
@@ -26,7 +24,7 @@ WANTED = numpy.array([-0.5, 0.2, 0.1, -0.5], 'f')
 
 def train(iterations=100, cells=100, inputs=50, rate=0.1):
     """Losses before each iteration and after the last, and the last outputs."""
-    require_count('iterations', iterations)
+    options.require_count('iterations', iterations)
     x = numpy.random.uniform(0, 1, (len(WANTED), 1, inputs)).astype('f')  # (T, B, in)
     upward_W, upward_b, lateral_W = params = [
         chainer.Parameter(numpy.random.uniform(-0.05, 0.05, shape).astype('f'))

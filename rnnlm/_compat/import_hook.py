@@ -4,7 +4,7 @@ import sys
 import types
 import warnings
 
-active = {}  # module name -> its edits
+active: dict = {}  # module name -> its edits
 helpers = None  # what the edited lines call, by the name `_patches`
 
 

@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import sys
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any, Dict, List, Iterator, Optional, Tuple
 
 import numpy
 
@@ -18,19 +18,17 @@ from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say
 from rnnlm.app.recipes import PRESETS, Recipe, recipe_options
 from rnnlm.app.run_folder import RunDescription
+from rnnlm.app.trained import TrainedModel, load
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
-from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.model import RNNForLM
 from rnnlm.serializers.archive import open_archive
-from rnnlm.serializers.model_files import describe, load_model, model_sizes
+from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
-from rnnlm.training.evaluator import (
-    evaluate_perplexity, make_classifier, make_evaluator)
 
 
 def choose_corpus(args: argparse.Namespace,
@@ -110,16 +108,15 @@ def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    model, vocabulary = load_trained(args.model, args.device)
+    trained = load(args.model, args.device)
     text = load_corpus(args, args.model)
-    require_vocabulary(text, args.corpus, args.model, model, vocabulary)
+    require_vocabulary(text, args.corpus, args.model, trained)
     words = getattr(text, args.part)
     found = {'part': args.part, 'words': len(words),
-             'perplexity': evaluate_perplexity(make_evaluator(
-                 words, make_classifier(model)))}
+             'perplexity': trained.perplexity(words)}
     if args.dynamic:
         found[f'dynamic {args.dynamic}'] = dynamic_perplexity(
-            model, text.train, words, args)
+            trained.model, text.train, words, args)
     if args.json:
         print(json.dumps(found))
         return 0
@@ -149,62 +146,59 @@ def dynamic_perplexity(model: RNNForLM, train: numpy.ndarray, words: numpy.ndarr
     return result
 
 
-def require_vocabulary(text, name, path, model, vocabulary):
+def require_vocabulary(text: corpus.Corpus, name: str, path: str,
+                       trained: TrainedModel) -> None:
     """Refuses a text whose ids are not those of a model."""
-    if vocabulary is None:
-        same = len(text.vocabulary) == model.n_vocab
+    n_vocab = trained.model.n_vocab
+    if trained.vocabulary is None:
+        same = len(text.vocabulary) == n_vocab
     else:
-        same = text.vocabulary == vocabulary
+        same = text.vocabulary == trained.vocabulary
     if not same:
         raise InputError(
-            f'{name}: expected the vocabulary of {path}, {model.n_vocab:,} tokens, '
+            f'{name}: expected the vocabulary of {path}, {n_vocab:,} tokens, '
             f'found another one of {len(text.vocabulary):,}; use the corpus that it '
             'was trained on')
 
 
 def generate(args: argparse.Namespace) -> int:
-    model, vocabulary = load_trained(args.model, args.device, with_words=True)
+    trained = load(args.model, args.device)
+    vocabulary, text = trained.require_vocabulary(), args.primetext
     require_count('samples', args.samples)
     if args.beam is not None:
         require_count('beam', args.beam)
-    text = args.primetext
-    if text is None:  # the end of a sentence, if the vocabulary has one
-        text = '\n' if vocabulary.by_character else '<eos>'
-        text = text if text in vocabulary else vocabulary.words[0]
-    prime = generating.encode_prime(vocabulary, text)
+    prime = trained.encode_prime(text)
     if args.seed is not None:
         numpy.random.seed(args.seed)
     for _ in range(args.samples):
-        if args.primetext is not None:
+        if text is not None:
             print(text, end='' if vocabulary.by_character else ' ')
         if args.beam:
-            words, _ = generating.beam_search(model, prime, args.length, args.beam)
+            words, _ = generating.beam_search(
+                trained.model, prime, args.length, args.beam)
+            pieces = generating.text_of(vocabulary, words)
         else:
-            words = generating.generate(
-                model, prime, args.length, not args.greedy, args.temperature,
-                args.top_k, args.top_p)
-        for piece in generating.text_of(vocabulary, words):
+            pieces = trained.stream(
+                text, args.length, args.temperature, args.top_k, args.top_p,
+                sample=not args.greedy)
+        for piece in pieces:
             print(piece, end='', flush=True)
         print()
     return 0
 
 
 def score(args: argparse.Namespace) -> int:
-    model, vocabulary = load_trained(args.model, args.device, with_words=True)
-    between = scoring.boundary(vocabulary)
-    if between is None:
-        raise InputError(
-            f'{args.model}: expected a vocabulary with a token between sentences '
-            '(<eos>, or a line feed), found none')
+    trained = load(args.model, args.device)
+    trained.require_boundary()
     lines = read_lines(args.file)
     if args.nbest:
-        return rescore(args, model, vocabulary, between, list(lines))
+        return rescore(args, trained, list(lines))
     totals = numpy.zeros(4)
     while True:
         some = list(itertools.islice(lines, scoring.BATCH))
         if not some:
             break
-        for line, entry in zip(some, entries(model, vocabulary, between, some)):
+        for line, entry in zip(some, entries(trained, some)):
             show_score(args, line, entry)
             totals += (1, len(entry['words']) - 1, entry['oov'], entry['logprob'])
     if args.srilm:
@@ -220,16 +214,13 @@ def read_lines(path: Optional[str]) -> Iterator[str]:
         yield from read_text(path).splitlines()
 
 
-def entries(model, vocabulary, between, lines):
+def entries(trained: TrainedModel, lines: List[str]) -> Iterator[Dict[str, Any]]:
     """What is known of each sentence, its logarithms to the base of 10."""
-    encoded = [scoring.encode_sentence(vocabulary, line) for line in lines]
-    end = vocabulary.words[between]
-    for (tokens, _, unknown), found in zip(encoded, scoring.score_sentences(
-            model, [ids for _, ids, _ in encoded], between)):
-        found = found / numpy.log(10)
-        yield {'logprob': float(found.sum()), 'oov': int(unknown.sum()),
+    for score in trained.score(lines):
+        found = score.token_log_probs / numpy.log(10)
+        yield {'logprob': float(found.sum()), 'oov': score.n_unknown,
                'words': [[token, float(value)]
-                         for token, value in zip([*tokens, end], found)]}
+                         for token, value in zip(score.tokens, found)]}
 
 
 def show_score(args: argparse.Namespace, line: str, entry: Dict[str, Any]) -> None:
@@ -261,7 +252,8 @@ def show_srilm(title: str, sentences: float, words: float, oov: float,
           f'ppl1= {without_ends:.6g}')
 
 
-def rescore(args: argparse.Namespace, model, vocabulary, between, lines) -> int:
+def rescore(args: argparse.Namespace, trained: TrainedModel,
+            lines: List[str]) -> int:
     """n-best lists, each sorted by its scores with the model's added."""
     fields = [line.split(' ||| ') for line in lines]
     for number, parts in enumerate(fields, 1):
@@ -274,7 +266,7 @@ def rescore(args: argparse.Namespace, model, vocabulary, between, lines) -> int:
             raise InputError(
                 f'{args.file or "standard input"}:{number}: expected '
                 f"'ID ||| SENTENCE ||| ... ||| SCORE', found {lines[number - 1]!r}")
-    found = entries(model, vocabulary, between, [parts[1] for parts in fields])
+    found = entries(trained, [parts[1] for parts in fields])
     lists: Dict[str, list] = {}
     for parts, entry in zip(fields, found):
         total = (float(parts[-1]) + args.lm_weight * entry['logprob'] * numpy.log(10)
@@ -293,9 +285,9 @@ def interpolate(args: argparse.Namespace) -> int:
     text = load_corpus(args, args.model)
     scores = {}
     for path in args.model, args.other:
-        model, vocabulary = load_trained(path, args.device)
-        require_vocabulary(text, args.corpus, path, model, vocabulary)
-        scores[path] = {part: scoring.score_text(model, getattr(text, part))
+        trained = load(path, args.device)
+        require_vocabulary(text, args.corpus, path, trained)
+        scores[path] = {part: scoring.score_text(trained.model, getattr(text, part))
                         for part in ('valid', 'test')}
     one, other = (scores[path] for path in (args.model, args.other))
     weight = args.weight
@@ -345,23 +337,3 @@ def convert(args: argparse.Namespace) -> int:
     print(f'written  {" and ".join(written)}: {sizes["n_layers"]} x '
           f'{sizes["n_units"]} LSTM units, vocabulary {sizes["n_vocab"]:,}')
     return 0
-
-
-def load_trained(path, device, with_words=False):
-    """A model, of the sizes in its file, and the `Vocabulary` beside it or None."""
-    device = get_device(device)
-    given, (path, vocabulary) = path, run_folder.find_model(path)
-    if with_words and vocabulary is None:
-        raise InputError(
-            f'{given}: expected a {run_folder.VOCABULARY} beside it, found none')
-    with open_archive(path) as archive:
-        sizes = model_sizes(archive)
-    if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
-        raise InputError(
-            f'{path}: expected a model of {len(vocabulary):,} words, as the '
-            f'{run_folder.VOCABULARY} beside it has, found one of '
-            f'{sizes["n_vocab"]:,}')
-    model = RNNForLM(**sizes)
-    load_model(path, model)
-    model.to_device(device)
-    return model, vocabulary

@@ -216,8 +216,10 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
     origin = os.path.dirname(snapshot) or '.'
     if os.path.samefile(origin, folder):
         number = snapshot_number(snapshot)
-        for path in snapshots_in(folder) if number is not None else ():
-            if snapshot_number(path) > number and is_whole(path):
+        newer = [path for path in snapshots_in(folder) if number is not None
+                 and (snapshot_number(path) or 0) > number]
+        for path in newer:
+            if is_whole(path):
                 raise InputError(
                     f'{snapshot}: expected the newest snapshot of its folder, found '
                     f'{path}; resume that one, choose another folder with --out, or '

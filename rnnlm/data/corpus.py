@@ -3,12 +3,14 @@
 `load` reads the Penn Treebank benchmark, any directory or text file, or the demo
 corpus, and answers with a `Corpus`: three id arrays and the vocabulary.
 """
+from __future__ import annotations
+
 import dataclasses
 import difflib
 import os
-from typing import Optional
+from typing import Optional, Sequence, Union
 
-import numpy as np
+import numpy
 
 from rnnlm.data import demo
 from rnnlm.data.ptb import load_ptb
@@ -24,84 +26,101 @@ MIN_TOKENS = 20
 class Corpus:
     """A text in three parts, as ids.
 
+    `load_corpus` makes one; make one yourself to train on ids of your own.
+
     Attributes:
-        name (str): what it is called in reports.
-        train (numpy.ndarray): (N,) int32 ids.
-        valid (numpy.ndarray): (N,) int32 ids.
-        test (numpy.ndarray): (N,) int32 ids.
-        vocabulary (Vocabulary): their tokens.
-        tokens (str): 'word' or 'char'.
-        perplexity_limit (float or None): lowest expected perplexity per token any
-            model can reach, where it is known: on the whole demo corpus.
-        source (dict or None): the arguments of `load` that give it again, from any
-            folder.
+        name: Its name in reports.
+        train: int32 (N,), the ids to train on.
+        valid: int32 (N,), the ids to choose the best model by.
+        test: int32 (N,), the ids to test with.
+        vocabulary: The tokens of the ids.
+        tokens: 'word' or 'char', what the tokens are.
+        perplexity_limit: The lowest perplexity per token that a model can have, where
+            it is known: for the whole demo corpus.
+        source: The arguments of `load_corpus` that load it again, from any folder.
+
+    Example:
+        >>> vocabulary = rnnlm.Vocabulary('ab')
+        >>> ids = vocabulary.encode('abba' * 25)
+        >>> corpus = rnnlm.Corpus(
+        ...     'mine', ids[:80], ids[80:90], ids[90:], vocabulary, tokens='char')
+        >>> corpus.summary()
+        'mine: 80 / 10 / 10 characters, vocabulary 2'
     """
 
     name: str
-    train: np.ndarray
-    valid: np.ndarray
-    test: np.ndarray
+    train: numpy.ndarray
+    valid: numpy.ndarray
+    test: numpy.ndarray
     vocabulary: Vocabulary
     tokens: str = 'word'
     perplexity_limit: Optional[float] = None
     source: Optional[dict] = None
 
-    def summary(self):
+    def summary(self) -> str:
         """One line: name, tokens of the three parts, size of the vocabulary."""
         sizes = ' / '.join(f'{len(getattr(self, part)):,}' for part in PARTS)
         unit = 'words' if self.tokens == 'word' else 'characters'
         return f'{self.name}: {sizes} {unit}, vocabulary {len(self.vocabulary):,}'
 
 
-def load(spec, tokens='word', vocab_limit=None):
-    r"""Load a corpus.
+def load(spec: Union[str, os.PathLike], tokens: str = 'word',
+         vocab_limit: Optional[int] = None) -> Corpus:
+    r"""Loads a corpus and encodes it as ids.
 
-    By word, a text is split at whitespace and each line ends with `<eos>`; by
+    By word, a text is split at whitespace and each line ends with ``<eos>``; by
     character, every Unicode character is a token, the newline too.  Line ends
     `\r\n` and `\r` count as `\n`.  The vocabulary is that of the training part.
-    `<unk>` is added only when the limit drops tokens or when the other parts hold
+    ``<unk>`` is added only when the limit drops tokens or when the other parts hold
     tokens that the training part lacks.
 
     Args:
-        spec (str or os.PathLike): one of
+        spec: One of
 
             - 'demo': the built-in demo corpus (see :mod:`rnnlm.data.demo`);
             - 'ptb': Penn Treebank, from Chainer's cache or its download;
             - a directory with ptb.train.txt, ptb.valid.txt, ptb.test.txt (or
               train.txt, valid.txt, test.txt), read as Chainer reads PTB: the ids
               are those of `chainer.datasets.get_ptb_words`, and an empty line is an
-              `<eos>`;
+              ``<eos>``;
             - a text file in UTF-8: the first 90% of its tokens to train, 5% to
-              validate, the last 5% to test; empty lines give no `<eos>`.
+              validate, the last 5% to test; empty lines give no ``<eos>``.
 
             A file that is called demo or ptb is reached as ./demo.
-        tokens (str): 'word' or 'char'.
-        vocab_limit (int or None): see :meth:`Vocabulary.from_tokens`.
+        tokens: 'word' or 'char'.
+        vocab_limit: If given, the largest size of the vocabulary; see
+            :meth:`Vocabulary.from_tokens`.
 
     Returns:
-        Corpus
+        The ids of the three parts, and their vocabulary.
 
     Raises:
-        InputError: if there is no such corpus, or it cannot be used.
+        rnnlm.InputError: If there is no such corpus, or it cannot be used.
+
+    Example:
+        >>> corpus = rnnlm.load_corpus('demo')
+        >>> corpus.summary()
+        'demo: 100,012 / 6,004 / 6,001 words, vocabulary 161'
+        >>> corpus.vocabulary.decode(corpus.train[:4])
+        ['if', 'the', 'witch', 'eats']
     """
     if tokens not in ('word', 'char'):
         raise InputError(f"tokens: expected 'word' or 'char', got {tokens!r}")
     check_limit(vocab_limit)
     try:
-        spec = os.fsdecode(spec)
+        name = spec = os.fsdecode(spec)
     except TypeError:
         raise InputError(
             f'corpus: expected a name or a path, got {spec!r}') from None
     limit = None
+    parts: Sequence[Sequence[str]]
     if spec == 'demo':
-        name = spec
         parts = demo.corpus()
         if tokens == 'char':
             parts = [' '.join(part).replace(f' {EOS} ', '\n').replace(f' {EOS}', '\n')
                      for part in parts]
         limit = demo.demo().perplexity(tokens)
     elif spec == 'ptb':
-        name = spec
         parts = load_ptb(tokens)
     elif os.path.exists(spec):
         name = os.path.basename(os.path.abspath(spec)) or spec
@@ -121,15 +140,16 @@ def load(spec, tokens='word', vocab_limit=None):
             raise InputError(
                 f'{spec}: expected at least 2 tokens, one to read and one to predict, '
                 f'in the {part} part, found {len(text)}')
-    vocabulary, arrays = _encode(parts, vocab_limit)
+    vocabulary, (train, valid, test) = _encode(parts, vocab_limit)
     if UNK in vocabulary:
         limit = None  # It holds for the words themselves only.
     source = {'corpus': spec if spec in ('demo', 'ptb') else os.path.abspath(spec),
               'tokens': tokens, 'vocab_limit': vocab_limit}
-    return Corpus(name, *arrays, vocabulary, tokens, limit, source)
+    return Corpus(name, train, valid, test, vocabulary, tokens, limit, source)
 
 
-def _encode(parts, limit):
+def _encode(parts: Sequence[Sequence[str]],
+            limit: Optional[int]) -> tuple[Vocabulary, list[numpy.ndarray]]:
     """(Vocabulary of the first part, [(N,) int32 ids of each part])."""
     vocabulary = Vocabulary.from_tokens(parts[0], limit)
     if UNK not in vocabulary:
@@ -139,7 +159,7 @@ def _encode(parts, limit):
     return vocabulary, [vocabulary.encode(part) for part in parts]
 
 
-def _split(tokens, path):
+def _split(tokens: Sequence[str], path: str) -> Sequence[Sequence[str]]:
     """Contiguous parts 90/5/5."""
     n = len(tokens)
     if n < MIN_TOKENS:
@@ -151,7 +171,7 @@ def _split(tokens, path):
             tokens[n - held_out:])
 
 
-def _part_files(directory):
+def _part_files(directory: str) -> list[str]:
     """Paths of the three files in a directory."""
     complaints = []
     for prefix in 'ptb.', '':

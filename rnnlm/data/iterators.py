@@ -1,8 +1,13 @@
-"""`ParallelSequentialIterator`: one long text read in several places at once."""
+"""`ParallelSequentialIterator`: one long text, read in parallel streams."""
+from __future__ import annotations
+
+from typing import Any, Optional
+
 import chainer
 import numpy
 
 from rnnlm import unaltered
+from rnnlm.data.text import Ids
 from rnnlm.errors import InputError, require_count, require_ids
 
 
@@ -13,21 +18,21 @@ SEQUENCES = numpy.ndarray, numpy.memmap, list, tuple, range
 
 @unaltered.record
 class ParallelSequentialIterator(chainer.dataset.Iterator):
-    """Reads a sequence of word ids in `batch_size` streams.
+    """Iterator over a sequence of word ids in `batch_size` parallel streams.
 
-    Stream b starts at ``b * len(dataset) // batch_size`` and every call moves all
-    streams by one word; past the end they go on at the beginning.  An epoch is
-    over when the streams together have read as many words as there are.
+    Stream b starts at ``b * len(dataset) // batch_size``; every step moves all streams
+    by one word, and past the end they continue at the beginning.  An epoch is over
+    when the streams together have read as many words as the dataset has.
 
     ``next(iterator)`` gives one step as in Chainer's examples/ptb, a list of
     (word, next word).  `next_window` gives many steps as one array.
 
     Args:
-        dataset: Sequence of ints (N,), at least one word a stream.
-        batch_size (int): Number of streams B.
-        repeat (bool): If false, the iterator stops after one epoch.
-        rows (slice): Which of the streams come out, where other processes read the
-            others; all by default.  Epochs are counted over all of them.
+        dataset: Ids (N,), at least one for each stream.
+        batch_size: Number of streams B.
+        repeat: If false, the iterator stops after one epoch.
+        rows: The streams to give, where other processes read the others; all by
+            default.  Epochs are counted over all streams.
 
     Attributes:
         epoch (int): Number of epochs that are over.
@@ -37,13 +42,23 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         whole (numpy.ndarray): int32 (T + 1, B), the last window of all streams.
 
     Raises:
-        rnnlm.errors.InputError: if the dataset is no sequence of ints, or
-            `batch_size` is less than 1 or more than N.
+        rnnlm.InputError: If the dataset is not a sequence of ints, or `batch_size` is
+            less than 1 or more than N.
+
+    Example:
+        >>> iterator = rnnlm.ParallelSequentialIterator([10, 11, 12, 13], batch_size=2)
+        >>> iterator.next_window(2)  # two streams, which begin with 10 and 12
+        array([[10, 12],
+               [11, 13],
+               [12, 10]], dtype=int32)
+        >>> iterator.epoch
+        1
     """
 
-    def __init__(self, dataset, batch_size, repeat=True, rows=slice(None)):
+    def __init__(self, dataset: Ids, batch_size: int, repeat: bool = True,
+                 rows: slice = slice(None)) -> None:
         require_count('batch_size', batch_size)
-        if type(dataset) in SEQUENCES:
+        if type(dataset) in SEQUENCES or not _is_dataset(dataset):
             require_ids('dataset', dataset)
         length = len(dataset)
         if length < batch_size:
@@ -58,15 +73,15 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.offsets = [b * length // batch_size for b in range(batch_size)]
         self.reset()
 
-    def reset(self):
-        """Goes back to the beginning."""
+    def reset(self) -> None:
+        """Restarts at the beginning."""
         self.epoch = 0
         self.is_new_epoch = False
         self.iteration = 0
-        self._previous_epoch_detail = None
-        self.whole = None
+        self._previous_epoch_detail: Optional[float] = None
+        self.whole: Optional[numpy.ndarray] = None
 
-    def __next__(self):
+    def __next__(self) -> list[tuple]:
         if self._left() == 0:
             raise StopIteration
         words = self.get_words()
@@ -76,28 +91,28 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self._count_epochs()
         return list(zip(words, next_words))
 
-    def get_words(self):
-        """list of int: The word that each stream stands at."""
+    def get_words(self) -> list:
+        """The word that each stream stands at."""
         n_words = len(self.dataset)
         return [self.dataset[(offset + self.iteration) % n_words]
                 for offset in self.offsets[self.rows]]
 
-    def next_window(self, length):
+    def next_window(self, length: int) -> numpy.ndarray:
         """The next `length` steps of all streams.
 
         Counts as one call: `is_new_epoch` says whether an epoch ended anywhere in
         the window, `previous_epoch_detail` is that of its beginning.
 
         Args:
-            length (int): Number of steps T, at least 1.
+            length: Number of steps T, at least 1.
 
         Returns:
-            numpy.ndarray: int32 (T + 1, B), or of fewer streams with `rows`; rows t
-            and t + 1 are the words of step t and the words to predict.  Without
-            `repeat` the last window may be shorter.
+            int32 (T + 1, B), or of fewer streams with `rows`; rows t and t + 1 are the
+            words of step t and the words to predict.  Without `repeat` the last window
+            may be shorter.
 
         Raises:
-            StopIteration: without `repeat`, after one epoch.
+            StopIteration: Without `repeat`, after one epoch.
         """
         require_count('length', length)
         left = self._left()
@@ -114,35 +129,35 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self._count_epochs()
         return self.whole[:, self.rows]
 
-    def _words_at(self, places):
+    def _words_at(self, places: numpy.ndarray) -> numpy.ndarray:
         """int32 of the shape of `places`: read anew, since the dataset may change."""
         if not isinstance(self.dataset, numpy.ndarray):
             words = [self.dataset[k] for k in places.ravel().tolist()]
             return numpy.asarray(words, numpy.int32).reshape(places.shape)
         return self.dataset[places].astype(numpy.int32, copy=False)
 
-    def _left(self):
+    def _left(self) -> Optional[int]:
         """Steps that are left; None if there is no end."""
         if self.repeat:
             return None
         return max(0, -(-len(self.dataset) // self.batch_size) - self.iteration)
 
-    def _count_epochs(self):
+    def _count_epochs(self) -> None:
         epoch = self.iteration * self.batch_size // len(self.dataset)
         self.is_new_epoch = self.epoch < epoch
         self.epoch = max(self.epoch, epoch)
 
     @property
-    def epoch_detail(self):
-        """float: Number of epochs, with the part of the one not yet over."""
+    def epoch_detail(self) -> float:
+        """Number of epochs, with the fraction of the current one."""
         return self.iteration * self.batch_size / len(self.dataset)
 
     @property
-    def previous_epoch_detail(self):
-        """float: `epoch_detail` before the last call; ``None`` before the first."""
+    def previous_epoch_detail(self) -> Optional[float]:
+        """`epoch_detail` before the last call; None before the first."""
         return self._previous_epoch_detail
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: Any) -> None:
         self.iteration = serializer('iteration', self.iteration)
         self.epoch = serializer('epoch', self.epoch)
         # In a file, -1 stands for None.
@@ -154,3 +169,9 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
             # Chainer 1 snapshots lack it; one step before is what it was.
             previous = (self.iteration - 1) * self.batch_size / len(self.dataset)
         self._previous_epoch_detail = None if previous < 0 else previous
+
+
+def _is_dataset(value: Any) -> bool:
+    """Whether a value may be a dataset of Chainer's, whose elements are unknown."""
+    return hasattr(value, '__len__') and hasattr(value, '__getitem__') and not (
+        isinstance(value, (str, bytes, dict)))

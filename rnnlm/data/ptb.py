@@ -1,9 +1,12 @@
 """The Penn Treebank, from Chainer's cache or by its download."""
+from __future__ import annotations
+
 import hashlib
 import os
 import socket
+from typing import Any, Sequence
 
-import numpy as np
+import numpy
 
 from rnnlm.data.text import PARTS, read_text, tokenise
 from rnnlm.data.vocabulary import Vocabulary
@@ -18,7 +21,7 @@ PTB_VOCABULARY = 10000
 DOWNLOAD_TIMEOUT = 15.
 
 
-def load_ptb(tokens):
+def load_ptb(tokens: str) -> Sequence[Sequence[str]]:
     """Penn Treebank: three lists of words, or three str by character."""
     # Not at the top: the rest of this file works without Chainer.
     from chainer.dataset import download
@@ -54,7 +57,7 @@ def load_ptb(tokens):
     return texts
 
 
-def _check_ptb(parts, paths):
+def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
     """Refuse a file that was cut short, or a web page in its place."""
     for path, part, n in zip(paths, parts, PTB_WORDS):
         if len(part) != n:
@@ -65,14 +68,14 @@ def _check_ptb(parts, paths):
             f'{paths[0]}: expected {PTB_VOCABULARY:,} different words, found {words:,}')
 
 
-def _ptb_from_npz(made, ways):
+def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
     """Words from the ids that Chainer has made earlier, without the texts."""
     parts = []
     try:
         words = Vocabulary(read_text(made[-1]).split())
         for path in made[:-1]:
             # Not by Chainer's loader, which leaves the file open.
-            with open(path, 'rb') as f, np.load(f, allow_pickle=False) as arrays:
+            with open(path, 'rb') as f, numpy.load(f, allow_pickle=False) as arrays:
                 parts.append(words.decode(arrays['x']))
         _check_ptb(parts, made)
     except Exception as e:  # A damaged npz raises whatever zipfile and zlib do.
@@ -83,7 +86,8 @@ def _ptb_from_npz(made, ways):
     return parts
 
 
-def _download(download, paths, urls, ways):
+def _download(download: Any, paths: Sequence[str], urls: Sequence[str],
+              ways: str) -> None:
     """Let Chainer download the texts that its cache lacks."""
     # urlretrieve takes no timeout of its own, and without one waits for ever on a
     # network that swallows packets.

@@ -1,5 +1,15 @@
 """Reading a text and cutting it into tokens."""
+from __future__ import annotations
+
+import os
+from typing import Sequence, Union
+
+import numpy
+
 from rnnlm.errors import InputError
+
+# Ids of tokens in a row, (N,).
+Ids = Union[Sequence[int], numpy.ndarray]
 
 EOS = '<eos>'
 UNK = '<unk>'
@@ -7,7 +17,7 @@ UNK = '<unk>'
 PARTS = ('train', 'valid', 'test')
 
 
-def read_text(path):
+def read_text(path: Union[str, os.PathLike]) -> str:
     """Text of a UTF-8 file, with or without a byte order mark."""
     try:
         with open(path, 'rb') as f:
@@ -26,7 +36,8 @@ def read_text(path):
     return text[1:] if text.startswith('\ufeff') else text
 
 
-def tokenise(path, tokens, blank_lines=True):
+def tokenise(path: Union[str, os.PathLike], tokens: str,
+             blank_lines: bool = True) -> Union[str, list[str]]:
     """Tokens of a file: list of str by word, a str by character.
 
     `blank_lines` tells if a line without a word gives an `<eos>`.
@@ -36,6 +47,12 @@ def tokenise(path, tokens, blank_lines=True):
         raise InputError(f'{path}: expected a text, but the file is empty')
     if text.isspace():
         raise InputError(f'{path}: expected a text, but it is whitespace only')
+    return split_text(text, tokens, blank_lines)
+
+
+def split_text(text: str, tokens: str,
+               blank_lines: bool = True) -> Union[str, list[str]]:
+    """Tokens of a text: list of str by word, a str by character; as of `tokenise`."""
     text = text.replace('\r\n', '\n').replace('\r', '\n')
     if tokens == 'char':
         return text

@@ -1,12 +1,15 @@
-"""`Vocabulary`: which tokens there are, and their ids."""
+"""`Vocabulary`: the tokens of a language model, and their ids."""
+from __future__ import annotations
+
 import collections
 import difflib
 import json
 import os
+from typing import Iterable, Optional, Union
 
-import numpy as np
+import numpy
 
-from rnnlm.data.text import UNK, read_text
+from rnnlm.data.text import UNK, Ids, read_text
 from rnnlm.errors import InputError, short_repr
 from rnnlm.serializers.atomic import writing
 
@@ -18,17 +21,26 @@ class Vocabulary:
     """An ordered list of distinct tokens; the id of a token is its position.
 
     Args:
-        words (iterable of str): the tokens, at least one, all different.
+        words: The tokens, at least one, all different.
 
     Attributes:
-        words (tuple of str): the tokens in the order of their ids.
+        words (tuple of str): The tokens in the order of their ids.
 
     Raises:
-        InputError: if there is no token, or one is not a str, is empty, cannot be
+        rnnlm.InputError: If there is no token, or one is not a str, is empty, cannot be
             written as UTF-8 or occurs twice.
+
+    Example:
+        >>> vocabulary = rnnlm.Vocabulary.from_tokens('a dog sees a cat'.split())
+        >>> vocabulary
+        <Vocabulary of 4: 'a', 'dog', 'sees', 'cat'>
+        >>> vocabulary.encode(['a', 'cat']).tolist()
+        [0, 3]
+        >>> vocabulary.decode([1, 2])
+        ['dog', 'sees']
     """
 
-    def __init__(self, words):
+    def __init__(self, words: Iterable[str]) -> None:
         try:
             self.words = tuple(words)
         except TypeError:
@@ -57,25 +69,28 @@ class Vocabulary:
                 'times')
 
     @classmethod
-    def from_tokens(cls, tokens, limit=None, unknown=False):
+    def from_tokens(cls, tokens: Iterable[str], limit: Optional[int] = None,
+                    unknown: bool = False) -> Vocabulary:
         """The vocabulary of a text, in order of first appearance.
 
         Args:
-            tokens (iterable of str): the text.
-            limit (int or None): most tokens the vocabulary may have, at least 2.
-                If the text has more, the `limit - 1` most frequent stay (of equally
-                frequent ones the earlier) and `<unk>` stands for the others; the ids
-                are those of the text with `<unk>` written in their place.
-            unknown (bool): if True, the vocabulary has `<unk>` in any case; at the
-                end, unless the text or the limit gives it another place.
+            tokens: The tokens of the text.
+            limit: If given, the largest size of the vocabulary, at least 2.  If the
+                text has more tokens, the `limit - 1` most frequent are kept (of
+                equally frequent ones the earlier), and the others become ``<unk>``,
+                which has the place of the first of them.
+            unknown: If true, the vocabulary always has ``<unk>``; at the end, unless
+                the text or the limit gives it another place.
 
         Returns:
-            Vocabulary
+            The vocabulary.
 
         Raises:
-            InputError: if `limit` is not an int of at least 2, or the text is empty.
+            rnnlm.InputError: If `limit` is not an int of at least 2, or the text is
+                empty.
         """
         check_limit(limit)
+        counts: dict[str, int]
         if limit is None:
             counts = dict.fromkeys(tokens, 1)
         else:
@@ -87,56 +102,57 @@ class Vocabulary:
                 words.append(UNK)
             return cls(words)
         counts.setdefault(UNK, 0)
-        ranked = sorted((w for w in counts if w != UNK), key=counts.get, reverse=True)
+        ranked = sorted((w for w in counts if w != UNK), key=counts.__getitem__,
+                        reverse=True)
         kept = set(ranked[:limit - 1])
         return cls(dict.fromkeys(w if w in kept else UNK for w in counts))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.words)
 
-    def __contains__(self, word):
+    def __contains__(self, word: object) -> bool:
         return word in self._ids
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
         return self.words == other.words
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self.words)
 
-    def __repr__(self):
-        short_repr = ', '.join(map(repr, self.words[:4]))
+    def __repr__(self) -> str:
+        first = ', '.join(map(repr, self.words[:4]))
         more = ', ...' if len(self) > 4 else ''
-        return f'<Vocabulary of {len(self)}: {short_repr}{more}>'
+        return f'<Vocabulary of {len(self)}: {first}{more}>'
 
     @property
-    def by_character(self):
-        """bool: whether the tokens are characters (and perhaps `<unk>`)."""
+    def by_character(self) -> bool:
+        """Whether the tokens are characters (and perhaps ``<unk>``)."""
         return all(len(word) == 1 or word == UNK for word in self.words)
 
-    def encode(self, tokens):
+    def encode(self, tokens: Iterable[str]) -> numpy.ndarray:
         """Ids of tokens.
 
         Args:
-            tokens (iterable of str): N tokens.  A str is taken as N characters.
+            tokens: N tokens; a str is taken as N characters.
 
         Returns:
-            numpy.ndarray: (N,) int32.  A token that is not in the vocabulary gets
-            the id of `<unk>`, if there is one.
+            int32 (N,).  A token that is not in the vocabulary gets the id of
+            ``<unk>``, if there is one.
 
         Raises:
-            InputError: if a token is not in the vocabulary and there is no `<unk>`,
-                or if it is not a str.
+            rnnlm.InputError: If a token is not in the vocabulary and there is no
+                ``<unk>``, or if it is not a str.
         """
         tokens = tokens if isinstance(tokens, (str, list, tuple)) else list(tokens)
         try:
-            return np.fromiter(
-                map(self._ids.__getitem__, tokens), np.int32, len(tokens))
+            return numpy.fromiter(
+                map(self._ids.__getitem__, tokens), numpy.int32, len(tokens))
         except (KeyError, TypeError):
             pass  # The slow way finds out which token it is.
         unknown = self._ids.get(UNK)
-        ids = np.empty(len(tokens), np.int32)
+        ids = numpy.empty(len(tokens), numpy.int32)
         for i, token in enumerate(tokens):
             if not isinstance(token, str):
                 raise InputError(f'token {i}: expected a str, got {token!r}')
@@ -150,43 +166,43 @@ class Vocabulary:
             ids[i] = number
         return ids
 
-    def decode(self, ids):
+    def decode(self, ids: Ids) -> list[str]:
         """Tokens of ids.
 
         Args:
-            ids (array_like of int): (N,) ids from 0 to `len(self) - 1`.
+            ids: Ids (N,), from 0 to ``len(self) - 1``.
 
         Returns:
-            list of str: N tokens.
+            N tokens.
 
         Raises:
-            InputError: if `ids` is not one-dimensional, not of an integer type, or
-                an id is out of range.
+            rnnlm.InputError: If `ids` is not one-dimensional, not of an integer type,
+                or an id is out of range.
         """
-        ids = np.asarray(ids)
-        if ids.shape == (0,):
+        array = numpy.asarray(ids)
+        if array.shape == (0,):
             return []
-        if ids.ndim != 1 or ids.dtype.kind not in 'iu':
+        if array.ndim != 1 or array.dtype.kind not in 'iu':
             raise InputError(
                 'ids: expected one dimension of integers, got shape '
-                f'{ids.shape} of {ids.dtype}')
-        wrong = np.flatnonzero((ids < 0) | (ids >= len(self)))
+                f'{array.shape} of {array.dtype}')
+        wrong = numpy.flatnonzero((array < 0) | (array >= len(self)))
         if len(wrong):
             raise InputError(
-                f'id {ids[wrong[0]]} at position {wrong[0]}: expected 0 to '
+                f'id {array[wrong[0]]} at position {wrong[0]}: expected 0 to '
                 f'{len(self) - 1}, the ids of this vocabulary')
-        return [self.words[i] for i in ids.tolist()]
+        return [self.words[i] for i in array.tolist()]
 
-    def save(self, path):
-        """Write the vocabulary to a JSON file in UTF-8.
+    def save(self, path: Union[str, os.PathLike]) -> None:
+        """Writes the vocabulary to a JSON file in UTF-8.
 
-        The file appears whole or not at all; an old one is replaced.
+        The file is written whole or not at all; an old one is replaced.
 
         Args:
-            path (str or os.PathLike): the file.
+            path: The file.
 
         Raises:
-            InputError: if the file cannot be written.
+            rnnlm.InputError: If the file cannot be written.
         """
         data = json.dumps(
             {'format': _FORMAT, 'version': _VERSION, 'words': self.words},
@@ -201,17 +217,17 @@ class Vocabulary:
                 'file in a directory that exists and that you may write') from e
 
     @classmethod
-    def load(cls, path):
-        """Read a vocabulary that `save` wrote.
+    def load(cls, path: Union[str, os.PathLike]) -> Vocabulary:
+        """Reads a vocabulary that `save` wrote.
 
         Args:
-            path (str or os.PathLike): the file.
+            path: The file.
 
         Returns:
-            Vocabulary
+            The vocabulary.
 
         Raises:
-            InputError: if the file cannot be read or is not such a file.
+            rnnlm.InputError: If the file cannot be read or is not such a file.
         """
         path = os.fspath(path)
         text = read_text(path)
@@ -238,9 +254,10 @@ class Vocabulary:
             raise InputError(f'{path}: {e}') from None
 
 
-def check_limit(limit):
+def check_limit(limit: Optional[int]) -> None:
+    """Refuses a size of a vocabulary that is not None or an int of at least 2."""
     if limit is not None and (
-            isinstance(limit, bool) or not isinstance(limit, (int, np.integer))
+            isinstance(limit, bool) or not isinstance(limit, (int, numpy.integer))
             or limit < 2):
         raise InputError(
             f'vocabulary limit: expected None or an int of at least 2, got {limit!r}')

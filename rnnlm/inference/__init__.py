@@ -1,1 +1,1 @@
-"""What a trained model is for: writing, scoring, dynamic evaluation."""
+"""Use of a trained model: generation, scoring, dynamic evaluation."""

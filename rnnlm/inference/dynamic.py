@@ -1,44 +1,63 @@
-"""Dynamic evaluation: a model that goes on learning from the text it is tested on."""
+"""Dynamic evaluation: a model that keeps learning from the text it is tested on."""
+from __future__ import annotations
+
+from typing import Callable, Optional
+
 import chainer
 import numpy
 
+from rnnlm.data.text import Ids
 from rnnlm.errors import require, require_count, require_ids, require_positive
+from rnnlm.model import RNNForLM
 
 # Good learning rates for the small model of the Penn Treebank.
 RATES = {'sgd': 0.07, 'rms': 0.0001}
 
 
 class DynamicEvaluation:
-    """Perplexity of a text by a model that adapts to it as it reads.
+    r"""Perplexity of a text under a model that adapts to it while reading.
 
-    The text is read in segments; after each one is predicted, the parameters move
-    against its gradient g, and back towards where they began:
+    The text is read in segments.  After a segment is predicted, the parameters move
+    against its gradient g, and back towards their trained values:
 
     .. math::
-        \\theta \\leftarrow \\theta - \\eta\\, s \\odot g
-            + \\lambda\\, r \\odot (\\theta_0 - \\theta)
+        \theta \leftarrow \theta - \eta\, s \odot g
+            + \lambda\, r \odot (\theta_0 - \theta)
 
-    With rule 'sgd' s = r = 1.  With 'rms', :math:`s = 1 / (\\sqrt{MS} + \\epsilon)`,
+    With rule 'sgd' s = r = 1.  With 'rms', :math:`s = 1 / (\sqrt{MS} + \epsilon)`,
     where MS is the mean of the squared gradients on the training text, and
-    r is :math:`\\sqrt{MS}` over its mean, at most :math:`1 / \\lambda`.
+    r is :math:`\sqrt{MS}` over its mean, at most :math:`1 / \lambda`.
 
-    A number of its own kind: every word is still predicted before it is learned
-    from, but what is evaluated is no longer the model as it was trained.
+    Every word is predicted before it is learned from; but the perplexity is not
+    comparable with that of a model whose parameters are fixed.
 
     Args:
-        model: `RNNForLM`; a copy of it is what changes.
-        lr (float): The rate eta; None for that of `RATES`.
-        decay (float): The rate lambda.
-        steps (int): Words of a segment.
-        rule (str): 'sgd' or 'rms'.
-        clip (float): Largest L2 norm of a segment's gradient; None for any.
+        model: The model; a copy of it is what adapts.
+        lr: The rate :math:`\eta`; by default 0.07 for 'sgd', 0.0001 for 'rms'.
+        decay: The rate :math:`\lambda`, from 0 to 1.
+        steps: Number of words in a segment.
+        rule: 'sgd' or 'rms'; 'rms' needs `gather` first.
+        clip: If given, the largest L2 norm of the gradient of a segment.
+
+    Raises:
+        rnnlm.InputError: If an argument is out of range.
+
+    Example:
+        >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> text = [1, 2, 3] * 50
+        >>> adaptive = rnnlm.DynamicEvaluation(model, lr=1.0).perplexity(text)
+        >>> fixed = numpy.exp(-rnnlm.score_text(model, text).mean())
+        >>> bool(adaptive < fixed)
+        True
 
     References:
         Krause, Kahembwe, Murray and Renals, "Dynamic Evaluation of Neural Sequence
         Models" (2018), https://arxiv.org/abs/1709.07432; equations 6 and 9 to 11.
     """
 
-    def __init__(self, model, lr=None, decay=0.002, steps=5, rule='sgd', clip=None):
+    def __init__(self, model: RNNForLM, lr: Optional[float] = None,
+                 decay: float = 0.002, steps: int = 5, rule: str = 'sgd',
+                 clip: Optional[float] = None) -> None:
         require('rule', rule, "'sgd' or 'rms'", lambda v: v in RATES)
         lr = RATES[rule] if lr is None else lr
         require_positive('lr', lr)
@@ -51,26 +70,29 @@ class DynamicEvaluation:
         self.rule = rule
         self._params = list(self.model.params())
         self._first = [param.array.copy() for param in self._params]
-        self._scale = [1.0] * len(self._params)
-        self._back = [decay] * len(self._params)
+        self._scale: list = [1.0] * len(self._params)
+        self._back: list = [decay] * len(self._params)
 
-    def gather(self, words, windows=200, epsilon=0.001):
-        """Mean squared gradients on a training text, which 'rms' needs first.
+    def gather(self, words: Ids, windows: int = 200, epsilon: float = 0.001) -> None:
+        """Measures the mean squared gradients on a training text, for rule 'rms'.
 
         Args:
-            words: int (N,), ids.
-            windows (int): Segments, evenly spread, that are looked at.
-            epsilon (float): What keeps the scale finite.
+            words: Ids (N,) of the text, N >= 2.
+            windows: Number of segments, evenly spread over the text.
+            epsilon: Added to the roots of the means, so that the scale is finite.
+
+        Raises:
+            rnnlm.InputError: If an argument is out of range.
         """
         require_count('windows', windows)
         require_positive('epsilon', epsilon)
-        words = require_ids('words', words, least=2)
+        ids = require_ids('words', words, least=2)
         squares = [numpy.zeros_like(first) for first in self._first]
         starts = numpy.linspace(
-            0, max(0, len(words) - self.steps - 1), windows).astype(int)
+            0, max(0, len(ids) - self.steps - 1), windows).astype(int)
         for start in starts:
             self.model.reset_state()
-            self._gradient(words[start:start + self.steps + 1])
+            self._gradient(ids[start:start + self.steps + 1])
             for square, param in zip(squares, self._params):
                 square += param.grad ** 2
         roots = [numpy.sqrt(square / len(starts)) for square in squares]
@@ -79,28 +101,34 @@ class DynamicEvaluation:
         self._scale = [1 / (root + epsilon) for root in roots]
         self._back = [numpy.minimum(1, self.decay * root / mean) for root in roots]
 
-    def perplexity(self, words, progress=None):
-        """Perplexity of a text as one stream, adapting all the way.
+    def perplexity(self, words: Ids,
+                   progress: Optional[Callable[[int], object]] = None) -> float:
+        """Perplexity of a text, read as one stream.
+
+        Adaptation continues from the end of an earlier call.
 
         Args:
-            words: int (N + 1,), ids.
+            words: Ids (N + 1,) of the text; the first word is not predicted.
             progress: Called with the number of words read, after each segment.
 
         Returns:
-            float
+            exp of the mean of -log p(word).
+
+        Raises:
+            rnnlm.InputError: If there are fewer than two ids, or they are not ints.
         """
-        words = require_ids('words', words, least=2)
+        ids = require_ids('words', words, least=2)
         self.model.reset_state()
         total = 0.0
-        for start in range(0, len(words) - 1, self.steps):
-            segment = words[start:start + self.steps + 1]
+        for start in range(0, len(ids) - 1, self.steps):
+            segment = ids[start:start + self.steps + 1]
             total += self._gradient(segment)
             self._move()
             if progress:
                 progress(start + len(segment) - 1)
-        return float(numpy.exp(total / (len(words) - 1)))
+        return float(numpy.exp(total / (len(ids) - 1)))
 
-    def _gradient(self, segment):
+    def _gradient(self, segment: numpy.ndarray) -> float:
         """Loss of a segment (T + 1,), summed; leaves the gradients in the model."""
         segment = self.model.device.send(segment[:, None])
         with chainer.using_config('train', False):
@@ -110,7 +138,7 @@ class DynamicEvaluation:
             loss.unchain_backward()
         return float(loss.array)
 
-    def _move(self):
+    def _move(self) -> None:
         rate = self.lr
         if self.clip is not None:
             norm = numpy.sqrt(sum(

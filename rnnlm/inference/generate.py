@@ -1,28 +1,32 @@
-"""What a trained model is for: the text that it would go on with."""
+"""Generation of text: sampling and beam search."""
+from __future__ import annotations
+
 import difflib
+from typing import Iterable, Iterator, Optional, Sequence
 
 import chainer
 import numpy
 
-from rnnlm.data.text import EOS
+from rnnlm.data.text import EOS, Ids
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
     InputError, require, require_count, require_ids, require_positive)
+from rnnlm.model import RNNForLM
 
 
-def encode_prime(vocabulary, text):
-    """Ids of the words to begin with.
+def encode_prime(vocabulary: Vocabulary, text: str) -> numpy.ndarray:
+    """Ids of a text to continue.
 
     Args:
-        vocabulary: `rnnlm.data.corpus.Vocabulary`.
-        text (str): Words between blanks, or characters if the vocabulary's tokens
-            are such.
+        vocabulary: The tokens of the model.
+        text: Words separated by blanks; or characters, if the tokens are characters.
 
     Returns:
-        numpy.ndarray: int32 (N,), N >= 1.
+        int32 (N,), N >= 1.
 
     Raises:
-        rnnlm.errors.InputError: if there is no word, or one that the vocabulary
-            lacks: here, unlike in a corpus, it does not become ``<unk>``.
+        rnnlm.InputError: If there is no word, or a word is not in the vocabulary;
+            unlike in a corpus, it is not replaced by ``<unk>``.
     """
     words = text if vocabulary.by_character else text.split()
     if not words:
@@ -36,8 +40,8 @@ def encode_prime(vocabulary, text):
     return vocabulary.encode(words)
 
 
-def text_of(vocabulary, ids):
-    """Yields the text of ids piece by piece: a line a sentence, if by word."""
+def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
+    """Yields the text of ids token by token; by word, each sentence is a line."""
     gap = ''
     for word in ids:
         token, = vocabulary.decode([word])
@@ -51,26 +55,42 @@ def text_of(vocabulary, ids):
             gap = ' '
 
 
-def generate(model, prime, length, sample=True, temperature=1.0, top_k=None,
-             top_p=None):
-    """Goes on with a text, word by word.
+def generate(model: RNNForLM, prime: Ids, length: int, sample: bool = True,
+             temperature: float = 1.0, top_k: Optional[int] = None,
+             top_p: Optional[float] = None,
+             random: Optional[numpy.random.RandomState] = None) -> Iterator[int]:
+    """Continues a sequence of words, drawing each from the model's distribution.
 
-    Words are drawn from the model's distribution with ``numpy.random``, as
-    Chainer's gentxt.py draws them.  The model's state is reset first.
+    The recurrent state of the model is reset first.  The draws are those of Chainer's
+    gentxt.py for the same seed.
 
     Args:
-        model: `RNNForLM`.
-        prime (sequence of int): Ids of the words to begin with, at least one.
-        length (int): Number of words to add.
-        sample (bool): If false, always the most probable word is taken.
-        temperature (float): What the logits are divided by: below 1 likely words
-            become likelier.
-        top_k (int): Only the k most probable words are drawn from.
-        top_p (float): Only the fewest words that together have this probability
-            (nucleus sampling; Holtzman et al. 2020).
+        model: The model.
+        prime: Ids (N,) of the words to continue, N >= 1.
+        length: Number of words to draw.
+        sample: If false, the most probable word is taken at each step.
+        temperature: Divisor of the logits, above 0; below 1 likely words become
+            likelier.
+        top_k: If given, only the k most probable words are drawn from.
+        top_p: If given, only the fewest words that together have at least this
+            probability are drawn from (nucleus sampling).
+        random: Random generator; by default the global one of ``numpy.random``.
 
     Yields:
-        int: the id of the next word.
+        The id of the next word, `length` times.
+
+    Raises:
+        rnnlm.InputError: If an argument is out of range.
+
+    Example:
+        >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> ids = list(rnnlm.generate(model, [1, 2], length=5, temperature=0.8))
+        >>> len(ids), max(ids) < 10
+        (5, True)
+
+    References:
+        Holtzman, Buys, Du, Forbes and Choi, "The Curious Case of Neural Text
+        Degeneration" (2020), https://arxiv.org/abs/1904.09751
     """
     require_count('length', length, least=0)
     require_positive('temperature', temperature)
@@ -85,14 +105,15 @@ def generate(model, prime, length, sample=True, temperature=1.0, top_k=None,
     for _ in range(length):
         if sample:
             p = _probabilities(logits / temperature, top_k, top_p)
-            word = int(numpy.random.choice(len(p), p=p))
+            word = int((random or numpy.random).choice(len(p), p=p))
         else:
             word = int(logits.argmax())
         yield word
         logits = _next(model, word)
 
 
-def _probabilities(logits, top_k, top_p):
+def _probabilities(logits: numpy.ndarray, top_k: Optional[int],
+                   top_p: Optional[float]) -> numpy.ndarray:
     p = numpy.exp(logits - logits.max())
     p /= p.sum()
     if top_k is None and top_p is None:
@@ -105,17 +126,30 @@ def _probabilities(logits, top_k, top_p):
     return p / p.sum()
 
 
-def beam_search(model, prime, length, width):
-    """The most probable way to go on with a text, as far as `width` beams see.
+def beam_search(model: RNNForLM, prime: Ids, length: int,
+                width: int) -> tuple[list[int], float]:
+    """Searches the most probable continuation of a sequence of words.
+
+    The recurrent state of the model is reset first.
 
     Args:
-        model: `RNNForLM`; its state is reset first.
-        prime (sequence of int): Ids of the words to begin with, at least one.
-        length (int): Number of words to add.
-        width (int): Beams.
+        model: The model.
+        prime: Ids (N,) of the words to continue, N >= 1.
+        length: Number of words to add.
+        width: Number of candidates that are kept at each step.
 
     Returns:
-        tuple: the ids (list of int) and the natural logarithm of their probability.
+        The ids of the best continuation that was found, and the natural logarithm of
+        its probability.
+
+    Raises:
+        rnnlm.InputError: If an argument is out of range.
+
+    Example:
+        >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> ids, log_prob = rnnlm.beam_search(model, [1, 2], length=5, width=4)
+        >>> len(ids), log_prob < 0
+        (5, True)
     """
     require_count('length', length, least=0)
     require_count('width', width)
@@ -123,7 +157,7 @@ def beam_search(model, prime, length, width):
     model.reset_state()
     for word in prime[:-1]:
         _next(model, word)
-    beams = [(0.0, [prime[-1]])]
+    beams: list[tuple[float, list[int]]] = [(0.0, [prime[-1]])]
     for _ in range(length):
         logits = _logits(model, [words[-1] for _, words in beams])
         logits -= logits.max(axis=1, keepdims=True)
@@ -134,17 +168,17 @@ def beam_search(model, prime, length, width):
         beams = [(float(scores[row, word]), beams[row][1] + [int(word)])
                  for row, word in zip(rows, words)]
         model.set_state([tuple(state[rows] for state in layer)
-                         for layer in model.get_state()])
-    score, words = max(beams, key=lambda beam: beam[0])
-    return words[1:], score
+                         for layer in model.get_state() or ()])
+    score, found = max(beams, key=lambda beam: beam[0])
+    return found[1:], score
 
 
-def _next(model, word):
+def _next(model: RNNForLM, word: int) -> numpy.ndarray:
     """Logits of the word after `word`, float64 (V,)."""
     return _logits(model, [word])[0]
 
 
-def _logits(model, words):
+def _logits(model: RNNForLM, words: Sequence[int]) -> numpy.ndarray:
     """Logits of the words after these, a stream each: float64 (B, V)."""
     # Not around a yield: the caller would run under this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode():

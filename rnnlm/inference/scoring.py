@@ -1,9 +1,15 @@
 """Probabilities of sentences and texts, word by word."""
+from __future__ import annotations
+
+from typing import Iterator, Optional, Sequence
+
 import chainer
 import numpy
 
-from rnnlm.data.text import EOS, UNK
+from rnnlm.data.text import EOS, UNK, Ids
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, require, require_count, require_ids
+from rnnlm.model import RNNForLM
 
 # Sentences that are computed at once, each a column of a window.
 BATCH = 32
@@ -12,26 +18,27 @@ BATCH = 32
 CHUNK_ELEMENTS = 2 ** 24
 
 
-def boundary(vocabulary):
-    """int: the token between sentences; None if the vocabulary has none."""
+def boundary(vocabulary: Vocabulary) -> Optional[int]:
+    """The id of the token between sentences; None if the vocabulary has none."""
     token = '\n' if vocabulary.by_character else EOS
-    return vocabulary.encode([token])[0] if token in vocabulary else None
+    return int(vocabulary.encode([token])[0]) if token in vocabulary else None
 
 
-def encode_sentence(vocabulary, text):
+def encode_sentence(
+        vocabulary: Vocabulary, text: str
+) -> tuple[list[str], numpy.ndarray, numpy.ndarray]:
     """The tokens of a sentence, their ids, and which of them are unknown.
 
     Args:
-        vocabulary: `rnnlm.data.vocabulary.Vocabulary`.
-        text (str): One line: words between blanks, or characters.
+        vocabulary: The tokens of the model.
+        text: One line: words separated by blanks, or characters.
 
     Returns:
-        tuple: tokens (list of str), ids (int32 (N,)) and unknown (bool (N,)).
-        Unknown tokens have the id of ``<unk>``.
+        The N tokens; their ids, int32 (N,), that of ``<unk>`` for unknown ones; and
+        bool (N,), which are unknown.
 
     Raises:
-        rnnlm.errors.InputError: if one is unknown and the vocabulary has no
-            ``<unk>``.
+        rnnlm.InputError: If a token is unknown and the vocabulary has no ``<unk>``.
     """
     tokens = list(text) if vocabulary.by_character else text.split()
     unknown = numpy.array([token not in vocabulary for token in tokens], dtype=bool)
@@ -44,28 +51,37 @@ def encode_sentence(vocabulary, text):
     return tokens, numpy.asarray(ids, dtype='i'), unknown
 
 
-def score_sentences(model, sentences, between):
-    """Log probabilities of sentences, each on its own.
+def score_sentences(model: RNNForLM, sentences: Sequence[Ids],
+                    between: int) -> Iterator[numpy.ndarray]:
+    r"""Log probabilities of the words of sentences, each sentence on its own.
 
     .. math::
-        \\log p(w_1), \\log p(w_2 | w_1), ..., \\log p(end | w_1 ... w_N)
+        \log p(w_1), \log p(w_2 | w_1), ..., \log p(end | w_1 ... w_N)
 
-    Each sentence is read from a fresh state after the token between sentences, and
-    ends with it.
+    Each sentence begins in the zero state after the token between sentences, and ends
+    with that token.  The recurrent state of the model is kept.
 
     Args:
-        model: `RNNForLM`; its state is put aside.
-        sentences (list of int arrays): ids of each, without the end.
-        between (int): the token between sentences.
+        model: The model.
+        sentences: The ids (N,) of each sentence, without its end; N may be 0.
+        between: The id of the token between sentences, `<eos>` say.
 
     Yields:
-        numpy.ndarray: float64 (N + 1,), natural logarithms, in the order of the
-        sentences.
+        float64 (N + 1,) for each sentence in turn: natural logarithms.
+
+    Raises:
+        rnnlm.InputError: If an argument is not as described.
+
+    Example:
+        >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> scores = rnnlm.score_sentences(model, [[1, 2, 3], [4]], between=0)
+        >>> [len(log_probs) for log_probs in scores]
+        [4, 2]
     """
     require_count('between', between, least=0)
-    sentences = [require_ids('sentence', ids, least=0) for ids in sentences]
-    for start in range(0, len(sentences), BATCH):
-        part = sentences[start:start + BATCH]
+    checked = [require_ids('sentence', ids, least=0) for ids in sentences]
+    for start in range(0, len(checked), BATCH):
+        part = checked[start:start + BATCH]
         longest = max(len(ids) for ids in part)
         window = numpy.full((longest + 2, len(part)), between, dtype='i')
         for column, ids in enumerate(part):
@@ -76,15 +92,15 @@ def score_sentences(model, sentences, between):
             yield scores[:len(ids) + 1, column]
 
 
-def log_probabilities(model, window):
-    """log p of each word of a window given those before it.
+def log_probabilities(model: RNNForLM, window: numpy.ndarray) -> numpy.ndarray:
+    """Log probabilities of the words of a window, given those before them.
 
     Args:
-        model: `RNNForLM`; its state goes on.
-        window: int (T + 1, B), words; the first row is only read.
+        model: The model; its recurrent state is used and advanced.
+        window: int (T + 1, B), ids; the first row is not predicted.
 
     Returns:
-        numpy.ndarray: float64 (T, B), natural logarithms.
+        float64 (T, B), natural logarithms.
     """
     T, B = len(window) - 1, window.shape[1]
     scores = numpy.empty((T, B))
@@ -101,26 +117,39 @@ def log_probabilities(model, window):
     return scores
 
 
-def score_text(model, ids, chunk=1000):
-    """log p of each word of a text read as one stream, but the first.
+def score_text(model: RNNForLM, ids: Ids, chunk: int = 1000) -> numpy.ndarray:
+    """Log probabilities of the words of a text, given all words before them.
+
+    The text is read as one stream from the zero state.  The recurrent state of the
+    model is kept.
 
     Args:
-        model: `RNNForLM`; its state is put aside.
-        ids: int (N + 1,).
-        chunk (int): Steps at once.
+        model: The model.
+        ids: Ids (N + 1,) of the text; the first word is not predicted.
+        chunk: Number of steps that are computed at once.
 
     Returns:
-        numpy.ndarray: float64 (N,), natural logarithms.
+        float64 (N,), natural logarithms.
+
+    Raises:
+        rnnlm.InputError: If there are fewer than two ids, or they are not ints.
+
+    Example:
+        >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> log_probs = rnnlm.score_text(model, [1, 2, 3, 4])
+        >>> perplexity = float(numpy.exp(-log_probs.mean()))
+        >>> log_probs.shape, 5 < perplexity < 20
+        ((3,), True)
     """
     require_count('chunk', chunk)
-    ids = require_ids('text', ids, least=2)
+    text = require_ids('text', ids, least=2)
     with _fresh_state(model):
         return numpy.concatenate([
-            log_probabilities(model, ids[start:start + chunk + 1, None])[:, 0]
-            for start in range(0, len(ids) - 1, chunk)])
+            log_probabilities(model, text[start:start + chunk + 1, None])[:, 0]
+            for start in range(0, len(text) - 1, chunk)])
 
 
-def mixture_weight(one, other):
+def mixture_weight(one: numpy.ndarray, other: numpy.ndarray) -> float:
     """The weight of the first of two models at which their mixture is best.
 
     The likelihood of the mixture is concave in the weight; its slope is bisected.
@@ -129,7 +158,7 @@ def mixture_weight(one, other):
         one, other: float (N,), natural logarithms of the same words' probabilities.
 
     Returns:
-        float: lambda, between 0 and 1, of ``mix``.
+        The weight of `mix`, between 0 and 1.
     """
     low, high = 1e-9, 1 - 1e-9
     for _ in range(50):
@@ -140,21 +169,21 @@ def mixture_weight(one, other):
     return weight
 
 
-def mix(one, other, weight):
+def mix(one: numpy.ndarray, other: numpy.ndarray, weight: float) -> numpy.ndarray:
     """log(weight p_one + (1 - weight) p_other) from logarithms."""
     require('weight', weight, 'a number between 0 and 1', lambda v: 0 < v < 1)
     return numpy.logaddexp(numpy.log(weight) + one, numpy.log1p(-weight) + other)
 
 
 class _fresh_state:
-    """Puts a model's recurrent state aside."""
+    """Resets the recurrent state of a model, and restores it afterwards."""
 
-    def __init__(self, model):
+    def __init__(self, model: RNNForLM) -> None:
         self.model = model
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.state = self.model.get_state()
         self.model.reset_state()
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.model.set_state(self.state)

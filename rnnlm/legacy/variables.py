@@ -5,7 +5,7 @@ import chainer
 class Flag:
     """ON, OFF or AUTO; ``Flag('on') is Flag(True) is ON``, and so on."""
 
-    _made = {}
+    _made: dict = {}
 
     def __new__(cls, value):
         if isinstance(value, str):

@@ -1,10 +1,13 @@
 """Writing a file whole or not at all."""
+from __future__ import annotations
+
 import contextlib
 import io
 import logging
 import os
 import re
 import secrets
+from typing import IO, Iterator, Union
 
 from rnnlm.errors import InputError
 
@@ -12,17 +15,17 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path: Union[str, os.PathLike]) -> Iterator[IO[bytes]]:
     """A new binary file that takes the place of `path` when it is whole.
 
     Whatever happens, `path` is the old file or the new one, never a part of it.
     A link is followed; what is no plain file, a pipe say, is written as it is.
 
     Args:
-        path (str or os.PathLike): the file.
+        path: The file.
 
     Raises:
-        OSError: if it cannot be written; the old file is then untouched.
+        OSError: If it cannot be written; the old file is then untouched.
     """
     path = os.path.realpath(os.fspath(path))
     if os.path.exists(path) and not os.path.isfile(path):
@@ -50,7 +53,7 @@ def writing(path):
     _sync_folder(folder)
 
 
-def _sync_folder(folder):
+def _sync_folder(folder: str) -> None:
     """Makes a new name in a folder survive a power cut, where the system can."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
@@ -60,7 +63,7 @@ def _sync_folder(folder):
             os.close(handle)
 
 
-def remove_parts(folder):
+def remove_parts(folder: str) -> None:
     """Deletes what `writing` left in a folder when its process was killed."""
     for name in os.listdir(folder):
         if re.fullmatch(r'\..+\.[0-9a-f]{8}\.part', name):
@@ -68,11 +71,11 @@ def remove_parts(folder):
 
 
 @contextlib.contextmanager
-def best_effort(what):
+def best_effort(what: str) -> Iterator[None]:
     """Work that training does not depend on: a file that cannot be written is logged.
 
     Args:
-        what (str): What is being written, for the message.
+        what: What is being written, for the message.
     """
     try:
         yield
@@ -81,7 +84,7 @@ def best_effort(what):
                        'tried again', what, e.strerror or e)
 
 
-def require_writable(path):
+def require_writable(path: str) -> None:
     """Raises InputError unless a file could be written at `path`."""
     folder = os.path.dirname(os.path.abspath(path))
     if os.path.isdir(path):

@@ -1,8 +1,11 @@
 """HDF5 files that may come from anywhere, read by a process of their own."""
+from __future__ import annotations
+
 import importlib.util
 import json
 import os
 import tempfile
+from typing import IO, Optional, Union
 
 from rnnlm.errors import InputError
 from rnnlm.serializers import hdf5_worker
@@ -24,16 +27,18 @@ class Hdf5(Npz):
         rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
     """
 
-    def __init__(self, path, data=None):
+    def __init__(self, path: Union[str, os.PathLike],
+                 data: Optional[bytes] = None) -> None:
         self._data = data
         super().__init__(path)
 
-    def _open(self):
+    def _open(self) -> IO[bytes]:
         if importlib.util.find_spec('h5py') is None:
             raise InputError(
                 f'{self.path}: expected h5py to read an HDF5 file, found it missing; '
                 'pip install h5py')
         file = tempfile.TemporaryFile()
+        reason: object
         try:
             reason = self._convert(file)
         except OSError as e:
@@ -44,7 +49,7 @@ class Hdf5(Npz):
                 f'{self.path}: cannot read it, the file is damaged ({reason})')
         return file
 
-    def _convert(self, file):
+    def _convert(self, file: IO[bytes]) -> Optional[str]:
         if self._data is None:
             return hdf5_worker.convert_apart(self.path, file)
         with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +58,7 @@ class Hdf5(Npz):
                 f.write(self._data)
             return hdf5_worker.convert_apart(path, file)
 
-    def texts(self, name):
+    def texts(self, name: str) -> Optional[list]:
         """The texts of one of `hdf5_worker.ATTRIBUTES`.
 
         Returns:
@@ -67,7 +72,7 @@ class Hdf5(Npz):
             raise ValueError(f'the attribute {name} cannot be read ({found})')
         return found
 
-    def verify(self):
+    def verify(self) -> None:
         """Raises InputError unless every array can be read; there is no checksum."""
         for key in self:
             self[key]

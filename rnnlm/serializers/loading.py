@@ -1,7 +1,13 @@
 """Chainer's deserializer, for the files of all its versions; checked parameters."""
+from __future__ import annotations
+
+from typing import Any
+
 import chainer
+import numpy
 
 from rnnlm.errors import InputError
+from rnnlm.serializers.npz import Npz
 
 # What a deserializer raises of npz files and of HDF5 files.
 MISSING = KeyError, ValueError
@@ -10,11 +16,11 @@ MISSING = KeyError, ValueError
 class Deserializer(chainer.serializers.NpzDeserializer):
     """Chainer's, for the files of all its versions."""
 
-    def __getitem__(self, key):
+    def __getitem__(self, key: str) -> Deserializer:
         return Deserializer(self.npz, self.path + key.strip('/') + '/', self.strict,
                             self.ignore_names)
 
-    def __call__(self, key, value):
+    def __call__(self, key: str, value: Any) -> Any:
         # Chainer 1 counted updates in the optimizer alone, later versions also
         # in each parameter's rule.
         folder = self.path.rstrip('/')
@@ -27,7 +33,8 @@ class Deserializer(chainer.serializers.NpzDeserializer):
         return super().__call__(key, value)
 
 
-def checked_arrays(npz, prefix, link):
+def checked_arrays(npz: Npz, prefix: str, link: chainer.Link
+                   ) -> list[tuple[chainer.Parameter, numpy.ndarray]]:
     """[(parameter, its array in the file)], all read and of the right shapes."""
     arrays = []
     for name, param in link.namedparams():

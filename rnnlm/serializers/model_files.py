@@ -1,23 +1,39 @@
 """Files that hold a model: its place and its sizes in them, and loading it."""
+from __future__ import annotations
+
+import os
 import re
+from typing import Union
+
+import chainer
 
 from rnnlm.errors import InputError
 from rnnlm.model import model_shapes
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.loading import checked_arrays
+from rnnlm.serializers.npz import Npz
 
 
-def load_model(path, target):
+def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
     """Loads parameters from a model file or from a snapshot of a trainer.
 
+    No code in the file is run, whoever wrote it.
+
     Args:
-        path (str): npz or HDF5 file that Chainer, any version, or this package
-            wrote.
-        target: An `RNNForLM`, or a Classifier around one.
+        path: npz or HDF5 file, written by any version of Chainer or by `save_npz`.
+        target: An `RNNForLM`, or a Classifier around one, of the sizes in the file.
 
     Raises:
-        rnnlm.errors.InputError: if the file cannot be read, or holds a model of
-            other sizes; `target` is then unchanged.
+        rnnlm.InputError: If the file cannot be read, or holds a model of other sizes;
+            `target` is then unchanged.
+
+    Example:
+        >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> rnnlm.save_npz('model.npz', model)
+        >>> other = rnnlm.RNNForLM(n_vocab=10, n_units=8)
+        >>> rnnlm.load_model('model.npz', other)
+        >>> bool((other.embed.W.array == model.embed.W.array).all())
+        True
     """
     link = getattr(target, 'predictor', target)
     with open_archive(path) as npz:
@@ -26,7 +42,7 @@ def load_model(path, target):
         param.array[...] = param.device.send(array)
 
 
-def model_prefix(npz):
+def model_prefix(npz: Npz) -> str:
     """Where the model stands in a file: '', 'predictor/', 'updater/model:main/'..."""
     found = [name[:-len('embed/W')] for name in npz
              if ('/' + name).endswith('/embed/W')]
@@ -37,20 +53,20 @@ def model_prefix(npz):
         f'{npz.path}: expected the parameters of an RNNForLM, found no embed/W')
 
 
-def model_sizes(npz):
+def model_sizes(npz: Npz) -> dict:
     """The sizes of the model in a file, as `RNNForLM` takes them.
 
     Returns:
-        dict: 'n_vocab', 'n_units', 'n_layers', and where they are not as always
+        'n_vocab', 'n_units', 'n_layers', and where they are not as always
         'n_embed' and 'tied'.
 
     Raises:
-        rnnlm.errors.InputError: if the file has no such model: an array is missing or
+        rnnlm.InputError: If the file has no such model: an array is missing or
             has another shape than its sizes say.
     """
     prefix = model_prefix(npz)
 
-    def shape(name):
+    def shape(name: str) -> tuple:
         found, _ = npz.describe(prefix + name)
         if len(found) != 2:
             raise InputError(
@@ -86,14 +102,14 @@ def model_sizes(npz):
     return sizes
 
 
-def describe(archive):
+def describe(archive: Npz) -> dict:
     """What a file holds and what wrote it, by its names and headers alone.
 
     Args:
         archive: As of `rnnlm.serializers.archive.open_archive`.
 
     Returns:
-        dict: 'format', 'kind', 'written by', 'model' (its sizes or None) and 'arrays'
+        'format', 'kind', 'written by', 'model' (its sizes or None) and 'arrays'
         (name -> 'shape' and 'dtype').
     """
     arrays = {}
@@ -114,7 +130,7 @@ def describe(archive):
             'written by': writer, 'model': sizes, 'arrays': arrays}
 
 
-def _writer(archive):
+def _writer(archive: Npz) -> str:
     """What wrote a trainer's snapshot: each release added names of its own."""
     if 'updater/random/keys' in archive:
         return 'rnnlm'

@@ -1,4 +1,6 @@
 """The perplexity of a text."""
+from typing import Any, Dict
+
 import chainer
 from chainer import links as L
 from chainer import reporter as reporter_module
@@ -9,7 +11,7 @@ from rnnlm import states
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import require
 from rnnlm.model import language_model
-from rnnlm.parallel import SINGLE_PROCESS
+from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training.windows import (
     is_fused_loss, loss_of_logits, why_not_windows)
 
@@ -35,14 +37,15 @@ class PerplexityEvaluator(extensions.Evaluator):
         kwargs: As for Chainer's Evaluator.
     """
 
-    def __init__(self, iterator, target, *args, group=SINGLE_PROCESS, **kwargs):
+    def __init__(self, iterator: Any, target: Any, *args: Any,
+                 group: Group = SINGLE_PROCESS, **kwargs: Any) -> None:
         super().__init__(iterator, target, *args, **kwargs)
         require('iterator', self._iterators['main'], 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
         self.group = group
         self._left: states.State = {}
 
-    def evaluate(self):
+    def evaluate(self) -> Dict[str, Any]:
         streams = getattr(self._iterators['main'], 'batch_size', 1)
         if self._why_not_windows() or streams < self.group.size:
             return self.group.on_root(lambda: self._evaluate(slice(None)))
@@ -106,20 +109,21 @@ class PerplexityEvaluator(extensions.Evaluator):
         return observation
 
 
-def make_classifier(model):
+def make_classifier(model: chainer.Link) -> L.Classifier:
     """A Classifier of `model` that computes the loss alone."""
     classifier = L.Classifier(model)
     classifier.compute_accuracy = False
     return classifier
 
 
-def make_evaluator(words, classifier, group=SINGLE_PROCESS):
+def make_evaluator(words: Any, classifier: L.Classifier,
+                   group: Group = SINGLE_PROCESS) -> PerplexityEvaluator:
     """Evaluator of a text, read as one stream."""
     return PerplexityEvaluator(
         ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group)
 
 
-def evaluate_perplexity(evaluator):
+def evaluate_perplexity(evaluator: extensions.Evaluator) -> float:
     """Perplexity that an evaluator finds, outside of any trainer."""
     with chainer.Reporter().scope({}):
         result = evaluator()

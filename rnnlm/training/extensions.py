@@ -1,9 +1,12 @@
 """Trainer extensions: snapshots, the best model, the log, the learning rate."""
+from __future__ import annotations
+
 import contextlib
 import json
 import logging
 import math
 import os
+from typing import Any, Callable, Optional
 
 import chainer
 from chainer import training
@@ -23,41 +26,43 @@ logger = logging.getLogger(__name__)
 
 
 class Snapshot(training.Extension):
-    """Writes all of a trainer into ``snapshot_iter_N`` in ``trainer.out``.
+    """Trainer extension that saves the trainer as ``snapshot_iter_N`` each epoch.
 
-    A snapshot stands under its name only when it is whole and on the disk; older ones
-    are deleted after that.  One that cannot be written, since the disk is full say, is
-    reported, and the training goes on.
+    A snapshot appears under its name only when it is complete and on the disk; older
+    ones are deleted after that.  If it cannot be written, because the disk is full
+    say, a warning is logged and the training continues.
 
-    In a group of processes all of them must have it, and the first one writes.
+    In a group of processes all of them need the extension, and the first one writes.
 
     Args:
-        n_retains (int): How many of the newest to keep; None for all.
+        n_retains: How many of the newest snapshots to keep; None for all.
 
     Raises:
-        rnnlm.errors.NotFinite: in a run, if a parameter is NaN or infinite: such a
-            snapshot would be worth nothing, and the older ones are kept.
+        rnnlm.InputError: If `n_retains` is not None or an int of at least 1.
+        rnnlm.NotFinite: In a run, if a parameter is NaN or infinite; older snapshots
+            are kept.
     """
     trigger = 1, 'epoch'
     priority = -100  # after all others, as in Chainer
 
-    def __init__(self, n_retains=2):
+    def __init__(self, n_retains: Optional[int] = 2) -> None:
         if n_retains is not None:
             require_count('n_retains', n_retains)
         self.n_retains = n_retains
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: training.Trainer) -> None:
         with best_effort('a snapshot'):
             self.write(trainer)
 
-    def write(self, trainer):
+    def write(self, trainer: training.Trainer) -> str:
         """Writes a snapshot now.
 
         Returns:
-            str: its path.
+            Its path.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: If it cannot be written.
+            rnnlm.NotFinite: If a parameter is NaN or infinite.
         """
         for name, optimizer in trainer.updater.get_all_optimizers().items():
             hit = nan_check.first_hit(optimizer.target, gradients=False)
@@ -83,31 +88,35 @@ class Snapshot(training.Extension):
 
 
 class BestModel(training.Extension):
-    """Keeps the model of the lowest validation loss in a file.
+    """Trainer extension that saves the model with the lowest validation loss.
 
-    While the file cannot be written the model is kept in memory, and each epoch tries
-    again.
+    If the file cannot be written, the model is kept in memory, and writing is tried
+    again after each epoch.
 
     Args:
-        target: The link to save, a Classifier say.
-        path (str): File to write.
-        key (str): What is reported of the validation.
+        target: The link to save, a Classifier for example.
+        path: File to write.
+        key: Name of the validation loss among the reported values.
+
+    Attributes:
+        loss (float): The lowest validation loss so far.
     """
     trigger = 1, 'epoch'
 
-    def __init__(self, target, path, key='validation/main/loss'):
+    def __init__(self, target: chainer.Link, path: str,
+                 key: str = 'validation/main/loss') -> None:
         self.target = target
         self.path = path
         self.key = key
         self.loss = math.inf
         self._written = math.inf  # the loss of the model in the file
-        self._unwritten = None
+        self._unwritten: Optional[dict] = None
 
-    def initialize(self, trainer):
+    def initialize(self, trainer: training.Trainer) -> None:
         if self._unwritten is None and not os.path.exists(self.path):
             self.loss = self._written = math.inf  # what a snapshot remembers is gone
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: training.Trainer) -> None:
         loss = float(trainer.observation.get(self.key, math.inf))
         if loss < self.loss:
             self.loss = loss
@@ -118,31 +127,31 @@ class BestModel(training.Extension):
         with best_effort(self.path):
             self.write()
 
-    def write(self):
+    def write(self) -> None:
         """Writes the file, if the best model is not in it yet.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: If it cannot be written.
         """
         if self._unwritten is not None:
             save_npz(self.path, self._unwritten)
             self._unwritten = None
             self._written = self.loss
 
-    def take_over(self, other):
-        """Goes on with the best model of another run of the same file, if better."""
+    def take_over(self, other: BestModel) -> None:
+        """Takes the best model of another run with the same file, if it is better."""
         if other.loss < self.loss:
             self.loss, self._written, self._unwritten = (
                 other.loss, other._written, other._unwritten)
 
-    def load(self):
-        """Gives the target the parameters that were best, if any were."""
+    def load(self) -> None:
+        """Loads the best parameters into the target, if there are any yet."""
         if self._unwritten is not None:
             chainer.serializers.NpzDeserializer(self._unwritten).load(self.target)
         elif self.loss < math.inf:
             load_model(self.path, self.target)
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: Any) -> None:
         try:
             self._written = float(serializer('loss', self._written))
         except MISSING:  # a snapshot of a run without it
@@ -152,19 +161,23 @@ class BestModel(training.Extension):
 
 
 class Log(extensions.LogReport):
-    """Chainer's LogReport, with a file ``log`` that is replaced whole.
+    """Chainer's LogReport, whose file ``log`` is replaced atomically.
 
     Args:
-        trigger, postprocess: As for LogReport.
+        trigger: When an entry is added, as for
+            :class:`chainer.training.extensions.LogReport`.
+        postprocess: Function that is called with each entry, a dict, and may change
+            it; `rnnlm.add_perplexity` for example.
     """
     default_name = 'LogReport'
 
-    def __init__(self, trigger, postprocess):
+    def __init__(self, trigger: Any,
+                 postprocess: Optional[Callable[[dict], object]]) -> None:
         super().__init__(trigger=trigger, postprocess=postprocess)
         self._log_name = None  # the file is written here
         self._n_written = 0
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: training.Trainer) -> None:
         super().__call__(trainer)
         if len(self.log) != self._n_written:
             with best_effort('the log'):
@@ -174,31 +187,39 @@ class Log(extensions.LogReport):
 
 
 class LearningRateDecay(training.Extension):
-    """Divides the learning rate by `decay` in every epoch after `after_epoch`.
+    """Trainer extension that divides the learning rate by `decay` in each late epoch.
 
     Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
     where ``lr`` is the optimizer's rate at the start.  Chainer's example had it
-    until version 1.10, with 1.2 and 6.  The rate survives a resume.
+    until version 1.10, with 1.2 and 6.  The rate is saved in snapshots.
 
     Args:
-        decay (float): Divisor of the learning rate.
-        after_epoch (int): Last epoch with the whole learning rate.
+        decay: Divisor of the learning rate, above 0.
+        after_epoch: Last epoch with the whole learning rate.
+
+    Raises:
+        rnnlm.InputError: If an argument is out of range.
+
+    References:
+        Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization"
+        (2014), https://arxiv.org/abs/1409.2329
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_WRITER + 1  # before the rate is reported
 
-    def __init__(self, decay, after_epoch):
+    def __init__(self, decay: float, after_epoch: int) -> None:
         require_positive('decay', decay)
         require_count('after_epoch', after_epoch, least=0)
         self.decay = decay
         self.after_epoch = after_epoch
-        self._lr = None
+        self._lr: Optional[float] = None
 
-    def initialize(self, trainer):
+    def initialize(self, trainer: training.Trainer) -> None:
         self.scale(trainer, 1)
         self(trainer)
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: training.Trainer) -> None:
+        assert self._lr is not None  # since initialize
         passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
         try:
             rate = self._lr / self.decay ** passed
@@ -208,21 +229,32 @@ class LearningRateDecay(training.Extension):
             rate = math.inf
         trainer.updater.get_optimizer('main').lr = rate
 
-    def scale(self, trainer, factor):
-        """Multiplies the rates of a trainer, before it is run, by a factor."""
+    def scale(self, trainer: training.Trainer, factor: float) -> None:
+        """Multiplies the learning rates of a trainer, before it is run, by a factor."""
         if self._lr is None:
-            self._lr = trainer.updater.get_optimizer('main').lr
+            self._lr = float(trainer.updater.get_optimizer('main').lr)
         self._lr *= factor
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: Any) -> None:
         try:
             self._lr = serializer('lr', self._lr)
         except MISSING:  # a snapshot of a run without decay
             pass
 
 
-def add_perplexity(result):
-    """Adds 'perplexity' and 'val_perplexity' to an entry of LogReport's log."""
+def add_perplexity(result: dict) -> None:
+    """Adds the perplexities to an entry of the log; a postprocess of `Log`.
+
+    Args:
+        result: The entry, changed in place: 'perplexity' is exp of 'main/loss', and
+            'val_perplexity' of 'validation/main/loss', if they are there.
+
+    Example:
+        >>> entry = {'main/loss': 4.0}
+        >>> rnnlm.add_perplexity(entry)
+        >>> round(entry['perplexity'], 3)
+        54.598
+    """
     for name, key in (('perplexity', 'main/loss'),
                       ('val_perplexity', 'validation/main/loss')):
         if key in result:

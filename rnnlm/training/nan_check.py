@@ -1,6 +1,10 @@
-"""Whether the numbers of a training run are numbers still."""
-import math
+"""Detection of NaN and infinity in training."""
+from __future__ import annotations
 
+import math
+from typing import Any, Optional
+
+import chainer
 from chainer import backend
 import numpy
 
@@ -16,11 +20,11 @@ class FiniteCheck:
     its way.
     """
 
-    def __init__(self):
-        self._last = None
+    def __init__(self) -> None:
+        self._last: Optional[tuple] = None
 
-    def __call__(self, updater, loss, norm=0.0):
-        """Looks at a window.
+    def __call__(self, updater: Any, loss: Any, norm: Any = 0.0) -> None:
+        """Checks a window.
 
         Args:
             updater: Its `BPTTUpdater`.
@@ -29,7 +33,7 @@ class FiniteCheck:
                 if that may be anything.
 
         Raises:
-            rnnlm.errors.NotFinite: if either is NaN or infinite.
+            rnnlm.NotFinite: If either is NaN or infinite.
         """
         window = updater.iteration + 1
         xp = backend.get_array_module(loss)
@@ -54,15 +58,15 @@ class FiniteCheck:
             'learning rate or the norm that gradients are clipped to')
 
 
-def first_hit(target, gradients=True):
+def first_hit(target: chainer.Link, gradients: bool = True) -> str:
     """The first parameter of a link that is not finite, else the first gradient.
 
     Args:
         target: The link.
-        gradients (bool): Whether gradients count too.
+        gradients: Whether gradients are checked too.
 
     Returns:
-        str: what it is and its name; '' if there is none.
+        What it is and its name; '' if there is none.
     """
     params = list(target.namedparams())
     arrays = [(param.array, name) for name, param in params]
@@ -75,8 +79,8 @@ def first_hit(target, gradients=True):
     return ''
 
 
-def gradient_norm(target):
-    """float: L2 norm of all gradients of a link; 0 for those that are not NumPy's."""
+def gradient_norm(target: chainer.Link) -> float:
+    """L2 norm of all gradients of a link; 0 for those that are not NumPy's."""
     grads = [param.grad for param in target.params()]
     return math.sqrt(sum(
         sgd.sum_of_squares(grad.ravel()) for grad in grads

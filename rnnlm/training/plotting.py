@@ -1,15 +1,18 @@
-"""A picture of how the perplexity fell; needs matplotlib, and says so."""
+"""A plot of the perplexities of a run; needs matplotlib."""
+from __future__ import annotations
+
 import os
+from typing import Optional, Sequence
 
 from chainer import training
 
 from rnnlm.serializers.atomic import best_effort, writing
 
-# A higher perplexity is that of a model in ruins, and no scale shows it.
+# Higher perplexities, those of a diverged model, are left out.
 MOST = 1e9
 
 
-def available():
+def available() -> bool:
     """Whether matplotlib can be imported."""
     try:
         import matplotlib.figure  # noqa: F401
@@ -19,25 +22,27 @@ def available():
 
 
 class PerplexityPlot(training.Extension):
-    """Trainer extension that draws the log as ``out/perplexity.png``.
+    """Trainer extension that plots training and validation perplexity.
 
-    Like :class:`chainer.training.extensions.PlotReport`, but of perplexities, and
-    from the whole log of :class:`~chainer.training.extensions.LogReport`, so that
-    the curve goes on after a resume.  Its log needs `rnnlm.add_perplexity` as
-    postprocess.
+    Like :class:`chainer.training.extensions.PlotReport`, but from the whole log of
+    :class:`~chainer.training.extensions.LogReport` or `rnnlm.Log`, so that a resumed
+    run has the whole curve.  The log needs `rnnlm.add_perplexity` as postprocess.
+    ``PerplexityPlot.available()`` tells whether matplotlib can be imported.
 
     Args:
-        limit (float): Perplexity of the best possible model, if known.
-        file_name (str): Name of the picture.
+        limit: Perplexity of the best possible model, drawn as a line, if known.
+        file_name: Name of the PNG file in the folder of the trainer.
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER - 1  # after LogReport
+    available = staticmethod(available)
 
-    def __init__(self, limit=None, file_name='perplexity.png'):
+    def __init__(self, limit: Optional[float] = None,
+                 file_name: str = 'perplexity.png') -> None:
         self.limit = limit
         self.file_name = file_name
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: training.Trainer) -> None:
         updater = trainer.updater
         iterator = updater.get_iterator('main')
         windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
@@ -46,15 +51,15 @@ class PerplexityPlot(training.Extension):
                  os.path.join(trainer.out, self.file_name), self.limit)
 
 
-def draw(log, windows_per_epoch, path, limit=None):
-    """Draws the perplexities of a log.
+def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
+         limit: Optional[float] = None) -> None:
+    """Plots the perplexities of a log.
 
     Args:
-        log (list of dict): Entries with 'iteration', 'perplexity' and perhaps
-            'val_perplexity'.
-        windows_per_epoch (float): Iterations of an epoch.
-        path (str): PNG file to write.
-        limit (float): Drawn as a line, if given.
+        log: Entries with 'iteration', 'perplexity' and perhaps 'val_perplexity'.
+        windows_per_epoch: Iterations in an epoch.
+        path: PNG file to write.
+        limit: Perplexity drawn as a line, if given.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

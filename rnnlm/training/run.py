@@ -1,9 +1,14 @@
-"""Running a trainer so that a signal loses nothing."""
+"""`run`: a trainer that saves a snapshot when it is stopped by a signal."""
+from __future__ import annotations
+
 import contextlib
 import os
 import signal
 import sys
 import threading
+from typing import Any, Optional
+
+from chainer import training
 
 from rnnlm.errors import NotFinite
 from rnnlm.parallel import SINGLE_PROCESS
@@ -11,26 +16,38 @@ from rnnlm.serializers.snapshot_files import newest_snapshot, resume, snapshots_
 from rnnlm.training.extensions import Snapshot
 
 
-def run(trainer, autoload=False):
-    """Runs a trainer; a signal to stop lets it finish its window and be saved.
+def run(trainer: training.Trainer,
+        autoload: bool = False) -> tuple[int, Optional[str]]:
+    """Runs a trainer, and saves a snapshot if a signal stops it.
 
     The first SIGINT, SIGTERM, SIGHUP or (on Windows, by Ctrl-Break) SIGBREAK ends the
     run after the current window and writes ``snapshot_iter_N`` into ``trainer.out``;
-    the second one stops at once.  Of a group of processes, one that a signal reaches
-    stops all of them after the same window.
+    the second one stops at once.  In a group of processes, a signal to any of them
+    stops all after the same window.
 
     Args:
-        trainer: :class:`chainer.training.Trainer`.
-        autoload (bool): If true, the run goes on from the newest whole snapshot in
-            ``trainer.out``, if there is any.
+        trainer: The trainer.
+        autoload: If true, the run first resumes from the newest undamaged snapshot in
+            ``trainer.out``, if there is one.
 
     Returns:
-        tuple: number of the signal, 0 if the training went to its end, and the
-        path of the snapshot or None.
+        The number of the signal, 0 if the training was completed; and the path of the
+        snapshot or None.
 
     Raises:
-        OSError: if the snapshot cannot be written; the older ones are as they were.
-        rnnlm.errors.NotFinite: by `rnnlm.BPTTUpdater` and `rnnlm.Snapshot`.
+        OSError: If the snapshot cannot be written; older ones are kept.
+        rnnlm.NotFinite: If a loss, a gradient or a parameter is NaN or infinite.
+
+    Example:
+        >>> model = chainer.links.Classifier(rnnlm.RNNForLM(n_vocab=10, n_units=8))
+        >>> optimizer = chainer.optimizers.SGD(lr=1.0).setup(model)
+        >>> iterator = rnnlm.ParallelSequentialIterator([1, 2, 3] * 50, batch_size=5)
+        >>> updater = rnnlm.BPTTUpdater(iterator, optimizer, bprop_len=10)
+        >>> trainer = chainer.training.Trainer(updater, (2, 'epoch'), out='result')
+        >>> rnnlm.run(trainer)
+        (0, None)
+        >>> trainer.updater.iteration
+        6
     """
     group = getattr(trainer.updater, 'group', SINGLE_PROCESS)
     if autoload:
@@ -71,14 +88,16 @@ _STOP_SIGNALS = [getattr(signal, name)
 class _StopTrigger:
     """A trainer's stop trigger that also fires after a signal."""
 
-    def __init__(self, trigger, group):
+    before: dict
+
+    def __init__(self, trigger: Any, group: Any) -> None:
         self._trigger = trigger
         self._group = group
         self.received = 0
         self.signal = 0  # as agreed by all processes of the group
         self.over = False  # without any signal
 
-    def receive(self, number, frame):
+    def receive(self, number: int, frame: object) -> None:
         self.received = number
         for other, handler in self.before.items():
             signal.signal(other, handler)
@@ -89,14 +108,14 @@ class _StopTrigger:
                 f'\n{signal.Signals(number).name}: finishing the window, then a '
                 'snapshot; once more to stop at once\n')
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: training.Trainer) -> bool:
         self.over = self._trigger(trainer)
         self.signal = self._group.agree_on_signal(self.received)
         return self.over or bool(self.signal)
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: Any) -> None:
         if hasattr(self._trigger, 'serialize'):
             self._trigger.serialize(serializer)
 
-    def get_training_length(self):
+    def get_training_length(self) -> tuple:
         return self._trigger.get_training_length()

@@ -1,6 +1,9 @@
 """Triggers: when a snapshot is due, when to report, when to stop."""
+from __future__ import annotations
+
 import math
 import time
+from typing import Any, Callable, Optional
 
 import chainer
 from chainer.training import triggers
@@ -9,20 +12,24 @@ from rnnlm.errors import require, require_count
 
 
 class SnapshotTrigger:
-    """Fires at the end of each epoch, and whenever some time has passed.
+    """Trigger that fires at the end of each epoch, and after a time within it.
 
     Args:
-        seconds (float): Time; 0 for every window.
-        clock: Seconds, as `time.monotonic`.
+        seconds: Time since it last fired after which it fires; 0 for every window.
+        clock: Function that returns the time in seconds.
+
+    Raises:
+        rnnlm.InputError: If `seconds` is negative or not a number.
     """
 
-    def __init__(self, seconds, clock=time.monotonic):
+    def __init__(self, seconds: float,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         require('seconds', seconds, 'a number of at least 0', lambda v: v >= 0)
         self.seconds = seconds
         self._clock = clock
         self._last = clock()
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: chainer.training.Trainer) -> bool:
         now = self._clock()
         if trainer.updater.is_new_epoch or now - self._last >= self.seconds:
             self._last = now
@@ -31,17 +38,25 @@ class SnapshotTrigger:
 
 
 class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
-    """Chainer's, with its memory in the snapshots."""
-    _trainer = _asked = _pending = None
+    """Chainer's EarlyStoppingTrigger, whose state is saved in snapshots.
 
-    def __call__(self, trainer):
+    Its arguments are those of :class:`chainer.training.triggers.EarlyStoppingTrigger`;
+    a run that is resumed stops at the same epoch as one that was not interrupted.
+    """
+    _trainer: Optional[chainer.training.Trainer] = None
+    _asked: Optional[int] = None
+    _pending: Optional[float] = None
+    count: int
+    best: Any
+
+    def __call__(self, trainer: chainer.training.Trainer) -> bool:
         if self._pending is not None:
             trainer.observation.setdefault(self.monitor, self._pending)
         self._trainer, self._asked = trainer, trainer.updater.iteration
         self._pending = None
         return super().__call__(trainer)
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: Any) -> None:
         # A window's snapshot is written before this is asked about the window.
         value = self._pending
         if self._trainer and self._asked != self._trainer.updater.iteration:
@@ -59,41 +74,44 @@ class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
 
 
 class EpochsTrigger:
-    """Stops a trainer after some epochs; unlike Chainer's it has no memory.
+    """Stop trigger that fires after a number of epochs; it has no state.
 
-    A run that goes on with another number of epochs ends after that many.
+    A run that is resumed with another number of epochs ends after that many.
 
     Args:
-        epochs (int): Their number.
+        epochs: Their number.
     """
 
-    def __init__(self, epochs):
+    def __init__(self, epochs: int) -> None:
         require_count('epochs', epochs)
         self.epochs = epochs
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: chainer.training.Trainer) -> bool:
         return trainer.updater.epoch >= self.epochs
 
-    def get_training_length(self):
+    def get_training_length(self) -> tuple[int, str]:
         return self.epochs, 'epoch'
 
 
 class ReportTrigger:
-    """Fires at the end of each epoch, and every `interval` windows.
+    """Trigger that fires at the end of each epoch, and every `interval` windows.
 
-    Chainer's interval trigger alone would leave the last evaluation of a run out of
-    the log.
+    With Chainer's interval trigger alone, the last evaluation of a run would be
+    missing in the log.
 
     Args:
-        interval (int): Number of windows; None for epochs alone.
+        interval: Number of windows; None for the ends of epochs alone.
+
+    Raises:
+        rnnlm.InputError: If `interval` is not None or an int of at least 1.
     """
 
-    def __init__(self, interval=None):
+    def __init__(self, interval: Optional[int] = None) -> None:
         if interval is not None:
             require_count('interval', interval)
         self.interval = interval
 
-    def __call__(self, trainer):
+    def __call__(self, trainer: chainer.training.Trainer) -> bool:
         return trainer.updater.is_new_epoch or (
             self.interval is not None
             and trainer.updater.iteration % self.interval == 0)

@@ -1,6 +1,7 @@
 """`BPTTUpdater`: truncated backpropagation through time."""
 import functools
 import logging
+from typing import Any, Callable, Optional
 
 import chainer
 from chainer import links as L
@@ -11,7 +12,7 @@ import numpy
 from rnnlm import functions
 from rnnlm.errors import require, require_count
 from rnnlm.model import language_model
-from rnnlm.parallel import SINGLE_PROCESS
+from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training import cuda_graph, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps
 from rnnlm.training.windows import why_not_windows, window_loss
@@ -66,10 +67,13 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         Training of Recurrent Network Trajectories" (1990).
     """
 
-    def __init__(self, train_iter, optimizer, bprop_len, device=None,
-                 converter=convert.concat_examples, loss_func=None, loss_scale=None,
-                 auto_new_epoch=True, *, input_device=None, per_step=False,
-                 loss_of_logits=False, check_finite=True, group=SINGLE_PROCESS):
+    def __init__(self, train_iter: Any, optimizer: Any, bprop_len: int,
+                 device: Any = None, converter: Callable = convert.concat_examples,
+                 loss_func: Optional[Callable] = None,
+                 loss_scale: Optional[float] = None, auto_new_epoch: bool = True, *,
+                 input_device: Any = None, per_step: bool = False,
+                 loss_of_logits: bool = False, check_finite: bool = True,
+                 group: Group = SINGLE_PROCESS) -> None:
         require_count('bprop_len', bprop_len)
         super().__init__(
             train_iter, optimizer, converter, device, loss_func, loss_scale,
@@ -91,7 +95,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self.resumed_from = None
 
     @property
-    def why_per_step(self):
+    def why_per_step(self) -> str:
         """str: Why the target is called step by step; '' if windows are used."""
         if self.per_step:
             return 'per_step is set'
@@ -101,7 +105,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self.get_optimizer('main').target, self.get_iterator('main'),
             self.converter, self.loss_of_logits)
 
-    def update_core(self):
+    def update_core(self) -> None:
         optimizer = self.get_optimizer('main')
         target = optimizer.target
         reason = self.why_per_step
@@ -201,7 +205,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         finally:
             target.predictor.row_gradient = None
 
-    def serialize(self, serializer):
+    def serialize(self, serializer: Any) -> None:
         """Everything the next window depends on: resuming is exact on a CPU.
 
         See `rnnlm.training.state` for what is saved beside what Chainer saves.

@@ -8,7 +8,6 @@ import pytest
 
 import rnnlm
 import rnnlm.app.cli
-from rnnlm.app import commands
 from rnnlm.inference import scoring
 from rnnlm.inference.dynamic import DynamicEvaluation
 from rnnlm.inference.generate import beam_search, generate
@@ -101,7 +100,7 @@ def write_model(path, **changes):
 def test_a_model_that_contradicts_itself_is_not_made(tmp_path, changes, message):
     path = write_model(tmp_path / 'model.npz', **changes)
     with pytest.raises(rnnlm.InputError, match=re.escape(message)) as e:
-        commands.load_trained(path, -1)
+        rnnlm.load(path)
     assert str(e.value).startswith(path)
     with open_archive(path) as archive:
         assert describe(archive)['model'] is None

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import filelock
 from helpers import ROOT
 import pytest
 
@@ -291,6 +292,15 @@ def test_train_ptb_and_gentxt(script, tmp_path, story):
 def test_bad_input_of_the_scripts(script, story, name, args, message):
     out = script(name, '--corpus', story, '-u', '5', *args, status=2)
     assert 'error: ' in out and message in out and 'Traceback' not in out
+
+
+def test_train_ptb_keeps_its_folder(script, story, tmp_path):
+    args = ['--corpus', story, '-u', '5', '-e', '1', '--test']
+    (tmp_path / 'result').mkdir()
+    with filelock.FileLock(str(tmp_path / 'result' / '.lock')):
+        out = script('train_ptb.py', *args, status=2)
+        assert 'no other run' in out and 'Traceback' not in out
+    script('train_ptb.py', *args)
 
 
 def test_custom_loop(script, tmp_path, story):

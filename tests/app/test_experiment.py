@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.app import cli, commands, experiment
+from rnnlm.app import cli, experiment
 from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.data import corpus
 from rnnlm.training.evaluator import (
@@ -122,7 +122,7 @@ def test_variants_train_and_load(variant, tmp_path, capsys):
                     epochs=8, **variant)
     result = experiment.train(text, recipe, out=out, seed=0)
     assert result['test'] < 0.8 * len(text.vocabulary)
-    model, _ = commands.load_trained(out, -1)
+    model = rnnlm.load(out).model
     assert (model.n_embed, model.tied) == (
         variant.get('n_embed', 8), variant.get('tied', False))
     found = evaluate_perplexity(

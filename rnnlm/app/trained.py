@@ -1,0 +1,267 @@
+"""`load` and `TrainedModel`: a trained model with its vocabulary, for use on text."""
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Iterator, Optional, Sequence, Union
+
+import numpy
+
+from rnnlm.app import run_folder
+from rnnlm.data.text import split_text
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.devices import get_device
+from rnnlm.errors import InputError, require
+from rnnlm.inference import generate, scoring
+from rnnlm.model import RNNForLM
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.model_files import load_model, model_sizes
+from rnnlm.training.evaluator import (
+    evaluate_perplexity, make_classifier, make_evaluator)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SentenceScore:
+    """The probability of one sentence, token by token.
+
+    Attributes:
+        tokens: The N tokens of the sentence and the one that ends it, N + 1 in all.
+        token_log_probs: float64 (N + 1,), the natural logarithm of the probability of
+            each token given those before it.
+        n_unknown: How many of the tokens are not in the vocabulary; they are scored
+            as ``<unk>``.
+    """
+    tokens: list[str]
+    token_log_probs: numpy.ndarray
+    n_unknown: int
+
+    @property
+    def log_prob(self) -> float:
+        """Natural logarithm of the probability of the sentence, its end included."""
+        return float(self.token_log_probs.sum())
+
+
+class TrainedModel:
+    """A trained model and its vocabulary; made by `rnnlm.load`.
+
+    Args:
+        model: The model.
+        vocabulary: Its tokens, ``model.n_vocab`` of them; without it the methods that
+            take or give text raise an `InputError`.
+        path: Where it was loaded from, for messages.
+
+    Attributes:
+        model (RNNForLM): The model, on the device that was asked for.
+        vocabulary (Vocabulary or None): Its tokens.
+
+    Raises:
+        rnnlm.InputError: If the vocabulary has another size than the model.
+
+    Example:
+        >>> vocabulary = rnnlm.Vocabulary(['<eos>', 'a', 'dog', 'sleeps', '<unk>'])
+        >>> trained = rnnlm.TrainedModel(rnnlm.RNNForLM(5, 8), vocabulary)
+        >>> score, = trained.score(['a cat sleeps'])
+        >>> score.tokens, score.n_unknown
+        (['a', 'cat', 'sleeps', '<eos>'], 1)
+        >>> round(trained.perplexity('a dog sleeps'))  # untrained: near 5, the tokens
+        5
+        >>> len(trained.generate('a dog', length=3, seed=0).split(' '))
+        3
+    """
+
+    def __init__(self, model: RNNForLM, vocabulary: Optional[Vocabulary] = None,
+                 path: str = 'model') -> None:
+        if vocabulary is not None and len(vocabulary) != model.n_vocab:
+            raise _another_size(path, vocabulary, model.n_vocab)
+        self.model = model
+        self.vocabulary = vocabulary
+        self._path = path
+
+    def __repr__(self) -> str:
+        model = self.model
+        return (f'<TrainedModel of {model.n_layers} x {model.n_units} LSTM units, '
+                f'vocabulary {model.n_vocab:,}>')
+
+    def require_vocabulary(self) -> Vocabulary:
+        """The vocabulary.
+
+        Raises:
+            rnnlm.InputError: If there is none.
+        """
+        if self.vocabulary is None:
+            raise InputError(
+                f'{self._path}: expected a {run_folder.VOCABULARY} beside it, found '
+                'none')
+        return self.vocabulary
+
+    def require_boundary(self) -> int:
+        """The id of the token between sentences: ``<eos>``, or a line feed.
+
+        Raises:
+            rnnlm.InputError: If the vocabulary has no such token.
+        """
+        between = scoring.boundary(self.require_vocabulary())
+        if between is None:
+            raise InputError(
+                f'{self._path}: expected a vocabulary with a token between sentences '
+                '(<eos>, or a line feed), found none')
+        return between
+
+    def score(self, sentences: Sequence[str]) -> list[SentenceScore]:
+        """Log probabilities of sentences, each on its own.
+
+        Args:
+            sentences: Each a str of words between blanks, or of characters if those
+                are the model's tokens; without the end of the sentence, which is
+                scored too.
+
+        Returns:
+            One `SentenceScore` for each, in their order.
+
+        Raises:
+            rnnlm.InputError: If a token is not in the vocabulary, which has no
+                ``<unk>``; or if the vocabulary has no token that ends a sentence.
+        """
+        require('sentences', sentences, 'a list of str', lambda given: not isinstance(
+            given, str) and all(isinstance(one, str) for one in given))
+        vocabulary, between = self.require_vocabulary(), self.require_boundary()
+        encoded = [scoring.encode_sentence(vocabulary, text) for text in sentences]
+        found = scoring.score_sentences(
+            self.model, [ids for _, ids, _ in encoded], between)
+        end = vocabulary.words[between]
+        return [SentenceScore([*tokens, end], log_probs, int(unknown.sum()))
+                for (tokens, _, unknown), log_probs in zip(encoded, found)]
+
+    def generate(self, prime: Optional[str] = None, length: int = 100,
+                 temperature: float = 1.0, top_k: Optional[int] = None,
+                 top_p: Optional[float] = None, seed: Optional[int] = None) -> str:
+        """Draws a continuation of a text from the model.
+
+        Args:
+            prime: Text to continue; by default the beginning of a sentence.
+            length: Number of tokens to draw, words or characters.
+            temperature: Divisor of the logits; below 1 likely tokens become likelier.
+            top_k: If given, only the k most probable tokens are drawn from.
+            top_p: If given, only the fewest tokens that together have at least this
+                probability are drawn from (Holtzman et al. 2020).
+            seed: Seed of the draws; by default they come from ``numpy.random``.
+
+        Returns:
+            The continuation, without `prime`; sentences end with a line feed.
+
+        Raises:
+            rnnlm.InputError: If a token of `prime` is not in the vocabulary, or an
+                argument is out of range.
+        """
+        return ''.join(self.stream(prime, length, temperature, top_k, top_p, seed))
+
+    def stream(self, prime: Optional[str] = None, length: int = 100,
+               temperature: float = 1.0, top_k: Optional[int] = None,
+               top_p: Optional[float] = None, seed: Optional[int] = None,
+               sample: bool = True) -> Iterator[str]:
+        """The pieces of the text of `generate`, each as soon as it is drawn.
+
+        Args:
+            prime, length, temperature, top_k, top_p, seed: As for `generate`.
+            sample: If false, the most probable token is taken at each step.
+
+        Yields:
+            The text of each token, with the blank or line feed before it.
+        """
+        vocabulary = self.require_vocabulary()
+        random = None
+        if seed is not None:
+            require('seed', seed, 'an integer from 0 to 2**32 - 1',
+                    lambda v: 0 <= v < 2 ** 32 and int(v) == v)
+            random = numpy.random.RandomState(seed)
+        ids = generate.generate(
+            self.model, self.encode_prime(prime), length, sample, temperature, top_k,
+            top_p, random)
+        yield from generate.text_of(vocabulary, ids)
+
+    def encode_prime(self, prime: Optional[str] = None) -> numpy.ndarray:
+        """Ids of a text to continue; by default of the token before a sentence.
+
+        Returns:
+            int32 (N,), N >= 1.
+
+        Raises:
+            rnnlm.InputError: If there is no token in it, or an unknown one.
+        """
+        vocabulary = self.require_vocabulary()
+        if prime is not None:
+            return generate.encode_prime(vocabulary, prime)
+        between = scoring.boundary(vocabulary)
+        return numpy.array([0 if between is None else between], dtype='i')
+
+    def perplexity(self, text: Union[str, Sequence[int], numpy.ndarray]) -> float:
+        """Perplexity of a text, per token.
+
+        Args:
+            text: Either a str, split into tokens as a corpus of the model is: by word,
+                each line ends with ``<eos>`` and empty lines are left out.  All its
+                tokens are predicted, the first as that of a sentence.
+                Or ids (N,), as in `Corpus`.  They are read as a ring, in which the
+                first follows the last, as by `PerplexityEvaluator` and by ``rnnlm
+                evaluate``, and give the same number.
+
+        Returns:
+            exp of the mean of -log p(token).
+
+        Raises:
+            rnnlm.InputError: If a word is not in the vocabulary, which has no
+                ``<unk>``; or if there are too few tokens.
+        """
+        if not isinstance(text, str):
+            return evaluate_perplexity(
+                make_evaluator(text, make_classifier(self.model)))
+        vocabulary = self.require_vocabulary()
+        tokens = split_text(
+            text, 'char' if vocabulary.by_character else 'word', blank_lines=False)
+        ids = vocabulary.encode(tokens)
+        between = scoring.boundary(vocabulary)
+        if between is not None:
+            ids = numpy.insert(ids, 0, between)
+        with numpy.errstate(over='ignore'):
+            return float(numpy.exp(-scoring.score_text(self.model, ids).mean()))
+
+
+def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> TrainedModel:
+    """Loads a trained model, with the sizes in its file and its vocabulary.
+
+    Args:
+        path: The folder of a run, as `rnnlm.train` and ``rnnlm train`` write it; or
+            a model or snapshot file, which may have a ``vocabulary.json`` beside it.
+        device: -1 for NumPy, 0, 1, ... for a GPU through CuPy.
+
+    Returns:
+        The model with its vocabulary.
+
+    Raises:
+        rnnlm.InputError: If there is no such file, or it does not hold an `RNNForLM`;
+            or if there is no such device.
+
+    Example:
+        >>> trained = rnnlm.load('result')
+        >>> scores = trained.score(['the king sleeps', 'sleeps king the'])
+        >>> scores[0].log_prob > scores[1].log_prob
+        True
+    """
+    chosen = get_device(device)
+    given = os.fspath(path)
+    file, vocabulary = run_folder.find_model(given)
+    with open_archive(file) as archive:
+        sizes = model_sizes(archive)
+    # Before a model of that size is made.
+    if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
+        raise _another_size(file, vocabulary, sizes['n_vocab'])
+    model = RNNForLM(**sizes)
+    load_model(file, model)
+    model.to_device(chosen)
+    return TrainedModel(model, vocabulary, given)
+
+
+def _another_size(path: str, vocabulary: Vocabulary, n_vocab: int) -> InputError:
+    return InputError(
+        f'{path}: expected a model of {len(vocabulary):,} words, as the '
+        f'{run_folder.VOCABULARY} beside it has, found one of {n_vocab:,}')
