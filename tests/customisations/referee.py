@@ -24,6 +24,7 @@ from chainer import training
 import numpy
 
 RTOL = 1e-4
+NUDGE = 2e-7  # in parts of every parameter
 SNAPSHOT_AT = 4
 EVALUATORS = 'stock', 'perplexity'
 
@@ -143,7 +144,7 @@ def run(kind, customisations, seed, evaluator='stock', saved=None, nudge=None,
             return recorder.windows, recorder.saved
 
 
-def first_difference(expected, actual, first=1):
+def first_difference(expected, actual, first=1, rtol=RTOL):
     """Where two runs part, in words; '' if nowhere."""
     if len(expected) != len(actual):
         return f'{len(actual)} windows instead of {len(expected)}'
@@ -152,31 +153,31 @@ def first_difference(expected, actual, first=1):
         own = reported.pop('main/loss', None)
         loss = a['reported'].get('main/loss')
         if loss is not None and not any(
-                x is not None and _close(x, loss) for x in (e['loss'], own)):
+                x is not None and _close(x, loss, rtol) for x in (e['loss'], own)):
             return f"window {k}: loss {loss:.7g} instead of {e['loss']:.7g}"
         for name, value in reported.items():
             if name not in a['reported']:
                 return f'window {k}: {name} is not reported'
             if not name.startswith('elapsed') and not _close(
-                    value, a['reported'][name]):
+                    value, a['reported'][name], rtol):
                 return (f"window {k}: {name} {a['reported'][name]:.7g} instead of "
                         f'{value:.7g}')
         if set(e['parameters']) != set(a['parameters']):
             return f"window {k}: other parameters, {sorted(a['parameters'])}"
         for name, value in e['parameters'].items():
-            if not _close(value, a['parameters'][name]):
+            if not _close(value, a['parameters'][name], rtol):
                 return (f"window {k}: {name} differs by "
                         f"{_distance(value, a['parameters'][name])}")
         names = [[name for name, _ in side['logged']] for side in (e, a)]
         if names[0] != names[1]:
             return f'window {k}: logged {names[1]} instead of {names[0]}'
         for (name, x), (_, y) in zip(e['logged'], a['logged']):
-            if not _close(x, y):
+            if not _close(x, y, rtol):
                 return f'window {k}: logged {name} differs by {_distance(x, y)}'
     return ''
 
 
-def _close(x, y):
+def _close(x, y, rtol):
     x, y = numpy.asarray(x), numpy.asarray(y)
     if x.shape != y.shape or (x.dtype.kind == 'f') != (y.dtype.kind == 'f'):
         return x.shape == y.shape == () and x == y
@@ -186,7 +187,7 @@ def _close(x, y):
         return True
     x, y = x.astype('d'), y.astype('d')
     scale = numpy.abs(x).max()
-    return bool((numpy.abs(x - y) <= RTOL * scale + 1e-12).all())
+    return bool((numpy.abs(x - y) <= rtol * scale + 1e-12).all())
 
 
 def _distance(x, y):
@@ -232,7 +233,8 @@ def judge(names, seed=0, evaluators=EVALUATORS, resume=True):
             return Verdict(CRASH, f'{evaluator}: {last_line(e)}')
         difference = first_difference(expected, actual)
         if difference:
-            return _silent(customisations, seed, expected, f'{evaluator}: {difference}')
+            return _silent(customisations, seed, expected, f'{evaluator}: {difference}',
+                           lambda rtol: first_difference(expected, actual, rtol=rtol))
     if resume:
         return _judge_resume(
             customisations, seed, evaluators[-1], saved, ours_saved, expected)
@@ -246,7 +248,7 @@ def _judge_resume(customisations, seed, evaluator, saved, ours_saved, expected):
     links keep from word to word, under names of their own, nobody can know: it may
     be back or not.
     """
-    differences = []
+    differences, references = [], []
     actual = None
     for names in None, ('c', 'h'):
         try:
@@ -265,21 +267,32 @@ def _judge_resume(customisations, seed, evaluator, saved, ours_saved, expected):
         if not difference:
             return Verdict(SAME, '')
         differences.append(difference)
-    return _silent(customisations, seed, expected, f'resumed: {differences[0]}')
+        references.append(resumed)
+    return _silent(
+        customisations, seed, expected, f'resumed: {differences[0]}',
+        lambda rtol: all(first_difference(reference, actual, SNAPSHOT_AT + 1, rtol)
+                         for reference in references))
 
 
-def _silent(customisations, seed, expected, difference):
-    """SILENT, unless a nudge of 1e-7 makes other numbers of official ones too."""
-    nudged, _ = run('official', customisations, seed, nudge=2e-7)
-    if first_difference(expected, nudged):
+def _silent(customisations, seed, expected, difference, differs):
+    """SILENT, unless rounding alone could do it.
+
+    Official runs from parameters a hair off say how far rounding may go.
+    """
+    nudged, _ = run('official', customisations, seed, nudge=NUDGE)
+    rtol = RTOL / 16
+    while rtol < 1 and first_difference(expected, nudged, rtol=rtol):
+        rtol *= 2
+    if rtol >= 1 or not differs(max(RTOL, 10 * rtol)):
         return Verdict(CHAOTIC, difference)
     return Verdict(SILENT, difference)
 
 
-def draw(seed):
+def draw(seed, without=()):
     """The names and the options of a draw."""
     chance = random.Random(seed)
-    names = chance.sample(sorted(CUSTOMISATIONS), chance.choice((1, 2, 2, 3)))
+    names = chance.sample(
+        sorted(CUSTOMISATIONS.keys() - set(without)), chance.choice((1, 2, 2, 3)))
     return names, dict(evaluators=[chance.choice(EVALUATORS)],
                        resume=chance.random() < 0.5)
 
@@ -293,6 +306,7 @@ def main(argv=None):
     parser.add_argument('--draws', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', help='names, with commas: one composition')
+    parser.add_argument('--without', default='', help='names, with commas: not drawn')
     parser.add_argument('--singles', action='store_true', help='each one alone')
     parser.add_argument('--traceback', action='store_true')
     args = parser.parse_args(argv)
@@ -308,7 +322,8 @@ def main(argv=None):
     elif args.singles:
         compositions = [(args.seed, [name], {}) for name in CUSTOMISATIONS]
     else:
-        compositions = [(k, *draw(k)) for k in range(args.seed, args.seed + args.draws)]
+        compositions = [(k, *draw(k, args.without.split(',')))
+                        for k in range(args.seed, args.seed + args.draws)]
     counts, begin = collections.Counter(), time.perf_counter()
     for seed, names, options in compositions:
         verdict = judge(names, seed, **options)

@@ -1,5 +1,7 @@
 """One training run, official or ours, made in stages for customisations to act on."""
+import atexit
 import contextlib
+import shutil
 import tempfile
 
 import rnnlm  # first: it makes Chainer importable
@@ -20,6 +22,7 @@ STAGES = 'classes', 'model', 'target', 'optimizer', 'trainer'
 
 CUSTOMISATIONS = {}
 _OUT = tempfile.mkdtemp(prefix='customisations')
+atexit.register(shutil.rmtree, _OUT, ignore_errors=True)
 
 
 class Customisation:
