@@ -87,7 +87,7 @@ class RNNForLM(chainer.Chain):
         self.dropout = dropout
         self.per_step = False
         self.row_gradient = None
-        self._told: set[str] = set()
+        self._told: set[str] = set()  # reasons that a warning has given
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, n_embed)
             for k in range(1, n_layers + 1):
@@ -180,8 +180,7 @@ class RNNForLM(chainer.Chain):
         ids = x.array if isinstance(x, chainer.Variable) else x
         self.check_ids(ids)
         if ids.ndim != 2:
-            raise InputError(
-                f'ids: expected a window (T, B), found the shape {ids.shape}')
+            raise InputError(f'ids: expected a window (T, B), found {ids.shape}')
         return ids
 
     def loss(self, x: Words, t: Words) -> chainer.Variable:
@@ -325,8 +324,7 @@ class RNNForLM(chainer.Chain):
     def reset_state(self) -> None:
         """Forgets the words seen so far: c and h of every layer are zeros again.
 
-        As in Chainer's example, of the layers alone: a subclass with a recurrent link
-        of its own resets that too if it wants to.
+        Of the layers alone, as in Chainer's example, not of a subclass's own links.
         """
         for layer in self.layers:
             if hasattr(layer, 'reset_state'):
@@ -336,21 +334,20 @@ class RNNForLM(chainer.Chain):
         """The recurrent state of the layers.
 
         Returns:
-            list of (c, h), a pair of arrays (B, n) for each layer from the bottom
-            up; ``None`` after `reset_state`, and while any layer has none.
+            list of (c, h), arrays (B, n), for each layer from the bottom up; ``None``
+            after `reset_state`, and while any layer has none.
         """
         if any(getattr(layer, name, None) is None
                for layer in self.layers for name in 'ch'):
             return None
-        return [(layer.c.array.copy(), layer.h.array.copy())
-                for layer in self.layers]
+        return [(layer.c.array.copy(), layer.h.array.copy()) for layer in self.layers]
 
     def set_state(self, state: Optional[Sequence[tuple[Any, Any]]]) -> None:
         """Sets the recurrent state to what `get_state` gave.
 
         Args:
-            state: list of (c, h), a pair of arrays or Variables (B, n) for each layer,
-                or ``None`` for the state after `reset_state`.
+            state: list of (c, h), arrays or Variables (B, n), for each layer; or
+                ``None`` for the state after `reset_state`.
 
         Raises:
             rnnlm.errors.InputError: if the number of layers or a shape differs.

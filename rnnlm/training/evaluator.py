@@ -105,7 +105,8 @@ class PerplexityEvaluator(extensions.Evaluator):
             loss = self.group.sum(loss)
         observation = {}
         with reporter_module.report_scope(observation):
-            chainer.report({'loss': loss / steps}, target)
+            if steps:
+                chainer.report({'loss': loss / steps}, target)
         return observation
 
 
