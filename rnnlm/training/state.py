@@ -170,4 +170,5 @@ def _fitting(link, name, array):
         raise InputError(
             f'state: expected {name} of shape (B, {link.state_size}), found '
             f'{array.dtype} of shape {array.shape}')
-    return array.astype(link.lateral.W.dtype, copy=False)
+    W = getattr(link.lateral, 'W', None)  # others may have taken it away
+    return array if W is None else array.astype(W.dtype, copy=False)
