@@ -1,6 +1,5 @@
 """The console script `rnnlm`: its options, its errors, its exit status."""
 import argparse
-import contextlib
 import os
 import sys
 import textwrap
@@ -23,12 +22,7 @@ def main(argv=None):
         int: exit status: 0; 2 for input that cannot be used; 128 + the number of
         the signal that stopped the training.
     """
-    with contextlib.ExitStack() as stack:
-        if parallel.launched_rank():  # the first process says it
-            quiet = stack.enter_context(open(
-                os.devnull, 'w', encoding='utf-8', errors='replace'))
-            stack.enter_context(contextlib.redirect_stderr(quiet))
-            stack.enter_context(contextlib.redirect_stdout(quiet))
+    with parallel.only_root_reports():
         args = make_parser().parse_args(argv)
     _set_up_streams()
     try:

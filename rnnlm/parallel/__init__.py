@@ -1,7 +1,7 @@
 """Several processes that train one model together, on ChainerMN."""
 from rnnlm.parallel.group import Group
-from rnnlm.parallel.mpi import COMMUNICATORS, joined, launched_rank
+from rnnlm.parallel.mpi import COMMUNICATORS, joined, only_root_reports
 from rnnlm.parallel.single import SINGLE_PROCESS, SingleProcess
 
 __all__ = ['COMMUNICATORS', 'Group', 'SINGLE_PROCESS', 'SingleProcess', 'joined',
-           'launched_rank']
+           'only_root_reports']

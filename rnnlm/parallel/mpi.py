@@ -24,11 +24,28 @@ _RANKS = 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMI_RANK'
 
 
 def launched_rank():
-    """int: The rank that mpiexec gave this process; 0 without one.
-
-    Known before MPI is, for who prints what is wrong with the command line.
+    """int: The rank that mpiexec gave this process, 0 without it; known before MPI is.
     """
     return next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
+
+
+@contextlib.contextmanager
+def only_root_reports():
+    """Work before MPI is there that ends the program, reading a command line say.
+
+    All ranks come to the same end, and only rank 0 says so.  The others exit with
+    status 0: at any other status mpiexec kills all processes that still run, and rank
+    0 may not have printed its message yet.
+    """
+    if not launched_rank():
+        yield
+        return
+    with open(os.devnull, 'w', encoding='utf-8', errors='replace') as quiet, \
+            contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        try:
+            yield
+        except SystemExit:
+            sys.exit(0)
 
 
 @contextlib.contextmanager
@@ -75,8 +92,9 @@ def joined(name, timeout=300.0):
                     os.devnull, 'w', encoding='utf-8', errors='replace'))
                 stack.enter_context(contextlib.redirect_stdout(quiet))
             yield group
-            # Whoever ends first may take the others along: not before all is written.
-            group.on_root(lambda: None)
+            # mpiexec kills the others when a rank exits with a status other than 0,
+            # after a signal say: none may before rank 0 has written everything.
+            group.on_root(_flush)
         except SystemExit:
             raise
         except BaseException as e:
@@ -112,6 +130,11 @@ def _communicator(name):
                 f'communicator: expected one that works here, found {name}, of which '
                 f'rank {rank} says: {reason}  naive needs nothing but MPI')
     return communicator
+
+
+def _flush():
+    with contextlib.suppress(OSError, ValueError):  # a full disk, or closed
+        print(end='', flush=True)
 
 
 @contextlib.contextmanager
