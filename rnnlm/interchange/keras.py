@@ -18,7 +18,7 @@ import math
 import re
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _hdf5_attributes, _untrusted
+from rnnlm.interchange import _untrusted
 from rnnlm.interchange.gate_order import from_blocks, to_blocks
 from rnnlm.interchange.naming import Names, export_stack, import_stack
 from rnnlm.interchange.weights import axis_size, check_layer, check_tensors, short_name
@@ -160,7 +160,7 @@ def read(path, recurrent_activation=None):
             if any(name.startswith('layers/') for name in archive):
                 names = _names_by_number(archive)
             else:
-                names = _names_in_order(path, archive, data, recurrent_activation)
+                names = _names_in_order(path, archive, recurrent_activation)
             tensors, room = {}, _untrusted.MOST_SHARED * len(data)
             for name, key in names.items():
                 shape, dtype = archive.describe(key)
@@ -217,9 +217,10 @@ def _names_by_number(archive):
     return names
 
 
-def _names_in_order(path, archive, data, recurrent_activation):
+def _names_in_order(path, archive, recurrent_activation):
     """{our name: name in the file} of a .h5 of Keras 2."""
-    config, version = (_text(data, name) for name in ('model_config', 'keras_version'))
+    config, version = (_text(archive, name) for name in (
+        'model_config', 'keras_version'))
     root = ''
     if any(name.startswith('model_weights/') for name in archive):
         root = 'model_weights/'
@@ -232,8 +233,7 @@ def _names_in_order(path, archive, data, recurrent_activation):
             "default was hard_sigmoid; save the whole model, or give "
             "recurrent_activation='sigmoid' if it was that")
     names, n_layers = {}, {kind: 0 for kind in VARIABLES}
-    layers, = _hdf5_attributes.find(data, 'layer_names')
-    for layer in layers:
+    for layer in archive.texts('layer_names') or ():
         keys = [key for key in archive if key.startswith(f'{root}{layer}/')]
         # Keras 2 with TensorFlow writes kernel:0.
         variables = {key.rpartition('/')[2].partition(':')[0]: key for key in keys}
@@ -248,13 +248,12 @@ def _names_in_order(path, archive, data, recurrent_activation):
     return names
 
 
-def _text(data, name):
-    """The text of an attribute that is one text wherever it is; None if it is nowhere.
-    """
-    found = {text for texts in _hdf5_attributes.find(data, name) for text in texts}
-    if len(found) > 1:
-        raise ValueError(f'different texts of {name}')
-    return found.pop() if found else None
+def _text(archive, name):
+    """The only text of an attribute; None if there is none."""
+    texts = archive.texts(name) or [None]
+    if len(texts) > 1:
+        raise ValueError(f'{len(texts)} texts of {name}')
+    return texts[0]
 
 
 def _sigmoid_by_default(version):

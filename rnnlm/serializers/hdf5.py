@@ -1,5 +1,6 @@
 """HDF5 files that may come from anywhere, read by a process of their own."""
 import importlib.util
+import json
 import os
 import tempfile
 
@@ -51,6 +52,20 @@ class Hdf5(Npz):
             with open(path, 'wb') as f:
                 f.write(self._data)
             return hdf5_worker.convert_apart(path, file)
+
+    def texts(self, name):
+        """The texts of one of `hdf5_worker.ATTRIBUTES`.
+
+        Returns:
+            list of str: one, if it is a scalar; None if the file does not have it.
+
+        Raises:
+            ValueError: if it cannot be read.
+        """
+        found = json.loads(self._zip.read(hdf5_worker.ATTRIBUTES_MEMBER)).get(name)
+        if isinstance(found, str):
+            raise ValueError(f'the attribute {name} cannot be read ({found})')
+        return found
 
     def verify(self):
         """Raises InputError unless every array can be read; there is no checksum."""

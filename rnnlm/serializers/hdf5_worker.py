@@ -3,6 +3,8 @@
 Run as a script, with a path and the `sys.path` to import by, it writes the npz file
 to standard output.  It imports nothing of this package, so that it starts quickly.
 """
+import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +17,14 @@ MOST_INFLATED = 1100
 # Seconds of the processor for a small file, and bytes a second for a large one.
 PATIENCE = 2
 SLOWEST = 10 ** 7
+
+# What Keras says in attributes, and the member of the npz file that holds them.
+ATTRIBUTES = 'model_config', 'keras_version', 'layer_names'
+ATTRIBUTES_MEMBER = 'attributes.json'
+MOST_TEXTS = 10_000
+
+# Bytes of memory beside what the file has, to read them.
+SPARE = 2 ** 26
 
 # Groups in groups; Chainer's models have a handful.
 DEEPEST = 50
@@ -55,12 +65,13 @@ def convert_apart(path, out):
 
 
 def convert(path, out):
-    """Writes the arrays of an HDF5 file into `out` as npz.
+    """Writes the arrays of an HDF5 file, and its `ATTRIBUTES`, into `out` as npz.
 
     What cannot be read becomes a member that is no array, but says why.
     """
     import h5py
-    room = MOST_INFLATED * (os.path.getsize(path) + 1000)
+    size = os.path.getsize(path)
+    room = MOST_INFLATED * (size + 1000)
     with h5py.File(path, 'r') as f, zipfile.ZipFile(out, 'w') as z:
         for name, dataset in _datasets(h5py, f):
             with z.open(name + '.npy', 'w', force_zip64=True) as member:
@@ -70,6 +81,8 @@ def convert(path, out):
                     _write(dataset, member)
                 except Exception as e:  # whatever the library makes of broken data
                     member.write(f'{type(e).__name__}: {e}'.encode('utf-8', 'replace'))
+        with _limited_memory(SPARE + 10 * size):
+            z.writestr(ATTRIBUTES_MEMBER, json.dumps(_attributes(h5py, f)))
 
 
 def _datasets(h5py, root):
@@ -90,6 +103,61 @@ def _datasets(h5py, root):
                     yield from walk(item, f'{prefix}{name}/')
 
     return walk(root, '')
+
+
+def _attributes(h5py, root):
+    """{name: its texts, or why they cannot be read} of `ATTRIBUTES`.
+
+    Keras gives them to the root, or to the group of the weights of a whole model.
+    """
+    groups = [root]
+    if isinstance(root.get('model_weights', getlink=True), h5py.HardLink):
+        groups.append(root['model_weights'])
+    found = {}
+    for group in groups:
+        for name in ATTRIBUTES:
+            try:
+                if name in group.attrs:
+                    found[name] = _texts(h5py, group.attrs, name)
+            except Exception as e:
+                found[name] = f'{type(e).__name__}: {e}'
+    return found
+
+
+def _texts(h5py, attributes, name):
+    import numpy
+    kind = attributes.get_id(name)
+    if h5py.check_string_dtype(kind.dtype) is None or len(kind.shape) > 1:
+        raise ValueError(f'{kind.shape} of {kind.dtype}, which is no text')
+    if sum(kind.shape) > MOST_TEXTS:
+        raise ValueError(f'{sum(kind.shape):,} texts')
+    texts = numpy.asarray(attributes[name]).ravel().tolist()
+    texts = [text if isinstance(text, bytes) else text.encode('utf-8')
+             for text in texts]
+    return [text.decode('utf-8') for text in texts]
+
+
+@contextlib.contextmanager
+def _limited_memory(n_bytes):
+    """At most so much more memory, where the system can tell and limit it.
+
+    The library takes for texts what a broken file says that they are long.
+    """
+    try:
+        import resource
+        with open('/proc/self/statm', 'rb') as f:
+            pages = int(f.read().split()[0])
+    except (ImportError, OSError):  # not Linux
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + n_bytes
+    if soft == resource.RLIM_INFINITY or limit < soft:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _check(dataset, room):

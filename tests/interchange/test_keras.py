@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import re
 import struct
 import zipfile
 
@@ -9,8 +10,10 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.interchange import _hdf5_attributes, keras
+from rnnlm.interchange import keras
 from rnnlm.model import model_shapes
+from rnnlm.serializers import hdf5_worker
+from rnnlm.serializers.hdf5 import Hdf5
 from layouts import assert_same, draw
 
 h5py = pytest.importorskip('h5py')
@@ -36,6 +39,11 @@ def zipped(members, **options):
         for name, content in members.items():
             archive.writestr(name, content)
     return data.getvalue()
+
+
+def members_of(data):
+    with zipfile.ZipFile(data) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def keras_model(keras_itself, **options):
@@ -158,24 +166,36 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
 
 
 @pytest.mark.parametrize('libver', ['earliest', 'latest'])
-def test_texts_of_hdf5(libver):
-    data = io.BytesIO()
-    with h5py.File(data, 'w', libver=libver) as f:
-        f.attrs['one'] = 'ä' * 300
-        f.attrs['bytes'] = numpy.bytes_(b'abc')
-        f.attrs['many'] = ['x', '', 'yz']
-        f.attrs['number'] = 5
-        group = f.create_group('g')
-        group.attrs['many'] = numpy.array([b'de', b'f'])
-        group.attrs['none'] = numpy.array([], 'S1')
-    data = data.getvalue()
-    assert _hdf5_attributes.find(data, 'one') == [['ä' * 300]]
-    assert _hdf5_attributes.find(data, 'bytes') == [['abc']]
-    assert sorted(_hdf5_attributes.find(data, 'many')) == [['de', 'f'], ['x', '', 'yz']]
-    assert _hdf5_attributes.find(data, 'none') == [[]]
-    assert _hdf5_attributes.find(data, 'missing') == []
-    with pytest.raises(ValueError, match='no text'):
-        _hdf5_attributes.find(data, 'number')
+def test_texts_of_hdf5(libver, tmp_path):
+    path = str(tmp_path / 'a.h5')
+
+    def texts(attributes, name, group='/'):
+        with h5py.File(path, 'w', libver=libver) as f:
+            f.require_group(group).attrs.update(attributes)
+        out = io.BytesIO()
+        hdf5_worker.convert(path, out)
+        return json.loads(members_of(out)[hdf5_worker.ATTRIBUTES_MEMBER]).get(name)
+
+    many = {f'other {k}': k for k in range(50)}  # stored in another way
+    for found, expected in (
+            ('ä' * 30000, ['ä' * 30000]), (numpy.bytes_(b'abc'), ['abc']), (b'', ['']),
+            (['x', '', 'yz'], ['x', '', 'yz']), (numpy.array([], 'S1'), []),
+            (numpy.array([b'de', b'f']), ['de', 'f'])):
+        for group in '/', 'model_weights':
+            assert texts({**many, 'layer_names': found}, 'layer_names', group
+                         ) == expected
+            assert texts(many, 'layer_names', group) is None
+    for found in 5, h5py.Empty('S3'), numpy.zeros((2, 2), 'S1'), b'\xff':
+        assert re.match(r'\w+Error: ', texts({'keras_version': found}, 'keras_version'))
+
+
+def test_too_many_texts(tmp_path):
+    path = str(tmp_path / 'a.h5')
+    with h5py.File(path, 'w', libver='latest') as f:
+        f.attrs.create('layer_names', numpy.zeros(20_000, 'S1'))
+    with Hdf5(path) as archive:
+        with pytest.raises(ValueError, match='20,000 texts'):
+            archive.texts('layer_names')
 
 
 def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
@@ -191,7 +211,7 @@ def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
                      (whole[heap + 24:heap + 32], struct.pack('<Q', 2 ** 64 - 16))):
         assert old in whole
         path.write_bytes(whole.replace(old, new))
-        with pytest.raises(rnnlm.InputError, match='expected weights of Keras'):
+        with pytest.raises(rnnlm.InputError, match='expected weights of Keras|damaged'):
             keras.read(str(path))
 
 
