@@ -117,6 +117,16 @@ def test_bad_options(kwargs):
             pass
 
 
+@pytest.mark.parametrize('rank, status', [('0', 2), ('1', 0)])
+def test_a_wrong_command_line_under_mpiexec(rank, status, monkeypatch, capsys):
+    """A status other than 0 from another rank would end rank 0 before it prints."""
+    monkeypatch.setenv('OMPI_COMM_WORLD_RANK', rank)
+    with pytest.raises(SystemExit) as end:
+        cli.main(['train', '--epoch', 'x'])
+    assert end.value.code == status
+    assert ('invalid int value' in capsys.readouterr().err) == (rank == '0')
+
+
 @pytest.fixture(scope='module')
 def story(tmp_path_factory):
     """The options of a small run; a window takes some milliseconds."""

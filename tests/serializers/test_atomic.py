@@ -1,0 +1,52 @@
+"""A file is written whole or not at all."""
+import os
+
+from chainer import links as L
+from helpers import small
+import pytest
+
+import rnnlm
+from rnnlm.serializers.atomic import writing
+
+
+def test_links_and_pipes_are_not_replaced(tmp_path):
+    real = tmp_path / 'real.npz'
+    real.write_bytes(b'old')
+    os.chmod(real, 0o600)
+    (tmp_path / 'link.npz').symlink_to(real)
+    rnnlm.save_npz(str(tmp_path / 'link.npz'), small())
+    assert (tmp_path / 'link.npz').is_symlink()
+    assert real.read_bytes()[:2] == b'PK' and real.stat().st_mode & 0o777 == 0o600
+    if os.path.exists('/dev/null'):
+        rnnlm.save_npz('/dev/null', small())
+        assert not os.path.isfile('/dev/null')
+
+
+def test_save_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / 'model.npz'
+    rnnlm.save_npz(str(path), small())
+    before = path.read_bytes()
+
+    class Broken(L.Linear):
+        def serialize(self, serializer):
+            super().serialize(serializer)
+            raise OSError('disk full')
+
+    with pytest.raises(OSError, match='disk full'):
+        rnnlm.save_npz(str(path), Broken(3, 4))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ['model.npz']
+
+
+def test_an_error_names_the_file_it_is_about(tmp_path):
+    """The one to be written, not its temporary name; another file keeps its own."""
+    for given, named in ((), 'model'), (('other',), 'other'):
+        with pytest.raises(OSError) as caught:
+            with writing(str(tmp_path / 'model')):
+                raise OSError(28, 'No space left on device', *given)
+        assert os.path.basename(caught.value.filename) == named
+    with pytest.raises(OSError) as caught:
+        with writing(str(tmp_path / 'no' / 'model')):
+            pass
+    assert caught.value.filename == os.path.realpath(tmp_path / 'no' / 'model')
+    assert os.listdir(tmp_path) == []
