@@ -86,9 +86,13 @@ def _watched(Updater):
             super().__init__(*args, **kwargs)
             self.steps = collections.defaultdict(list)
             self.means, self.mean_loss = {}, None
+            self.last = {}  # what a step does not report is still there
 
         def step_done(self):
             for name, value in chainer.get_current_reporter().observation.items():
+                if value is self.last.get(name):
+                    continue
+                self.last[name] = value
                 value = getattr(value, 'array', value)
                 if numpy.ndim(value) == 0:
                     self.steps[name].append(float(value))
