@@ -55,3 +55,25 @@ def checked_arrays(npz: Npz, prefix: str, link: chainer.Link
                 f'{npz.path}: expected {key!r} of {param.dtype}, found {dtype}')
         arrays.append((param, npz[key]))
     return arrays
+
+
+def checked_values(npz: Npz, prefix: str, link: chainer.Link) -> list:
+    """[(link, name, value)] of the persistent values that a file has, as they will be.
+
+    Raises:
+        rnnlm.InputError: If an array has another shape than the link's.
+    """
+    values = []
+    for path, owner in link.namedlinks():
+        for name in sorted(owner._persistent):
+            key = prefix + f'{path}/{name}'.lstrip('/')
+            if key not in npz:
+                continue
+            now, found = getattr(owner, name), npz[key]
+            if numpy.shape(now) != found.shape or found.dtype.kind not in 'biuf':
+                raise InputError(
+                    f'{npz.path}: expected {key!r} of shape {numpy.shape(now)}, found '
+                    f'{found.dtype} of shape {found.shape}')
+            values.append((owner, name, owner.device.send(found.astype(now.dtype))
+                           if hasattr(now, 'dtype') else type(now)(found)))
+    return values

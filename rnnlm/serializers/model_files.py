@@ -10,12 +10,15 @@ import chainer
 from rnnlm.errors import InputError
 from rnnlm.model import model_shapes
 from rnnlm.serializers.archive import open_archive
-from rnnlm.serializers.loading import checked_arrays
+from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
 
 
 def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
     """Loads parameters from a model file or from a snapshot of a trainer.
+
+    Persistent values, such as the averages of a BatchNormalization, are loaded too if
+    the file has them.
 
     No code in the file is run, whoever wrote it.
 
@@ -37,9 +40,13 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
     """
     link = getattr(target, 'predictor', target)
     with open_archive(path) as npz:
-        arrays = checked_arrays(npz, model_prefix(npz), link)
+        prefix = model_prefix(npz)
+        arrays = checked_arrays(npz, prefix, link)
+        values = checked_values(npz, prefix, link)
     for param, array in arrays:
         param.array[...] = param.device.send(array)
+    for owner, name, value in values:
+        setattr(owner, name, value)
 
 
 def model_prefix(npz: Npz) -> str:

@@ -13,7 +13,7 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.errors import NotFinite, require_count, require_positive
+from rnnlm.errors import InputError, NotFinite, require_count, require_positive
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import best_effort, writing
 from rnnlm.serializers.loading import MISSING
@@ -190,15 +190,16 @@ class LearningRateDecay(training.Extension):
     """Trainer extension that divides the learning rate by `decay` in each late epoch.
 
     Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
-    where ``lr`` is the optimizer's rate at the start.  Chainer's example had it
-    until version 1.10, with 1.2 and 6.  The rate is saved in snapshots.
+    where ``lr`` is the optimizer's rate at the start (Adam's alpha).  Chainer's example
+    had it until version 1.10, with 1.2 and 6.  The rate is saved in snapshots.
 
     Args:
         decay: Divisor of the learning rate, above 0.
         after_epoch: Last epoch with the whole learning rate.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range.
+        rnnlm.InputError: If an argument is out of range; in a run, if the optimizer has
+            no learning rate, as AdaDelta has none.
 
     References:
         Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization"
@@ -227,12 +228,14 @@ class LearningRateDecay(training.Extension):
             rate = 0.0
         except ZeroDivisionError:  # by a divisor below 1
             rate = math.inf
-        trainer.updater.get_optimizer('main').lr = rate
+        optimizer = trainer.updater.get_optimizer('main')
+        setattr(optimizer, _rate_of(optimizer), rate)
 
     def scale(self, trainer: training.Trainer, factor: float) -> None:
         """Multiplies the learning rates of a trainer, before it is run, by a factor."""
         if self._lr is None:
-            self._lr = float(trainer.updater.get_optimizer('main').lr)
+            optimizer = trainer.updater.get_optimizer('main')
+            self._lr = float(getattr(optimizer, _rate_of(optimizer)))
         self._lr *= factor
 
     def serialize(self, serializer: Any) -> None:
@@ -240,6 +243,16 @@ class LearningRateDecay(training.Extension):
             self._lr = serializer('lr', self._lr)
         except MISSING:  # a snapshot of a run without decay
             pass
+
+
+def _rate_of(optimizer: chainer.Optimizer) -> str:
+    """The name of an optimizer's learning rate: lr, or alpha of Adam and its kind."""
+    for name in 'lr', 'alpha':
+        if name in optimizer.hyperparam.get_dict():
+            return name
+    raise InputError(
+        f'optimizer: expected one with a learning rate, found '
+        f'{type(optimizer).__name__}; leave LearningRateDecay out')
 
 
 def add_perplexity(result: dict) -> None:

@@ -340,3 +340,24 @@ def test_a_model_is_no_snapshot(tmp_path):
     rnnlm.save_npz(path, model)
     with pytest.raises(rnnlm.InputError, match='expected a snapshot of a trainer'):
         rnnlm.resume(path, make_trainer(model, text(), tmp_path))
+
+
+def test_persistent_values_are_loaded(tmp_path):
+    class Normalized(rnnlm.RNNForLM):
+        def __init__(self, *args):
+            super().__init__(*args)
+            with self.init_scope():
+                self.norm = chainer.links.BatchNormalization(8)
+
+    model, other = Normalized(5, 8), Normalized(5, 8)
+    model.norm.avg_mean[...] = 3
+    model.norm.N = 7
+    path = str(tmp_path / 'model.npz')
+    rnnlm.save_npz(path, model)
+    rnnlm.load_model(path, other)
+    assert (other.norm.avg_mean == 3).all() and other.norm.N == 7
+    arrays = dict(numpy.load(path))
+    arrays['norm/avg_mean'] = numpy.zeros(3, 'f')
+    numpy.savez(path, **arrays)
+    with pytest.raises(rnnlm.InputError, match='norm/avg_mean'):
+        rnnlm.load_model(path, other)
