@@ -262,6 +262,12 @@ def test_beams_and_ways_to_draw(model):
     assert abs(last - best) < 1e-5
 
 
+@pytest.mark.parametrize('width', [0, -1, 1.5])
+def test_bad_beams(model, width):
+    with pytest.raises(rnnlm.InputError, match='width: expected'):
+        beam_search(model, [0], 3, width)
+
+
 def test_top_k_and_top_p():
     p = numpy.log([0.5, 0.1, 0.3, 0.1])
     for arguments, expected in (

@@ -11,6 +11,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm.parallel import SingleProcess
 from rnnlm.serializers.model_files import model_sizes
 from rnnlm.serializers.npz import Npz, _NONE, _operations
 
@@ -64,7 +65,7 @@ def test_resume_from_chainers_own_snapshots(tmp_path, path_of, version):
     trainer.extend(extensions.LogReport(trigger=(20, 'iteration')))
     rnnlm.resume(
         path_of('snapshots', 'chainer-' + version, 'snapshot_iter_60'), trainer)
-    assert trainer.updater.iteration == 60
+    assert trainer.updater.iteration == 60 and trainer.updater.resumed_from == 1
     assert trainer.updater.get_iterator('main').iteration == 300
     assert len(trainer.get_extension('LogReport').log) == 3
     assert trainer.updater.get_optimizer('main').t == 60
@@ -87,6 +88,16 @@ def test_model_files_load_into_either(tmp_path, make, prefix, into_classifier):
     rnnlm.load_model(path, other if into_classifier else other.predictor)
     for p, q in zip(model.params(), other.params()):
         numpy.testing.assert_array_equal(p.array, q.array)
+
+
+@pytest.mark.parametrize('sizes', [
+    dict(n_layers=3), dict(n_embed=5), dict(tied=True), dict(n_layers=1, tied=True)])
+def test_sizes_are_read_from_a_file(tmp_path, sizes):
+    path = str(tmp_path / 'model.npz')
+    sizes = {**dict(n_vocab=20, n_units=8, n_layers=2), **sizes}
+    rnnlm.save_npz(path, rnnlm.RNNForLM(**sizes))
+    with Npz(path) as npz:
+        assert model_sizes(npz) == sizes
 
 
 class Bomb:
@@ -239,6 +250,19 @@ def test_a_damaged_snapshot_changes_nothing(tmp_path, name):
         numpy.testing.assert_array_equal(p.array, array)
 
 
+@pytest.mark.parametrize('name, value', [
+    ('updater/iteration', 'x'), ('updater/state/l1/c', numpy.zeros((4, 9), 'f'))])
+def test_a_snapshot_that_does_not_fit_is_refused(tmp_path, name, value):
+    trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
+    trainer.run()
+    arrays = chainer.serializers.DictionarySerializer()
+    arrays.save(trainer)
+    arrays.target[name] = numpy.asarray(value)
+    rnnlm.save_npz(str(tmp_path / 'snapshot'), arrays.target)
+    with pytest.raises(rnnlm.InputError, match='fits this trainer|state: expected'):
+        rnnlm.resume(str(tmp_path / 'snapshot'), trainer)
+
+
 def test_all_of_the_random_stream_comes_back(tmp_path):
     path = str(tmp_path / 'snapshot')
     trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
@@ -256,6 +280,27 @@ def test_all_of_the_random_stream_comes_back(tmp_path):
     numpy.random.normal(size=2)
     rnnlm.resume(path, trainer)
     numpy.testing.assert_array_equal(numpy.random.normal(size=3), expected)
+
+
+def test_a_snapshot_of_another_number_of_processes(tmp_path):
+    """Its streams are those of other ranks: each rank gets a new one."""
+    class Counted(SingleProcess):
+        separated = 0
+
+        def separate_random_streams(self):
+            self.separated += 1
+
+    path, group = str(tmp_path / 'snapshot'), Counted()
+    trainer = make_trainer(
+        small(), text(), tmp_path, stop=(2, 'iteration'), group=group)
+    trainer.run()
+    arrays = chainer.serializers.DictionarySerializer()
+    arrays.save(trainer)
+    for processes, separated in (1, 0), (2, 1):
+        arrays.target['updater/processes'] = processes
+        rnnlm.save_npz(path, arrays.target)
+        rnnlm.resume(path, trainer)
+        assert (trainer.updater.resumed_from, group.separated) == (processes, separated)
 
 
 @pytest.mark.parametrize('of_chainer', [False, True])

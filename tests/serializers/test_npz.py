@@ -9,8 +9,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.serializers.npz import MOST_MEMBERS
 from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.npz import MOST_MEMBERS, Npz
 import damage
 
 
@@ -139,3 +139,15 @@ def test_any_header(tmp_path_factory, data):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         damage.read_all(path)
+
+
+def test_empty_arrays_are_read(tmp_path):
+    path = str(tmp_path / 'x.npz')
+    arrays = {'a': numpy.zeros((0, 3), 'f'), 'b': numpy.zeros((2, 0)),
+              'c': numpy.ones(())}
+    rnnlm.save_npz(path, arrays)
+    with Npz(path) as npz:
+        npz.verify()
+        for name, array in arrays.items():
+            assert npz.describe(name) == (array.shape, array.dtype)
+            numpy.testing.assert_array_equal(npz[name], array)

@@ -30,7 +30,7 @@ def set_gradients(model, scale=1.0, seed=1):
 
 
 @pytest.mark.parametrize('block', [7, 100, 2 ** 15])
-@pytest.mark.parametrize('clip', [None, 0.1, 1e6])
+@pytest.mark.parametrize('clip', [None, 0.1, 60, 1e6])  # the norm is 44
 @pytest.mark.parametrize('dtype', 'fd')
 def test_same_as_chainers(dtype, clip, block, monkeypatch):
     monkeypatch.setattr(sgd, 'BLOCK', block)
@@ -122,10 +122,19 @@ def test_why_not_blocks():
         chainer.optimizer_hooks.GradientClipping(5))) == ''
     assert 'hooks' in reason(
         lambda o, m: o.add_hook(chainer.optimizer_hooks.WeightDecay(1e-3)))
+    assert 'hooks' in reason(lambda o, m: [
+        o.add_hook(chainer.optimizer_hooks.GradientClipping(5), name=name)
+        for name in 'ab'] and o)
+    after = chainer.optimizer_hooks.GradientClipping(5)
+    after.timing = 'post'
+    assert 'hooks' in reason(lambda o, m: o.add_hook(after))
     assert 'not SGD' in reason(lambda o, m: chainer.optimizers.MomentumSGD().setup(m))
     assert 'scaled' in reason(lambda o, m: o.set_loss_scale(2))
     assert 'l2/upward/W' in reason(
         lambda o, m: m.predictor.l2.upward.W.update_rule.add_hook(print))
+    assert 'l1/lateral/W' in reason(lambda o, m: setattr(
+        m.predictor.l1.lateral.W, 'update_rule',
+        chainer.optimizers.MomentumSGD().create_update_rule()))
     assert 'l3/b' in reason(
         lambda o, m: setattr(m.predictor.l3.b.update_rule, 'enabled', False))
     assert 'embed' in reason(lambda o, m: setattr(

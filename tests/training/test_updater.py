@@ -11,6 +11,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm.training.evaluator import evaluate_perplexity, make_evaluator
 from rnnlm.training.windows import why_not_windows
 
 
@@ -205,6 +206,17 @@ def test_evaluator_finds_the_number_of_chainers(B):
     numpy.testing.assert_allclose(both['main/loss'], expected['main/loss'], rtol=1e-6)
 
 
+def test_a_text_is_evaluated_as_one_stream():
+    model = small()
+    words = text(103)
+    with chainer.using_config('train', False):
+        y = model.predictor(words[:, None])
+        # After the last word comes the first, as in Chainer's iterator.
+        expected = F.softmax_cross_entropy(y[:, 0], numpy.roll(words, -1)).array
+    found = evaluate_perplexity(make_evaluator(words, model))
+    numpy.testing.assert_allclose(found, numpy.exp(expected), rtol=1e-5)
+
+
 def test_evaluator_goes_chainers_way_where_it_must():
     model = small()
     words = text(81)
@@ -267,6 +279,16 @@ def test_evaluator_in_a_trainer_changes_nothing(tmp_path):
     assert 'validation/main/loss' not in record.seen[3]
     for a, b in zip(*final):
         numpy.testing.assert_array_equal(a, b)
+
+
+def test_learning_rate_decay_from_the_first_epoch(tmp_path):
+    trainer = make_trainer(small(), text(200), tmp_path, stop=(2, 'epoch'))
+    rates = []
+    trainer.extend(rnnlm.LearningRateDecay(2, 0))
+    trainer.extend(lambda t: rates.append(t.updater.get_optimizer('main').lr),
+                   name='rates', trigger=(1, 'iteration'), call_before_training=True)
+    trainer.run()  # 10 windows an epoch; the tenth begins the next
+    assert rates == [0.5] * 10 + [0.25] * 10 + [0.125]
 
 
 def test_learning_rate_decay_by_epoch(tmp_path):
