@@ -15,7 +15,7 @@ import numpy
 
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
-from rnnlm.app.console import say
+from rnnlm.app.console import relative_to_limit, say_results
 from rnnlm.app.recipes import PRESETS, Recipe, recipe_options
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.trained import TrainedModel, load
@@ -63,10 +63,7 @@ def train(args: argparse.Namespace) -> int:
             save_every=args.save_every, on_nan=args.on_nan, group=group)
         if result['signal']:
             return 128 + result['signal']
-        for part in 'valid', 'test':
-            say(f'{part:9}perplexity {result[part]:.3f}'
-                + relative_to_limit(result[part], result['limit']))
-        say(f'written  {args.out}/; generate text with: rnnlm generate {args.out}')
+        say_results(result, args.out)
         return 0
 
 
@@ -98,13 +95,6 @@ def prepare(args: argparse.Namespace
             args.preset or ('demo' if args.corpus == 'demo' else 'chainer')]
     recipe = dataclasses.replace(recipe, **recipe_options(args))
     return load_corpus(args, ''), recipe, resume
-
-
-def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
-    if limit is None:
-        return ''
-    above = 100 * (perplexity / limit - 1)
-    return f', {above:+.1f}% relative to the lowest possible, {limit:.3f}'
 
 
 def evaluate(args: argparse.Namespace) -> int:

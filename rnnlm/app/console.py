@@ -1,19 +1,66 @@
-"""What a training run prints: lines, and below them a progress bar.
+"""What a training run prints: its settings, a table, results, and a progress bar.
 
 The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
 keeps the training independent of its output.
 """
 import math
 import sys
-from typing import Any, Optional
+from typing import Any, Dict, Optional
 
 from chainer import training
 import tqdm
+
+from rnnlm.app.recipes import Recipe
+from rnnlm.data.corpus import Corpus
+from rnnlm.training import plotting
+from rnnlm.training.updater import BPTTUpdater
+
+
+# Of the table, as Chainer's PrintReport prints it.
+COLUMNS = ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time']
 
 
 def say(text: str) -> None:
     """Prints a line of a training run."""
     print(text, file=Console())
+
+
+def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
+              resumed: Optional[str], device: Any) -> None:
+    """Prints what is going to be trained, and the snapshot that it resumes if any."""
+    windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
+    n_params = updater.get_optimizer('main').target.count_params()
+    say(f'corpus   {corpus.summary()}')
+    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
+        f'{n_params:,} parameters, dropout {recipe.dropout:g}')
+    group = updater.group
+    by = f', {group.size} processes' if group.size > 1 else ''
+    say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
+        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}{by}')
+    if not plotting.available():
+        say('         without perplexity.png: matplotlib cannot be imported')
+    if resumed:
+        say(f'resumed  {resumed} at window {updater.iteration}, with its learning rate '
+            'and random numbers')
+        if updater.resumed_from != group.size:
+            say(f'         (written by {updater.resumed_from} processes, now '
+                f'{group.size}: all but rank 0 draw new random numbers)')
+
+
+def say_results(result: Dict[str, Any], out: str) -> None:
+    """Prints the perplexities that `rnnlm.train` returned, and what to do next."""
+    for part in 'valid', 'test':
+        say(f'{part:9}perplexity {result[part]:.3f}'
+            + relative_to_limit(result[part], result['limit']))
+    say(f'written  {out}/; generate text with: rnnlm generate {out}')
+
+
+def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
+    """How far a perplexity is from the lowest possible, if that is known."""
+    if limit is None:
+        return ''
+    above = 100 * (perplexity / limit - 1)
+    return f', {above:+.1f}% relative to the lowest possible, {limit:.3f}'
 
 
 class _Output:

@@ -10,7 +10,7 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm.app import run_folder
-from rnnlm.app.console import Console, ProgressBar, say
+from rnnlm.app.console import COLUMNS, Console, ProgressBar, introduce, say
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
@@ -136,7 +136,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
                 out, snapshot, corpus, recipe))
         else:
             group.on_root(lambda: run_folder.begin(out, corpus, recipe, overwrite))
-        introduce(corpus, recipe, current, snapshot, used_device)
+        introduce(corpus, recipe, current.trainer.updater, snapshot, used_device)
         if on_nan == 'rollback':
             current, signal, last = run_with_rollbacks(current, make, snapshot)
         else:
@@ -155,28 +155,6 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
                 'test': evaluate_perplexity(
                     make_evaluator(corpus.test, current.classifier, group)),
                 'limit': corpus.perplexity_limit}
-
-
-def introduce(corpus: Corpus, recipe: Recipe, made: TrainingRun,
-              resumed: Optional[str], device: Any) -> None:
-    """Prints what is going to be trained, and the snapshot that it resumes if any."""
-    windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
-    updater = made.trainer.updater
-    say(f'corpus   {corpus.summary()}')
-    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
-        f'{made.classifier.count_params():,} parameters, dropout {recipe.dropout:g}')
-    group = updater.group
-    by = f', {group.size} processes' if group.size > 1 else ''
-    say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
-        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}{by}')
-    if not plotting.available():
-        say('         without perplexity.png: matplotlib cannot be imported')
-    if resumed:
-        say(f'resumed  {resumed} at window {updater.iteration}, with its learning rate '
-            'and random numbers')
-        if updater.resumed_from != group.size:
-            say(f'         (written by {updater.resumed_from} processes, now '
-                f'{group.size}: all but rank 0 draw new random numbers)')
 
 
 def run_with_rollbacks(made: TrainingRun, make: Callable[[], TrainingRun],
@@ -267,8 +245,7 @@ def make_training_run(
     report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
     trainer.extend(Log(report, _Postprocess(words)))
     trainer.extend(extensions.PrintReport(
-        ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time'],
-        out=Console()), trigger=report)
+        COLUMNS, out=Console()), trigger=report)
     if progress_bar:
         trainer.extend(ProgressBar(recipe.epochs, len(corpus.train)))
     if plotting.available():

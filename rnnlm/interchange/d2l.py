@@ -4,7 +4,7 @@ W_xi, W_xf, W_xo, W_xc (in, n) are multiplied with the input from the right, W_h
 (n, n) with the output before; b_i, ... (n,); c is the cell input.  See
 https://d2l.ai/chapter_recurrent-modern/lstm.html
 """
-from rnnlm.interchange.gate_order import join, split
+from rnnlm.interchange.interleaving import join, split
 from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 
 ORDER = ('i', 'f', 'o', 'a')

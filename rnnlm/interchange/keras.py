@@ -19,7 +19,7 @@ import re
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import _untrusted
-from rnnlm.interchange.gate_order import from_blocks, to_blocks
+from rnnlm.interchange.interleaving import from_blocks, to_blocks
 from rnnlm.interchange.naming import Names, export_stack, import_stack
 from rnnlm.interchange.weights import axis_size, check_layer, check_tensors, short_name
 from rnnlm.serializers.atomic import writing

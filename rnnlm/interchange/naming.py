@@ -2,7 +2,7 @@
 import dataclasses
 from typing import Callable
 
-from rnnlm.interchange.gate_order import from_blocks, second_bias, to_blocks
+from rnnlm.interchange.interleaving import from_blocks, second_bias, to_blocks
 from rnnlm.interchange.weights import (
     axis_size, check_layer, check_model, check_tensors, layer_of)
 

@@ -5,7 +5,7 @@ the output before, both in the order i, f, a, o; so are b0 to b7 (n,), which are
 up in pairs.  The equations in the documentation of Chainer's n_step_lstm have the last
 two the other way round; its code is as here, and so is cuDNN.
 """
-from rnnlm.interchange.gate_order import join, second_bias, split
+from rnnlm.interchange.interleaving import join, second_bias, split
 from rnnlm.interchange.naming import Names, export_stack, import_stack
 from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 

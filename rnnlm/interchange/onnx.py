@@ -12,7 +12,7 @@ import numpy
 
 from rnnlm._version import __version__
 from rnnlm.errors import InputError
-from rnnlm.interchange.gate_order import second_bias, to_blocks
+from rnnlm.interchange.interleaving import second_bias, to_blocks
 from rnnlm.interchange.weights import check_model, layer_of
 from rnnlm.serializers.atomic import writing
 

@@ -5,7 +5,7 @@ with the input, the others with the output before; bg, bi, bf, bo (n,).
 """
 import numpy
 
-from rnnlm.interchange.gate_order import join, split
+from rnnlm.interchange.interleaving import join, split
 from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 
 ORDER = ('a', 'i', 'f', 'o')

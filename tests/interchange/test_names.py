@@ -4,7 +4,7 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import (
-    d2l, gate_order, keras, nstep, pytorch, textbook, torch7)
+    d2l, interleaving, keras, nstep, pytorch, textbook, torch7)
 from rnnlm.interchange.weights import untied
 from rnnlm.model import layer_shapes, model_shapes
 from layouts import assert_same_bits, draw
@@ -147,11 +147,11 @@ def test_other_lstms_of_keras_are_refused(config):
 
 def test_blocks():
     x = numpy.arange(8)  # units 0 and 1, each a, i, f, o
-    assert gate_order.to_blocks(x, ('i', 'f', 'a', 'o')).tolist() == [
+    assert interleaving.to_blocks(x, ('i', 'f', 'a', 'o')).tolist() == [
         1, 5, 2, 6, 0, 4, 3, 7]
     order = ('o', 'a', 'f', 'i')
-    assert gate_order.from_blocks(
-        gate_order.to_blocks(x, order), order).tolist() == x.tolist()
+    assert interleaving.from_blocks(
+        interleaving.to_blocks(x, order), order).tolist() == x.tolist()
 
 
 def test_tied_weights_get_a_matrix_of_their_own(weights):

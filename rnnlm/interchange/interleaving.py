@@ -2,6 +2,7 @@
 
 An order of gates is a tuple of the names in `rnnlm.functions.gates.GATES`, as in
 ('i', 'f', 'a', 'o') for a system that stores the n rows of all input gates first.
+The order of each system is `ORDER` in its module, keras.py for example.
 """
 import numpy
 
