@@ -23,7 +23,7 @@ def require_count(name, value, least=1):
             f'{name}: expected an integer of at least {least}, found {value}')
 
 
-def read_text(path):
+def read_book(path):
     """The text of a UTF-8 file, with `\\n` at the ends of its lines."""
     try:
         with open(path, encoding='utf-8-sig') as f:

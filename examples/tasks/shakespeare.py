@@ -27,7 +27,7 @@ STEPS, STREAMS = 50, 50
 
 def read(path):
     """Ids to train on and to validate with, and the vocabulary of both."""
-    text = options.read_text(path)
+    text = options.read_book(path)
     if len(text) < 20 * STREAMS:
         raise rnnlm.InputError(
             f'{path}: expected at least {20 * STREAMS} characters, found {len(text)}')

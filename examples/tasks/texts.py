@@ -14,7 +14,7 @@ import numpy
 
 import rnnlm
 
-from options import read_text
+from options import read_book
 
 PAD, UNKNOWN, BAD, GOOD, NOISE = range(5)  # the first noise word; the others follow
 # Few words in all: 5,000 texts can be told apart by rare words, learning nothing.
@@ -54,7 +54,7 @@ def read_imdb(folder, length, n_vocab):
                 raise rnnlm.InputError(
                     f'{folder}: expected the folder aclImdb with texts as '
                     f'{part}/{name}/*.txt, found none')
-            texts += [re.findall("[a-z']+", read_text(path).lower()) for path in paths]
+            texts += [re.findall("[a-z']+", read_book(path).lower()) for path in paths]
             classes += [kind] * len(paths)
         parts.append((texts, numpy.array(classes, 'i')))
     counts = collections.Counter(word for text in parts[0][0] for word in text)

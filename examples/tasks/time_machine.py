@@ -35,7 +35,7 @@ LETTERS = 10000
 def read(path):
     """Ids of the first letters and blanks of a book, and their vocabulary."""
     lines = (''.join(c if 'a' <= c <= 'z' else ' ' for c in line.lower())
-             for line in options.read_text(path).splitlines())
+             for line in options.read_book(path).splitlines())
     # Between two lines there is nothing, as in the book.
     text = ''.join(' '.join(line.split()) for line in lines)[:LETTERS]
     if len(text) < STREAMS:

@@ -131,7 +131,8 @@ def _check_batch(npz: Npz, iterator: Any) -> None:
     batch = getattr(iterator, 'batch_size', None)
     if 'updater/state/l1/h' in npz:
         shape, _ = npz.describe('updater/state/l1/h')
-        if batch is not None and shape[:1] != (batch,):
+        # Without a state, None is in its place.
+        if batch is not None and shape and shape[:1] != (batch,):
             raise InputError(
                 f'{npz.path}: expected a run with the batch size {batch}, found one '
-                f'with {shape[0] if shape else None}; a run goes on with its own')
+                f'with {shape[0]}; resume it with that one')
