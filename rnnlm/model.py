@@ -210,10 +210,10 @@ class RNNForLM(chainer.Chain):
                 for h_t, t_t in zip(F.separate(h), t))
         return self._loss_of_features(h, t)
 
-    def _loss_of_features(self, h, t):
+    def _loss_of_features(self, h, t, last=None):
         self.check_ids(t, least=-1)
         W = self.embed.W if self.tied else self.output.W
-        return functions.linear_softmax_cross_entropy(h, W, self.output.b, t)
+        return functions.linear_softmax_cross_entropy(h, W, self.output.b, t, last)
 
     def _step(self, x):
         """One step as in Chainer's examples/ptb; the reference of `_window`."""

@@ -16,7 +16,7 @@ CHUNK_ELEMENTS = 2 ** 24
 BLOCK_ELEMENTS = 2 ** 18
 
 
-def linear_softmax_cross_entropy(x, W, b, t):
+def linear_softmax_cross_entropy(x, W, b, t, last=None):
     """Linear layer, softmax and cross entropy over a window.
 
     .. math::
@@ -40,6 +40,8 @@ def linear_softmax_cross_entropy(x, W, b, t):
         W: (V, n).
         b: (V,).
         t: (T, B), int; ids in [0, V), or -1.
+        last (list): If given, the logits of the last step, an array (B, V), are
+            appended to it.
 
     Returns:
         Variable: a scalar.
@@ -48,13 +50,14 @@ def linear_softmax_cross_entropy(x, W, b, t):
         chainer.utils.type_check.InvalidType: if the shapes or dtypes differ.
         RuntimeError: if a second derivative is asked for.
     """
-    return LinearSoftmaxCrossEntropy(t).apply((x, W, b))[0]
+    return LinearSoftmaxCrossEntropy(t, last).apply((x, W, b))[0]
 
 
 class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
 
-    def __init__(self, t):
+    def __init__(self, t, last=None):
         self._t = t.array if isinstance(t, chainer.Variable) else t
+        self._last = last
 
     def check_type_forward(self, in_types):
         type_check._argname(in_types, ('x', 'W', 'b'))
@@ -83,14 +86,16 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
     def forward(self, inputs):
         self.retain_inputs((0, 1, 2))
         loss, self._gradients = self._compute(
-            inputs, with_gradients=chainer.config.enable_backprop)
+            inputs, with_gradients=chainer.config.enable_backprop, last=self._last)
         return loss,
 
-    def _compute(self, inputs, with_gradients):
+    def _compute(self, inputs, with_gradients, last=None):
         xp = backend.get_array_module(inputs[0])
         dtype = kernels.computing(inputs[0].dtype)
         gpu = kernels.gpu_for(xp, dtype)
         if gpu:
+            if last is not None:
+                last.append(_logits(inputs[0][-1:], *inputs[1:]))
             return _compute_on_gpu(gpu, *inputs, self._t, with_gradients)
         x, W, b = (array.astype(dtype, copy=False) for array in inputs)
         V, n = W.shape
@@ -111,6 +116,9 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             index = xp.arange(len(r)), target
             y = buffers.empty(xp, (len(r), V), x.dtype)
             xp.dot(r, W.T, out=y)
+            if last is not None and start + chunk >= len(rows):
+                B = x.shape[1]
+                last.append(y[-B:] + b if len(y) >= B else _logits(x[-1:], W, b))
             log_p, total = _exponentials(xp, y, b, index)
             loss = loss - xp.dot(w, log_p - xp.log(total))
             if not with_gradients:
@@ -176,6 +184,11 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
             'linear_softmax_cross_entropy has first derivatives only, and a '
             'second one was asked for (enable_double_backprop).  Use '
             'chainer.functions.softmax_cross_entropy on the logits.')
+
+
+def _logits(x, W, b):
+    """The logits (B, V) of one step x (1, B, n)."""
+    return backend.get_array_module(x).dot(x[0], W.T) + b
 
 
 def rows_at_once(rows, V):

@@ -91,10 +91,9 @@ def window_loss(target, x, t):
     model, T = target.predictor, len(x)
     model.check_ids(x)
     if is_fused_loss(target):
-        h = model._features(x, '')
-        loss = model._loss_of_features(h, t)
-        with chainer.no_backprop_mode():  # as Chainer leaves it, the last step's
-            target.y = model._logits_of_step(h[-1])
+        last = []
+        loss = model._loss_of_features(model._features(x, ''), t, last)
+        target.y = chainer.Variable(last[0])  # that of the last step, as in Chainer
     else:
         y = model._logits(x, '')
         target.y = y[-1]

@@ -9,6 +9,8 @@ import pytest
 
 from tests.customisations import referee
 
+pytestmark = pytest.mark.slow
+
 DRAWS = int(os.environ.get('RNNLM_DRAWS', 300))
 CHUNK = 100  # draws of one test
 
@@ -20,7 +22,6 @@ def test_one_customisation(name):
     assert differs == referee.excepted([name]), verdict.detail
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('first', range(0, DRAWS, CHUNK))
 def test_drawn_customisations(first):
     failing = []

@@ -210,7 +210,7 @@ def test_a_text_is_evaluated_as_one_stream():
     model = small()
     words = text(103)
     with chainer.using_config('train', False):
-        y = model.predictor(words[:, None])
+        y = model.predictor.logits(words[:, None])
         # After the last word comes the first, as in Chainer's iterator.
         expected = F.softmax_cross_entropy(y[:, 0], numpy.roll(words, -1)).array
     found = evaluate_perplexity(make_evaluator(words, model))
