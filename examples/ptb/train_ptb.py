@@ -18,7 +18,8 @@ import options
 
 def main():
     parser = options.training_options('Trains an RNNLM on PTB.', parallel=True)
-    args = parser.parse_args()
+    with rnnlm.parallel.only_root_reports():
+        args = parser.parse_args()
     # Several processes under mpiexec; without --communicator this one, alone.
     with rnnlm.parallel.joined(args.communicator, args.timeout) as group, \
             contextlib.ExitStack() as stack:

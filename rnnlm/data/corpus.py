@@ -105,13 +105,13 @@ def load(spec: Union[str, os.PathLike], tokens: str = 'word',
         ['if', 'the', 'witch', 'eats']
     """
     if tokens not in ('word', 'char'):
-        raise InputError(f"tokens: expected 'word' or 'char', got {tokens!r}")
+        raise InputError(f"tokens: expected 'word' or 'char', found {tokens!r}")
     check_limit(vocab_limit)
     try:
         name = spec = os.fsdecode(spec)
     except TypeError:
         raise InputError(
-            f'corpus: expected a name or a path, got {spec!r}') from None
+            f'corpus: expected a name or a path, found {spec!r}') from None
     limit = None
     parts: Sequence[Sequence[str]]
     if spec == 'demo':

@@ -143,7 +143,7 @@ class Grammar:
                     for weight, body in alternatives):
                 raise ValueError(
                     f'rules of {head!r}: expected a positive int and at least one '
-                    f'symbol in each, got {alternatives!r}')
+                    f'symbol in each, found {alternatives!r}')
             self._bodies[head] = [tuple(body) for _, body in alternatives]
             self._bounds[head] = list(itertools.accumulate(weights))
             self._log_probs[head] = [

@@ -45,14 +45,14 @@ class Vocabulary:
             self.words = tuple(words)
         except TypeError:
             raise InputError(
-                f'vocabulary: expected a list of strings, got {short_repr(words)}'
+                f'vocabulary: expected a list of strings, found {short_repr(words)}'
             ) from None
         if not self.words:
-            raise InputError('vocabulary: expected at least one token, got none')
+            raise InputError('vocabulary: expected at least one token, found none')
         for i, word in enumerate(self.words):
             if not isinstance(word, str) or not word:
                 raise InputError(
-                    f'vocabulary: expected non-empty strings, got {short_repr(word)} '
+                    f'vocabulary: expected non-empty strings, found {short_repr(word)} '
                     f'as token {i}')
         try:
             ''.join(self.words).encode('utf-8')
@@ -65,7 +65,7 @@ class Vocabulary:
         if len(self._ids) < len(self.words):
             word, n = collections.Counter(self.words).most_common(1)[0]
             raise InputError(
-                f'vocabulary: expected different tokens, got {short_repr(word)} {n} '
+                f'vocabulary: expected different tokens, found {short_repr(word)} {n} '
                 'times')
 
     @classmethod
@@ -155,7 +155,7 @@ class Vocabulary:
         ids = numpy.empty(len(tokens), numpy.int32)
         for i, token in enumerate(tokens):
             if not isinstance(token, str):
-                raise InputError(f'token {i}: expected a str, got {token!r}')
+                raise InputError(f'token {i}: expected a str, found {token!r}')
             number = self._ids.get(token, unknown)
             if number is None:
                 close = difflib.get_close_matches(token, self.words, 3)
@@ -184,7 +184,7 @@ class Vocabulary:
             return []
         if array.ndim != 1 or array.dtype.kind not in 'iu':
             raise InputError(
-                'ids: expected one dimension of integers, got shape '
+                'ids: expected one dimension of integers, found shape '
                 f'{array.shape} of {array.dtype}')
         wrong = numpy.flatnonzero((array < 0) | (array >= len(self)))
         if len(wrong):
@@ -260,4 +260,4 @@ def check_limit(limit: Optional[int]) -> None:
             isinstance(limit, bool) or not isinstance(limit, (int, numpy.integer))
             or limit < 2):
         raise InputError(
-            f'vocabulary limit: expected None or an int of at least 2, got {limit!r}')
+            f'vocabulary limit: expected None or an int of at least 2, found {limit!r}')
