@@ -43,3 +43,23 @@ def test_the_lines_of_use_run(run_block, tmp_path):
     text = trained.generate('the king', length=20, temperature=0.8, seed=1)
     assert rest.startswith(f'{text}\n')
     assert 1 < float(rest[len(text):]) < len(trained.vocabulary)
+
+
+def test_the_example_of_a_variant_runs(tmp_path):
+    with open(os.path.join(ROOT, 'docs', 'customising.md'), encoding='utf-8') as f:
+        block, = re.findall(r'```python\n(.*?)```', f.read(), re.S)
+    check = '''
+import numpy, rnnlm
+numpy.random.seed(0)
+model = rnnlm.RNNForLM(20, 8, dropout=0.0)
+model.l1 = Halved(8, 8)
+assert model.why_steps() == '', model.why_steps()
+ids = numpy.arange(12, dtype='i').reshape(6, 2)
+found = model.logits(ids).array
+model.reset_state()
+model.per_step = True
+numpy.testing.assert_allclose(found, model.logits(ids).array, rtol=1e-5, atol=1e-6)
+'''
+    subprocess.run(
+        [sys.executable, '-W', 'error', '-c', 'import rnnlm\n' + block + check],
+        cwd=tmp_path, check=True, env=dict(os.environ, PYTHONPATH=ROOT))

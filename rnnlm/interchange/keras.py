@@ -1,7 +1,7 @@
 """Keras: Embedding, LSTM and Dense, by layer and variable.
 
 An LSTM keeps the transposed matrices, kernel (in, 4n) and recurrent_kernel (n, 4n),
-the gates in blocks i, f, c, o (c is the cell input); Dense has a kernel (n, V).  See
+the gates in blocks i, f, c, o (c is the cell input, our a); Dense has a kernel (n, V).  See
 https://keras.io/api/layers/recurrent_layers/lstm/
 
 Our gates are sigmoids.  Before Keras 2.3 the default of an LSTM was

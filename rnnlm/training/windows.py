@@ -1,4 +1,7 @@
-"""Targets that can be computed in whole windows, and how."""
+"""Targets that can be computed in whole windows, and how.
+
+Which links can, is in `rnnlm.parts`.
+"""
 import functools
 
 import chainer
