@@ -1,8 +1,8 @@
 """Keras: Embedding, LSTM and Dense, by layer and variable.
 
 An LSTM keeps the transposed matrices, kernel (in, 4n) and recurrent_kernel (n, 4n),
-the gates in blocks i, f, c, o (c is the cell input, our a); Dense has a kernel (n, V).  See
-https://keras.io/api/layers/recurrent_layers/lstm/
+the gates in blocks i, f, c, o (c is the cell input, our a); Dense has a kernel (n, V).
+See https://keras.io/api/layers/recurrent_layers/lstm/
 
 Our gates are sigmoids.  Before Keras 2.3 the default of an LSTM was
 recurrent_activation='hard_sigmoid', another function: `check_config` refuses it.
