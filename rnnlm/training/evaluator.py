@@ -65,6 +65,8 @@ class PerplexityEvaluator(extensions.Evaluator):
         model = language_model(target)
         if model is None:
             return super().evaluate()
+        if self.device is None and model.xp is not numpy:
+            self.device = model.device
         state = states.get(target)
         # As if the model were a copy for evaluation: what a reset of the user's own
         # leaves is what the last evaluation left.

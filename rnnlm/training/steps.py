@@ -2,6 +2,7 @@
 import contextlib
 
 import chainer
+import numpy
 
 
 def loss_by_steps(updater, loss_func):
@@ -18,10 +19,14 @@ def loss_by_steps(updater, loss_func):
         Variable: a scalar.
     """
     iterator = updater.get_iterator('main')
+    device = updater.input_device
+    target = updater.get_optimizer('main').target
+    if device is None and target.xp is not numpy:
+        device = target.device  # without it the words would stay on the host
     reports = _Means()
     loss = 0
     for _ in range(updater.bprop_len):
-        batch = updater.converter(iterator.__next__(), updater.input_device)
+        batch = updater.converter(iterator.__next__(), device)
         with reports.of_a_step():
             loss += _call(loss_func, batch)
     reports.report()

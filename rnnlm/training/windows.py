@@ -52,14 +52,20 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples,
         return 'the accuracy is not F.accuracy'
     if target.label_key != -1:
         return 'the label key is not -1'
-    return model.why_steps(None if iterator is None else len(
-        iterator.offsets[iterator.rows]), forget)
+    streams = None
+    if isinstance(iterator, ParallelSequentialIterator):
+        streams = len(iterator.offsets[iterator.rows])
+    return model.why_steps(streams, forget)
 
 
 def why_not_iterator(iterator):
-    """str: Why `next_window` would not give what `next` gives; or ''."""
+    """str: Why `next_window` would not give what `next` gives; or ''.
+
+    An iterator of another class that has a `next_window` is believed.
+    """
     if not isinstance(iterator, ParallelSequentialIterator):
-        return 'the iterator has no next_window'
+        return '' if hasattr(iterator, 'next_window') else (
+            'the iterator has no next_window')
     if type(iterator.dataset) not in SEQUENCES:
         return f'the dataset is a {type(iterator.dataset).__name__}'
     return (unaltered.overridden(type(iterator), {ParallelSequentialIterator})
