@@ -51,6 +51,8 @@ with numpy.load('one/model.npz') as a, numpy.load('two/model.npz') as b:
     for name in a.files:
         numpy.testing.assert_array_equal(a[name], b[name])
 
+# In the background of a shell it would be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 update = BPTTUpdater.update
 def interrupted(self):
     update(self)
