@@ -110,13 +110,15 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         target = optimizer.target
         reason = self.why_per_step
         no_graph = reason or self._why_no_graph(target, optimizer)
+        iterator = self.get_iterator('main')
+        epoch = getattr(iterator, 'epoch', 0)
         self._log_way(reason, no_graph)
         if not no_graph:
             self._update_by_graph(target, optimizer)
         else:
             self._update(target, optimizer, windows=not reason)
-        iterator = self.get_iterator('main')
-        if optimizer.use_auto_new_epoch and getattr(iterator, 'is_new_epoch', False):
+        # Wherever in the window it ended, which `is_new_epoch` of a step would not say.
+        if optimizer.use_auto_new_epoch and getattr(iterator, 'epoch', 0) != epoch:
             optimizer.new_epoch(auto=True)
 
     def _update(self, target, optimizer, windows):

@@ -143,7 +143,9 @@ def test_several_optimizers_and_iterators():
     assert optimizers['main'].t == 1 and optimizers['other'].t == 0
 
 
-def test_epochs_of_the_optimizer_are_counted():
-    trainer = make_trainer(small(), text(), '.', stop=(2, 'epoch'))
+@pytest.mark.parametrize('per_step', [False, True])
+def test_epochs_of_the_optimizer_are_counted(per_step):
+    trainer = make_trainer(
+        small(), text(), '.', stop=(2, 'epoch'), per_step=per_step)
     trainer.run()
     assert trainer.updater.get_optimizer('main').epoch == 2
