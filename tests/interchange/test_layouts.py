@@ -171,7 +171,7 @@ def logits(weights, ids):
     for name, param in model.namedparams():
         param.array[...] = weights[name.lstrip('/')]
     with chainer.using_config('train', False):
-        return model(ids).array
+        return model.logits(ids).array
 
 
 def test_model_of_pytorch(weights, ids, torch):

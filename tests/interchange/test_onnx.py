@@ -35,7 +35,7 @@ def test_window(model, tmp_path, T, B):
     c, h = random.uniform(-1, 1, (2, model.n_layers, B, 4)).astype('f')
     model.set_state(list(zip(c, h)))
     with chainer.using_config('train', False):
-        expected = model(ids.astype('i')).array
+        expected = model.logits(ids.astype('i')).array
     state = model.get_state()
     logits, next_h, next_c = session_of(model, tmp_path).run(
         ['logits', 'next_h', 'next_c'], {'ids': ids, 'h': h, 'c': c})
