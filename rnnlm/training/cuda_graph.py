@@ -13,6 +13,7 @@ import numpy
 from rnnlm import kernels
 from rnnlm.functions import dropout, philox, softmax_loss
 from rnnlm.training import sgd
+from rnnlm.training.windows import is_fused_loss
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ def why_not(target, model, optimizer):
         return reason
     if target.compute_accuracy:
         return 'the accuracy is asked for'
+    if not is_fused_loss(target):
+        return 'the loss is not softmax_cross_entropy as it is'
     reason = model.why_steps()
     if reason:
         return reason

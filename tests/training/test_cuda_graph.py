@@ -1,5 +1,8 @@
 """The update of a window as one graph, its kernels run on the host."""
+import functools
+
 import chainer
+from chainer import functions as F
 from chainer import links as L
 import cuda_on_host
 import numpy
@@ -256,6 +259,12 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     target.compute_accuracy = True
     assert 'accuracy' in cuda_graph.why_not(target, model, optimizer)
     target.compute_accuracy = False
+    # Such lossfuns go by window, and a graph would leave their settings out.
+    for lossfun in (functools.partial(F.softmax_cross_entropy, ignore_label=3),
+                    lambda y, t: F.sum(y)):
+        target.lossfun = lossfun
+        assert 'the loss' in cuda_graph.why_not(target, model, optimizer)
+    target.lossfun = F.softmax_cross_entropy
     with target.init_scope():
         target.extra = chainer.Parameter(0, 3)
     optimizer.setup(target)
