@@ -23,10 +23,10 @@ from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
+from rnnlm.training.best_model import BestModel
 from rnnlm.training.evaluator import (
     PerplexityEvaluator, evaluate_perplexity, make_classifier, make_evaluator)
-from rnnlm.training.extensions import (
-    BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
 from rnnlm.training.updater import BPTTUpdater

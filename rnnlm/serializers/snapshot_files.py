@@ -94,20 +94,35 @@ def snapshots_in(folder: str) -> list[str]:
 
 
 def snapshot_number(path: str) -> Optional[int]:
-    """The N of a ``snapshot_iter_N``; None for other files."""
-    match = re.fullmatch(r'snapshot_iter_(\d+)', os.path.basename(path))
+    """The N of a ``snapshot_iter_N``, as it is written; None for other files."""
+    match = re.fullmatch(r'snapshot_iter_(0|[1-9][0-9]*)', os.path.basename(path))
     return int(match.group(1)) if match else None
 
 
 def is_whole(path: str) -> bool:
-    """Whether a file is whole; if not, a warning says what is wrong."""
+    """Whether a ``snapshot_iter_N`` is whole, and the snapshot of window N.
+
+    If not, a warning says what is wrong.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        logger.warning('passed over: %s: expected a file, found another thing', path)
+        return False
     try:
         with open_archive(path) as archive:
             archive.verify()
-        return True
+            window = (str(archive['updater/iteration'])
+                      if 'updater/iteration' in archive else 'no window')
     except InputError as e:
         logger.warning('passed over: %s', e)
         return False
+    # Under a larger number it would hide all that come after it.
+    if window != str(snapshot_number(path)):
+        logger.warning(
+            'passed over: %s: expected the snapshot of the window in its name, found '
+            'that of %s; give it the name that it had, or name the file itself', path,
+            ascii(window[:20]))
+        return False
+    return True
 
 
 def newest_snapshot(folder: str) -> str:
