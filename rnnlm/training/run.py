@@ -99,8 +99,9 @@ def _finish(trainer: training.Trainer, group: Any) -> None:
     """
     added = [entry.extension for entry in trainer._extensions.values()]
     # Of a snapshot each process has a part.
-    works = [functools.partial(extension.finish, trainer)
-             for extension in added if isinstance(extension, Snapshot)]
+    works: list[Callable[[], object]] = [
+        functools.partial(extension.finish, trainer)
+        for extension in added if isinstance(extension, Snapshot)]
     works.append(lambda: group.on_root(lambda: _attempt([
         functools.partial(extension.finish, trainer) for extension in added
         if isinstance(extension, (BestModel, Log, PerplexityPlot))])))
