@@ -109,7 +109,8 @@ class RunDescription:
         require('recipe', recipe, 'a JSON object', lambda v: isinstance(v, dict))
         require('text', text, 'a string', lambda v: v is None or isinstance(v, str))
         require('computed by', computed, 'a JSON object of strings',
-                lambda v: v is None or all(isinstance(one, str) for one in v.values()))
+                lambda v: v is None or isinstance(v, dict) and all(
+                    isinstance(one, str) for one in v.values()))
         # A field that is younger than the run has its default, as it had in effect;
         # those of a later version are not known here.
         known = {field.name for field in dataclasses.fields(Recipe)}
