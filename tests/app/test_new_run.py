@@ -116,8 +116,8 @@ def test_a_link_for_the_lock_is_not_emptied(tmp_path):
 
 def test_names_that_only_look_like_ours_stay(tmp_path):
     names = ['snapshot_iter_\u0663', 'snapshot_iter_007', 'snapshot_iter_-1',
-             'snapshot_iter', 'snapshot_iter_1.bak', 'Snapshot_iter_1', 'ø', 'a' * 255, '\udcff',
-             'snapshot_iter_1\n', '.x.part', 'log.txt']
+             'snapshot_iter', 'snapshot_iter_1.bak', 'Snapshot_iter_1', 'ø', 'a' * 255,
+             '\udcff', 'snapshot_iter_1\n', '.x.part', 'log.txt']
     for name in names:
         (tmp_path / name).write_bytes(b'mine')
     (tmp_path / ('snapshot_iter_' + '9' * 200)).write_bytes(b'garbage')
@@ -346,7 +346,7 @@ def test_any_mixture_of_files_is_refused_or_trained_in(tmp_path):
             elif (source / name).exists():
                 data = (source / name).read_bytes()
                 (out / name).write_bytes(
-                    data[:draw.randrange(len(data))] if how == 3 else data)
+                    data[:draw.randrange(len(data) or 1)] if how == 3 else data)
                 (out / name).chmod(0o400)
         how = draw.choice(['new', 'resume', 'overwrite', 'resume'])
         try:
