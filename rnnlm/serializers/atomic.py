@@ -118,7 +118,7 @@ def make_folder(folder: str) -> None:
 def remove_parts(folder: str) -> None:
     """Deletes what `writing` left in a folder when its process was killed."""
     for name in os.listdir(folder):
-        if re.fullmatch(r'\..+\.[0-9a-f]{8}\.part', name):
+        if re.fullmatch(r'(?s)\..+\.[0-9a-f]{8}\.part', name):
             with contextlib.suppress(OSError):
                 os.unlink(os.path.join(folder, name))
 

@@ -282,11 +282,11 @@ def test_what_computes_is_kept(story, tmp_path, monkeypatch, capsys):
 
 def test_a_run_in_another_folder_goes_on_from_any_point(tmp_path, monkeypatch):
     """It is stopped before each of the files that are made first, and goes on."""
-    whole = tmp_path / 'whole'
-    train(whole, TINY, save_every=0)
+    whole, two = tmp_path / 'whole', dataclasses.replace(TINY, epochs=2)
+    train(whole, two)
     train(tmp_path / 'first')
     snapshot = str(tmp_path / 'first' / 'snapshot_iter_15')
-    for stop_at in range(8):
+    for stop_at in range(6):
         out, calls = tmp_path / f'out {stop_at}', []
 
         def replace(*paths, real=os.replace):
@@ -298,14 +298,15 @@ def test_a_run_in_another_folder_goes_on_from_any_point(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(os, 'replace', replace)
             with pytest.raises(KeyboardInterrupt):
-                train(out, TINY, resume=snapshot, save_every=0)
-        if (out / 'snapshot_iter_15').exists() and stop_at % 2:
-            train(out, TINY, resume=str(out), save_every=0)
-        else:
-            train(out, TINY, resume=snapshot, save_every=0)
-        assert_equal(out / 'snapshot_iter_45', whole / 'snapshot_iter_45')
-        with pytest.raises(rnnlm.InputError, match='continue that run with --resume'):
-            train(out, TINY, resume=snapshot)
+                train(out, two, resume=snapshot, save_every=0)
+        if (out / 'snapshot_iter_16').exists():
+            with pytest.raises(rnnlm.InputError, match='continue that run with --res'):
+                train(out, two, resume=snapshot)
+            train(out, two, resume=str(out))
+        else:  # the same command again
+            train(out, two, resume=snapshot)
+        assert_equal(out / 'snapshot_iter_30', whole / 'snapshot_iter_30')
+    assert stop_at == 5 and (out / 'snapshot_iter_30').exists()
 
 
 def test_a_branch_does_not_get_a_later_model(tmp_path, monkeypatch):

@@ -29,9 +29,9 @@ def shell(folder, command, streams=''):
         env=dict(os.environ, PYTHONPATH=ROOT), capture_output=True, text=True)
 
 
-@pytest.mark.parametrize('out, streams', enumerate([
+@pytest.mark.parametrize('out, streams', list(enumerate([
     '<&-', '>&-', '2>&-', '<&- >&- 2>&-', '>/dev/full', '2>/dev/full',
-    '>/dev/full 2>/dev/full']))
+    '>/dev/full 2>/dev/full'])))
 def test_training_does_not_need_them(folder, out, streams):
     out = f'out{out}'
     done = shell(folder, f'train -e 2 --out {out} {OPTIONS}', streams)
