@@ -6,10 +6,9 @@ from rnnlm.errors import InputError
 from rnnlm.interchange import (
     _untrusted, keras, onnx, pytorch, safetensors, torch7)
 from rnnlm.interchange.weights import check_model, untied
-from rnnlm.model import model_shapes
 from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
 from rnnlm.serializers.atomic import require_writable, writing
-from rnnlm.serializers.model_files import model_prefix, model_sizes
+from rnnlm.serializers.model_files import model_prefix, read_structure
 from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
@@ -80,7 +79,7 @@ def save(path, weights):
     """
     written = outputs(path)
     ending = next(end for end in ENDINGS if path.endswith(end))
-    sizes = check_model(weights)
+    structure = check_model(weights)
     for each in written:
         require_writable(each)
     if ending == '.npz':
@@ -90,7 +89,9 @@ def save(path, weights):
         save(written[1], weights)
         with writing(path) as f:
             f.write(TWIN.format(
-                **sizes, dtype=weights['embed/W'].dtype).encode('ascii'))
+                dtype=weights['embed/W'].dtype,
+                **{'n_embed': structure.n_embed, **structure.arguments()},
+            ).encode('ascii'))
         return written
     if ending == '.onnx':
         onnx.write(path, weights)
@@ -131,13 +132,9 @@ def _format_of(path):
 def _of_chainer(path):
     with open_archive(path) as archive:
         prefix = model_prefix(archive)
-        sizes = model_sizes(archive)
-        shapes = model_shapes(
-            sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
-            sizes['n_layers'])
-        found = {name: archive[prefix + name] for name in shapes
-                 if prefix + name in archive}
-    return untied(found) if sizes.get('tied') else found
+        structure = read_structure(archive)
+        found = {name: archive[prefix + name] for name in structure.shapes()}
+    return untied(found) if structure.tied else found
 
 
 TWIN = textwrap.dedent('''\
