@@ -8,6 +8,7 @@ from typing import Any, Optional
 
 import chainer
 from chainer import training
+from chainer.training import extensions
 import numpy
 
 from rnnlm.errors import InputError
@@ -134,6 +135,8 @@ class BestModel(training.Extension):
             return
         if self._read(self.path, '') is not None:
             return
+        if self.window is None:
+            self.window = self._logged(trainer)
         if self.window is not None and self.window == _window(trainer):
             self._unwritten = {
                 name: array.copy() for name, array in self._arrays().items()}
@@ -146,6 +149,16 @@ class BestModel(training.Extension):
                 f'{"?" if self.window is None else self.window}, found neither it nor '
                 'the snapshot of that window')
             self.loss, self.window, self._written = math.inf, None, (math.inf, None)
+
+    def _logged(self, trainer: training.Trainer) -> Optional[int]:
+        """The window of the best loss by the log, for snapshots that lack it."""
+        for entry in trainer._extensions.values():
+            log = (entry.extension.log
+                   if isinstance(entry.extension, extensions.LogReport) else ())
+            for found in log:
+                if found.get(self.key) == self.loss:
+                    return found['iteration']
+        return None
 
     def _read(self, path: str, prefix: str) -> Optional[dict]:
         """The arrays of a whole model in a file; None if there is none."""
