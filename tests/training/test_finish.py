@@ -159,6 +159,21 @@ def test_the_best_model_is_taken_from_its_snapshot(tmp_path, monkeypatch):
     assert_same(model(f'{out}/model.npz'), best)
 
 
+def test_an_older_snapshot_whose_best_model_is_gone(tmp_path):
+    """Which window it was of is found in the log."""
+    corpus, out = tiny_corpus(), str(tmp_path)
+    recipe = dataclasses.replace(TINY, epochs=1)
+    experiment.train(corpus, recipe, out=out, seed=0)
+    best, path = model(f'{out}/model.npz'), f'{out}/snapshot_iter_15'
+    with numpy.load(path, allow_pickle=True) as npz:
+        arrays = {name: npz[name] for name in npz}
+    del arrays['extensions/BestModel/window']
+    rnnlm.save_npz(path, arrays)
+    os.unlink(f'{out}/model.npz')
+    experiment.train(corpus, recipe, out=out, resume=out)
+    assert_same(model(f'{out}/model.npz'), best)
+
+
 def test_a_snapshot_without_the_window_of_the_best_model(tmp_path):
     """Those of version 0.2 have the loss alone."""
     best = rnnlm.BestModel(small(), str(tmp_path / 'model.npz'))
