@@ -10,7 +10,7 @@ train one     `train`, `Recipe`, `PRESETS`; or `RNNForLM`, `BPTTUpdater` and
               `ParallelSequentialIterator` with Chainer's own Trainer, `run`, `resume`
 text          `load_corpus`, `Corpus`, `Vocabulary`
 extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perplexity`,
-              `PerplexityPlot`, `LearningRateDecay`
+              `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
 more          `get_device`; `functions`, the LSTM and the loss of a whole window;
@@ -55,10 +55,12 @@ from rnnlm.training.run import run
 from rnnlm.training.triggers import (
     EarlyStoppingTrigger, ReportTrigger, SnapshotTrigger)
 from rnnlm.training.updater import BPTTUpdater
+from rnnlm.training.writers import DurableWriter
 
 __all__ = [
-    'BPTTUpdater', 'BestModel', 'Corpus', 'DynamicEvaluation', 'EarlyStoppingTrigger',
-    'InputError', 'LearningRateDecay', 'Log', 'NotFinite', 'PRESETS',
+    'BPTTUpdater', 'BestModel', 'Corpus', 'DurableWriter', 'DynamicEvaluation',
+    'EarlyStoppingTrigger', 'InputError', 'LearningRateDecay', 'Log', 'NotFinite',
+    'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
     'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',
