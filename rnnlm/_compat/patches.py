@@ -21,7 +21,7 @@ import warnings
 
 import numpy
 
-from rnnlm._compat import import_hook, snapshots
+from rnnlm._compat import import_hook, snapshots, windows
 
 
 def _release(distribution):
@@ -257,10 +257,10 @@ ROWS = (
          ('not _cudnn_disabled_by_user and\n',
           'not _cudnn_disabled_by_user and _cupy_major < 9 and\n'))),
 
-    # What Chainer itself forgets in a snapshot, or cannot write or read.
+    # What Chainer itself forgets in a snapshot, or cannot write or read; and a wish.
 
     *(Row(what, module, 'always', lambda: True, edits)
-      for what, module, edits in snapshots.ROWS),
+      for what, module, edits in snapshots.ROWS + windows.ROWS),
 )
 
 

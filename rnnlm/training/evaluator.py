@@ -5,6 +5,7 @@ import chainer
 from chainer import links as L
 from chainer import reporter as reporter_module
 from chainer.training import extensions
+from chainer.training.extensions.evaluator import _IteratorProgressBar
 import numpy
 
 from rnnlm import states
@@ -34,14 +35,18 @@ class PerplexityEvaluator(extensions.Evaluator):
             target is evaluated as Chainer's Evaluator does.
         group (rnnlm.parallel.Group): Processes that evaluate it together, if there are
             as many streams; else the first one does, and tells the others.
-        kwargs: As for Chainer's Evaluator.
+        kwargs: As for Chainer's Evaluator; ``progress_bar=True`` among them.
+
+    Raises:
+        rnnlm.errors.InputError: if the iterator repeats, and so never ends.
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
                  group: Group = SINGLE_PROCESS, **kwargs: Any) -> None:
-        super().__init__(iterator, target, *args, **kwargs)
-        require('iterator', self._iterators['main'], 'one that ends, repeat=False',
+        main = iterator['main'] if isinstance(iterator, dict) else iterator
+        require('iterator', main, 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
+        super().__init__(iterator, target, *args, **kwargs)
         self.group = group
         self._left: states.State = {}
 
@@ -53,8 +58,7 @@ class PerplexityEvaluator(extensions.Evaluator):
 
     def _why_not_windows(self):
         target = self._targets['main']
-        if self.eval_func or self._progress_bar or getattr(
-                target, 'compute_accuracy', False):
+        if self.eval_func or getattr(target, 'compute_accuracy', False):
             return 'more than the loss is wanted'
         iterator = self._iterators['main']
         # The states, which may have more streams, are put aside before it begins.
@@ -87,6 +91,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         iterator.reset()
         length = max(1, EVALUATION_CHUNK // iterator.batch_size)
         loss, steps = 0.0, 0
+        progress = None
+        if self._progress_bar and self.group.is_root:
+            progress = _IteratorProgressBar(iterator)
         with chainer.no_backprop_mode():
             while True:
                 try:
@@ -103,6 +110,10 @@ class PerplexityEvaluator(extensions.Evaluator):
                 loss += share * float(found.array)
                 steps += len(window) - 1
                 self.group.heartbeat()
+                if progress:
+                    progress.update()
+        if progress:
+            progress.close()
         if rows != slice(None):
             loss = self.group.sum(loss)
         observation = {}

@@ -10,8 +10,11 @@ from chainer import links as L
 from chainer.dataset import convert
 
 from rnnlm import parts, unaltered
+from rnnlm._compat import windows
 from rnnlm.data.iterators import SEQUENCES, ParallelSequentialIterator
-from rnnlm.model import language_model
+from rnnlm.model import RNNForLM, language_model
+
+windows.PREDICTORS.append(RNNForLM)
 
 # Settings of softmax_cross_entropy under which it depends on its arguments alone.
 SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
