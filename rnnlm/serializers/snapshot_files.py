@@ -166,14 +166,15 @@ def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
     An extension, a trigger or a stop trigger that is new then begins anew.
     """
     new = []
+    group = getattr(trainer.updater, 'group', None)
+    tell = logger.info if group and not group.is_root else logger.warning
     entries, stop_trigger = trainer._extensions, trainer.stop_trigger
     trainer._extensions = type(entries)()
     for name, entry in entries.items():
         left = _Entry(entry.extension, entry.trigger)
         if _is_new(npz, f'extensions/{name}', entry.extension):
-            logger.warning(
-                '%s: nothing is saved of the extension %s, which begins anew',
-                npz.path, name)
+            tell('%s: nothing is saved of the extension %s, which begins anew',
+                 npz.path, name)
             new.append(entry.extension)
             left.extension = None
         if _is_new(npz, f'extension_triggers/{name}', entry.trigger):
@@ -181,16 +182,15 @@ def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
             left.trigger = None
         trainer._extensions[name] = left
     if _is_new(npz, 'stop_trigger', stop_trigger):
-        logger.warning('%s: nothing is saved of the stop trigger, which begins anew',
-                       npz.path)
+        tell('%s: nothing is saved of the stop trigger, which begins anew', npz.path)
         new.append(stop_trigger)
         trainer.stop_trigger = None
     known = tuple(f'extensions/{name}/' for name in entries)
     gone = {key.split('/')[1] for key in npz
             if key.startswith('extensions/') and not key.startswith(known)}
     for name in sorted(gone):
-        logger.warning('%s: what is saved of the extension %s is left out; the trainer '
-                       'does not have it', npz.path, name)
+        tell('%s: what is saved of the extension %s is left out; the trainer does not '
+             'have it', npz.path, name)
     try:
         yield
     finally:

@@ -128,7 +128,8 @@ def _serialize_states(serializer, updater, group):
         return
     loaded = [(link, name, _read(inner, name), _read(inner, f'{name}_rank'))
               for inner, link, name in found]
-    if _has_another_batch_size(_read(serializer, 'batch_size'), loaded, updater):
+    if _has_another_batch_size(
+            _read(serializer, 'batch_size'), loaded, updater, group):
         return
     if model is not None and not _read(serializer, 'is_set'):
         states.reset(target)
@@ -140,7 +141,7 @@ def _serialize_states(serializer, updater, group):
         setattr(link, name, variable)
 
 
-def _has_another_batch_size(saved, loaded, updater):
+def _has_another_batch_size(saved, loaded, updater, group):
     """Whether a run goes on with another number of streams, and so without states.
 
     The iterator then goes on where as much of the text has been read.
@@ -159,10 +160,11 @@ def _has_another_batch_size(saved, loaded, updater):
     states.reset(updater.get_optimizer('main').target)
     if hasattr(iterator, 'offsets'):  # its steps are words of each stream
         iterator.iteration = -(-iterator.iteration * saved // now)
-    logger.warning(
-        'the snapshot is of a run with the batch size %d, and this one has %d: the '
-        'recurrent states begin at zeros, and the text goes on at epoch %.2f', saved,
-        now, updater.epoch_detail)
+    if group.is_root:
+        logger.warning(
+            'the snapshot is of a run with the batch size %d, and this one has %d: the '
+            'recurrent states begin at zeros, and the text goes on at epoch %.2f',
+            saved, now, updater.epoch_detail)
     return True
 
 
