@@ -12,9 +12,9 @@ from chainer.dataset import convert
 from rnnlm import parts, unaltered
 from rnnlm._compat import windows
 from rnnlm.data.iterators import SEQUENCES, ParallelSequentialIterator
-from rnnlm.model import RNNForLM, language_model
+from rnnlm.chain import LanguageModel, language_model
 
-windows.PREDICTORS.append(RNNForLM)
+windows.PREDICTORS.append(LanguageModel)
 
 # Settings of softmax_cross_entropy under which it depends on its arguments alone.
 SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
@@ -45,7 +45,7 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples,
         return 'the converter is not concat_examples'
     model = language_model(target)
     if type(target) is not L.Classifier or model is None:
-        return 'the target is not a Classifier of an RNNForLM'
+        return 'the target is not a Classifier of a LanguageModel'
     reason = unaltered.shadowed(target) or parts.why_not_watched(target)
     if reason:
         return reason
