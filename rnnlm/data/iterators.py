@@ -157,6 +157,11 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         return self.iteration * self.batch_size / len(self.dataset)
 
     @property
+    def current_position(self) -> int:
+        """The same as `iteration`; Chainer's progress bars ask for it."""
+        return self.iteration
+
+    @property
     def previous_epoch_detail(self) -> Optional[float]:
         """`epoch_detail` before the last call; None before the first."""
         return self._previous_epoch_detail

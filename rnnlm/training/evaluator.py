@@ -6,6 +6,7 @@ from chainer import links as L
 from chainer import reporter as reporter_module
 from chainer.reporter import report
 from chainer.training import extensions
+from chainer.training.extensions.evaluator import _IteratorProgressBar
 import numpy
 
 from rnnlm import states
@@ -35,15 +36,20 @@ class PerplexityEvaluator(extensions.Evaluator):
             target is evaluated as Chainer's Evaluator does.
         group (rnnlm.parallel.Group): Processes that evaluate it together, if there are
             as many streams; else the first one does, and tells the others.
-        kwargs: As for Chainer's Evaluator.  Without an ``eval_hook`` each evaluation
-            begins with no state; with one, at what the hook leaves of the last one's.
+        kwargs: As for Chainer's Evaluator, ``progress_bar=True`` among them.  Without
+            an ``eval_hook`` each evaluation begins with no state; with one, at what the
+            hook leaves of the last one's.
+
+    Raises:
+        rnnlm.errors.InputError: if the iterator repeats, and so never ends.
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
                  group: Group = SINGLE_PROCESS, **kwargs: Any) -> None:
-        super().__init__(iterator, target, *args, **kwargs)
-        require('iterator', self._iterators['main'], 'one that ends, repeat=False',
+        main = iterator['main'] if isinstance(iterator, dict) else iterator
+        require('iterator', main, 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
+        super().__init__(iterator, target, *args, **kwargs)
         self.group = group
         self._left: states.State = {}
 
@@ -56,8 +62,7 @@ class PerplexityEvaluator(extensions.Evaluator):
 
     def _why_not_windows(self, forget=False):
         target = self._targets['main']
-        if self.eval_func or self._progress_bar or getattr(
-                target, 'compute_accuracy', False):
+        if self.eval_func or getattr(target, 'compute_accuracy', False):
             return 'more than the loss is wanted'
         iterator = self._iterators['main']
         return why_not_windows(target, iterator, self.converter, forget=forget)
@@ -90,6 +95,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         iterator.reset()
         length = max(1, EVALUATION_CHUNK // iterator.batch_size)
         loss, steps = 0.0, 0
+        progress = None
+        if self._progress_bar and self.group.is_root:
+            progress = _IteratorProgressBar(iterator)
         with chainer.no_backprop_mode():
             while True:
                 try:
@@ -106,6 +114,10 @@ class PerplexityEvaluator(extensions.Evaluator):
                 loss += share * float(found.array)
                 steps += len(window) - 1
                 self.group.heartbeat()
+                if progress:
+                    progress.update()
+        if progress:
+            progress.close()
         if rows != slice(None):
             loss = self.group.sum(loss)
         observation = {}

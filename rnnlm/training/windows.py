@@ -11,8 +11,11 @@ from chainer.dataset import convert
 from chainer.reporter import report
 
 from rnnlm import parts, unaltered
-from rnnlm.chain import language_model
+from rnnlm._compat import windows
+from rnnlm.chain import LanguageModel, language_model
 from rnnlm.data.iterators import ParallelSequentialIterator, has_ids
+
+windows.PREDICTORS.append(LanguageModel)
 
 # Settings of softmax_cross_entropy under which it depends on its arguments alone.
 SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
