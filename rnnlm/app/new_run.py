@@ -15,7 +15,8 @@ from rnnlm.data.corpus import Corpus
 from rnnlm.errors import InputError
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.atomic import same_file, writing
-from rnnlm.serializers.snapshot_files import is_whole, snapshot_number, snapshots_in
+from rnnlm.serializers.snapshot_files import (
+    all_snapshots_in, is_whole, snapshot_number, window_in)
 
 # Where a snapshot has the lowest validation loss of its run so far.
 _BEST_LOSS = 'extensions/BestModel/loss'
@@ -192,8 +193,8 @@ def _in_use(folder: str, old: Sequence[str]) -> InputError:
 
 def _newer(folder: str, window: int) -> Optional[str]:
     """The newest whole snapshot of a folder, if it is of a later window."""
-    return next((path for path in snapshots_in(folder)
-                 if (snapshot_number(path) or 0) > window and is_whole(path)), None)
+    return next((path for path in all_snapshots_in(folder)
+                 if (window_in(path) or 0) > window and is_whole(path)), None)
 
 
 def _has_best_of(origin: str, snapshot: str, window: int) -> bool:

@@ -133,13 +133,12 @@ def test_names_that_only_look_like_ours_stay(tmp_path):
     assert len(json.loads((tmp_path / 'log').read_text())) == 2
 
 
-def test_a_snapshot_of_another_name_does_not_hide_the_newer_ones(tmp_path, caplog):
+def test_a_snapshot_of_another_name_does_not_hide_the_newer_ones(tmp_path):
     train(tmp_path / 'whole', TINY)
     out = tmp_path / 'out'
     train(out)
     shutil.copy(out / 'snapshot_iter_15', out / 'snapshot_iter_1000')
     train(out, dataclasses.replace(TINY, epochs=2), resume=str(out))
-    assert 'expected the snapshot of the window in its name' in caplog.text
     train(out, TINY, resume=str(out))
     assert_equal(out / 'snapshot_iter_45', tmp_path / 'whole' / 'snapshot_iter_45')
 
