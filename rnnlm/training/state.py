@@ -11,8 +11,8 @@ from chainer import links as L
 import numpy
 
 from rnnlm import parts, states
-from rnnlm.errors import InputError
 from rnnlm.chain import language_model
+from rnnlm.errors import InputError
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.loading import MISSING
 
@@ -182,7 +182,9 @@ def _part(array, group):
 
 
 def _save_variable(serializer, link, name, group):
-    variable = getattr(link, name)
+    variable = vars(link).get(name)
+    if variable is not None:  # or an array, which Chainer's functions take too
+        variable = chainer.as_variable(variable)
     serializer(name, None if variable is None else _whole(variable.array, group))
     serializer(f'{name}_rank', 0 if variable is None else variable.rank)
 
