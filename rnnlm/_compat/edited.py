@@ -24,10 +24,10 @@ def wide(value):
     return value
 
 
-def fitted(value, array):
-    """A Python integer as it stands in an array of integers: -1 as 255 among bytes."""
-    if isinstance(value, int) and array.dtype.kind in 'iu':
-        return numpy.array(value).astype(array.dtype)[()]
+def fitted(value, dtype):
+    """A Python integer as an integer type holds it: -1 is 255 as a byte."""
+    if isinstance(value, int) and dtype.kind in 'iu':
+        return numpy.array(value).astype(dtype)[()]
     return value
 
 

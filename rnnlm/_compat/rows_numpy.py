@@ -34,14 +34,27 @@ ROWS = (
         'NumPy 2.0 (June 2024; 1.24, December 2022, warns)',
         numpy_since(1, 24),
         (('result = device.xp.full(shape, padding, dtype=arrays[0].dtype)',
-          'result = device.xp.full(shape, _patches.fitted(padding, arrays[0]), '
+          'result = device.xp.full(shape, _patches.fitted(padding, arrays[0].dtype), '
           'dtype=arrays[0].dtype)'),)),
 
     Row('an integer that does not fit an unsigned type is refused',
         'chainer.functions.array.pad_sequence',
         'NumPy 2.0 (June 2024; 1.24, December 2022, warns)',
         numpy_since(1, 24),
-        (('y[i, l:] = self.padding', 'y[i, l:] = _patches.fitted(self.padding, y)'),)),
+        (('y[i, l:] = self.padding', 'y[i, l:] = _patches.fitted(self.padding, y.dtype)'),)),
+
+    Row('an integer that does not fit an unsigned type is refused',
+        'chainer.utils',
+        'NumPy 2.0 (June 2024; 1.24, December 2022, warns)',
+        numpy_since(1, 24),
+        (('return dtype.type(value)',
+          'return dtype.type(_patches.fitted(value, dtype))'),)),
+
+    Row('numpy.fix is deprecated',
+        'chainer.functions.math.fix',
+        'NumPy 2.5 (June 2026)',
+        numpy_since(2, 5),
+        (('xp.fix(x)', 'xp.trunc(x)'),)),
 
     Row('numpy.meshgrid makes a tuple, to which a list is added',
         'chainer.distributions.categorical',
