@@ -34,14 +34,22 @@ ROWS = (
         'NumPy 2.0 (June 2024; 1.24, December 2022, warns)',
         numpy_since(1, 24),
         (('result = device.xp.full(shape, padding, dtype=arrays[0].dtype)',
-          'result = device.xp.full(shape, _patches.fitted(padding, arrays[0].dtype), '
-          'dtype=arrays[0].dtype)'),)),
+          'result = device.xp.full(shape, _patches.fitted('
+          'padding, arrays[0].dtype), dtype=arrays[0].dtype)'),)),
 
     Row('an integer that does not fit an unsigned type is refused',
         'chainer.functions.array.pad_sequence',
         'NumPy 2.0 (June 2024; 1.24, December 2022, warns)',
         numpy_since(1, 24),
-        (('y[i, l:] = self.padding', 'y[i, l:] = _patches.fitted(self.padding, y.dtype)'),)),
+        (('y[i, l:] = self.padding',
+          'y[i, l:] = _patches.fitted(self.padding, y.dtype)'),)),
+
+    Row('an integer that does not fit an unsigned type is refused',
+        'chainer.functions.math.basic_math',
+        'NumPy 2.0 (June 2024; 1.24, December 2022, warns)',
+        numpy_since(1, 24),
+        (('return x.dtype.type(value)',
+          'return x.dtype.type(_patches.fitted(value, x.dtype))'),)),
 
     Row('an integer that does not fit an unsigned type is refused',
         'chainer.utils',
@@ -52,7 +60,7 @@ ROWS = (
 
     Row('numpy.fix is deprecated',
         'chainer.functions.math.fix',
-        'NumPy 2.5 (June 2026)',
+        'NumPy 2.5 (2026)',
         numpy_since(2, 5),
         (('xp.fix(x)', 'xp.trunc(x)'),)),
 
@@ -64,7 +72,7 @@ ROWS = (
 
     Row('setting the shape of an array is deprecated',
         'chainer.links.activation.maxout',
-        'NumPy 2.5 (June 2026)',
+        'NumPy 2.5 (2026)',
         numpy_since(2, 5),
         # It is contiguous, so that what is written to the view is in the array.
         (('array.shape = (out_size, pool_size, in_size)',

@@ -64,9 +64,9 @@ def _numpy_2(error):
         return None
     lines = ''.join(f'\n        line {line}: {text}'
                     for line, text in _suspects(place_of(error)))
-    return ('float64 met a narrower type.  In NumPy 1 an array times a scalar kept its '
-            'type:\n    float32 array * numpy.float64 was float32.  Since NumPy 2 it is '
-            'float64 (NEP 50).\n    Write float(...) around the scalar, or '
+    return ('float64 met a narrower type.  In NumPy 1 an array times a scalar kept '
+            'its type:\n    float32 array * numpy.float64 was float32.  Since NumPy 2 '
+            'it is float64 (NEP 50).\n    Write float(...) around the scalar, or '
             ".astype('f') behind the result."
             + (f'  It may be made here:{lines}' if lines else '') + f'\n    {CURE}')
 

@@ -3,10 +3,10 @@
     python tests/legacy/record_numpy_names.py dump > 1.16.json     # with each NumPy
     python tests/legacy/record_numpy_names.py compare 1.16.json 1.17.json ... 2.5.json
 
-`dump` prints the names of the NumPy that is imported, deprecated ones that were recorded
-before among them (so the two are run twice); `compare` takes such files from the
-oldest release to the newest, and writes `numpy_names.json` beside this script: of each
-name of `numpy` and of its arrays that the newest lacks, the first release without it.
+`dump` prints the names of the NumPy that is imported, deprecated ones that were
+recorded before among them (so the two are run twice); `compare` takes such files from
+the oldest release to the newest, and writes `numpy_names.json` beside this script: of
+each name of `numpy` and of its arrays that the newest lacks, the first release without.
 """
 import json
 import os
@@ -52,7 +52,8 @@ def compare(paths):
     for owner in 'numpy', 'ndarray':
         known = set().union(*(release[owner] for release in releases))
         for name in sorted(known - set(releases[-1][owner])):
-            last = max(i for i, release in enumerate(releases) if name in release[owner])
+            last = max(i for i, release in enumerate(releases)
+                       if name in release[owner])
             gone['{}.{}'.format(owner, name)] = releases[last + 1]['version']
     with open(FILE, 'w', encoding='utf-8') as f:
         json.dump(gone, f, indent=0)
