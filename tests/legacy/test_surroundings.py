@@ -181,7 +181,7 @@ def test_what_widens_is_explained(script):
 
 STOPS = [
     ('import telnetlib', 'standard-telnetlib', sys.version_info >= (3, 13)),
-    ('np.pmt(1, 2, 3)', 'numpy-financial', True),
+    ('np.pmt(1, 2, 3)', 'numpy-financial', NUMPY_2),
     ('np.ones(2, np.uint8) + 300', '-1 was 255', NUMPY_2),
     ('np.concatenate([[[1, 2], [3]]])', 'array of objects', RELEASE >= (1, 24)),
     ('a = np.zeros(2)\na[0] = np.ones(1)', 'array of one element', RELEASE >= (2, 4)),
