@@ -27,6 +27,8 @@ KNOWN = (
     (TypeError, 'only 0-dimensional arrays can be converted', ENDS),
     (ValueError, 'setting an array element with a sequence', ENDS),
 )
+PICKLED = ('Until 1.16.2 NumPy unpickled what a file of objects held, which runs code '
+           'from it.  If you trust the file, write numpy.load(..., allow_pickle=True).')
 
 
 def explain(error):
@@ -57,6 +59,8 @@ def place_of(error):
 
 
 def _numpy_2(error):
+    if isinstance(error, ValueError) and 'allow_pickle=False' in str(error):
+        return PICKLED
     for kind, words, meaning in KNOWN:
         if isinstance(error, kind) and re.search(words, str(error)):
             return f'{meaning}\n    {CURE}'

@@ -222,6 +222,24 @@ def making(original):
     return make
 
 
+def taking_lists(original):
+    """A function that takes lists of different lengths."""
+    @functools.wraps(original)
+    def call(*args, **kwargs):
+        try:
+            return original(*args, **kwargs)
+        except ValueError as e:
+            if 'inhomogeneous' not in str(e):
+                raise
+        return original(*map(_of_objects, args), **{
+            name: _of_objects(value) for name, value in kwargs.items()})
+    return call
+
+
+def _of_objects(value):
+    return numpy.array(value) if isinstance(value, (list, tuple)) else value
+
+
 def fromstring(original):
     """Bytes as an array: what is `frombuffer` today."""
     def fromstring(string, dtype=float, count=-1, sep=''):
@@ -275,7 +293,9 @@ def with_argument(old, new):
 
 
 CHANGED = (
-    ('array asarray asanyarray', making), ('fromstring', fromstring), ('cross', cross),
+    ('array asarray asanyarray', making),
+    ('save savez savez_compressed random.permutation random.choice', taking_lists),
+    ('fromstring', fromstring), ('cross', cross),
     ('meshgrid broadcast_arrays atleast_1d atleast_2d atleast_3d', listing),
     ('histogram histogram2d histogramdd', with_argument('normed', 'density')),
     ('percentile nanpercentile quantile nanquantile',
@@ -328,8 +348,10 @@ def install():
         if name not in there and hasattr(owner, new):
             there[name] = getattr(owner, new)
     for names, change in CHANGED:
-        for name in names.split():
-            there[name] = change(there[name])
+        for path in names.split():
+            owner = numpy.random if path.startswith('random.') else numpy
+            name = path.split('.')[-1]
+            setattr(owner, name, change(getattr(owner, name)))
     if NUMPY_2:  # print([x]) as 'numpy.float32(1.0)' is of NumPy 2
         numpy.set_printoptions(legacy='1.25')
 

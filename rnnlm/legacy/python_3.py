@@ -56,7 +56,7 @@ def readfp(self, fp, filename=None):
 
 
 # Owner -> {name: what it was}.
-NAMES = {
+NAMES: dict = {
     base64: {'decodestring': base64.decodebytes, 'encodestring': base64.encodebytes},
     collections: {name: getattr(collections.abc, name)
                   for name in collections.abc.__all__},
@@ -86,7 +86,7 @@ NAMES = {
 }
 
 # Type -> methods, of types that cannot be added to.
-METHODS = {
+METHODS: dict = {
     array.array: {'tostring': array.array.tobytes, 'fromstring': array.array.frombytes},
     ElementTree.Element: {'getchildren': list, 'getiterator': lambda element, tag=None:
                           list(element.iter(tag))},

@@ -26,7 +26,7 @@ HELPERS = '__rnnlm_legacy__'  # the name of this module among the built-in ones
 METHODS = {*numpy_1.METHODS, *(name for names in python_3.METHODS.values()
                                for name in names)}
 OURS = {'rnnlm', 'chainer', 'chainermn', 'cupy', 'cupyx'}
-NUMBERS = {'float', 'int', 'complex'}
+NUMBERS = {'float', 'int', 'complex', 'long'}  # numpy.float among them
 ONE_ELEMENT_IS_NO_NUMBER = tuple(map(int, numpy.__version__.split('.')[:2])) >= (1, 25)
 
 
@@ -47,6 +47,8 @@ def percent(text, values):
     """text % values; the arrays of one element among them are also numbers."""
     if isinstance(values, tuple):
         return text % tuple(map(_printed, values))
+    if type(values) is dict:
+        return text % {name: _printed(value) for name, value in values.items()}
     return text % _printed(values)
 
 
@@ -137,11 +139,11 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node):
         self.generic_visit(node)
-        name = getattr(node.func, 'id', None)
-        owner = getattr(getattr(node.func, 'value', None), 'id', None)
-        if ONE_ELEMENT_IS_NO_NUMBER and (name in self._numbers or owner == 'math') and (
-                node.args and not node.keywords and not any(
-                    isinstance(arg, (ast.Constant, ast.Starred)) for arg in node.args)):
+        name = getattr(node.func, 'id', getattr(node.func, 'attr', None))
+        of_math = getattr(getattr(node.func, 'value', None), 'id', None) == 'math'
+        if ONE_ELEMENT_IS_NO_NUMBER and (name in self._numbers or of_math) and (
+                not node.keywords and not all(
+                    isinstance(arg, ast.Constant) for arg in node.args)):
             return _call('number', node, node.func, *node.args)
         return node
 

@@ -61,12 +61,17 @@ def test_lists_of_different_lengths(script):
         print(np.array([[1, 2], [3, 4]]).shape, np.array([1.5], 'i'))
         print(np.array(np.arange(3), 'f', False).dtype, np.array([1, 2], copy=False))
         print(np.array([-1, 300], np.uint8), np.asarray(-1, dtype='uint16'))
+        np.random.seed(0)
+        print(sorted(map(len, np.random.permutation([[1, 2], [3], [4, 5, 6]]))))
+        np.save('ragged', [[1, 2], [3]]); np.savez('ragged', a=[[1, 2], [3]])
+        print(len(np.random.choice([[1, 2], [3]])) in (1, 2), np.random.choice(1))
         try:
             np.array([[1, 2], [3]], dtype=float)
         except ValueError:
             print('refused')
     ''').splitlines() == ['object (2,) [1, 2]'] * 3 + [
-        '(2, 2) [1]', 'float32 [1 2]', '[255  44] 65535', 'refused']
+        '(2, 2) [1]', 'float32 [1 2]', '[255  44] 65535', '[1, 2, 3]',
+        'True 0', 'refused']
 
 
 def test_functions_that_went(script):
@@ -148,6 +153,7 @@ def test_arrays_of_one_element_are_numbers(script):
         import numpy as np
         a = np.array([[2.5]])
         print(float(a), int(a), complex(a), math.sqrt(np.array([4.])), e(a * 0))
+        print(np.float(a), np.int(a), math.log(a * 4, 10.), '%(x).1f' % {'x': a})
         print('%.1f %d %s' % (a, a, a), '%g' % a, '%(x)s' % {'x': 1}, '%s' % [1])
         print(int('7'), float('1.5'), int('11', 2), int(3.7), math.pi, float())
         for wrong in (np.ones(2), 'x'):
@@ -157,7 +163,7 @@ def test_arrays_of_one_element_are_numbers(script):
                 print(type(error).__name__)
         print(isinstance(1.0, float), list(map(float, '12')))
     ''').splitlines() == [
-        '2.5 2 (2.5+0j) 2.0 1.0', '2.5 2 [[2.5]] 2.5 1 [1]',
+        '2.5 2 (2.5+0j) 2.0 1.0', '2.5 2 1.0 2.5', '2.5 2 [[2.5]] 2.5 1 [1]',
         '7 1.5 3 3 3.141592653589793 0.0', 'TypeError', 'ValueError',
         'True [1.0, 2.0]']
 
@@ -181,6 +187,7 @@ def test_what_widens_is_explained(script):
 
 STOPS = [
     ('import telnetlib', 'standard-telnetlib', sys.version_info >= (3, 13)),
+    ("np.save('a', np.array([{}]))\nnp.load('a.npy')", 'allow_pickle=True', True),
     ('np.pmt(1, 2, 3)', 'numpy-financial', NUMPY_2),
     ('np.ones(2, np.uint8) + 300', '-1 was 255', NUMPY_2),
     ('np.concatenate([[[1, 2], [3]]])', 'array of objects', RELEASE >= (1, 24)),
