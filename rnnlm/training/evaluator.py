@@ -4,13 +4,14 @@ from typing import Any, Dict
 import chainer
 from chainer import links as L
 from chainer import reporter as reporter_module
+from chainer.reporter import report
 from chainer.training import extensions
 import numpy
 
 from rnnlm import states
+from rnnlm.chain import language_model
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import require
-from rnnlm.chain import language_model
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training.windows import (
     is_fused_loss, loss_of_logits, why_not_windows)
@@ -34,7 +35,8 @@ class PerplexityEvaluator(extensions.Evaluator):
             target is evaluated as Chainer's Evaluator does.
         group (rnnlm.parallel.Group): Processes that evaluate it together, if there are
             as many streams; else the first one does, and tells the others.
-        kwargs: As for Chainer's Evaluator.
+        kwargs: As for Chainer's Evaluator.  Without an ``eval_hook`` each evaluation
+            begins with no state; with one, at what the hook leaves of the last one's.
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
@@ -47,18 +49,18 @@ class PerplexityEvaluator(extensions.Evaluator):
 
     def evaluate(self) -> Dict[str, Any]:
         streams = getattr(self._iterators['main'], 'batch_size', 1)
-        if self._why_not_windows() or streams < self.group.size:
+        # The states, which may have more streams, are put aside before it begins.
+        if self._why_not_windows(forget=True) or streams < self.group.size:
             return self.group.on_root(lambda: self._evaluate(slice(None)))
         return self._evaluate(self.group.rows(streams))
 
-    def _why_not_windows(self):
+    def _why_not_windows(self, forget=False):
         target = self._targets['main']
         if self.eval_func or self._progress_bar or getattr(
                 target, 'compute_accuracy', False):
             return 'more than the loss is wanted'
         iterator = self._iterators['main']
-        # The states, which may have more streams, are put aside before it begins.
-        return why_not_windows(target, iterator, self.converter, forget=True)
+        return why_not_windows(target, iterator, self.converter, forget=forget)
 
     def _evaluate(self, rows):
         target = self._targets['main']
@@ -71,7 +73,8 @@ class PerplexityEvaluator(extensions.Evaluator):
         # As if the model were a copy for evaluation: what a reset of the user's own
         # leaves is what the last evaluation left.
         states.set_back(target, self._left)
-        model.reset_state()
+        if self.eval_hook is None:
+            model.reset_state()
         try:
             if self._why_not_windows():
                 return super().evaluate()
@@ -108,7 +111,7 @@ class PerplexityEvaluator(extensions.Evaluator):
         observation = {}
         with reporter_module.report_scope(observation):
             if steps:
-                chainer.report({'loss': loss / steps}, target)
+                report({'loss': loss / steps}, target)
         return observation
 
 

@@ -9,8 +9,8 @@ from chainer import links as L
 import numpy
 
 from rnnlm import states
-from rnnlm.errors import InputError
 from rnnlm.chain import language_model
+from rnnlm.errors import InputError
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.loading import MISSING
 
