@@ -253,9 +253,6 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     model.l1.upward.b.update_rule.hyperparam.lr = 0.1
     assert '/l1/upward/b has' in cuda_graph.why_not(target, model, optimizer)
     model, target, optimizer = setup({})
-    model.per_step = True
-    assert 'per_step' in cuda_graph.why_not(target, model, optimizer)
-    model.per_step = False
     target.compute_accuracy = True
     assert 'accuracy' in cuda_graph.why_not(target, model, optimizer)
     target.compute_accuracy = False

@@ -13,6 +13,7 @@ from rnnlm.kernels.cuda.transfer import Uploads
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADERS = ('common.cuh', 'lstm.cuh', 'philox.cuh')
 SOURCES = ('steps.cu', 'output.cu', 'rows.cu', 'sgd.cu')
+ALIGNMENT = 16  # bytes, of what kernels read as `Gates`
 THREADS = 256  # of a block, where nothing speaks for another number
 
 _KERNEL = re.compile(
@@ -108,7 +109,22 @@ class Module:
             raise TypeError(
                 f'{name}: expected a contiguous array of {expected}, found '
                 f'{arg.dtype}, contiguous: {arg.flags.c_contiguous}')
+        if kind == 'Gates' and address(arg) % ALIGNMENT:
+            raise ValueError(
+                f'{name}: expected an array that begins at a multiple of {ALIGNMENT} '
+                f'bytes, found the address {address(arg)}')
         return arg
+
+
+def address(x):
+    """int: Where an array begins, on a GPU or on the host."""
+    return x.data.ptr if hasattr(x.data, 'ptr') else x.ctypes.data
+
+
+def aligned(xp, x):
+    """An array, or a copy that is contiguous and begins at `ALIGNMENT`."""
+    x = xp.ascontiguousarray(x)
+    return x.copy() if address(x) % ALIGNMENT else x
 
 
 class Cuda:
