@@ -18,7 +18,8 @@ from rnnlm.training.windows import is_fused_loss
 logger = logging.getLogger(__name__)
 
 # Into how many parts of its steps a window is cut, so that a layer works at one part
-# while the layer above works at the part before: a wavefront.
+# while the layer above works at the part before: a wavefront.  One, if the kernels of
+# all layers do not fit on the GPU together.
 CHUNKS = 1
 
 
@@ -79,6 +80,8 @@ class WindowGraph:
         self._T, self._B = T, B
         self._gpu = kernels.gpu_for(model.xp, model.embed.W.dtype)
         self._lanes = [self._gpu.lane() for _ in range(model.n_layers)]
+        self._beside = CHUNKS > 1 and self._gpu.recurrent.side_by_side(
+            model.n_layers, model.embed.W.dtype, T, B, model.n_units)
         self._graph = None
         self._runs = self.proofs = 0
         self.must_capture = False
@@ -233,7 +236,8 @@ class WindowGraph:
 
     def _chunks(self):
         """(first step, step after the last) of each part of the window."""
-        ends = [k * self._T // CHUNKS for k in range(CHUNKS + 1)]
+        count = CHUNKS if self._beside else 1
+        ends = [k * self._T // count for k in range(count + 1)]
         return [(a, b) for a, b in zip(ends, ends[1:]) if a < b]
 
     def _forward(self):
