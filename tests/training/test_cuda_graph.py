@@ -70,6 +70,7 @@ def test_windows_are_those_of_chainer(
         gpu, kind, clip, persistent, count, chunks, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', persistent)
     monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
+    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup(kind, clip)
     assert not cuda_graph.why_not(target, model, optimizer)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
@@ -86,6 +87,20 @@ def test_windows_are_those_of_chainer(
         assert by_chainer(other, target, optimizer, window) == pytest.approx(
             loss, rel=1e-5)
     same(model, other, 1e-5)
+
+
+@pytest.mark.parametrize('persistent,places,chunks', [
+    (True, 1, 1), (True, 3, 2), (False, 1, 2)])
+def test_layers_go_side_by_side_if_they_fit(
+        gpu, persistent, places, chunks, monkeypatch):
+    """Blocks that wait for each other are all on the GPU, of all layers, or none."""
+    monkeypatch.setattr(lstm, 'persistent', persistent)
+    monkeypatch.setattr(cuda_graph, 'CHUNKS', 2)
+    blocks = gpu.cuda.multiprocessors
+    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: places * blocks)
+    model, _, optimizer = setup({})
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
+    assert len(graph._chunks()) == chunks
 
 
 def test_float64(gpu, monkeypatch):
@@ -106,6 +121,7 @@ def test_float64(gpu, monkeypatch):
 def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
     """The graph draws the keys, and so the masks, that the functions draw."""
     monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
+    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     numpy.random.seed(1)
