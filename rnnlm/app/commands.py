@@ -25,7 +25,7 @@ from rnnlm.errors import InputError, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
-from rnnlm.model import RNNForLM
+from rnnlm.chain import LanguageModel
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -118,7 +118,7 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def dynamic_perplexity(model: RNNForLM, train: numpy.ndarray, words: numpy.ndarray,
+def dynamic_perplexity(model: LanguageModel, train: numpy.ndarray, words: numpy.ndarray,
                        args: argparse.Namespace) -> float:
     """Perplexity by dynamic evaluation; at a terminal, with its progress."""
     adaptive = dynamic.DynamicEvaluation(
@@ -306,9 +306,7 @@ def inspect(args: argparse.Namespace) -> int:
     print(f'file     {args.file}: {found["format"]}, {found["kind"]}')
     print(f'written  by {found["written by"]}')
     if found['model']:
-        sizes = found['model']
-        print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
-              f'vocabulary {sizes["n_vocab"]:,}')
+        print(f'model    {found["summary"]}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
         # A name could contain escape sequences of the terminal.
@@ -323,7 +321,5 @@ def convert(args: argparse.Namespace) -> int:
         path, _ = run_folder.find_model(path)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
-    sizes = check_model(weights)
-    print(f'written  {" and ".join(written)}: {sizes["n_layers"]} x '
-          f'{sizes["n_units"]} LSTM units, vocabulary {sizes["n_vocab"]:,}')
+    print(f'written  {" and ".join(written)}: {check_model(weights)}')
     return 0
