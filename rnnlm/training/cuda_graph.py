@@ -84,7 +84,7 @@ class WindowGraph:
         self._gpu = kernels.gpu_for(model.xp, model.embed.W.dtype)
         self._lanes = [self._gpu.lane() for _ in range(model.n_layers)]
         self._beside = CHUNKS > 1 and self._gpu.recurrent.side_by_side(
-            model.n_layers, model.embed.W.dtype, T, B, model.n_units)
+            model.n_layers, model.embed.W.dtype, T, B, model.widths[-1])
         self._graph = None
         self._runs = self.proofs = 0
         self.must_capture = False
@@ -105,6 +105,10 @@ class WindowGraph:
     def fits(self, T, B, refuse):
         """Whether windows of this shape, and the model as it is now, go through it."""
         return self.key == self._key(T, B, refuse)
+
+    def is_of(self, model, optimizer):
+        """Whether it updates this model by this optimizer; both may be replaced."""
+        return self._model is model and self._optimizer is optimizer
 
     def _allocate(self, refuse):
         from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU

@@ -57,7 +57,9 @@ def update(graph, target, optimizer, window, refuse):
         everything is as before the window.
     """
     size = len(window) - 1, window.shape[1]
-    if graph is not None and (not graph.fits(*size, refuse) or not proof.allowed()):
+    if graph is not None and not (
+            proof.allowed() and graph.is_of(target.predictor, optimizer)
+            and graph.fits(*size, refuse)):
         graph = None  # its memory is free for the next
     if not deciding() or graph is not None and graph.proofs >= WINDOWS:
         graph = graph or WindowGraph(target.predictor, optimizer, *size, refuse)

@@ -203,6 +203,23 @@ def test_what_needs_another_graph(gpu):
     assert not graph.fits(T, B, True)
 
 
+def test_an_optimizer_that_is_replaced(gpu, monkeypatch):
+    words = numpy.random.RandomState(3).randint(0, V, 200).astype('i')
+    found = []
+    for reason in '', 'a test':
+        monkeypatch.setattr(updater_module, 'why_no_graph', lambda *_: reason)
+        model, target, optimizer = setup({}, 0.3)
+        updater = rnnlm.BPTTUpdater(
+            rnnlm.ParallelSequentialIterator(words, B), optimizer, T)
+        for k in range(5):
+            if k == 3:
+                updater._optimizers['main'] = chainer.optimizers.SGD(0.1).setup(target)
+            updater.update()
+        found.append([p.array for p in model.params()])
+    for one, other in zip(*found):
+        numpy.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
 @pytest.mark.filterwarnings('ignore:invalid value')
 def test_windows_of_other_lengths_and_a_rate_that_is_none(gpu, monkeypatch):
     words = numpy.random.RandomState(3).randint(0, V, 200).astype('i')
