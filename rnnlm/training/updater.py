@@ -7,11 +7,12 @@ import chainer
 from chainer import links as L
 from chainer import training
 from chainer.dataset import convert
+from chainer.reporter import report
 import numpy
 
 from rnnlm import functions
-from rnnlm.errors import require, require_count
 from rnnlm.chain import language_model
+from rnnlm.errors import require, require_count
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training import cuda_graph, graph_proof, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps
@@ -188,7 +189,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 return
             mean = loss / (len(window) - 1)
             target.loss = chainer.Variable(model.xp.asarray(mean))
-        chainer.report({'loss': target.loss}, target)
+        report({'loss': target.loss}, target)
         if refuse:
             self._check(self, target.loss.array, self._graph.result[0])
 
@@ -207,7 +208,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             target, loss, iterator.batch_size, scale, self._rows, ids)
         if isinstance(target, L.Classifier):
             mean = numpy.asarray(found / self.bprop_len, found.dtype)
-            chainer.report({'loss': chainer.Variable(mean)}, target)
+            report({'loss': chainer.Variable(mean)}, target)
         return found
 
     def _next_window(self, target):
