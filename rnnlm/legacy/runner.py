@@ -9,7 +9,7 @@ import warnings
 import chainer
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import source, table
+from rnnlm.legacy import hints, rewriting, source, surroundings, table
 from rnnlm.serializers.loading import Deserializer
 from rnnlm.serializers.npz import Npz
 
@@ -42,7 +42,7 @@ def run(path, args=(), api='auto'):
         print(f'rnnlm run: Chainer {"v1" if api == "v1" else "v2 to v7"}, since '
               f'{reason} (--api {"v2" if api == "v1" else "v1"} for the other)',
               file=sys.stderr)
-    table.install_surroundings()
+    surroundings.install()
     chainer.serializers.load_npz = chainer.serializers.npz.load_npz = load_npz
     if api == 'v1':
         table.install()
@@ -54,7 +54,8 @@ def run(path, args=(), api='auto'):
     sys.argv = [path, *args]
     sys.path[0] = os.path.dirname(os.path.abspath(path))
     try:
-        exec(compile(tree, path, 'exec', dont_inherit=True), vars(main))
+        code = compile(rewriting.rewrite(tree), path, 'exec', dont_inherit=True)
+        exec(code, vars(main))
     except SyntaxError as e:  # of a module that it imports
         if e.filename and os.path.isfile(e.filename):
             source.parse(e.filename)
@@ -69,6 +70,9 @@ def run(path, args=(), api='auto'):
 def _print(e):
     """The traceback as Python would print it, without the frames of `run`."""
     traceback.print_exception(type(e), e, e.__traceback__.tb_next)
+    hint = hints.explain(e)
+    if hint:
+        print(f'\nrnnlm run: {hint}', file=sys.stderr)
     return 1
 
 
