@@ -26,7 +26,7 @@ from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.model import RNNForLM
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
 
@@ -298,7 +298,7 @@ def interpolate(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    with open_archive(args.file) as archive:
+    with open_verified(args.file) as archive:
         found = describe(archive)
     if args.json:
         print(json.dumps(found, indent=1))

@@ -14,7 +14,7 @@ from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require
 from rnnlm.inference import generate, scoring
 from rnnlm.model import RNNForLM
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import load_model, model_sizes
 from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
@@ -250,7 +250,7 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     chosen = get_device(device)
     given = os.fspath(path)
     file, vocabulary = run_folder.find_model(given)
-    with open_archive(file) as archive:
+    with open_verified(file) as archive:
         sizes = model_sizes(archive)
     # Before a model of that size is made.
     if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:

@@ -7,9 +7,11 @@ from rnnlm.interchange import (
     _untrusted, keras, onnx, pytorch, safetensors, torch7)
 from rnnlm.interchange.weights import check_model, untied
 from rnnlm.model import model_shapes
-from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
+from rnnlm.serializers import reading
+from rnnlm.serializers.archive import (
+    HDF5_SIGNATURE, open_archive, open_verified)
 from rnnlm.serializers.atomic import require_writable, writing
-from rnnlm.serializers.model_files import model_prefix, model_sizes
+from rnnlm.serializers.model_files import check_tied, model_prefix, model_sizes
 from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
@@ -85,12 +87,8 @@ def save(path, weights):
 
 def _format_of(path):
     """The layout and the module that reads a file; (None, None) if it is Chainer's."""
-    try:
-        with open(path, 'rb') as f:
-            begin = f.read(len(HDF5_SIGNATURE))
-    except OSError as e:
-        raise InputError(
-            f'{path}: expected a file that can be read, found: {e.strerror}') from None
+    with reading.open_regular(path) as f:
+        begin = f.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:
         with open_archive(path) as archive:
             chainers = any(name.endswith('embed/W') for name in archive)
@@ -112,12 +110,13 @@ def _format_of(path):
 
 
 def _of_chainer(path):
-    with open_archive(path) as archive:
+    with open_verified(path) as archive:
         prefix = model_prefix(archive)
         sizes = model_sizes(archive)
         shapes = model_shapes(
             sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
             sizes['n_layers'])
+        check_tied(archive, prefix, sizes.get('tied', False), shapes)
         found = {name: archive[prefix + name] for name in shapes
                  if prefix + name in archive}
     return untied(found) if sizes.get('tied') else found

@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Union
+from typing import Iterable, Iterator, Union
 
 import chainer
 
 from rnnlm.errors import InputError
-from rnnlm.model import model_shapes
-from rnnlm.serializers.archive import open_archive
+from rnnlm.model import language_model, model_shapes
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
 
@@ -39,14 +39,50 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
         True
     """
     link = getattr(target, 'predictor', target)
-    with open_archive(path) as npz:
+    with open_verified(path) as npz:
         prefix = model_prefix(npz)
+        model = language_model(link)
+        if model is not None:
+            check_tied(npz, prefix, model.tied, _names_in_files(link))
         arrays = checked_arrays(npz, prefix, link)
         values = checked_values(npz, prefix, link)
     for param, array in arrays:
         param.array[...] = param.device.send(array)
     for owner, name, value in values:
         setattr(owner, name, value)
+
+
+def _names_in_files(link: chainer.Link) -> Iterator[str]:
+    yield from (name for name, _ in link.namedparams())
+    for path, owner in link.namedlinks():
+        yield from (f'{path}/{name}' for name in owner._persistent)
+
+
+def check_tied(npz: Npz, prefix: str, tied: bool, names: Iterable[str]) -> None:
+    """Refuses a file of a tied model whose output matrix may only have been lost.
+
+    A file of today says whether its model is tied.  In an older one a tied model is
+    known by the output matrix that is missing, and then nothing else may be there.
+
+    Args:
+        npz: The file.
+        prefix: Where the model stands in it.
+        tied: Whether the model to be made of it is tied.
+        names: What else than its output matrix such a model has in a file.
+    """
+    said = npz.facts.get('tied')
+    if said is not None and said != tied:
+        kinds = ['an untied', 'a tied']
+        raise InputError(
+            f'{npz.path}: expected the weights of {kinds[tied]} model, found those of '
+            f'{kinds[said]} one; make the model with tied={said}')
+    if tied and said is None:
+        known = {prefix + name.lstrip('/') for name in names}
+        for name in npz:
+            if name.startswith(prefix) and name not in known:
+                raise InputError(
+                    f'{npz.path}: expected the weights of a tied model and no others, '
+                    f'found {name!r}: it may be damaged, and its output matrix lost')
 
 
 def model_prefix(npz: Npz) -> str:

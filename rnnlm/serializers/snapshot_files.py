@@ -10,7 +10,7 @@ from typing import Any, Optional, Union
 from chainer import training
 
 from rnnlm.errors import InputError
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.loading import Deserializer, checked_arrays
 from rnnlm.serializers.npz import Npz
 
@@ -51,8 +51,7 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
     path = os.fspath(path)
     if os.path.isdir(path):
         path = newest_snapshot(path)
-    with open_archive(path) as npz:
-        npz.verify()
+    with open_verified(path) as npz:
         if 'updater/iteration' not in npz:
             raise InputError(
                 f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
@@ -102,8 +101,7 @@ def snapshot_number(path: str) -> Optional[int]:
 def is_whole(path: str) -> bool:
     """Whether a file is whole; if not, a warning says what is wrong."""
     try:
-        with open_archive(path) as archive:
-            archive.verify()
+        open_verified(path).close()
         return True
     except InputError as e:
         logger.warning('passed over: %s', e)
