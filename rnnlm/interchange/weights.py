@@ -11,7 +11,7 @@ import re
 
 import numpy
 
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, printable
 from rnnlm.model import layer_shapes, model_shapes
 
 FLOATS = ('float32', 'float64')
@@ -134,8 +134,7 @@ def check_tensors(tensors, shapes):
 
 def short_name(name):
     """str: a name from a file as it stands in a message, which it may not flood."""
-    text = str(name)
-    return text if len(text) <= 80 else text[:77] + '...'
+    return printable(name, 80)
 
 
 def _array(tensors, name):

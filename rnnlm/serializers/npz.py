@@ -135,6 +135,9 @@ class Npz(Mapping):
                            if name.endswith('.npy')}
             self._check_claims()
             self.facts, self._sha256 = self._comment()
+        except InputError:
+            self._file.close()
+            raise
         except Exception as e:  # whatever zipfile makes of a broken file
             self._file.close()
             raise InputError(
@@ -156,10 +159,11 @@ class Npz(Mapping):
         if len(self._zip.NameToInfo) < len(members):
             raise ValueError('two arrays of the same name')
         unpacked = sum(m.file_size for m in members)
-        if unpacked > reading.most_unpacked(size):
+        if unpacked > hdf5_worker.most_unpacked(size):
             raise ValueError(
                 f'{size:,} bytes that claim to unpack to {unpacked:,}, more than '
-                f'{reading.MOST_RATIO} times as much')
+                f'{hdf5_worker.MOST_RATIO} times as much')
+        reading.require_memory(self.path, unpacked)
 
     def _comment(self) -> tuple[dict, Optional[str]]:
         """What `write_npz` said beside the arrays: the facts, and their digest."""

@@ -13,11 +13,6 @@ from rnnlm.errors import InputError
 
 Path = Union[str, os.PathLike]
 
-# What a file may unpack to: this much, or so many times its own size.  Weights hardly
-# get smaller by compression; zeros get a thousand times smaller.
-MOST_UNPACKED = 2 ** 28
-MOST_RATIO = 20
-
 # Bytes of a JSON document, unless its reader says otherwise; and digits of a number.
 MOST_JSON = 2 ** 22
 MOST_DIGITS = 400
@@ -27,7 +22,7 @@ _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a so
 
 
 def open_regular(path: Path, expected: str = 'a file') -> IO[bytes]:
-    """Opens a regular file for reading; a pipe or a device could wait or go on for ever.
+    """Opens a regular file for reading; a pipe or a device could go on for ever.
 
     Args:
         path: The file; a link is followed.
@@ -92,6 +87,22 @@ def _require_size(path: Path, expected: str, size: int, most: float) -> None:
             f'{path}: expected {expected} of at most {most:,} bytes, found {size:,}')
 
 
+def decode(data: Union[bytes, bytearray], source: str) -> str:
+    """Text of UTF-8, without a byte order mark.
+
+    Raises:
+        rnnlm.errors.InputError: If it is none.
+    """
+    try:
+        text = data.decode('utf-8')
+    except UnicodeDecodeError as e:
+        raise InputError(
+            f'{source}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
+            f'offset {e.start} ({e.reason}); convert it, for example with '
+            'iconv -t utf-8') from None
+    return text[1:] if text.startswith('\ufeff') else text
+
+
 def is_stream(path: Path) -> bool:
     """Whether a path names a stream that this process was given, by ``<(command)`` say.
     """
@@ -125,11 +136,6 @@ def read_stream(path: Path, most: int) -> bytes:
         raise InputError(
             f'{path}: expected a file that can be read: {e.strerror}') from None
     raise InputError(f'{path}: expected at most {most:,} bytes, found more')
-
-
-def most_unpacked(size: int) -> int:
-    """How many bytes a compressed file of a size may unpack to."""
-    return max(MOST_UNPACKED, MOST_RATIO * size)
 
 
 def require_memory(path: Path, n_bytes: int) -> None:
@@ -226,9 +232,10 @@ def read_json(path: Path, expected: str, most: int = MOST_JSON) -> Any:
         rnnlm.errors.InputError: if it cannot be read, or is no JSON.
     """
     data = read_regular(path, expected, most)
+    text = decode(data, str(path))
     try:
-        return parse_json(data.decode('utf-8-sig'), most)
-    except ValueError as e:  # UnicodeDecodeError is one
+        return parse_json(text, most)
+    except ValueError as e:
         raise InputError(
             f'{path}: expected {expected} in JSON, but it does not parse: {e}'
         ) from None
