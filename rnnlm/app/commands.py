@@ -54,13 +54,14 @@ def choose_corpus(args: argparse.Namespace,
 
 
 def _check_source(args: argparse.Namespace, path: str) -> None:
-    """Says where a corpus comes from that nobody gave; no pipe or device is read."""
+    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
     if not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(
             f'expected the text file or folder {path}, which {run_folder.RUN} names, '
             'found none there; give the corpus', 'corpus')
-    print(f'rnnlm {printable(args.name)}: corpus {printable(path)}, as '
-          f'{run_folder.RUN} of the run says', file=sys.stderr)
+    if sys.stderr.isatty():
+        print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
+              'names', file=sys.stderr)
 
 
 def load_corpus(args: argparse.Namespace, path: str) -> corpus.Corpus:

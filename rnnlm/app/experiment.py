@@ -126,11 +126,12 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
     with contextlib.ExitStack() as stack, recipe.computing():
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
-        current = group.on_all(make)
         snapshot: Optional[str] = None
         if resume:
             snapshot = group.on_root(
                 lambda: run_folder.check_resumable(resume, corpus, recipe))
+        current = group.on_all(make)
+        if snapshot is not None:
             group.on_all(lambda: snapshot_files.resume(snapshot, current.trainer))
             group.on_root(lambda: run_folder.prepare_to_resume(
                 out, snapshot, corpus, recipe))

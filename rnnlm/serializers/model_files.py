@@ -3,13 +3,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Iterable, Iterator, Union
+from typing import Any, Iterable, Iterator, Union
 
 import chainer
 
 from rnnlm.errors import InputError
 from rnnlm.model import language_model, model_shapes
-from rnnlm.serializers.archive import open_verified
+from rnnlm.serializers.archive import open_archive, open_verified
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
 
@@ -50,6 +50,28 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
         param.array[...] = param.device.send(array)
     for owner, name, value in values:
         setattr(owner, name, value)
+
+
+def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
+    """Refuses a file whose model has other sizes, before one of them is made.
+
+    Args:
+        path: A model or snapshot file.
+        sizes: As `RNNForLM` takes them.
+
+    Raises:
+        rnnlm.InputError: Naming the size that differs.
+    """
+    with open_archive(path) as npz:
+        found = {'tied': False, **model_sizes(npz)}
+    found.setdefault('n_embed', found['n_units'])
+    for name, size in sizes.items():
+        size = sizes['n_units'] if size is None else size  # n_embed
+        if found[name] != size:
+            raise InputError(
+                f'{path}: expected a model with {name}={size}, found one with '
+                f'{found[name]}; give the sizes and the corpus that it was trained '
+                'with')
 
 
 def _names_in_files(link: chainer.Link) -> Iterator[str]:
