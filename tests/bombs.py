@@ -10,6 +10,7 @@ import struct
 import sys
 import time
 import zipfile
+import zlib
 
 import numpy
 
@@ -180,14 +181,16 @@ def hdf5_bombs():
         group['embed/W'] = numpy.ones((3, 2), 'f')
 
     def zeros(f):
+        packed = zlib.compress(bytes(4 * 10 ** 6))
         f.create_dataset('embed/W', (20000, 20000), 'f', compression='gzip',
                          chunks=(1000, 1000))
-        f['embed/W'][:3000, :3000] = 0
+        for k in range(20):
+            f['embed/W'].id.write_direct_chunk((0, 1000 * k), packed)
 
     def chunk(f):
         f.create_dataset('embed/W', (3, 2), 'f', maxshape=(None, None),
-                         chunks=(12000, 12000), compression='gzip')
-        f['embed/W'][:] = 0
+                         chunks=(20000, 20000), compression='gzip')
+        f['embed/W'].id.write_direct_chunk((0, 0), zlib.compress(bytes(10 ** 7)))
 
     def cycles(f):
         groups = [f.create_group(f'{k}') for k in range(30)]

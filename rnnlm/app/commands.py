@@ -57,8 +57,9 @@ def _check_source(args: argparse.Namespace, path: str) -> None:
     """Says whence a corpus comes that nobody gave; no pipe or device is read."""
     if not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(
-            f'expected the text file or folder {path}, which {run_folder.RUN} names, '
-            'found none there; give the corpus', 'corpus')
+            f'expected the corpus that {run_folder.RUN} names, but {path} '
+            + ('is no text file or folder' if os.path.exists(path) else 'does not exist')
+            + '; give the corpus', 'corpus')
     if sys.stderr.isatty():
         print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
               'names', file=sys.stderr)
