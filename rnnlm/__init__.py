@@ -13,7 +13,7 @@ extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perple
               `PerplexityPlot`, `LearningRateDecay`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
-more          `get_device`; `functions`, the LSTM and the loss of a whole window;
+more          `LanguageModel`, a model of other links; `get_device`; `functions`, the LSTM and the loss of a whole window;
               `parallel`, training by several processes; `v1`, Chainer 1's model
 ============  =====================================================================
 """
@@ -35,6 +35,7 @@ from rnnlm._version import __version__
 from rnnlm.app.experiment import train
 from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
+from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Corpus, load as load_corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.data.vocabulary import Vocabulary
@@ -58,7 +59,7 @@ from rnnlm.training.updater import BPTTUpdater
 
 __all__ = [
     'BPTTUpdater', 'BestModel', 'Corpus', 'DynamicEvaluation', 'EarlyStoppingTrigger',
-    'InputError', 'LearningRateDecay', 'Log', 'NotFinite', 'PRESETS',
+    'InputError', 'LanguageModel', 'LearningRateDecay', 'Log', 'NotFinite', 'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
     'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',

@@ -25,7 +25,7 @@ from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
-from rnnlm.model import RNNForLM
+from rnnlm.chain import LanguageModel
 from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -58,7 +58,7 @@ def _check_source(args: argparse.Namespace, path: str) -> None:
     if not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(
             f'expected the corpus that {run_folder.RUN} names, but {path} '
-            + ('is no text file or folder' if os.path.exists(path) else 'does not exist')
+            + ('is no file or folder' if os.path.exists(path) else 'does not exist')
             + '; give the corpus', 'corpus')
     if sys.stderr.isatty():
         print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
@@ -136,7 +136,7 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def dynamic_perplexity(model: RNNForLM, train: numpy.ndarray, words: numpy.ndarray,
+def dynamic_perplexity(model: LanguageModel, train: numpy.ndarray, words: numpy.ndarray,
                        args: argparse.Namespace) -> float:
     """Perplexity by dynamic evaluation; at a terminal, with its progress."""
     adaptive = dynamic.DynamicEvaluation(
@@ -343,9 +343,7 @@ def inspect(args: argparse.Namespace) -> int:
     print(f'file     {printable(args.file)}: {found["format"]}, {found["kind"]}')
     print(f'written  by {found["written by"]}')
     if found['model']:
-        sizes = found['model']
-        print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
-              f'vocabulary {sizes["n_vocab"]:,}')
+        print(f'model    {found["summary"]}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
         print(printable(f'{entry["dtype"]:9}{shape:16}{name}', 300))
@@ -358,7 +356,5 @@ def convert(args: argparse.Namespace) -> int:
         path, _ = run_folder.find_model(path)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
-    sizes = check_model(weights)
-    print(f'written  {printable(" and ".join(written))}: {sizes["n_layers"]} x '
-          f'{sizes["n_units"]} LSTM units, vocabulary {sizes["n_vocab"]:,}')
+    print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
     return 0

@@ -17,8 +17,8 @@ from typing import IO, Any, ContextManager, Iterator, Optional, Union
 import chainer
 import numpy
 
+from rnnlm.chain import language_model
 from rnnlm.errors import InputError, short_repr
-from rnnlm.model import language_model
 from rnnlm.serializers import hdf5_worker, reading
 from rnnlm.serializers.atomic import writing
 

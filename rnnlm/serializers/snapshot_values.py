@@ -14,8 +14,8 @@ from chainer import training
 import numpy
 
 from rnnlm import parts, states
+from rnnlm.chain import language_model
 from rnnlm.errors import InputError, printable, short_repr
-from rnnlm.model import language_model
 from rnnlm.serializers import reading
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz

@@ -10,7 +10,7 @@ import numpy
 from rnnlm import states
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import require
-from rnnlm.model import language_model
+from rnnlm.chain import language_model
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training.windows import (
     is_fused_loss, loss_of_logits, why_not_windows)

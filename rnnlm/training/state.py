@@ -10,7 +10,7 @@ import numpy
 
 from rnnlm import states
 from rnnlm.errors import InputError
-from rnnlm.model import language_model
+from rnnlm.chain import language_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.loading import MISSING
 
@@ -164,7 +164,7 @@ def _serialize_variable(serializer, link, name, group):
 
 def _fitting(link, name, array):
     """The state of a layer from a file, of the layer's units and dtype."""
-    if type(link) is not L.LSTM:
+    if not isinstance(link, L.LSTM):
         return array
     if array.ndim != 2 or array.shape[1] != link.state_size or array.dtype.kind != 'f':
         raise InputError(

@@ -11,7 +11,7 @@ import numpy
 
 from rnnlm import functions
 from rnnlm.errors import require, require_count
-from rnnlm.model import language_model
+from rnnlm.chain import language_model
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training import cuda_graph, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps

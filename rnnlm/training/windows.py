@@ -11,7 +11,7 @@ from chainer.dataset import convert
 
 from rnnlm import parts, unaltered
 from rnnlm.data.iterators import SEQUENCES, ParallelSequentialIterator
-from rnnlm.model import language_model
+from rnnlm.chain import language_model
 
 # Settings of softmax_cross_entropy under which it depends on its arguments alone.
 SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
@@ -42,7 +42,7 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples,
         return 'the converter is not concat_examples'
     model = language_model(target)
     if type(target) is not L.Classifier or model is None:
-        return 'the target is not a Classifier of an RNNForLM'
+        return 'the target is not a Classifier of a LanguageModel'
     reason = unaltered.shadowed(target) or parts.why_not_watched(target)
     if reason:
         return reason
