@@ -321,3 +321,19 @@ def test_any_temperature(temperature):
     greedy = list(rnnlm.generate(model, [1], 8, sample=False))
     found = list(rnnlm.generate(model, [1], 8, temperature=temperature))
     assert temperature > 1 or found == greedy
+
+
+def test_a_run_of_very_many_layers_is_not_built(tmp_path, monkeypatch):
+    """The sizes that run.json names are compared with the snapshot's before."""
+    from helpers import TINY, tiny_corpus
+    from rnnlm.app import experiment
+
+    out = tmp_path / 'run'
+    experiment.train(tiny_corpus(), TINY, out=str(out), save_every=0)
+    described = json.loads((out / 'run.json').read_text())
+    described['recipe']['n_layers'] = 1000
+    (out / 'run.json').write_text(json.dumps(described))
+    recipe = RunDescription.load(str(out)).recipe
+    monkeypatch.setattr(experiment, 'make_training_run', None)
+    with refused('snapshot_iter_45', 'n_layers=1000', 'found one with 2'):
+        experiment.train(tiny_corpus(), recipe, out=str(out), resume=str(out))

@@ -18,7 +18,6 @@ from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, is_integer, require, short_repr
 from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import remove_parts, writing
-from rnnlm.serializers.model_files import require_sizes
 from rnnlm.serializers.snapshot_files import (
     is_whole, newest_snapshot, snapshot_number, snapshots_in)
 
@@ -246,9 +245,6 @@ def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
     """
     if os.path.isdir(snapshot):
         snapshot = newest_snapshot(snapshot)
-    require_sizes(
-        snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
-        n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
     folder = os.path.dirname(snapshot)
     earlier = RunDescription.load(folder)
     if earlier is None:

@@ -88,7 +88,7 @@ def save(path, weights):
 
 def _format_of(path):
     """The layout and the module that reads a file; (None, None) if it is Chainer's."""
-    with reading.open_regular(path) as f:
+    with reading.open_regular(path, 'a file that can be read') as f:
         begin = f.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:
         with open_archive(path) as archive:
