@@ -136,7 +136,7 @@ def check(npz: Npz, trainer: training.Trainer) -> None:
     Raises:
         rnnlm.errors.InputError: naming the value, what was expected and found.
     """
-    params = {}
+    params: dict[str, chainer.Parameter] = {}
     for name, optimizer in trainer.updater.get_all_optimizers().items():
         _check_parameters(npz, f'updater/model:{name}/', optimizer.target)
         params.update(_optimizer_states(name, optimizer))
