@@ -206,6 +206,5 @@ for _module, _name in (
         (F, 'dropout'), (dropout, 'dropout'), (lstm, 'lstm'), (F, 'lstm'),
         (linear, 'linear'), (F, 'linear'), (embed_id, 'embed_id'), (F, 'embed_id'),
         (softmax_cross_entropy, 'softmax_cross_entropy'),
-        (F, 'softmax_cross_entropy'), (F, 'accuracy'), (chainer, 'report'),
-        (chainer.reporter, 'report')):
+        (F, 'softmax_cross_entropy'), (F, 'accuracy')):
     _record_name(vars(_module), _name)

@@ -19,13 +19,13 @@ from rnnlm.app.console import relative_to_limit, say_results
 from rnnlm.app.recipes import PRESETS, Recipe, recipe_options
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.trained import TrainedModel, load
+from rnnlm.chain import LanguageModel
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
 from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
-from rnnlm.chain import LanguageModel
 from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in

@@ -9,12 +9,12 @@ import numpy
 
 from rnnlm import structure
 from rnnlm.app import run_folder
+from rnnlm.chain import LanguageModel
 from rnnlm.data.text import split_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require
 from rnnlm.inference import generate, scoring
-from rnnlm.chain import LanguageModel
 from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import load_model, read_structure
 from rnnlm.training.evaluator import (

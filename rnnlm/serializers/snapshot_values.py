@@ -99,6 +99,8 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'updater/random(:\d+)?/gauss', _number(-100, 100)),
     (r'updater/processes', _count(1, 2 ** 20)),
     (r'updater/state/is_set', BOOL),
+    (r'updater/state/batch_size', (
+        'None or an integer from 1 on', lambda a: _is_none(a) or _count(1)[1](a))),
     (r'updater/state/.+_rank', _count(0)),
     (r'updater/loss_scale:[^/]+/scale', _number(1e-300, 1e300)),
     (r'updater/loss_scale:[^/]+/was_nan', BOOL),
@@ -227,8 +229,7 @@ def _check_random(npz: Npz) -> None:
 
 def _check_states(npz: Npz, updater: Any) -> None:
     """The recurrent states: all those of a link or none, each of (B, n)."""
-    batch = getattr(updater.get_iterator('main'), 'batch_size', None)
-    any_set = False
+    any_set, batches = False, set()
     for place, link in _places(updater.get_optimizer('main').target):
         found = {key: npz[key] for key in (
             f'updater/state/{place}/{name}' for name in states.names(link))
@@ -240,14 +241,17 @@ def _check_states(npz: Npz, updater: Any) -> None:
                      not here or len(here) == len(states.names(link)), 'a part of one')
         for key in here:
             array, width = found[key], getattr(link, 'state_size', None)
-            if type(link) in parts.TABLE and batch and array.ndim and (
-                    len(array) != batch):
-                raise InputError(
-                    f'{npz.path}: expected a run with the batch size {batch}, found '
-                    f'one with {len(array)}; resume it with that one')
             good = width is None or array.ndim == 2 and array.shape[1] == width
             _require(npz, key, f'the finite state of {width} units',
                      good and array.dtype.kind == 'f' and _is_finite(array), array)
+            if type(link) in parts.TABLE:
+                batches.add(len(array))
+    _require(npz, 'updater/state', 'of one batch size', len(batches) < 2 and (
+        0 not in batches), f'those of {sorted(batches)[:9]}')
+    size = 'updater/state/batch_size'
+    if batches and size in npz and not _is_none(npz[size]):
+        _require(npz, size, f'{min(batches)}, as of the states beside it',
+                 int(npz[size]) in batches, npz[size])
     is_set = 'updater/state/is_set'
     if is_set in npz:
         _require(npz, is_set, f'{any_set}, as the states beside it say',
