@@ -14,6 +14,7 @@ import tqdm
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
+from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
@@ -53,7 +54,7 @@ def _is_open(number: int) -> bool:
 def complain(text: str) -> None:
     """Prints a line on standard error, if that is possible."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
     let_go(sys.stderr)
 
 
@@ -68,7 +69,7 @@ def let_go(stream: Any) -> None:
 
 def say(text: str) -> None:
     """Prints a line of a training run."""
-    print(text, file=Console())
+    print(printable(text, keep='\n'), file=Console())
 
 
 def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
@@ -165,7 +166,7 @@ class Console:
         lines, newline, self._line = self._line.rpartition('\n')
         if newline:
             with _Bar.external_write_mode(file=_OUTPUT):
-                _OUTPUT.write(lines + newline)
+                _OUTPUT.write(printable(lines, keep='\n\t') + newline)
 
     def flush(self) -> None:
         _OUTPUT.flush()
