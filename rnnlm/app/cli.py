@@ -23,8 +23,11 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
         the number of the signal that stopped the training.
     """
+    argv, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
     with parallel.only_root_reports():
         args = make_parser().parse_args(argv)
+    if args.name == 'run':
+        args.args = of_script
     _set_up_streams()
     try:
         return args.command(args)

@@ -15,7 +15,8 @@ import typing
 
 import numpy
 
-from rnnlm.legacy import cuda, links, optimizers, training, variables
+from rnnlm.legacy import (
+    cuda, links, optimizers, pickles, snapshots, training, variables)
 from rnnlm.legacy.arguments import arguments, init_weight, matmul
 
 
@@ -178,7 +179,8 @@ ROWS = (
           (optimizers.clip_grads, 'optimizer_hooks.GradientClipping'),
           (optimizers.weight_decay, 'optimizer_hooks.WeightDecay'),
           (optimizers.accumulate_grads, 'link.addgrads()'),
-          (optimizers.prepare, 'nothing, it is not needed'))),
+          (optimizers.prepare, 'nothing, it is not needed'),
+          (optimizers.serialize, 'a t in each rule'))),
     *(Row(f'chainer.optimizer_hooks.{name}.__call__', '4.0', 'optimizer.add_hook()',
           optimizers.hook_call)
       for name in ('WeightDecay', 'Lasso', 'GradientNoise', 'GradientHardClipping')),
@@ -232,10 +234,12 @@ GONE = (
      'chainer.optimizer_hooks.gradient_noise.exponential_decay_noise'),
 )
 
-# Modules that moved: (old, new).
-MOVED = (
+# Modules that went with v1, and modules that moved: (old, new).
+MOVED_OF_V1 = (
     ('chainer.flag', 'rnnlm.legacy.variables'),
     ('chainer.function_set', 'rnnlm.legacy.links'),
+)
+MOVED = (
     *((f'chainer.functions.{old}', f'chainer.functions.rnn.{old.split(".")[1]}')
       for old in ('activation.lstm', 'activation.slstm', 'connection.n_step_lstm',
                   'connection.n_step_gru', 'connection.n_step_rnn')),
@@ -265,17 +269,15 @@ SURROUNDINGS = (
                    'Sequence', 'Set')),
 )
 
+# What reads the files of old releases; for any release too.
+FILES = tuple(Row(*row) for row in (*snapshots.ROWS, *pickles.ROWS))
+
 
 def install():
     """Puts `ROWS` in place: from here on this process speaks Chainer v1."""
     for row in ROWS:
         _put(row)
-    for old, new in MOVED:
-        module = importlib.import_module(new)
-        sys.modules[old] = module
-        parent, _, name = old.rpartition('.')
-        if not hasattr(_find(parent), name):
-            setattr(_find(parent), name, module)
+    _move(MOVED_OF_V1)
     for names, since, instead in GONE:
         first, *rest = names.split()
         owner, _, name = first.rpartition('.')
@@ -291,6 +293,22 @@ def install_surroundings():
         owner, _, name = row.name.rpartition('.')
         if name not in vars(importlib.import_module(owner)):
             _put(row)
+
+
+def install_files():
+    """Puts `FILES` and `MOVED` in place."""
+    for row in FILES:
+        _put(row)
+    _move(MOVED)
+
+
+def _move(modules):
+    for old, new in modules:
+        module = importlib.import_module(new)
+        sys.modules[old] = module
+        parent, _, name = old.rpartition('.')
+        if not hasattr(_find(parent), name):
+            setattr(_find(parent), name, module)
 
 
 def _find(path):

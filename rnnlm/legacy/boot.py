@@ -1,0 +1,34 @@
+"""Puts the old names in place, in a process of `rnnlm run`."""
+import os
+import sys
+import warnings
+
+from rnnlm.errors import InputError
+from rnnlm.legacy import release, source, table
+
+
+def install(api: str, version: str) -> None:
+    """From here on this process speaks the Chainer of a script.
+
+    Args:
+        api: 'v1' or 'v2'.
+        version: The release that it was written for, such as '1.24'; '' if unknown.
+    """
+    release.script = tuple(map(int, version.split('.'))) if version else None
+    table.install_surroundings()
+    table.install_files()
+    if api == 'v1':
+        table.install()
+        # The script cannot know that its words are old.
+        warnings.filterwarnings('ignore', category=DeprecationWarning, module='chainer')
+
+
+def advise(error: BaseException) -> None:
+    """Prints how a module for Python 2 is converted, if that ended the script."""
+    if isinstance(error, SyntaxError) and os.path.isfile(error.filename or ''):
+        try:
+            source.parse(error.filename)
+        except InputError as advice:
+            print(f'rnnlm run: {advice}', file=sys.stderr)
+        except SyntaxError:
+            pass

@@ -1,0 +1,6 @@
+"""What `rnnlm run` starts Python with: ``python run_script.py script.py args``."""
+import numpy  # noqa: F401  with it come the old names, see sitecustomize.py
+
+from rnnlm.legacy import boot, main
+
+main.run(advise=boot.advise)
