@@ -1,7 +1,7 @@
 """Runs a script as `__main__`, with all that Python itself would have set.
 
-In a process that `runner` has started, by `site/run_script.py`, which leaves no trace: no
-argument, no path, no line of a traceback.
+In a process that `runner` has started, by `site/run_script.py`, of which nothing is
+left to see: no argument, no path, no line of a traceback.
 """
 import ast
 import builtins
@@ -47,7 +47,7 @@ def run(rewrite=lambda tree: tree, advise=lambda error: None):
             _run_file(path, module, rewrite)
     except SystemExit:
         raise
-    except BaseException as e:
+    except BaseException:
         sys.excepthook = _Hook(getattr(sys, 'excepthook', None), advise)
         raise
 
@@ -66,7 +66,8 @@ def _imports(hook, path):
 
 
 def _set_path(folder, always=False):
-    """The place of the script is the first of `sys.path`, unless Python was told not."""
+    """Puts the place of the script first on `sys.path`, unless Python was told not to.
+    """
     if not getattr(sys.flags, 'safe_path', sys.flags.isolated):
         sys.path[0] = folder
     elif always:
@@ -129,4 +130,3 @@ def _without_ours(frames):
     while frames is not None and frames.tb_frame.f_code.co_filename in _OURS:
         frames = frames.tb_next
     return frames
-

@@ -7,12 +7,13 @@ import functools
 import sys
 
 import chainer
-from chainer import device_resident, optimizer, variable
+from chainer import device_resident, optimizer
 from chainer import links as L
 from chainer.backends import cuda
 from chainer.links.rnn import n_step_rnn
 
-_CONVOLUTION = {'dilate': (1, 1), 'groups': 1, 'x_layout': None, 'cudnn_fast': False}
+_CONVOLUTION = {
+    'dilate': (1, 1), 'groups': 1, 'x_layout': None, 'cudnn_fast': False}
 # Attributes that links have got later: class -> their values until then.
 LATER = {
     L.Convolution2D: _CONVOLUTION,
@@ -39,8 +40,7 @@ def link_setstate(original):
             order += state.get('_children', ())
         ordered = {name: state[name] for name in order if name in state}
         for cls in type(self).__mro__:
-            vars(self).update((name, value) for name, value in LATER.get(cls, {}).items()
-                              if name not in state)
+            vars(self).update(LATER.get(cls, {}))
         vars(self).update((name, value) for name, value in state.items()
                           if name not in OLD and name not in ordered)
         vars(self).update(ordered)
@@ -88,7 +88,7 @@ def parameter(original):
     """`Parameter`, pickled without its device until 5.4."""
     @functools.wraps(original)  # pickles of today name it
     def recover(*args):
-        return original(*args, _device_of(args[0])) if len(args) == 5 else original(*args)
+        return original(*args, *([_device_of(args[0])] if len(args) == 5 else []))
     return recover
 
 
@@ -96,7 +96,7 @@ def variable_(original):
     """`Variable`, likewise."""
     @functools.wraps(original)
     def create(*args):
-        return original(*args, _device_of(args[0])) if len(args) == 4 else original(*args)
+        return original(*args, *([_device_of(args[0])] if len(args) == 4 else []))
     return create
 
 

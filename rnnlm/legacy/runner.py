@@ -174,5 +174,5 @@ def _environment(api, version):
     paths = environment.get('PYTHONPATH')
     environment['PYTHONPATH'] = SITE + (os.pathsep + paths if paths else '')
     environment['RNNLM_RUN'] = '\n'.join(
-        (PACKAGE, api, version, sys.prefix, sys.version))
+        (PACKAGE, api, version, sys.prefix, str(sys.hexversion)))
     return environment

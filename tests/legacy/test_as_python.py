@@ -1,5 +1,6 @@
 """`rnnlm run script args` does what ``python script args`` does, to the letter."""
 import difflib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -61,7 +62,8 @@ def same(tmp_path, monkeypatch, tmp_path_factory):
         path = tmp_path / name
         if lines is not None:
             path.write_text(textwrap.dedent(lines), encoding='utf-8')
-        pythons, ours = both(options.pop('path', name), *args, quick=str(quick), **options)
+        pythons, ours = both(
+            options.pop('path', name), *args, quick=str(quick), **options)
         lines = [[str(status), *(out or '').splitlines(), *err.splitlines()]
                  for status, out, err in (pythons, ours)]
         assert ours == pythons, '\n'.join(difflib.unified_diff(
@@ -75,7 +77,8 @@ STATE = '''
     import os, sys
     print(sys.argv, __name__, __file__, __doc__, __package__, __spec__, __cached__)
     print(type(__loader__).__name__, getattr(__loader__, 'path', ''), sys.path)
-    print(__builtins__, sorted(globals()), sys.modules['__main__'].__dict__ is globals())
+    print(__builtins__, sorted(globals()))
+    print(sys.modules['__main__'].__dict__ is globals())
     print(sys.flags, sys.warnoptions, sys.excepthook is sys.__excepthook__)
     print(getattr(sys, 'orig_argv', [0])[1:], 'sitecustomize' in sys.modules)
     print(sys.stdout.errors, sys.stdout.encoding, sys.stdin.encoding)
@@ -138,7 +141,8 @@ def test_folder_and_zip(same, tmp_path):
 
 
 @pytest.mark.parametrize('ending, status', [
-    ('sys.exit()', 0), ('sys.exit(None)', 0), ('sys.exit(3)', 3), ('sys.exit(-1)', 255),
+    ('sys.exit()', 0), ('sys.exit(None)', 0), ('sys.exit(3)', 3),
+    ('sys.exit(-1)', 255), ('raise GeneratorExit', 1),
     ('sys.exit(256)', 0), ('sys.exit("words")', 1), ('sys.exit([1])', 1),
     ('sys.exit(True)', 1), ('raise SystemExit', 0), ('raise SystemExit(2, 3)', 1),
     ('exit(4)', 4), ('os._exit(5)', 5), ('def f(): 1 / 0\nf()', 1),
@@ -148,7 +152,7 @@ def test_folder_and_zip(same, tmp_path):
     ('raise KeyboardInterrupt', -2), ('assert False, "words"', 1),
     ('sys.excepthook = lambda *a: print("own", a[0], a[2].tb_next)\n1 / 0', 1),
     ('del sys.excepthook\n1 / 0', 1), ('sys.stderr = None\n1 / 0', 1),
-    ('sys.stdout.close()', 0), ('raise GeneratorExit', 1),
+    ('sys.stdout.close()', 0),
     ('import signal\nos.kill(os.getpid(), signal.SIGTERM)', -15),
     ('sys.excepthook = 3\n1 / 0', 1),
 ])
@@ -165,7 +169,8 @@ def test_endings(same, ending, status):
     b'# coding: nonsense\nprint(1)\n', b'print("\xff")\n', b'x = 1\0\n', b'',
     b'\xef\xbb\xbfprint("\xc3\xa9")\n', b'# -*- coding: latin-1 -*-\nprint("\xe9")\n',
     b'print(1)\r\nprint(2)\rprint(3)', b'x = 1\n1 / 0  # \xc3\xa9\n',
-    b'from __future__ import annotations\ndef f(x: nothing): pass\nprint(f.__annotations__)\n',
+    b'from __future__ import annotations\ndef f(x: nothing): pass\n'
+    b'print(f.__annotations__)\n',
     b'import ast\nx = "\\d"\nprint(1)\n', b'return 1\n', b'await f()\n',
 ])
 def test_source(same, text, tmp_path):
@@ -237,7 +242,7 @@ def test_source(same, text, tmp_path):
     '''
     import sys
     def hook(kind, e, tb):
-        print('hook', sys.exc_info()[0], tb.tb_lineno, tb.tb_frame.f_code.co_filename)
+        print('hook', sys.exc_info()[0], tb.tb_lineno, tb.tb_frame.f_code.co_name)
         raise TypeError('in the hook')
     sys.excepthook = hook
     try:
@@ -287,8 +292,8 @@ print([sys.stdin.read()], __loader__, __spec__)
     for command in ([sys.executable], [sys.executable, '-m', 'rnnlm', 'run']):
         with open(tmp_path / 'lines') as f:
             done.append(subprocess.run(
-                [*command, '-', 'a', '--', 'b'], stdin=f, capture_output=True, text=True,
-                env={**os.environ, 'PYTHONPATH': ROOT}))
+                [*command, '-', 'a', '--', 'b'], stdin=f, capture_output=True,
+                text=True, env={**os.environ, 'PYTHONPATH': ROOT}))
     python, ours = done
     assert (ours.returncode, ours.stdout) == (1, python.stdout)
     assert ours.stderr.split('\n', 1)[1] == python.stderr
@@ -302,7 +307,8 @@ def test_arguments_of_the_command_line():
         ['run', '--api=v1', '--', 'a.py'], ['-h'])
     assert runner.split_arguments(['run', '-', 'x']) == (['run', '-'], ['x'])
     assert runner.split_arguments(['run', '-h']) == (['run', '-h'], [])
-    assert runner.split_arguments(['train', 'run', '--']) == (['train', 'run', '--'], [])
+    assert runner.split_arguments(['train', 'run', '--']) == (
+        ['train', 'run', '--'], [])
 
 
 # Each child says whether it meets Chainer v1; one without the environment does not.
@@ -333,6 +339,9 @@ if __name__ == '__main__':
          + repr(code) + '])')
     call('-c', 'import sys; print("numpy" in sys.modules, [p for p in sys.path '
          'if p.endswith("site")], "sitecustomize" in sys.modules)')
+    call('-c', 'import rnnlm, chainer; print(hasattr(chainer, "FunctionSet"))',
+         env={**os.environ, 'PYTHONPATH': os.pathsep.join(
+             [os.environ['PYTHONPATH'], sys.argv[1]])})
     stranger = {name: value for name, value in os.environ.items()
                 if name not in ('PYTHONPATH', 'RNNLM_RUN')}
     call('-c', 'import sys; print([type(f).__name__ for f in sys.meta_path '
@@ -342,22 +351,22 @@ if __name__ == '__main__':
 
 def test_children(tmp_path):
     (tmp_path / 'script.py').write_text(CHILDREN)
-    command, environment = runner.start(str(tmp_path / 'script.py'), [], 'v1')
+    command, environment = runner.start(str(tmp_path / 'script.py'), [ROOT], 'v1')
     environment['PYTHONPATH'] = runner.SITE
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=tmp_path)
     assert done.stderr == ''
     lines = done.stdout.splitlines()
-    assert lines[0] == '(True, True)' and len(lines) >= 7
-    methods = [line for line in lines if line.endswith('k (True, True)')
-               or line == 'spawn (True, True)' or line == 'forkserver (True, True)']
-    assert lines[1 + len(methods):] == [
-        'True', "<class 'float'>", 'True', 'False [] False', '[]']
+    assert lines == [
+        '(True, True)', *(f'{method} (True, True)' for method in
+                          multiprocessing.get_all_start_methods()),
+        'True', "<class 'float'>", 'True', 'False [] False', 'False', '[]']
 
 
 def test_sitecustomize_of_others_is_chained(same, tmp_path):
     (tmp_path / 'site').mkdir()
-    (tmp_path / 'site' / 'sitecustomize.py').write_text('import sys\nsys.mine = __file__')
+    (tmp_path / 'site' / 'sitecustomize.py').write_text(
+        'import sys\nsys.mine = __file__')
     command, environment = runner.start('-c', [], 'v2')
     environment['PYTHONPATH'] = os.pathsep.join([runner.SITE, str(tmp_path / 'site')])
     done = subprocess.run(
@@ -369,7 +378,8 @@ def test_sitecustomize_of_others_is_chained(same, tmp_path):
 
 def test_another_python_is_left_alone(tmp_path):
     _, environment = runner.start('-c', [], 'v1')
-    environment['RNNLM_RUN'] = environment['RNNLM_RUN'].replace(sys.version, '2.7')
+    environment['RNNLM_RUN'] = environment['RNNLM_RUN'].replace(
+        str(sys.hexversion), '2')
     done = subprocess.run(
         [sys.executable, '-c', 'import sys; print(type(sys.meta_path[0]))'],
         env=environment, capture_output=True, text=True)

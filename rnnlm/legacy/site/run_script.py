@@ -3,4 +3,5 @@ import numpy  # noqa: F401  with it come the old names, see sitecustomize.py
 
 from rnnlm.legacy import boot, main
 
-main.run(advise=boot.advise)
+if __name__ == '__main__':
+    main.run(advise=boot.advise)

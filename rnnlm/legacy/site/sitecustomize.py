@@ -1,7 +1,7 @@
 """Makes a Python that `rnnlm run` started, or a child of its script, meet old Chainer.
 
-Python imports this at its start, since the folder is on PYTHONPATH.  Nothing is imported
-before NumPy or Chainer is.  Another Python, which inherited the
+Python imports this at its start, since the folder is on PYTHONPATH.  Nothing is
+imported before NumPy or Chainer is.  Another Python, which inherited the
 environment, gets nothing.  It may be of any version, so the syntax here is old.
 """
 import os
@@ -20,6 +20,8 @@ class _Trigger(object):
         self._version = version
 
     def find_spec(self, name, path=None, target=None):
+        if name == 'rnnlm':  # a program on this package, not a script of Chainer's
+            sys.meta_path.remove(self)
         if name not in self.names:
             return None
         from importlib import util
@@ -87,9 +89,10 @@ def _chain():
 
 def _start():
     told = os.environ.get('RNNLM_RUN', '').split('\n')
-    if len(told) == 5 and told[3:] == [sys.prefix, sys.version]:
+    if len(told) == 5 and told[3:] == [sys.prefix, str(sys.hexversion)]:
         sys.meta_path.insert(0, _Trigger(*told[:3]))
 
 
-_start()
-_chain()
+if __name__ == 'sitecustomize':
+    _start()
+    _chain()

@@ -12,7 +12,6 @@ import sys
 import numpy as np
 
 import chainer
-import chainer.functions as F
 import chainer.links as L
 
 
