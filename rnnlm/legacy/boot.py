@@ -14,6 +14,7 @@ def install(api: str, version: str) -> None:
         api: 'v1' or 'v2'.
         version: The release that it was written for, such as '1.24'; '' if unknown.
     """
+    version = version or ('1.24' if api == 'v1' else '')
     release.script = tuple(map(int, version.split('.'))) if version else None
     table.install_surroundings()
     table.install_files()

@@ -11,6 +11,7 @@ from chainer import device_resident, optimizer
 from chainer import links as L
 from chainer.backends import cuda
 from chainer.links.rnn import n_step_rnn
+import numpy
 
 _CONVOLUTION = {
     'dilate': (1, 1), 'groups': 1, 'x_layout': None, 'cudnn_fast': False}
@@ -31,16 +32,17 @@ OLD = '_cpu', '_device_id', '_uninitialized_params'
 def link_setstate(original):
     """`Link`: of what it was pickled with."""
     def __setstate__(self, state):
+        for cls in type(self).__mro__:
+            vars(self).update(LATER.get(cls, {}))
         if '_Link__init_done' in state:
             vars(self).update(state)
+            _complete(self)
             return
         device_resident.DeviceResident.__init__(self)
         order = [*state['_params'], *state['_persistent']]
         if not isinstance(self, chainer.ChainList):
             order += state.get('_children', ())
         ordered = {name: state[name] for name in order if name in state}
-        for cls in type(self).__mro__:
-            vars(self).update(LATER.get(cls, {}))
         vars(self).update((name, value) for name, value in state.items()
                           if name not in OLD and name not in ordered)
         vars(self).update(ordered)
@@ -61,12 +63,13 @@ def link_setstate(original):
 
 def _complete(link):
     """What depends on the link's sizes."""
-    if isinstance(link, (L.ConvolutionND, L.DeconvolutionND)):
-        vars(link).setdefault('dilate', (1,) * (link.W.ndim - 2))
-    elif isinstance(link, L.BatchNormalization):
-        vars(link).setdefault('_highprec_dtype', link.avg_mean.dtype)
-    elif isinstance(link, n_step_rnn.NStepRNNBase):
-        vars(link).pop('rnn', None)  # a method since
+    has = vars(link)
+    if isinstance(link, (L.ConvolutionND, L.DeconvolutionND)) and 'dilate' not in has:
+        link.dilate = (1,) * (link.W.ndim - 2)
+    elif isinstance(link, L.BatchNormalization) and '_highprec_dtype' not in has:
+        link._highprec_dtype = getattr(link.avg_mean, 'dtype', numpy.dtype('f'))
+    elif isinstance(link, n_step_rnn.NStepRNNBase) and 'ws' not in has:
+        has.pop('rnn', None)  # a method since
         for short, name in ('w', 'ws'), ('b', 'bs'):
             setattr(link, name, [[getattr(layer, f'{short}{k}')
                                   for k in range(link.n_weights)] for layer in link])

@@ -12,7 +12,7 @@ from chainer import serializer as serializers
 from chainer.iterators import ShuffleOrderSampler
 from chainer.serializers import NpzDeserializer, hdf5
 
-from rnnlm.legacy.training import Reshuffled
+from rnnlm.legacy.training import Reshuffled, serial_init
 from rnnlm.serializers.hdf5 import Hdf5
 from rnnlm.serializers.npz import Npz
 
@@ -119,11 +119,19 @@ def iterator_serialize(original):
     """`SerialIterator`, which until 5.0 shuffled the last epoch's order."""
     def serialize(self, serializer):
         original(self, serializer)
-        if (isinstance(serializer, Lenient) and type(self.order_sampler) is
-                ShuffleOrderSampler and serializer.has('updater/iteration')
-                and not serializer.has('stop_trigger/previous_iteration')):
-            self.order_sampler = Reshuffled(self.batch_size)  # the file is before 3.0
+        if (isinstance(serializer, Lenient) and _is_before_4(serializer)
+                and type(self.order_sampler) is ShuffleOrderSampler):
+            self.order_sampler = Reshuffled(self.batch_size)
     return serialize
+
+
+def _is_before_4(serializer):
+    """bool: Whether a trainer's file tells that it is older than 4.0."""
+    if not serializer.has('updater/iteration'):
+        return False
+    return not serializer.has('stop_trigger/previous_iteration') or (
+        serializer.has('extensions/LogReport/_log')
+        and not serializer.has('extensions/LogReport/_trigger/previous_iteration'))
 
 
 def previous_epoch_detail(original):
@@ -233,6 +241,7 @@ ROWS = (
        'nothing: t was not in each rule', load_hdf5) for module in ('', 'hdf5.')),
     ('chainer.training.triggers.IntervalTrigger.serialize', '3.0',
      'a memory in the file', interval_serialize),
+    ('chainer.iterators.SerialIterator.__init__', '5.0', 'order_sampler=', serial_init),
     ('chainer.iterators.SerialIterator.serialize', '5.0', 'order_sampler=',
      iterator_serialize),
     *((f'chainer.training.{owner}.serialize', since, 'a memory in the file',

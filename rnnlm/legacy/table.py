@@ -188,8 +188,6 @@ ROWS = (
     Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
 
     # The trainer.
-    Row('chainer.iterators.SerialIterator.__init__', '5.0', 'order_sampler=',
-        training.serial_init),
     *(Row(f'chainer.training.updaters.StandardUpdater.{name}', since, instead, serve)
       for name, since, instead, serve in (
           ('__init__', '6.0', 'chainer.get_device', training.updater_init),
@@ -241,11 +239,12 @@ MOVED_OF_V1 = (
 )
 MOVED = (
     *((f'chainer.functions.{old}', f'chainer.functions.rnn.{old.split(".")[1]}')
-      for old in ('activation.lstm', 'activation.slstm', 'connection.n_step_lstm',
-                  'connection.n_step_gru', 'connection.n_step_rnn')),
+      for old in ('activation.lstm', 'activation.slstm', 'activation.tree_lstm',
+                  'connection.n_step_lstm', 'connection.n_step_gru',
+                  'connection.n_step_rnn')),
     *((f'chainer.links.connection.{name}', f'chainer.links.rnn.{name}')
-      for name in ('gru', 'lstm', 'peephole', 'n_step_lstm', 'n_step_gru',
-                   'n_step_rnn', 'zoneoutlstm')),
+      for name in ('gru', 'lstm', 'mgu', 'peephole', 'tree_lstm', 'n_step_lstm',
+                   'n_step_gru', 'n_step_rnn', 'zoneoutlstm')),
     ('chainer.training.triggers.interval',
      'chainer.training.triggers.interval_trigger'),
 )

@@ -20,11 +20,11 @@ def _with_variables(function, **flags):
 
 
 def serial_init(original):
-    """``SerialIterator``: the same order of examples from the same seed."""
-    def __init__(self, dataset, batch_size, repeat=True, shuffle=True, **later):
-        if shuffle and not later:
+    """``SerialIterator``, of releases before 5.0: the same order from the same seed."""
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=None, *args, **later):
+        if release.before(5) and shuffle in (None, True) and not args and not later:
             later['order_sampler'], shuffle = Reshuffled(batch_size), None
-        original(self, dataset, batch_size, repeat, shuffle, **later)
+        original(self, dataset, batch_size, repeat, shuffle, *args, **later)
     return __init__
 
 
