@@ -4,7 +4,7 @@ import sys
 import warnings
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import release, source, table
+from rnnlm.legacy import hints, release, source, surroundings, table
 
 
 def install(api: str, version: str) -> None:
@@ -16,7 +16,7 @@ def install(api: str, version: str) -> None:
     """
     version = version or ('1.24' if api == 'v1' else '')
     release.script = tuple(map(int, version.split('.'))) if version else None
-    table.install_surroundings()
+    surroundings.install()
     table.install_files()
     if api == 'v1':
         table.install()
@@ -25,7 +25,10 @@ def install(api: str, version: str) -> None:
 
 
 def advise(error: BaseException) -> None:
-    """Prints how a module for Python 2 is converted, if that ended the script."""
+    """Prints what the end of a script has to do with today's Python and NumPy."""
+    hint = hints.explain(error)
+    if hint:
+        print(f'\nrnnlm run: {hint}', file=sys.stderr)
     if isinstance(error, SyntaxError) and os.path.isfile(error.filename or ''):
         try:
             source.parse(error.filename)
