@@ -230,9 +230,9 @@ def make_parser() -> argparse.ArgumentParser:
         'was written for.',
         'rnnlm run train_ptb.py --epoch 5', 'rnnlm run --api v1 train.py')
     run_parser.add_argument(
-        '--api', choices=runner.APIS, default='auto',
-        help="v1 for Chainer 1.0 to 1.24, v2 for later versions (default: auto, from "
-             "the script's source)")
+        '--api', default='auto', metavar='RELEASE',
+        help="the Chainer that it was written for: v1 (1.0 to 1.24), v2 (2.0 to 7.8), "
+             "or a release such as 1.24 (default: auto, from the script's source)")
     run_parser.add_argument('script', help='Python script')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')

@@ -9,11 +9,12 @@ import warnings
 import chainer
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import source, table
+from rnnlm.legacy import releases, source, table, verdict
 from rnnlm.serializers.loading import Deserializer
 from rnnlm.serializers.npz import Npz
 
-APIS = 'auto', 'v1', 'v2'
+# What the names of a whole series stand for.
+SERIES = {'v1': '1.24', 'v2': '7.8.1'}
 
 
 def run(path, args=(), api='auto'):
@@ -22,8 +23,8 @@ def run(path, args=(), api='auto'):
     Args:
         path (str): The script.
         args (sequence of str): Its arguments.
-        api (str): 'v1' or 'v2', the Chainer that it was written for; 'auto' decides
-            by its source and says so on stderr.
+        api (str): The Chainer that it was written for: 'v1', 'v2' (to v7) or a release
+            such as '1.24'; 'auto' decides by its source and says so on stderr.
 
     Returns:
         int: 0, or 1 after an exception, whose traceback has been printed.
@@ -37,15 +38,11 @@ def run(path, args=(), api='auto'):
     except SyntaxError as e:
         traceback.print_exception(type(e), e, None, chain=False)
         return 1
-    if api == 'auto':
-        api, reason = source.choose_api(path, tree)
-        print(f'rnnlm run: Chainer {"v1" if api == "v1" else "v2 to v7"}, since '
-              f'{reason} (--api {"v2" if api == "v1" else "v1"} for the other)',
-              file=sys.stderr)
+    version = choose(path, tree, api)
     table.install_surroundings()
     chainer.serializers.load_npz = chainer.serializers.npz.load_npz = load_npz
-    if api == 'v1':
-        table.install()
+    table.install(version)
+    if version < (2,):
         # The script cannot know that its words are old.
         warnings.filterwarnings('ignore', category=DeprecationWarning, module='chainer')
     main = types.ModuleType('__main__')
@@ -64,6 +61,24 @@ def run(path, args=(), api='auto'):
     except Exception as e:
         return _print(e)
     return 0
+
+
+def choose(path, tree, api):
+    """The release of Chainer for a script, as told or by its source.
+
+    Returns:
+        tuple of int: Its version.
+
+    Raises:
+        rnnlm.errors.InputError: if there was no such release.
+    """
+    if api != 'auto':
+        return releases.load().named(SERIES.get(api, api))
+    found = verdict.of_script(path, tree)
+    print(f'rnnlm run: Chainer {found.api} ({found.releases}), since {found.reason} '
+          f'(--api {"v2" if found.api == "v1" else "v1"} for the other)',
+          file=sys.stderr)
+    return found.version
 
 
 def _print(e):

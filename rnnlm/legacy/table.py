@@ -16,7 +16,8 @@ import typing
 import numpy
 
 from rnnlm.legacy import cuda, links, optimizers, training, variables
-from rnnlm.legacy.arguments import arguments, init_weight, matmul
+from rnnlm.legacy import arguments as of_v1
+from rnnlm.legacy.arguments import arguments, init_weight, lstm_of_1_5, matmul
 
 
 class Row(typing.NamedTuple):
@@ -145,6 +146,8 @@ ROWS = (
         arguments('self, x, test=False, finetune=False')),
     _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
                   'bias_init=0, forget_bias_init=0', 'forget_bias_init=1'),
+    Row('chainer.links.LSTM.__init__', '1.9', 'lateral_init and upward_init',
+        lstm_of_1_5),
     _link('StatelessLSTM', 'in_size, out_size=None, lateral_init=None, '
           'upward_init=None, bias_init=0, forget_bias_init=0', 'forget_bias_init=1'),
     Row('chainer.links.StatefulZoneoutLSTM.__init__', '2.0', CONFIG,
@@ -266,8 +269,23 @@ SURROUNDINGS = (
 )
 
 
-def install():
-    """Puts `ROWS` in place: from here on this process speaks Chainer v1."""
+# Rows that serve releases of 2.0 and later, each without the others.
+LATER = '3.0', '4.0', '5.0'
+
+
+def install(release=(1, 24, 0)):
+    """Puts `ROWS` in place: from here on this process speaks an older Chainer.
+
+    Args:
+        release (tuple of int): That one.  For all of v1 the rows are the same; what
+            changed within it they look up in `arguments`.
+    """
+    if release >= (2,):
+        for row in ROWS:
+            if row.since in LATER and tuple(map(int, row.since.split('.'))) > release:
+                _put(row)
+        return
+    of_v1.release = release
     for row in ROWS:
         _put(row)
     for old, new in MOVED:
