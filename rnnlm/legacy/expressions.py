@@ -107,6 +107,8 @@ class Expressions:
             self.project.add_folder(folder)
         if isinstance(node.func, ast.Name) and node.func.id == 'super':
             owner = self.scope.owner()
+            if not node.args:
+                self.hint(node, 'super() without arguments', 0)
             return Object(Class('super', owner.bases)) if owner else None
         called = self.value(node.func)
         given = [self.value(arg) for arg in node.args]
@@ -194,6 +196,11 @@ class Expressions:
                      else [node.elt]):
             self.value(part)
         self.scope = before
+        return None
+
+    def expression_JoinedStr(self, node: ast.JoinedStr) -> Value:
+        self.hint(node, 'an f-string', 0)
+        self.children(node)
         return None
 
     expression_SetComp = expression_GeneratorExp = expression_ListComp

@@ -6,6 +6,8 @@ only where it is certain that they are Chainer's.
 """
 import ast
 import os
+import re
+import tokenize
 import typing
 
 from rnnlm.errors import InputError
@@ -51,7 +53,8 @@ class Reader(Statements):
         self.parse = parse
         self.uses: typing.List[Use] = []
         self.hints: typing.List[Use] = []
-        self.folder = os.path.dirname(os.path.abspath(path))
+        self.path = os.path.abspath(path)
+        self.folder = os.path.dirname(self.path)
         for k in range(READINGS):
             self.recording = k == READINGS - 1
             self.read_all(os.path.abspath(path))
@@ -90,6 +93,19 @@ class Reader(Statements):
         path = os.path.relpath(self.scope.module.path, self.folder)
         return Use(path, node.lineno, text, releases, name, argument,
                    bool(self.guards), preferred)
+
+    def remarks(self) -> typing.Iterator[typing.Tuple[str, str]]:
+        """Yields (name, text) of comments in the script, and of requirements beside it.
+        """
+        with tokenize.open(self.path) as f:
+            text = f.read()
+        yield os.path.basename(self.path), '\n'.join(
+            line for line in text.splitlines() if line.lstrip().startswith('#'))
+        for name in ('requirements.txt', os.path.join(os.pardir, 'requirements.txt')):
+            path = os.path.join(self.folder, name)
+            if os.path.isfile(path):
+                with open(path, encoding='utf-8', errors='replace') as f:
+                    yield name, '\n'.join(re.findall(r'(?im)^chainer *==.*$', f.read()))
 
     def old(self) -> int:
         return self.table.until('2.0')
@@ -141,6 +157,8 @@ class Reader(Statements):
                     table.add(found, path, those)
         if not found or '' in found:
             return None
+        if name == '__init__':  # there always is one
+            return Name(tuple(found.items()), text)
         releases = table.union(found)
         deprecated = 0
         for path in found:
@@ -200,6 +218,7 @@ class Reader(Statements):
                     table.add(called, path, those)
         if '' not in called:
             self._check_arguments(called, node, text)
+        self._flags('BatchNormalization', 'test', called, node)
         return variable() if is_link(value) else None
 
     def _call_name(self, value: Name, node: ast.Call, text: str,
@@ -220,6 +239,7 @@ class Reader(Statements):
                         table.add(called, init, when)
         if '' not in called:
             self._check_arguments(called, node, text)
+        self._flags('dropout', 'train', called, node)
         if [path for path, _ in value.found] == ['chainer.using_config'] and (
                 node.args and isinstance(node.args[0], ast.Constant)):
             self._member([('chainer.config', self.table.all)], str(node.args[0].value),
@@ -229,6 +249,12 @@ class Reader(Statements):
                 return Object(self.class_with(value, named))
             return Instance(tuple(classes.items()), text)
         return variable() if function else None
+
+    def _flags(self, name: str, flag: str, called: table.Found, node: ast.Call) -> None:
+        """Notes a call without the flag that v1 had, and a script of then needs."""
+        if any(name in path.split('.')[2:3] for path in called) and (
+                len(node.args) < 3 and flag not in call_of(node).names):
+            self.hint(node, f'{name} without {flag}', self.table.since('2.0'))
 
     def class_with(self, base: Name, named: typing.Dict[str, Value]) -> Class:
         """A class for ``chainer.Chain(l1=...)``, whose attributes are known."""

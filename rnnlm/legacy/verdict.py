@@ -1,5 +1,6 @@
 """For which release of Chainer a script was written."""
 import ast
+import re
 import typing
 
 from rnnlm.legacy import releases as table, source
@@ -87,26 +88,52 @@ def _most(releases: table.Releases, uses: typing.List[Use]
 
 
 def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
-    """Of some releases those in which one would have written so; the first sign."""
-    likely, why = possible, ''
-    order = {'.array': 0, 'links as arguments of __init__': 1, '.zerograds': 2}
-    hints = sorted(reader.hints, key=lambda hint: order.get(hint.text, 0))
-    old = [use for use in reader.uses
-           if not use.guarded and use.preferred != use.releases]
-    for hint in [*hints, *old]:
-        rest = likely & hint.preferred
-        if rest and rest != likely:
-            likely = rest
-            why = why or f'{place(hint)} has {hint.text}'
-    # Who asks for what came with 2.0 knows it.
-    knowing = [use for use in reader.uses if use.guarded
-               and not use.releases & reader.table.until('2.0')]
-    if knowing and _both(reader.table, likely):
-        likely &= reader.table.since('2.0')
-        why = f'{place(knowing[0])} asks for {knowing[0].text}'
-    if _both(reader.table, likely):
-        likely &= reader.table.since('2.0')
+    """Of some releases those that are likely; what tells it."""
+    old, new = reader.table.until('2.0'), reader.table.since('2.0')
+    why, likely = '', possible
+    if _both(reader.table, possible):
+        signs = list(_signs(reader, old, new))
+        lean = sum(weight for weight, _, _ in signs) + PRIOR
+        likely &= old if lean < 0 else new
+        telling = [sign for sign in signs if (sign[0] < 0) == (lean < 0)]
+        if telling:
+            _, use, what = max(telling, key=lambda sign: abs(sign[0]))
+            why = f'{place(use)} {what}' if use else what
+    for use in reader.uses:
+        if not use.guarded and likely & use.preferred:
+            likely &= use.preferred
     return likely, why
+
+
+# How much each sign says for 2.0 and later, against 1.0 to 1.24 if negative: logarithms
+# of odds, guessed from public scripts.  Most of those without any sign are for 2 to 7.
+PRIOR = .5
+WEIGHTS = {
+    '.array': 6, '.volatile': -6, '.zerograds': -3, 'links as arguments of __init__': -2,
+    'dropout without train': 2.5, 'BatchNormalization without test': 2.5,
+    'an f-string': 2.5, 'super() without arguments': .7}
+STATED = re.compile(
+    r'chainer(?: version| ver\.?| v)? ?(?:[:=]= ?|[:=] ?)?(\d\.\d+)', re.I)
+
+
+def _signs(reader: Reader, old: int, new: int
+           ) -> typing.Iterator[typing.Tuple[float, typing.Optional[Use], str]]:
+    """Yields (weight, where or None, what) for what is possible in all releases."""
+    seen = set()
+    for hint in reader.hints:
+        if hint.text not in seen:
+            seen.add(hint.text)
+            yield WEIGHTS[hint.text], hint, f'has {hint.text}'
+    for use in distinct(reader.uses):
+        if use.guarded and not use.releases & old:  # who asks for it knows it
+            yield 3, use, f'asks for {use.text}'
+        elif not use.guarded and use.preferred != use.releases and (
+                not use.preferred & new):
+            yield -2, use, f'has {use.text}, discouraged since ' + (
+                reader.table.gone_since(use.preferred))
+    for name, text in reader.remarks():
+        for version in STATED.findall(text):
+            yield (-4 if version < '2' else 4), None, f'{name} names Chainer {version}'
 
 
 def _both(releases: table.Releases, some: int) -> bool:
