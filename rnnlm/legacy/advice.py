@@ -31,6 +31,12 @@ NAMES = {
         'chainer.optimizer_hooks.GradientClipping, or a hook of your own',
     'chainer.Optimizer.prepare': 'nothing: update() does it',
     'chainer.Optimizer.init_state': 'a chainer.UpdateRule with init_state(param)',
+    'chainer.Optimizer.tuples': 'optimizer.target.params()',
+    'chainer.GradientMethod.update_one': 'a chainer.UpdateRule with update_core(param)',
+    'chainer.GradientMethod.update_one_cpu':
+        'a chainer.UpdateRule with update_core_cpu(param)',
+    'chainer.GradientMethod.update_one_gpu':
+        'a chainer.UpdateRule with update_core_gpu(param)',
     'chainer.Optimizer.update_one': 'a chainer.UpdateRule with update_core(param)',
     'chainer.Optimizer.update_one_cpu':
         'a chainer.UpdateRule with update_core_cpu(param)',
@@ -50,22 +56,20 @@ NAMES = {
     'chainer.cuda.to_gpu_async': 'cuda.to_gpu(array, stream=stream)',
     'chainer.cuda.to_cpu_async': 'cuda.to_cpu(array, stream=stream)',
     'chainer.cuda.GPUArray': 'cuda.ndarray, which is cupy.ndarray',
-    'chainer.functions.DilatedConvolution2D': 'L.DilatedConvolution2D',
-    'chainer.functions.InceptionBN': 'L.InceptionBN',
     'chainer.functions.caffe': 'chainer.links.caffe',
-    'chainer.optimizer.WeightDecay': 'chainer.optimizer_hooks.WeightDecay',
-    'chainer.optimizer.GradientClipping': 'chainer.optimizer_hooks.GradientClipping',
-    'chainer.optimizer.GradientNoise': 'chainer.optimizer_hooks.GradientNoise',
-    'chainer.optimizer.Lasso': 'chainer.optimizer_hooks.Lasso',
     'chainer.training.triggers.interval': 'chainer.training.triggers.IntervalTrigger',
-    'chainer.training.extension.Extension.invoke_before_training':
-        'a method initialize(self, trainer)',
+    'chainer.cudnn': 'cupy.cudnn, or chainer.config.use_cudnn',
+    'chainer.gradient_check.numerical_grad_cpu': 'gradient_check.numerical_grad',
+    'chainer.gradient_check.numerical_grad_gpu': 'gradient_check.numerical_grad',
+    'chainer.functions.BatchMatMul': 'F.matmul',
+    'chainer.functions.NormalizeL2': 'F.normalize',
+    'chainer.function.Split': 'nothing, it was internal',
+    'chainer.Function.parameter_names': 'a chainer.Link with its parameters',
+    'chainer.Function.gradient_names': 'a chainer.Link with its parameters',
+    'chainer.Function.parameters': 'link.params()',
+    'chainer.Function.gradients': '[param.grad for param in link.params()]',
     'chainer.init_weight': 'chainer.initializers, by initialW of a link',
-    'chainer.initializers.init_weight': 'initialW of a link',
-    'chainer.function.Function.type_check_enable':
-        "chainer.using_config('type_check', ...)",
     'chainer.Function.type_check_enable': "chainer.using_config('type_check', ...)",
-    'chainer.set_debug': 'chainer.config.debug = True',
 }
 
 # Of an argument that is gone: by (name, argument), or by the argument alone.
@@ -82,7 +86,7 @@ ARGUMENTS = {
     'trigger': 'trainer.extend(extension, trigger=(n, unit))',
     'invoke_before_training': 'call_before_training=True of trainer.extend',
     'retain_grad': 'retain_grad=True of backward()',
-    'pos': 'axis', 'grad': 'variable.grad = grad',
+    'grad': 'variable.grad = grad',
     'n_inputs': 'in_size', 'n_units': 'out_size',
     ('chainer.training.extensions.snapshot', 'num_retain'): 'n_retains=',
     ('chainer.training.Trainer.extend', 'invoke_before_training'):
@@ -125,7 +129,7 @@ BEHAVIOURS = {
     'chainer.iterators.SerialIterator': (
         '5.0', 'each epoch draws an order of its own, and shuffled the last one',
         'order_sampler=, if a seed must give the old order'),
-    'chainer.training.updaters.StandardUpdater.device': (
+    'chainer.training.StandardUpdater.device': (
         '6.0', 'it is a device, and was the number given', 'updater.device.use()'),
     'chainer.links.NStepLSTM': (
         '2.0', 'dropout is decided by chainer.config.train', TRAIN),

@@ -1,7 +1,6 @@
 """What a script uses that is gone or means otherwise, and what to write today."""
 import ast
 import os
-import re
 import typing
 
 from rnnlm.legacy import advice, python2, releases as table, source, table as served
@@ -46,8 +45,9 @@ def explain(path: str) -> typing.List[str]:
     notes = [*_of_python(texts, reader.folder), *_gone(reader),
              *_changed(reader, verdict), *_habits(reader)]
     lines = [f'{note.path}:{note.line}: {note.text}' for note in sorted(set(notes))]
-    lines.append(f'{len(set(notes))} things to change; written for Chainer '
-                 f'{verdict.api} ({verdict.releases}), since {verdict.reason}')
+    number = f'{len(lines)} thing{"s" * (len(lines) > 1)}' if lines else 'Nothing'
+    lines.append(f'{number} to change; written for Chainer {verdict.api} '
+                 f'({verdict.releases}), since {verdict.reason}')
     return lines
 
 
@@ -104,12 +104,14 @@ def of_name(name: str, releases: table.Releases) -> str:
         return rows[name]
     owner, _, last = name.rpartition('.')
     if owner.startswith('chainer.functions'):
-        snake = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', last).lower()
-        for there in (f'chainer.functions.{snake}', f'chainer.functions.{last.lower()}',
-                      f'chainer.links.{last}'):
-            if there != name and is_there(there, releases):
-                return there.replace('chainer.functions', 'F').replace(
-                    'chainer.links', 'L')
+        for there in releases.entries:
+            letters = there.replace('chainer.functions.', '').replace('_', '')
+            if there.startswith('chainer.functions.') and there != name and (
+                    letters == last.replace('_', '').lower()) and (
+                    is_there(there, releases)):
+                return there.replace('chainer.functions', 'F')
+    if owner == 'chainer.cuda':
+        return served.BACKEND
     moved = [path for path in releases.entries
              if path.endswith('.' + last) and is_there(path, releases)
              and path.count('.') < 4]

@@ -109,7 +109,8 @@ def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
 # of odds, guessed from public scripts.  Most of those without any sign are for 2 to 7.
 PRIOR = .5
 WEIGHTS = {
-    '.array': 6, '.volatile': -6, '.zerograds': -3, 'links as arguments of __init__': -2,
+    '.array': 6, '.volatile': -6, '.zerograds': -3,
+    'links as arguments of __init__': -2,
     'dropout without train': 2.5, 'BatchNormalization without test': 2.5,
     'an f-string': 2.5, 'super() without arguments': .7}
 STATED = re.compile(
@@ -133,7 +134,8 @@ def _signs(reader: Reader, old: int, new: int
                 reader.table.gone_since(use.preferred))
     for name, text in reader.remarks():
         for version in STATED.findall(text):
-            yield (-4 if version < '2' else 4), None, f'{name} names Chainer {version}'
+            yield (-4 if version < '2' else 4), None, (
+                f'{name} names Chainer {version}')
 
 
 def _both(releases: table.Releases, some: int) -> bool:
