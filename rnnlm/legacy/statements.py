@@ -252,6 +252,9 @@ class Statements(Expressions):
         bases = [self.value(base) for base in node.bases]
         made = self.classes.setdefault(id(node), Class(node.name, bases))
         made.bases = [base for base in bases if base is not made]
+        if any(path in ('chainer.Chain', 'chainer.ChainList', 'chainer.Link')
+               for base in made.of_chainer() for path, _ in base.found):
+            self.hint(node, 'a chain without init_scope', self.old())
         before = self.scope
         self.scope = Scope(before.module, {}, before, made)
         self.body(node.body)

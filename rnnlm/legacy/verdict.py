@@ -109,10 +109,10 @@ def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
 # of odds, guessed from public scripts.  Most of those without any sign are for 2 to 7.
 PRIOR = .5
 WEIGHTS = {
-    '.array': 6, '.volatile': -6, '.zerograds': -3,
-    'links as arguments of __init__': -2,
-    'dropout without train': 2.5, 'BatchNormalization without test': 2.5,
-    'an f-string': 2.5, 'super() without arguments': .7}
+    '.array': 6, '.volatile': -6, '.zerograds': -3, 'a chain without init_scope': -.8,
+    'links as arguments of __init__': -1, 'dropout without train': 1.5,
+    'BatchNormalization without test': 1.5, 'an f-string': 2.5,
+    'super() without arguments': .7}
 STATED = re.compile(
     r'chainer(?: version| ver\.?| v)? ?(?:[:=]= ?|[:=] ?)?(\d\.\d+)', re.I)
 

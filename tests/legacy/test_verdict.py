@@ -74,9 +74,18 @@ class Net(chainer.Chain):
     ('net = Net()\nchainer.get_dtype()', 'v2'),
     ('net = Net()\ncuda.get_device_from_id(0).use()\nnet.to_gpu()', 'v1'),
     ('net = Net()\nnet.to_device(0)', 'v2'), ('print(loss.array)', 'v2'),
+    ('net = Net()\nprint(f"{net}")', 'v2'), ('h = F.dropout(net(x))', 'v2'),
+    ('cuda.get_device(0).use()\nh = F.dropout(net(x))', 'v1'),
+    ('# for Chainer 1.24\nh = F.dropout(net(x))', 'v1'),
+    ('# Chainer v4.1\nnet = Net()', 'v2'),
 ])
 def test_links_as_arguments(lines, api, tmp_path):
     assert judge(CHAIN + lines, tmp_path, IMPORTS).api == api
+
+
+def test_requirements_beside_it(tmp_path):
+    (tmp_path / 'requirements.txt').write_text('numpy\nchainer==3.2.0\n')
+    assert judge(CHAIN, tmp_path, IMPORTS).api == 'v2'
 
 
 def test_which_release_exactly(tmp_path):
