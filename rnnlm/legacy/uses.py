@@ -14,7 +14,7 @@ from rnnlm.errors import InputError
 from rnnlm.legacy import project, releases as table
 from rnnlm.legacy.statements import Statements
 from rnnlm.legacy.values import (
-    Class, Function, Instance, Module, Name, Object, Value, call_of, is_link, variable)
+    Class, Function, Instance, Module, Name, Object, Value, given_by, is_link, variable)
 
 READINGS = 3
 
@@ -231,7 +231,7 @@ class Reader(Statements):
                 those = entry.releases & releases
                 if entry.what.startswith('(') and those:
                     table.add(called, path, those)
-                    function |= path.startswith('chainer.functions.')
+                    function |= self._gives_variable(path)
                 elif entry.what.startswith('C') and those:
                     table.add(classes, path, those)
                     for init, when in self.table.member(
@@ -253,7 +253,7 @@ class Reader(Statements):
     def _flags(self, name: str, flag: str, called: table.Found, node: ast.Call) -> None:
         """Notes a call without the flag that v1 had, and a script of then needs."""
         if any(name in path.split('.')[2:3] for path in called) and (
-                len(node.args) < 3 and flag not in call_of(node).names):
+                len(node.args) < 3 and flag not in given_by(node).names):
             self.hint(node, f'{name} without {flag}', self.table.since('2.0'))
 
     def class_with(self, base: Name, named: typing.Dict[str, Value]) -> Class:
@@ -263,12 +263,18 @@ class Reader(Statements):
             made.attributes.join(name, value)
         return made
 
+    def _gives_variable(self, path: str) -> bool:
+        """Whether this is a function of `chainer.functions`, not a class's method."""
+        return path.startswith('chainer.functions.') and not any(
+            entry.what.startswith('C')
+            for entry in self.table.entries.get(path.rpartition('.')[0], ()))
+
     def _accepting(self, called: table.Found, node: ast.Call) -> int:
         accepted = 0
         for path, releases in called.items():
             for entry in self.table.entries[path]:
                 if not entry.what.startswith('(') or table.takes(
-                        entry.what, call_of(node)):
+                        entry.what, given_by(node)):
                     accepted |= entry.releases & releases
         return accepted
 
@@ -277,7 +283,7 @@ class Reader(Statements):
         if not accepted or accepted == available:
             return
         by_name = available
-        for name in sorted(call_of(node).names):
+        for name in sorted(given_by(node).names):
             having, where = 0, ''
             for path, releases in called.items():
                 for entry in self.table.entries[path]:

@@ -136,9 +136,14 @@ def is_link(value: Value) -> bool:
         and any(path.startswith('chainer.functions.') for path, _ in value.found))
 
 
-def call_of(node: ast.Call) -> table.Call:
+def given_by(node: ast.Call) -> table.Call:
+    """The arguments of a call; without self, as in ``Chain.__init__(self, ...)``."""
+    args = node.args
+    if args and getattr(args[0], 'id', '') == 'self' and isinstance(
+            node.func, ast.Attribute) and node.func.attr == '__init__':
+        args = args[1:]
     return table.Call(
-        sum(not isinstance(arg, ast.Starred) for arg in node.args),
+        sum(not isinstance(arg, ast.Starred) for arg in args),
         frozenset(keyword.arg for keyword in node.keywords if keyword.arg),
-        any(isinstance(arg, ast.Starred) for arg in node.args),
+        any(isinstance(arg, ast.Starred) for arg in args),
         any(keyword.arg is None for keyword in node.keywords))

@@ -43,6 +43,11 @@ def judge(text, folder, imports=''):
     # What a variable is follows from how it was made.
     ('x = Variable(a)\nx.array', 'v2'), ('y = F.tanh(x)\ny.volatile', 'v1'),
     ('h = F.tanh(x)\nfor p in L.Linear(2, 3).params(): p.array', 'v2'),
+    ('class U(training.StandardUpdater):\n    def __init__(self, a, b):\n'
+     '        training.StandardUpdater.__init__(self, a, b, device=0)\n'
+     'F.relu(1, use_cudnn=True)', 'v1'),
+    ('class B(chainer.Function):\n    def __init__(self):\n'
+     '        super(B, self).__init__()\nchainer.config.train = False', 'v2'),
     # Who asks is not taken at his word.
     ('try:\n    chainer.config.train = False\nexcept AttributeError:\n    pass\n'
      'F.dropout(x, train=False)', 'v1'),
