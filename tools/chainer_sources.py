@@ -2,7 +2,9 @@
 import ast
 import re
 
-KNOWN_BASES = {'object', 'Exception', 'RuntimeError', 'ValueError', 'TypeError'}
+KNOWN_BASES = {'object', 'Exception', 'RuntimeError', 'ValueError', 'TypeError',
+               'collections_abc.MutableSequence',
+               'utils.enable_final(meta_base=abc.ABCMeta)'}
 # Decorators that leave a function's arguments as they are.
 PLAIN = {'staticmethod', 'classmethod', 'contextmanager', 'abstractmethod',
          'contextlib.contextmanager', 'abc.abstractmethod', 'utils.final', 'retry'}
@@ -158,10 +160,11 @@ class Release:
     def paths(self):
         """Yields (public path, what it is) of all that has one, modules first."""
         for name in sorted(self.files):
-            if not any(part.startswith('_') for part in name.split('.')):
+            if 'caffe_pb' not in name and not any(
+                    part.startswith('_') for part in name.split('.')):
                 yield name, ('module', name)
         for name, module in sorted(self.modules.items()):
-            if module.stands_for or any(
+            if 'caffe_pb' in name or module.stands_for or any(
                     part.startswith('_') for part in name.split('.')):
                 continue
             for inner, what in sorted(module.names.items()):
@@ -225,6 +228,19 @@ class Release:
         found = [module.value(base) for base in node.bases]
         return [self.public[base] for base in found if base in self.public]
 
+    def inherited(self, name, node, module):
+        """The signature of a method of this name that a class inherits; '' if none."""
+        for base in node.bases:
+            found = module.value(base)
+            if found and found[1:] in self.objects and found[0] == 'object':
+                above, there = self.objects[found[1:]]
+                for part in getattr(above, 'bases', None) and above.body or ():
+                    if isinstance(part, ast.FunctionDef) and part.name == name:
+                        return signature(
+                            part, True, self.inherited(name, above, there))
+                return self.inherited(name, above, there)
+        return ''
+
     def members(self, path, node, module):
         functions = {}
         names = set()
@@ -250,7 +266,8 @@ class Release:
                     for name in decorators(function)):
                 yield f'{path}.{name}', 'V' + '!' * warns(function)
             else:
-                yield f'{path}.{name}', signature(function, method=True)
+                yield f'{path}.{name}', signature(
+                    function, method=True, base=self.inherited(name, node, module))
         for name in sorted(names):
             if not name.startswith('_'):
                 yield f'{path}.{name}', 'V'
@@ -288,10 +305,11 @@ def warns(function):
                for node in function.body if isinstance(node, ast.Expr))
 
 
-def signature(function, method):
+def signature(function, method, base=''):
     """'(x,ratio=,*,**)': the arguments, = after those with a default.
 
     After ** stand those that are read from it one by one, or refused: **,mask=,-train.
+    What is handed on to the method of the base is what that one takes.
     """
     a = function.args
     names = decorators(function)
@@ -309,13 +327,14 @@ def signature(function, method):
     given += [arg.arg + '=' * (default is not None)
               for arg, default in zip(a.kwonlyargs, a.kw_defaults)]
     if a.kwarg:
-        given += keywords(function, a.kwarg.arg)
+        given += keywords(function, a.kwarg.arg, base)
     return '(' + ','.join(given) + ')' + '!' * warns(function)
 
 
-def keywords(function, name):
+def keywords(function, name, base):
     """The arguments that a function takes by its **kwargs."""
     read, refused, closed, handed_on = [], [], False, False
+    above = base.strip('()!').split(',') if base else []
     parsers = [node for node in ast.walk(function) if isinstance(node, ast.Call)
                and ast.unparse(node.func).split('.')[-1] in (
                    'parse_kwargs', 'check_unexpected_kwargs', 'assert_kwargs_empty')]
@@ -331,7 +350,14 @@ def keywords(function, name):
         if isinstance(node, ast.Call) and any(
                 keyword.arg is None and ast.unparse(keyword.value) == name
                 for keyword in node.keywords):
-            handed_on = True
+            to = ast.unparse(node.func)
+            if above and '**' not in above and to.startswith('super(') and (
+                    to.endswith(').' + function.name)):
+                closed = True
+                read += [part for part in above[len(node.args):] if part.endswith('=')]
+                refused += [part[1:] for part in above if part.startswith('-')]
+            else:
+                handed_on = True
     rest = ['/'] if closed and not handed_on else ['**']
     return rest + read + ['-' + name for name in refused if name + '=' not in read]
 

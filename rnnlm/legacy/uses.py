@@ -155,11 +155,12 @@ class Reader(Statements):
             if owner:
                 for path, those in self.table.member(owner, name, releases).items():
                     table.add(found, path, those)
-        if not found or '' in found:
+        beyond = found.pop('', 0)  # where a base is not known, it may be there
+        if not found:
             return None
         if name == '__init__':  # there always is one
             return Name(tuple(found.items()), text)
-        releases = table.union(found)
+        releases = table.union(found) | beyond
         deprecated = 0
         for path in found:
             deprecated |= self.table.is_deprecated(path)
@@ -216,8 +217,7 @@ class Reader(Statements):
                         table.add(called, forward, when)
                 else:
                     table.add(called, path, those)
-        if '' not in called:
-            self._check_arguments(called, node, text)
+        self._check_arguments(called, node, text)
         self._flags('BatchNormalization', 'test', called, node)
         return variable() if is_link(value) else None
 
@@ -237,8 +237,7 @@ class Reader(Statements):
                     for init, when in self.table.member(
                             path, '__init__', those).items():
                         table.add(called, init, when)
-        if '' not in called:
-            self._check_arguments(called, node, text)
+        self._check_arguments(called, node, text)
         self._flags('dropout', 'train', called, node)
         if [path for path, _ in value.found] == ['chainer.using_config'] and (
                 node.args and isinstance(node.args[0], ast.Constant)):
@@ -279,19 +278,21 @@ class Reader(Statements):
         return accepted
 
     def _check_arguments(self, called: table.Found, node: ast.Call, text: str) -> None:
-        accepted, available = self._accepting(called, node), table.union(called)
-        if not accepted or accepted == available:
+        beyond = called.pop('', 0)  # where the arguments are not known
+        accepted = self._accepting(called, node) | beyond
+        available = table.union(called) | beyond
+        if not accepted & ~beyond or accepted == available:
             return
         by_name = available
         for name in sorted(given_by(node).names):
-            having, where = 0, ''
+            having, where = beyond, ''
             for path, releases in called.items():
                 for entry in self.table.entries[path]:
                     if entry.what.startswith('(') and table.takes_name(
                             entry.what, name) and entry.releases & releases:
                         having |= entry.releases & releases
                         where = path
-            if having and having != available:
+            if where and having != available:
                 self.record(node, f'{text}({name}=...)', having, where, name)
                 by_name &= having
         if by_name & ~accepted:
