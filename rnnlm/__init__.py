@@ -10,11 +10,12 @@ train one     `train`, `Recipe`, `PRESETS`; or `RNNForLM`, `BPTTUpdater` and
               `ParallelSequentialIterator` with Chainer's own Trainer, `run`, `resume`
 text          `load_corpus`, `Corpus`, `Vocabulary`
 extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perplexity`,
-              `PerplexityPlot`, `LearningRateDecay`
+              `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
-more          `get_device`; `functions`, the LSTM and the loss of a whole window;
-              `parallel`, training by several processes; `v1`, Chainer 1's model
+more          `LanguageModel`, a model of other links; `get_device`; `functions`, the
+              LSTM and the loss of a whole window; `parallel`, training by several
+              processes; `v1`, Chainer 1's model
 ============  =====================================================================
 """
 from __future__ import annotations
@@ -35,6 +36,7 @@ from rnnlm._version import __version__
 from rnnlm.app.experiment import train
 from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
+from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Corpus, load as load_corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.data.vocabulary import Vocabulary
@@ -55,10 +57,12 @@ from rnnlm.training.run import run
 from rnnlm.training.triggers import (
     EarlyStoppingTrigger, ReportTrigger, SnapshotTrigger)
 from rnnlm.training.updater import BPTTUpdater
+from rnnlm.training.writers import DurableWriter
 
 __all__ = [
-    'BPTTUpdater', 'BestModel', 'Corpus', 'DynamicEvaluation', 'EarlyStoppingTrigger',
-    'InputError', 'LearningRateDecay', 'Log', 'NotFinite', 'PRESETS',
+    'BPTTUpdater', 'BestModel', 'Corpus', 'DurableWriter', 'DynamicEvaluation',
+    'EarlyStoppingTrigger', 'InputError', 'LanguageModel', 'LearningRateDecay', 'Log',
+    'NotFinite', 'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
     'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',

@@ -7,15 +7,16 @@ by the links themselves, which is Chainer's own arithmetic.
 To add a variant, write a link whose `forward` is one step in plain Chainer functions,
 a function of its whole window, and a row of the table.
 """
-from typing import Callable, NamedTuple, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 import chainer
-from chainer import functions as F
 from chainer import links as L
 from chainer.backends import cuda
 import numpy
 
 from rnnlm import functions, unaltered
+from rnnlm.functions.gates import SLOPES
+from rnnlm.links import HardSigmoidLSTM, OutputBias
 
 FLOATS = (numpy.float16, numpy.float32, numpy.float64)
 
@@ -26,30 +27,26 @@ class Part(NamedTuple):
     Attributes:
         window: Function of the link and its inputs, which computes all steps (T, ...)
             and leaves the state after the last one in the link.
+        role: Where in a `rnnlm.chain.LanguageModel` it may stand: 'embed', 'layer' or
+            'output'.
         state: Names of the attributes that hold its recurrent state.
+        sizes: Function of the link: the sizes of its inputs (of an embedding, of the
+            vocabulary) and of its outputs.
         why_not: Function of the link; why its window would compute something else than
             its steps, or ''.
+        loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
+            the last step's logits are appended to: the sum over the steps of the mean
+            cross entropy.
+
+    The functions of `OutputBias`, whose weights are the embedding's W, take that too,
+    as their last argument.
     """
     window: Callable
-    state: Tuple[str, ...] = ()
+    role: str
+    state: Tuple[str, ...]
+    sizes: Callable[..., Tuple[int, int]]
     why_not: Callable[[chainer.Link], str] = lambda link: ''
-
-
-class OutputBias(chainer.Link):
-    """The output layer of a tied model: its bias; its weights are the embedding's.
-
-    Args:
-        n_vocab (int): Size V of the vocabulary.
-    """
-
-    def __init__(self, n_vocab):
-        super().__init__()
-        with self.init_scope():
-            self.b = chainer.Parameter(0, n_vocab)
-
-    def forward(self, h, W, n_batch_axes=1):
-        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
-        return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)
+    loss: Optional[Callable] = None
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -65,9 +62,44 @@ def lstm_window(link, x):
     return hs
 
 
-def linear_window(link, x):
-    """`L.Linear`: x (T, B, n) -> (T, B, V)."""
-    return link(x, n_batch_axes=2)
+def hard_sigmoid_lstm_window(link, x):
+    """`HardSigmoidLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
+    hs, c, h = functions.lstm_window(
+        x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.W,
+        gate=_GATE_OF_SLOPE[link.slope])
+    link.set_state(c, h)
+    return hs
+
+
+def linear_window(link, h):
+    """`L.Linear`: h (T, B, n) -> logits (T, B, V)."""
+    return link(h, n_batch_axes=2)
+
+
+def linear_loss(link, h, t, last):
+    """`L.Linear` and the cross entropy: h (T, B, n), t (T, B) -> scalar."""
+    return functions.linear_softmax_cross_entropy(h, link.W, link.b, t, last)
+
+
+def tied_window(link, h, W):
+    """`OutputBias`: h (T, B, n), the embedding's W (V, n) -> logits (T, B, V)."""
+    return link(h, W, n_batch_axes=2)
+
+
+def tied_loss(link, h, t, last, W):
+    """`OutputBias` and the cross entropy: h (T, B, n), t (T, B), W (V, n) -> scalar."""
+    return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
+
+
+def _why_not_parameters(link):
+    """str: Whether an array stands in the place of a parameter, or a kind of it."""
+    for inner in link.links():
+        for name in ('W', 'b'):
+            found = getattr(inner, name, None)
+            if found is not None and type(found) is not chainer.Parameter:
+                return (f'{name} of a {type(inner).__name__} is a '
+                        f'{type(found).__name__}')
+    return ''
 
 
 def _why_not_embedding(link):
@@ -88,38 +120,70 @@ def _why_not_lstm(link):
     return ''
 
 
+def _why_not_hard_sigmoid_lstm(link):
+    if link.slope not in _GATE_OF_SLOPE:
+        return f'the gates have a slope of {link.slope}'
+    return _why_not_lstm(link)
+
+
 def _why_not_linear(link):
     if link.W.array is None:
         return 'a Linear has no parameters yet'
-    return '' if link.b is not None else 'the output layer has no bias'
+    if link.b is None:
+        return 'the output layer has no bias'
+    return '' if link.b.shape == link.W.shape[:1] else (
+        'the bias of the output layer is not of the size of its W')
+
+
+def _sizes_of_matrix(link):
+    n_out, n_in = link.W.shape
+    return n_in, n_out
+
+
+def _sizes_of_lstm(link):
+    return link.upward.W.shape[1], link.state_size
 
 
 TABLE = {
-    L.EmbedID: Part(embedding_window, why_not=_why_not_embedding),
-    L.LSTM: Part(lstm_window, ('c', 'h'), _why_not_lstm),
-    L.Linear: Part(linear_window, why_not=_why_not_linear),
-    OutputBias: Part(OutputBias.forward),
+    L.EmbedID: Part(embedding_window, 'embed', (), lambda link: link.W.shape,
+                    _why_not_embedding),
+    L.LSTM: Part(lstm_window, 'layer', ('c', 'h'), _sizes_of_lstm, _why_not_lstm),
+    HardSigmoidLSTM: Part(hard_sigmoid_lstm_window, 'layer', ('c', 'h'),
+                          _sizes_of_lstm, _why_not_hard_sigmoid_lstm),
+    L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
+                   linear_loss),
+    OutputBias: Part(tied_window, 'output', (),
+                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
 }
-unaltered.record(OutputBias)
+for _link in (OutputBias, HardSigmoidLSTM):
+    unaltered.record(_link)
+
+_GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}
 
 # Values of chainer.config under which a window does what its steps would.
 CONFIG = {'debug': False, 'keep_graph_on_report': False, 'lazy_grad_sum': False,
           'schedule_func': None}
 
 
-def add(link, window, state=(), why_not=lambda link: ''):
-    """Adds a type of link to the table."""
+def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
+        why_not=lambda link: ''):
+    """Adds a type of recurrent layer to the table.
+
+    Args:
+        link (type): The link, whose `forward` is one step.
+        window, state, sizes, why_not: See `Part`; by default those of an `L.LSTM`.
+    """
     unaltered.record(link)
-    TABLE[link] = Part(window, state, why_not)
+    TABLE[link] = Part(window, 'layer', state, sizes, why_not)
 
 
-def why_not(chain, links, dtype):
+def why_not(chain, links):
     """Why some links of a chain must be called step by step; '' if they need not.
 
     Args:
         chain: The link that has them all.
-        links (list of links): Those that a window would stand in for.
-        dtype: Of their parameters.
+        links (list of links): Those that a window would stand in for, the embedding
+            first.
 
     Returns:
         str: the reason.
@@ -128,13 +192,12 @@ def why_not(chain, links, dtype):
               or unaltered.shadowed(chain))
     if reason:
         return reason
-    if dtype not in FLOATS:
-        return f'the parameters are {dtype}'
     for link in links:
         part = TABLE.get(type(link))
         if part is None:
             return f'{type(link).__name__} has no window function'
-        reason = part.why_not(link) or why_not_watched(link)
+        reason = _why_not_parameters(link) or part.why_not(link) or (
+            why_not_watched(link))
         if reason:
             return reason
         for inner in link.links():
@@ -142,6 +205,8 @@ def why_not(chain, links, dtype):
                 inner is not link and why_not_watched(inner))
             if reason:
                 return reason
+    if links[0].W.dtype not in FLOATS:
+        return f'the parameters are {links[0].W.dtype}'
     return why_not_distinct(links)
 
 
@@ -190,15 +255,33 @@ def why_not_distinct_params(params):
     return ''
 
 
+def why_not_sizes(links, shared=()):
+    """str: Whether a link takes other inputs than the one below gives; or ''.
+
+    Args:
+        links (list of links): Embedding, layers and output.
+        shared (tuple): Further arguments of the output's functions, see `Part`.
+    """
+    sizes = [TABLE[type(link)].sizes(link) for link in links[:-1]]
+    sizes.append(TABLE[type(links[-1])].sizes(links[-1], *shared))
+    for k, ((_, given), (taken, _)) in enumerate(zip(sizes, sizes[1:])):
+        if given != taken:
+            return (f'{"embed" if not k else f"l{k}"} gives {given} units, and '
+                    f'l{k + 1} takes {taken}')
+    if shared and sizes[-1][1] != sizes[0][0]:
+        return 'the bias of the output layer is not of the size of the embedding'
+    return ''
+
+
 def why_not_states(links, n_streams=None):
     """str: Whether the recurrent states do not fit together or the window; or ''."""
     batches = set()
     for link in links:
         for name in TABLE[type(link)].state:
             state = getattr(link, name)
-            batches.add(None if state is None else len(state.array))
             if state is not None and type(state) is not chainer.Variable:
                 return f'the state {name} is a {type(state).__name__}'
+            batches.add(None if state is None else len(state.array))
     if batches <= {None} or batches == {n_streams} or (
             n_streams is None and len(batches) == 1):
         return ''

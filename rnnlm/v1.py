@@ -5,7 +5,7 @@ from typing import Any, ContextManager, Iterator
 
 import chainer
 
-from rnnlm import model, unaltered
+from rnnlm import chain, model, unaltered
 
 
 class RNNForLM(model.RNNForLM):
@@ -48,4 +48,4 @@ class RNNForLM(model.RNNForLM):
         return chainer.using_config('train', bool(self.train))
 
 
-model.KNOWN.add(unaltered.record(RNNForLM))
+chain.KNOWN.add(unaltered.record(RNNForLM))

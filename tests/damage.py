@@ -11,11 +11,11 @@ import sys
 import zipfile
 
 import h5py
+from layouts import model_shapes
 import numpy
 
 import rnnlm
 from rnnlm.interchange import keras
-from rnnlm.model import model_shapes
 from rnnlm.serializers import hdf5_worker
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe

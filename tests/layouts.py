@@ -1,6 +1,13 @@
 """Weights for the tests of layouts, and what it means that they are the same."""
 import numpy
 
+from rnnlm.structure import Layer, Structure
+
+
+def model_shapes(n_vocab, n_embed, n_units, n_layers):
+    """{name: shape} of a model of LSTM layers of one size."""
+    return Structure(n_vocab, n_embed, (Layer('LSTM', n_units),) * n_layers).shapes()
+
 
 def draw(shapes, dtype, seed=0, bound=0.7):
     """dict: random arrays of the given shapes by name."""

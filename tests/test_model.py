@@ -183,7 +183,7 @@ def test_a_state_takes_the_dtype_of_the_model(dtype):
     [(numpy.zeros((3, 6)),) * 2, (numpy.zeros((4, 6)),) * 2]])
 def test_wrong_state_is_refused(state):
     model = make_model()
-    with pytest.raises(rnnlm.InputError, match='state: expected 2 pairs'):
+    with pytest.raises(rnnlm.InputError, match='state: expected for 2 layers'):
         model.set_state(state)
     assert model.get_state() is None
 

@@ -21,7 +21,7 @@ import warnings
 
 import numpy
 
-from rnnlm._compat import import_hook
+from rnnlm._compat import import_hook, snapshots, windows
 
 
 def _release(distribution):
@@ -256,6 +256,11 @@ ROWS = (
           "        _patches.quietly('cupy.cudnn')\n"),
          ('not _cudnn_disabled_by_user and\n',
           'not _cudnn_disabled_by_user and _cupy_major < 9 and\n'))),
+
+    # What Chainer itself forgets in a snapshot, or cannot write or read; and a wish.
+
+    *(Row(what, module, 'always', lambda: True, edits)
+      for what, module, edits in snapshots.ROWS + windows.ROWS),
 )
 
 
@@ -296,7 +301,7 @@ def _strong(value):
 def hdf5_value(dataset):
     """The content of an HDF5 dataset, its strings as `str`."""
     value = numpy.asarray(dataset)
-    if value.dtype == object and isinstance(value[()], bytes):
+    if value.dtype.kind in 'OS' and isinstance(value[()], bytes):
         return value[()].decode('utf-8')
     return value
 
@@ -349,14 +354,18 @@ def apply():
             before and failed.
     """
     _require_chainer_7()
-    import_hook.install({row.module: row.edits for row in ROWS if row.needed()},
-                        sys.modules[__name__])
+    edits = {}
+    for row in ROWS:
+        if row.needed():
+            edits[row.module] = edits.get(row.module, ()) + row.edits
+    import_hook.install(edits, sys.modules[__name__])
     importlib.import_module('chainer')
 
 
 def report():
     """Every row's (module: what broke, whether it is in place here)."""
-    return [('{}: {}'.format(row.module, row.what), row.module in import_hook.active)
+    return [('{}: {}'.format(row.module, row.what),
+             set(row.edits) <= set(import_hook.active.get(row.module, ())))
             for row in ROWS]
 
 

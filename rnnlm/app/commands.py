@@ -19,6 +19,7 @@ from rnnlm.app.console import relative_to_limit, say_results
 from rnnlm.app.recipes import PRESETS, Recipe, recipe_options
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.trained import TrainedModel, load
+from rnnlm.chain import LanguageModel
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
 from rnnlm.errors import InputError, require, require_count
@@ -26,7 +27,6 @@ from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.legacy import explain as explaining, runner
-from rnnlm.model import RNNForLM
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -119,7 +119,7 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def dynamic_perplexity(model: RNNForLM, train: numpy.ndarray, words: numpy.ndarray,
+def dynamic_perplexity(model: LanguageModel, train: numpy.ndarray, words: numpy.ndarray,
                        args: argparse.Namespace) -> float:
     """Perplexity by dynamic evaluation; at a terminal, with its progress."""
     adaptive = dynamic.DynamicEvaluation(
@@ -318,9 +318,7 @@ def inspect(args: argparse.Namespace) -> int:
     print(f'file     {args.file}: {found["format"]}, {found["kind"]}')
     print(f'written  by {found["written by"]}')
     if found['model']:
-        sizes = found['model']
-        print(f'model    {sizes["n_layers"]} x {sizes["n_units"]} LSTM units, '
-              f'vocabulary {sizes["n_vocab"]:,}')
+        print(f'model    {found["summary"]}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
         # A name could contain escape sequences of the terminal.
@@ -335,7 +333,5 @@ def convert(args: argparse.Namespace) -> int:
         path, _ = run_folder.find_model(path)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
-    sizes = check_model(weights)
-    print(f'written  {" and ".join(written)}: {sizes["n_layers"]} x '
-          f'{sizes["n_units"]} LSTM units, vocabulary {sizes["n_vocab"]:,}')
+    print(f'written  {" and ".join(written)}: {check_model(weights)}')
     return 0

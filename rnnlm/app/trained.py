@@ -7,15 +7,16 @@ from typing import Iterator, Optional, Sequence, Union
 
 import numpy
 
+from rnnlm import structure
 from rnnlm.app import run_folder
+from rnnlm.chain import LanguageModel
 from rnnlm.data.text import split_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require
 from rnnlm.inference import generate, scoring
-from rnnlm.model import RNNForLM
 from rnnlm.serializers.archive import open_archive
-from rnnlm.serializers.model_files import load_model, model_sizes
+from rnnlm.serializers.model_files import load_model, read_structure
 from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
 
@@ -51,7 +52,7 @@ class TrainedModel:
         path: Where it was loaded from, for messages.
 
     Attributes:
-        model (RNNForLM): The model, on the device that was asked for.
+        model (LanguageModel): The model, on the device that was asked for.
         vocabulary (Vocabulary or None): Its tokens.
 
     Raises:
@@ -69,7 +70,7 @@ class TrainedModel:
         3
     """
 
-    def __init__(self, model: RNNForLM, vocabulary: Optional[Vocabulary] = None,
+    def __init__(self, model: LanguageModel, vocabulary: Optional[Vocabulary] = None,
                  path: str = 'model') -> None:
         if vocabulary is not None and len(vocabulary) != model.n_vocab:
             raise _another_size(path, vocabulary, model.n_vocab)
@@ -78,9 +79,7 @@ class TrainedModel:
         self._path = path
 
     def __repr__(self) -> str:
-        model = self.model
-        return (f'<TrainedModel of {model.n_layers} x {model.n_units} LSTM units, '
-                f'vocabulary {model.n_vocab:,}>')
+        return f'<TrainedModel of {structure.of_model(self.model)}>'
 
     def require_vocabulary(self) -> Vocabulary:
         """The vocabulary.
@@ -251,11 +250,11 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     given = os.fspath(path)
     file, vocabulary = run_folder.find_model(given)
     with open_archive(file) as archive:
-        sizes = model_sizes(archive)
+        found = read_structure(archive)
     # Before a model of that size is made.
-    if vocabulary is not None and len(vocabulary) != sizes['n_vocab']:
-        raise _another_size(file, vocabulary, sizes['n_vocab'])
-    model = RNNForLM(**sizes)
+    if vocabulary is not None and len(vocabulary) != found.n_vocab:
+        raise _another_size(file, vocabulary, found.n_vocab)
+    model = found.build()
     load_model(file, model)
     model.to_device(chosen)
     return TrainedModel(model, vocabulary, given)

@@ -4,6 +4,7 @@ from chainer import backend
 import numpy
 
 from rnnlm import kernels
+from rnnlm.kernels import buffers
 
 
 def embedding(ids, W, rows=None):
@@ -92,7 +93,7 @@ class RowGradient:
 
     def set(self, ids, rows, shape):
         """Makes the array of a window: the sum of rows[k] at ids[k], else zeros."""
-        self.array = numpy.zeros(shape, rows.dtype)
+        self.array = buffers.sparse_zeros(shape, rows.dtype)
         self.ids, sums = sum_rows(ids, rows)
         self.array[self.ids] = sums
         return self.array

@@ -293,10 +293,11 @@ def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, gz_out, scratch):
     # go = gh tanh(c) o (1 - o)
     xp.multiply(gh, o, out=scratch)
     xp.multiply(scratch, tanh_c, out=go)
-    # gc += gh o (1 - tanh(c)^2), and gh o tanh(c)^2 = go tanh(c) so far
+    # gc += gh o (1 - tanh(c)^2), and gh o tanh(c)^2 = go tanh(c) so far; first the
+    # difference, which is 0 where tanh(c) is 1: gc may be multiplied by a large c
+    xp.multiply(go, tanh_c, out=ga)
+    scratch -= ga
     gc += scratch
-    xp.multiply(go, tanh_c, out=scratch)
-    gc -= scratch
     xp.multiply(go, o, out=scratch)
     xp.subtract(go, scratch, out=gz_out[3])
     # ga = gc i (1 - a^2);  gi = gc a i (1 - i)

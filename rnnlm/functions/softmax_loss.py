@@ -117,8 +117,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             y = buffers.empty(xp, (len(r), V), x.dtype)
             xp.dot(r, W.T, out=y)
             if last is not None and start + chunk >= len(rows):
-                B = x.shape[1]
-                last.append(y[-B:] + b if len(y) >= B else _logits(x[-1:], W, b))
+                last.append(_last_logits(xp, x, y, W, b))
             log_p, total = _exponentials(xp, y, b, index)
             loss = loss - xp.dot(w, log_p - xp.log(total))
             if not with_gradients:
@@ -184,6 +183,15 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
             'linear_softmax_cross_entropy has first derivatives only, and a '
             'second one was asked for (enable_double_backprop).  Use '
             'chainer.functions.softmax_cross_entropy on the logits.')
+
+
+def _last_logits(xp, x, y, W, b):
+    """The logits (B, V) of the last step; y are the last ones, without their bias."""
+    B = x.shape[1]
+    if len(y) < B:
+        return _logits(x[-1:], W, b)
+    logits = buffers.empty(xp, (B, len(b)), y.dtype)
+    return xp.add(y[-B:], b, out=logits)
 
 
 def _logits(x, W, b):

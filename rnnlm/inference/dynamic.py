@@ -6,9 +6,9 @@ from typing import Callable, Optional
 import chainer
 import numpy
 
+from rnnlm.chain import LanguageModel
 from rnnlm.data.text import Ids
 from rnnlm.errors import require, require_count, require_ids, require_positive
-from rnnlm.model import RNNForLM
 
 # Good learning rates for the small model of the Penn Treebank.
 RATES = {'sgd': 0.07, 'rms': 0.0001}
@@ -55,7 +55,7 @@ class DynamicEvaluation:
         Models" (2018), https://arxiv.org/abs/1709.07432; equations 6 and 9 to 11.
     """
 
-    def __init__(self, model: RNNForLM, lr: Optional[float] = None,
+    def __init__(self, model: LanguageModel, lr: Optional[float] = None,
                  decay: float = 0.002, steps: int = 5, rule: str = 'sgd',
                  clip: Optional[float] = None) -> None:
         require('rule', rule, "'sgd' or 'rms'", lambda v: v in RATES)

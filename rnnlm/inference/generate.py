@@ -11,7 +11,7 @@ from rnnlm.data.text import EOS, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
     InputError, require, require_count, require_ids, require_positive)
-from rnnlm.model import RNNForLM
+from rnnlm.chain import LanguageModel
 
 
 def encode_prime(vocabulary: Vocabulary, text: str) -> numpy.ndarray:
@@ -55,7 +55,7 @@ def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
             gap = ' '
 
 
-def generate(model: RNNForLM, prime: Ids, length: int, sample: bool = True,
+def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
              temperature: float = 1.0, top_k: Optional[int] = None,
              top_p: Optional[float] = None,
              random: Optional[numpy.random.RandomState] = None) -> Iterator[int]:
@@ -126,7 +126,7 @@ def _probabilities(logits: numpy.ndarray, top_k: Optional[int],
     return p / p.sum()
 
 
-def beam_search(model: RNNForLM, prime: Ids, length: int,
+def beam_search(model: LanguageModel, prime: Ids, length: int,
                 width: int) -> tuple[list[int], float]:
     """Searches the most probable continuation of a sequence of words.
 
@@ -173,12 +173,12 @@ def beam_search(model: RNNForLM, prime: Ids, length: int,
     return found[1:], score
 
 
-def _next(model: RNNForLM, word: int) -> numpy.ndarray:
+def _next(model: LanguageModel, word: int) -> numpy.ndarray:
     """Logits of the word after `word`, float64 (V,)."""
     return _logits(model, [word])[0]
 
 
-def _logits(model: RNNForLM, words: Sequence[int]) -> numpy.ndarray:
+def _logits(model: LanguageModel, words: Sequence[int]) -> numpy.ndarray:
     """Logits of the words after these, a stream each: float64 (B, V)."""
     # Not around a yield: the caller would run under this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode():

@@ -6,10 +6,10 @@ from typing import Iterator, Optional, Sequence
 import chainer
 import numpy
 
+from rnnlm.chain import LanguageModel
 from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, require, require_count, require_ids
-from rnnlm.model import RNNForLM
 
 # Sentences that are computed at once, each a column of a window.
 BATCH = 32
@@ -51,7 +51,7 @@ def encode_sentence(
     return tokens, numpy.asarray(ids, dtype='i'), unknown
 
 
-def score_sentences(model: RNNForLM, sentences: Sequence[Ids],
+def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
                     between: int) -> Iterator[numpy.ndarray]:
     r"""Log probabilities of the words of sentences, each sentence on its own.
 
@@ -92,7 +92,7 @@ def score_sentences(model: RNNForLM, sentences: Sequence[Ids],
             yield scores[:len(ids) + 1, column]
 
 
-def log_probabilities(model: RNNForLM, window: numpy.ndarray) -> numpy.ndarray:
+def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndarray:
     """Log probabilities of the words of a window, given those before them.
 
     Args:
@@ -117,7 +117,7 @@ def log_probabilities(model: RNNForLM, window: numpy.ndarray) -> numpy.ndarray:
     return scores
 
 
-def score_text(model: RNNForLM, ids: Ids, chunk: int = 1000) -> numpy.ndarray:
+def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000) -> numpy.ndarray:
     """Log probabilities of the words of a text, given all words before them.
 
     The text is read as one stream from the zero state.  The recurrent state of the
@@ -178,7 +178,7 @@ def mix(one: numpy.ndarray, other: numpy.ndarray, weight: float) -> numpy.ndarra
 class _fresh_state:
     """Resets the recurrent state of a model, and restores it afterwards."""
 
-    def __init__(self, model: RNNForLM) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self.model = model
 
     def __enter__(self) -> None:

@@ -6,10 +6,9 @@ from rnnlm.errors import InputError
 from rnnlm.interchange import (
     _untrusted, keras, onnx, pytorch, safetensors, torch7)
 from rnnlm.interchange.weights import check_model, untied
-from rnnlm.model import model_shapes
 from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
 from rnnlm.serializers.atomic import require_writable, writing
-from rnnlm.serializers.model_files import model_prefix, model_sizes
+from rnnlm.serializers.model_files import model_prefix, read_structure
 from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
@@ -64,7 +63,7 @@ def save(path, weights):
         raise InputError(
             f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
             'ending; choose one of them')
-    sizes = check_model(weights)
+    structure = check_model(weights)
     require_writable(path)
     if ending == '.npz':
         save_npz(path, weights)
@@ -73,7 +72,9 @@ def save(path, weights):
         beside = save(path[:-len('.py')] + '.pt', weights)
         with writing(path) as f:
             f.write(TWIN.format(
-                **sizes, dtype=weights['embed/W'].dtype).encode('ascii'))
+                dtype=weights['embed/W'].dtype,
+                **{'n_embed': structure.n_embed, **structure.arguments()},
+            ).encode('ascii'))
         return [path, *beside]
     if ending == '.onnx':
         onnx.write(path, weights)
@@ -114,13 +115,9 @@ def _format_of(path):
 def _of_chainer(path):
     with open_archive(path) as archive:
         prefix = model_prefix(archive)
-        sizes = model_sizes(archive)
-        shapes = model_shapes(
-            sizes['n_vocab'], sizes.get('n_embed', sizes['n_units']), sizes['n_units'],
-            sizes['n_layers'])
-        found = {name: archive[prefix + name] for name in shapes
-                 if prefix + name in archive}
-    return untied(found) if sizes.get('tied') else found
+        structure = read_structure(archive)
+        found = {name: archive[prefix + name] for name in structure.shapes()}
+    return untied(found) if structure.tied else found
 
 
 TWIN = textwrap.dedent('''\

@@ -39,7 +39,7 @@ def export_stack(weights, names, export_layer):
     Raises:
         rnnlm.errors.InputError: if they are no weights of a model.
     """
-    n_layers = check_model(weights)['n_layers']
+    n_layers = check_model(weights).arguments()['n_layers']
     output_W = weights[f'l{n_layers + 1}/W']
     tensors = {names.embed: weights['embed/W']}
     for k in range(n_layers):

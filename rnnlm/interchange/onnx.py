@@ -41,7 +41,7 @@ def write(path, weights):
         raise InputError(
             f'{path}: expected onnx to write an ONNX file, found it missing; pip '
             'install onnx') from None
-    sizes = check_model(weights)
+    sizes = check_model(weights).arguments()
     n_bytes = sum(array.nbytes for array in weights.values())
     if n_bytes > MOST_BYTES:
         raise InputError(

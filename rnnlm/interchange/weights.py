@@ -12,7 +12,8 @@ import re
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.model import layer_shapes, model_shapes
+from rnnlm import structure
+from rnnlm.structure import layer_shapes
 
 FLOATS = ('float32', 'float64')
 LAYER = ('upward/W', 'upward/b', 'lateral/W')
@@ -43,17 +44,17 @@ def check_model(weights):
         weights (dict): see the top of this file.
 
     Returns:
-        dict: n_vocab, n_embed, n_units and n_layers.
+        rnnlm.structure.Structure: its links and their sizes.
 
     Raises:
         rnnlm.errors.InputError: as `check_layer`.
     """
-    sizes = {'n_vocab': axis_size(weights, 'embed/W', 0),
-             'n_embed': axis_size(weights, 'embed/W', 1),
-             'n_units': axis_size(weights, 'l1/lateral/W', 1),
-             'n_layers': count_matching(weights, r'l(\d+)/lateral/W', first=1)}
-    check_tensors(weights, model_shapes(**sizes))
-    return sizes
+    for name in 'embed/W', 'l1/lateral/W':
+        axis_size(weights, name, 0)
+    found = structure.guess(
+        {name: _array(weights, name).shape for name in weights})._replace(tied=False)
+    check_tensors(weights, found.shapes())
+    return found
 
 
 def untied(weights):
@@ -115,6 +116,8 @@ def check_tensors(tensors, shapes):
         if array.shape != shape:
             raise InputError(
                 f'{name}: expected the shape {shape}, found {array.shape}')
+        if not shape:
+            continue  # a setting, not a parameter
         if array.dtype not in FLOATS:
             raise InputError(
                 f'{name}: expected {" or ".join(FLOATS)}, found {array.dtype}; convert '

@@ -7,8 +7,8 @@ from typing import Union
 
 import chainer
 
+from rnnlm import structure
 from rnnlm.errors import InputError
-from rnnlm.model import model_shapes
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
@@ -60,53 +60,17 @@ def model_prefix(npz: Npz) -> str:
         f'{npz.path}: expected the parameters of an RNNForLM, found no embed/W')
 
 
-def model_sizes(npz: Npz) -> dict:
-    """The sizes of the model in a file, as `RNNForLM` takes them.
-
-    Returns:
-        'n_vocab', 'n_units', 'n_layers', and where they are not as always
-        'n_embed' and 'tied'.
+def read_structure(npz: Npz) -> structure.Structure:
+    """The links and sizes of the model in a file, from its names and headers alone.
 
     Raises:
         rnnlm.InputError: If the file has no such model: an array is missing or
             has another shape than its sizes say.
     """
     prefix = model_prefix(npz)
-
-    def shape(name: str) -> tuple:
-        found, _ = npz.describe(prefix + name)
-        if len(found) != 2:
-            raise InputError(
-                f'{npz.path}: expected {name} of two dimensions, found {found}')
-        return found
-
-    n_vocab, n_embed = shape('embed/W')
-    n_layers = sum(
-        re.fullmatch(re.escape(prefix) + r'l\d+/lateral/W', name) is not None
-        for name in npz)
-    sizes = {'n_vocab': n_vocab, 'n_units': n_embed, 'n_layers': n_layers}
-    if prefix + 'l1/lateral/W' in npz:
-        sizes['n_units'] = shape('l1/lateral/W')[1]
-    if n_embed != sizes['n_units']:
-        sizes['n_embed'] = n_embed
-    output = f'{prefix}l{n_layers + 1}/'
-    if output + 'b' in npz and output + 'W' not in npz:
-        sizes['tied'] = True
-    # Before a model of these sizes is made: they may be anything.
-    expected_shapes = model_shapes(
-        n_vocab, n_embed, sizes['n_units'], n_layers, sizes.get('tied', False))
-    for name, expected in expected_shapes.items():
-        if prefix + name not in npz:
-            raise InputError(
-                f'{npz.path}: expected {prefix + name!r} of shape {expected}, found '
-                'nothing of that name')
-        found, _ = npz.describe(prefix + name)
-        if found != expected:
-            raise InputError(
-                f'{npz.path}: expected {prefix + name!r} of shape {expected}, that of '
-                f'a model of {n_vocab:,} words and {sizes["n_units"]:,} units, found '
-                f'{found}')
-    return sizes
+    shapes = {name[len(prefix):]: npz.describe(name)[0] for name in npz
+              if re.match(re.escape(prefix) + r'(embed|l\d+)/', name)}
+    return structure.of_shapes(shapes, str(npz.path))
 
 
 def describe(archive: Npz) -> dict:
@@ -116,8 +80,8 @@ def describe(archive: Npz) -> dict:
         archive: As of `rnnlm.serializers.archive.open_archive`.
 
     Returns:
-        'format', 'kind', 'written by', 'model' (its sizes or None) and 'arrays'
-        (name -> 'shape' and 'dtype').
+        'format', 'kind', 'written by', 'model' (its sizes or None), 'summary' (the
+        same as text) and 'arrays' (name -> 'shape' and 'dtype').
     """
     arrays = {}
     for name in sorted(archive):
@@ -125,16 +89,17 @@ def describe(archive: Npz) -> dict:
         arrays[name] = {'shape': list(shape),
                         'dtype': 'None' if dtype.hasobject else str(dtype)}
     try:
-        sizes = model_sizes(archive)
+        found = read_structure(archive)
     except InputError:
-        sizes = None
+        found = None
     if 'updater/iteration' in archive:
         kind, writer = 'snapshot of a trainer', _writer(archive)
     else:
-        kind = 'model' if sizes else 'optimizer' if 't' in archive else 'arrays'
+        kind = 'model' if found else 'optimizer' if 't' in archive else 'arrays'
         writer = 'Chainer 1.5 or later, or rnnlm: all name a model alike'
     return {'format': type(archive).__name__.lower(), 'kind': kind,
-            'written by': writer, 'model': sizes, 'arrays': arrays}
+            'written by': writer, 'model': found and found.as_dict(),
+            'summary': found and str(found), 'arrays': arrays}
 
 
 def _writer(archive: Npz) -> str:

@@ -8,6 +8,7 @@ key of dropout and the learning rate, stands in arrays too.
 import logging
 
 import chainer
+from chainer import links as L
 import numpy
 
 from rnnlm import kernels
@@ -42,7 +43,9 @@ def why_not(target, model, optimizer):
     reason = model.why_steps()
     if reason:
         return reason
-    if set(model.widths[1:]) != {model.n_units}:
+    if {type(layer) for layer in model.layers} != {L.LSTM}:
+        return 'a layer is no L.LSTM'
+    if len(set(model.widths[1:])) > 1:
         return 'the layers are of several sizes'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
         return 'the target has parameters beside those of the model'
@@ -97,7 +100,7 @@ class WindowGraph:
     def _allocate(self, refuse):
         from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU
         model, T, B = self._model, self._T, self._B
-        xp, dtype, n = model.xp, model.embed.W.dtype, model.n_units
+        xp, dtype, n = model.xp, model.embed.W.dtype, model.widths[-1]
         V = model.n_vocab
 
         def empty(*shape, dtype=dtype):
@@ -119,7 +122,7 @@ class WindowGraph:
         self._states = [None] * model.n_layers
         hs = [layer[0][1:] for layer in self._layers]
         self._inputs = [empty(T, B, w) for w in model.widths] if self._drops else (
-            [empty(T, B, model.n_embed)] + hs)
+            [empty(T, B, model.widths[0])] + hs)
         self._zs = [empty(T, B, 4 * n) for _ in range(model.n_layers)]
         self._gs = [empty(T, B, w) for w in model.widths]  # gradients of the inputs
         self._g_states = [(empty(B, n), empty(B, n)) for _ in range(model.n_layers)]

@@ -12,7 +12,8 @@ from chainer import training
 
 from rnnlm.errors import NotFinite
 from rnnlm.parallel import SINGLE_PROCESS
-from rnnlm.serializers.snapshot_files import newest_snapshot, resume, snapshots_in
+from rnnlm.serializers.snapshot_files import (
+    all_snapshots_in, newest_snapshot, resume)
 from rnnlm.training.extensions import Snapshot
 
 
@@ -28,7 +29,8 @@ def run(trainer: training.Trainer,
     Args:
         trainer: The trainer.
         autoload: If true, the run first resumes from the newest undamaged snapshot in
-            ``trainer.out``, if there is one.
+            ``trainer.out``, if there is one: ``snapshot_iter_N`` or
+            ``snapshot_epoch_N``, that of the most windows.
 
     Returns:
         The number of the signal, 0 if the training was completed; and the path of the
@@ -52,7 +54,7 @@ def run(trainer: training.Trainer,
     group = getattr(trainer.updater, 'group', SINGLE_PROCESS)
     if autoload:
         newest = group.on_root(lambda: newest_snapshot(trainer.out) if os.path.isdir(
-            trainer.out) and snapshots_in(trainer.out) else None)
+            trainer.out) and all_snapshots_in(trainer.out) else None)
         if newest:
             group.on_all(lambda: resume(newest, trainer))
     if threading.current_thread() is not threading.main_thread():

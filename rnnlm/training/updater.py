@@ -7,11 +7,12 @@ import chainer
 from chainer import links as L
 from chainer import training
 from chainer.dataset import convert
+from chainer.reporter import report
 import numpy
 
 from rnnlm import functions
+from rnnlm.chain import language_model
 from rnnlm.errors import require, require_count
-from rnnlm.model import language_model
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training import cuda_graph, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps
@@ -176,7 +177,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 self._graph = cuda_graph.WindowGraph(model, optimizer, T, B, refuse)
             loss = self._graph.update(window)
             target.loss = chainer.Variable(model.xp.asarray(loss / T))
-        chainer.report({'loss': target.loss}, target)
+        report({'loss': target.loss}, target)
         if refuse:
             self._check(self, target.loss.array, self._graph.result[0])
 
@@ -195,7 +196,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             target, loss, iterator.batch_size, scale, self._rows, ids)
         if isinstance(target, L.Classifier):
             mean = numpy.asarray(found / self.bprop_len, found.dtype)
-            chainer.report({'loss': chainer.Variable(mean)}, target)
+            report({'loss': chainer.Variable(mean)}, target)
         return found
 
     def _window_loss(self, target, rows):

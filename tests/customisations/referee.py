@@ -117,6 +117,8 @@ def _save(world):
         for name, value in vars(link).items():
             if name in ('c', 'h') and value is None:
                 states[path, name] = None
+            elif name in ('c', 'h') and isinstance(value, numpy.ndarray):
+                states[path, name] = value.copy()
             elif type(value) is chainer.Variable and name not in ('y', 'loss'):
                 states[path, name] = value.array.copy()
     return file, states, numpy.random.get_state(), error

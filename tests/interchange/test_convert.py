@@ -43,7 +43,8 @@ def test_there_and_back(model, first, second, tmp_path, capsys):
     for source, target in zip(paths, paths[1:]):
         assert cli.main(['convert', source, target]) == 0
         assert capsys.readouterr().out == (
-            f'written  {target}: {model.n_layers} x 4 LSTM units, vocabulary 9\n')
+            f'written  {target}: {model.n_layers} x 4 LSTM units, embedding 3, '
+            'vocabulary 9\n')
     other = rnnlm.RNNForLM(9, 4, model.n_layers, n_embed=3)
     rnnlm.load_model(end, other)
     assert_same(weights_of(other), weights_of(model))

@@ -11,8 +11,7 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import keras, pytorch, safetensors
-from rnnlm.model import model_shapes
-from layouts import assert_same, draw
+from layouts import assert_same, draw, model_shapes
 
 V, M, N = 7, 3, 4
 

@@ -4,12 +4,12 @@ import os
 import time
 import zipfile
 
+from layouts import model_shapes
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.interchange import pytorch, safetensors, torch7
-from rnnlm.model import model_shapes
 
 N_FILES = int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) // 2
 MOST_SECONDS = 60  # of the processor; it takes a few

@@ -11,10 +11,9 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import keras
-from rnnlm.model import model_shapes
 from rnnlm.serializers import hdf5_worker
 from rnnlm.serializers.hdf5 import Hdf5
-from layouts import assert_same, draw
+from layouts import assert_same, draw, model_shapes
 
 h5py = pytest.importorskip('h5py')
 

@@ -5,12 +5,11 @@ import chainer
 import numpy
 import pytest
 
-import rnnlm
 from rnnlm.interchange import (
     d2l, keras, nstep, pytorch, textbook, torch7)
 from rnnlm.interchange.weights import check_model
-from rnnlm.model import layer_shapes, model_shapes
-from layouts import draw
+from rnnlm.structure import layer_shapes
+from layouts import draw, model_shapes
 
 N_IN, N, T, B, V, M = 5, 4, 6, 3, 7, 3
 
@@ -163,9 +162,7 @@ def ids():
 
 def logits(weights, ids):
     """What our model says: (T, B, V)."""
-    sizes = check_model(weights)
-    model = rnnlm.RNNForLM(sizes['n_vocab'], sizes['n_units'], sizes['n_layers'],
-                           n_embed=sizes['n_embed'])
+    model = check_model(weights).build()
     for param in model.params():
         param.array = param.array.astype(weights['embed/W'].dtype)
     for name, param in model.namedparams():

@@ -6,8 +6,8 @@ import rnnlm
 from rnnlm.interchange import (
     d2l, interleaving, keras, nstep, pytorch, textbook, torch7)
 from rnnlm.interchange.weights import untied
-from rnnlm.model import layer_shapes, model_shapes
-from layouts import assert_same_bits, draw
+from rnnlm.structure import layer_shapes
+from layouts import assert_same_bits, draw, model_shapes
 
 N_IN, N, V, M = 5, 4, 7, 3
 

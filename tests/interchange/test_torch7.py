@@ -1,13 +1,13 @@
 """Torch7's files, written here by the rules of its File.lua, binary and in ASCII."""
 import struct
 
+from layouts import model_shapes
 import numpy
 import pytest
 
 import rnnlm
 from rnnlm.interchange import torch7
 from rnnlm.interchange import _torch7_reader as lua
-from rnnlm.model import model_shapes
 
 V, N = 5, 3
 NAN = float('nan')

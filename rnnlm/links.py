@@ -1,0 +1,75 @@
+"""Links that Chainer lacks: each one step in plain Chainer functions.
+
+Their functions of a whole window are in `rnnlm.parts`.
+"""
+from __future__ import annotations
+
+from typing import Any, Union
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+
+from rnnlm.errors import require
+from rnnlm.functions.gates import GATES, SLOPES
+
+
+class OutputBias(chainer.Link):
+    """The output layer of a tied model: its bias; its weights are the embedding's.
+
+    Args:
+        n_vocab (int): Size V of the vocabulary.
+    """
+
+    def __init__(self, n_vocab: int) -> None:
+        super().__init__()
+        with self.init_scope():
+            self.b = chainer.Parameter(0, n_vocab)
+
+    def forward(self, h: Any, W: Any, n_batch_axes: int = 1) -> chainer.Variable:
+        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
+        return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)
+
+
+class HardSigmoidLSTM(L.LSTM):
+    """An LSTM layer whose gates are straight lines between 0 and 1, as in old Kerases.
+
+    As :class:`chainer.links.LSTM` with :math:`\\sigma(z)` replaced by
+    ``clip(slope * z + 0.5, 0, 1)``.  The slope is saved with the parameters.
+
+    Args:
+        in_size (int): Size m of the inputs.
+        out_size (int): Size n of the outputs.
+        slope (float): 0.2 as in Keras 1 and 2, or 1/6 as in Keras 3.
+
+    Raises:
+        rnnlm.errors.InputError: if it is another slope.
+
+    Example:
+        >>> layer = HardSigmoidLSTM(3, 2)
+        >>> layer(numpy.zeros((20, 3), dtype='f')).shape
+        (20, 2)
+    """
+
+    def __init__(self, in_size: int, out_size: int, slope: float = 0.2) -> None:
+        require('slope', slope, '0.2 or 1/6',
+                lambda v: float(v) in SLOPES.values())
+        super().__init__(in_size, out_size)
+        self.slope = float(slope)
+        self.register_persistent('slope')
+
+    def forward(self, x: Union[chainer.Variable, Any]) -> chainer.Variable:
+        """One step: x (B, m) -> h (B, n)."""
+        c_before, h_before = getattr(self, 'c'), getattr(self, 'h')
+        z = self.upward(x)
+        if h_before is not None:
+            z += self.lateral(h_before)
+        gates = {gate: z[:, k::4] for k, gate in enumerate(GATES)}
+        c = F.tanh(gates['a']) * self._gate(gates['i'])
+        if c_before is not None:
+            c += self._gate(gates['f']) * c_before
+        self.c, self.h = c, self._gate(gates['o']) * F.tanh(c)
+        return self.h
+
+    def _gate(self, z):
+        return F.clip(self.slope * z + 0.5, 0., 1.)

@@ -1,0 +1,204 @@
+"""`Structure`: which links a language model is made of, read off its parameters' names.
+
+    embed/W         (V, m)     the embedding
+    l1/upward/W     (4n, m)    layer 1, gates interleaved (`rnnlm.functions.gates`);
+    l1/upward/b     (4n,)      l2, l3, ... take what the layer below gives
+    l1/lateral/W    (4n, n)
+    l1/slope        ()         only of a `HardSigmoidLSTM`
+    l{N+1}/W        (V, n)     the output layer after N layers; absent if it is tied
+    l{N+1}/b        (V,)
+"""
+from __future__ import annotations
+
+from typing import Dict, Mapping, NamedTuple, Tuple
+
+from chainer import links as L
+
+from rnnlm.chain import LanguageModel
+from rnnlm.errors import InputError
+from rnnlm.links import HardSigmoidLSTM, OutputBias
+from rnnlm.model import MOST_LAYERS, RNNForLM
+
+Shape = Tuple[int, ...]
+Shapes = Dict[str, Shape]
+
+# Links that may be layers, and what is saved of them beside the parameters of an LSTM.
+LAYERS = {'LSTM': (L.LSTM, ()), 'HardSigmoidLSTM': (HardSigmoidLSTM, ('slope',))}
+
+
+class Layer(NamedTuple):
+    """A recurrent layer: its link, a key of `LAYERS`, and its units."""
+    link: str
+    n_units: int
+
+
+class Structure(NamedTuple):
+    """The links of a `LanguageModel` and their sizes.
+
+    Attributes:
+        n_vocab (int): Size V of the vocabulary.
+        n_embed (int): Size m of the embedding.
+        layers (tuple of Layer): From the bottom up, at least one.
+        tied (bool): Whether the output layer has the embedding's weights.
+
+    Example:
+        >>> structure = Structure(1000, 40, (Layer('LSTM', 150), Layer('LSTM', 100)))
+        >>> print(structure)
+        LSTM layers of 150, 100 units, embedding 40, vocabulary 1,000
+        >>> structure.shapes()['l2/upward/W']
+        (400, 150)
+        >>> of_shapes(structure.shapes()) == structure
+        True
+    """
+    n_vocab: int
+    n_embed: int
+    layers: Tuple[Layer, ...]
+    tied: bool = False
+
+    def __str__(self) -> str:
+        units = [layer.n_units for layer in self.layers]
+        links = ' and '.join(sorted({layer.link for layer in self.layers}))
+        if len(set(units)) == 1:
+            text = f'{len(units)} x {units[0]} {links} units'
+        else:
+            text = f'{links} layers of {", ".join(map(str, units))} units'
+        if self.n_embed != units[0]:
+            text += f', embedding {self.n_embed}'
+        return f'{text}, vocabulary {self.n_vocab:,}{", tied" if self.tied else ""}'
+
+    def arguments(self) -> dict:
+        """The arguments of the `RNNForLM` that this is.
+
+        Raises:
+            rnnlm.InputError: If an `RNNForLM` cannot be this.
+        """
+        if not self.is_rnn_for_lm():
+            raise InputError(f'expected LSTM layers of one size, found {self}')
+        n_units = self.layers[0].n_units
+        found = {'n_vocab': self.n_vocab, 'n_units': n_units,
+                 'n_layers': len(self.layers)}
+        if self.n_embed != n_units:
+            found['n_embed'] = self.n_embed
+        if self.tied:
+            found['tied'] = True
+        return found
+
+    def is_rnn_for_lm(self) -> bool:
+        """Whether an `RNNForLM` can be this: LSTM layers of one size."""
+        return (len({layer.n_units for layer in self.layers}) == 1
+                and {layer.link for layer in self.layers} == {'LSTM'})
+
+    def as_dict(self) -> dict:
+        """The same for JSON: as `arguments`, with a list where layers differ."""
+        if self.is_rnn_for_lm():
+            return self.arguments()
+        return {'n_vocab': self.n_vocab, 'n_embed': self.n_embed,
+                'layers': [layer._asdict() for layer in self.layers],
+                'tied': self.tied}
+
+    def shapes(self) -> Shapes:
+        """The names of the parameters, and of what is saved with them, and their
+        shapes.
+        """
+        shapes: Shapes = {'embed/W': (self.n_vocab, self.n_embed)}
+        n_in = self.n_embed
+        for k, (link, n) in enumerate(self.layers, 1):
+            shapes.update((f'l{k}/{name}', shape)
+                          for name, shape in layer_shapes(n_in, n).items())
+            shapes.update((f'l{k}/{name}', ()) for name in LAYERS[link][1])
+            n_in = n
+        output = f'l{len(self.layers) + 1}'
+        if not self.tied:
+            shapes[f'{output}/W'] = self.n_vocab, n_in
+        shapes[f'{output}/b'] = self.n_vocab,
+        return shapes
+
+    def build(self, dropout: float = 0.5) -> LanguageModel:
+        """A new model of this structure, an `RNNForLM` where that can be."""
+        if self.is_rnn_for_lm():
+            return RNNForLM(dropout=dropout, **self.arguments())
+        sizes = [self.n_embed] + [layer.n_units for layer in self.layers]
+        layers = [LAYERS[layer.link][0](n_in, layer.n_units)
+                  for layer, n_in in zip(self.layers, sizes)]
+        output = (OutputBias(self.n_vocab) if self.tied
+                  else L.Linear(sizes[-1], self.n_vocab))
+        return LanguageModel(
+            L.EmbedID(self.n_vocab, self.n_embed), layers, output, dropout)
+
+
+def of_shapes(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
+    """The structure of a model whose parameters have these names and shapes.
+
+    Args:
+        shapes: Those of all its parameters and persistent values, as `Structure.shapes`
+            gives them.
+        where: What has them, for messages.
+
+    Raises:
+        rnnlm.InputError: If they are those of no language model: a name is missing or
+            unknown, or a shape is not that of its neighbours.
+    """
+    structure = guess(shapes, where)
+    for name, shape in structure.shapes().items():
+        if name not in shapes:
+            raise InputError(
+                f'{where}: expected {name!r} of shape {shape}, found nothing of that '
+                'name')
+        if tuple(shapes[name]) != shape:
+            raise InputError(
+                f'{where}: expected {name!r} of shape {shape}, that of a model of '
+                f'{structure}, found {tuple(shapes[name])}')
+    return structure
+
+
+def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
+    """As `of_shapes`, from those that give the sizes alone; the others may be wrong."""
+    n_vocab, n_embed = _matrix(shapes, 'embed/W', where)
+    n_layers = 0
+    while f'l{n_layers + 1}/lateral/W' in shapes and n_layers < MOST_LAYERS:
+        n_layers += 1
+    layers = []
+    for k in range(1, max(1, n_layers) + 1):
+        n_units = _matrix(shapes, f'l{k}/lateral/W', where)[1]
+        # The other gates of a layer are known by what is saved beside its matrices.
+        link = next((link for link, (_, saved) in reversed(LAYERS.items())
+                     if all(f'l{k}/{name}' in shapes for name in saved)))
+        layers.append(Layer(link, n_units))
+    output = f'l{n_layers + 1}'
+    tied = f'{output}/b' in shapes and f'{output}/W' not in shapes
+    return Structure(n_vocab, n_embed, tuple(layers), tied)
+
+
+def of_model(model: LanguageModel) -> Structure:
+    """The structure of a model.
+
+    Raises:
+        rnnlm.InputError: If it has other links than these.
+    """
+    shapes = {path.strip('/'): param.shape for path, param in model.namedparams()}
+    for k, layer in enumerate(model.layers, 1):
+        shapes.update((f'l{k}/{name}', ()) for name in layer._persistent)
+    return of_shapes(shapes)
+
+
+def left_over(structure: Structure, names: Mapping[str, Shape]) -> list[str]:
+    """Names of parameters that a model of this structure has no place for."""
+    expected = structure.shapes()
+    return [name for name in names if name not in expected]
+
+
+def layer_shapes(n_in: int, n: int) -> Shapes:
+    """The names of an LSTM layer's parameters and their shapes."""
+    return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}
+
+
+def _matrix(shapes: Mapping[str, Shape], name: str, where: str) -> Tuple[int, int]:
+    if name not in shapes:
+        raise InputError(
+            f'{where}: expected the parameters of a language model, found no {name}')
+    shape = tuple(shapes[name])
+    if len(shape) != 2 or not all(shape):
+        raise InputError(
+            f'{where}: expected {name} of two dimensions, none of them 0, found '
+            f'{shape}')
+    return shape[0], shape[1]
