@@ -122,7 +122,8 @@ class Expressions:
 
     def links_of(self, node: ast.Call, named: typing.Dict[str, Value]) -> None:
         """Children that a link gets by a call, as ``super().__init__(l1=...)``."""
-        if not isinstance(node.func, ast.Attribute):
+        if not isinstance(node.func, ast.Attribute) or node.func.attr not in (
+                '__init__', 'add_link', 'add_param', 'add_persistent'):
             return
         owner = self.quietly(node.func.value)
         made = owner.of if isinstance(owner, Object) else None
@@ -132,9 +133,7 @@ class Expressions:
                 for name, value in named.items():
                     inside.attributes.join(name, value)
                 self.hint(node, 'links as arguments of __init__', self.old())
-        elif made and node.func.attr in (
-                'add_link', 'add_param', 'add_persistent') and node.args and (
-                isinstance(node.args[0], ast.Constant)):
+        elif made and node.args and isinstance(node.args[0], ast.Constant):
             value = self.quietly(node.args[1]) if node.args[1:] else None
             made.attributes.join(str(node.args[0].value), value)
 

@@ -128,10 +128,11 @@ class Statements(Expressions):
         """Reads statements; whether what follows them is not reached."""
         for node in statements:
             method = getattr(self, f'statement_{type(node).__name__}', None)
-            if method:
-                method(node)
-            else:
-                self.children(node)
+            state = self.scope, self.guards, self.recording
+            try:
+                (method or self.children)(node)
+            except RecursionError:  # an expression that is too deep
+                self.scope, self.guards, self.recording = state
             if isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
                 return True
         return False

@@ -57,7 +57,7 @@ class Reader(Statements):
         self.folder = os.path.dirname(self.path)
         for k in range(READINGS):
             self.recording = k == READINGS - 1
-            self.read_all(os.path.abspath(path))
+            self.read_all(self.path)
 
     def tree_of(self, path: str) -> typing.Optional[ast.Module]:
         """What a file parses to; None if it is not a whole module.

@@ -72,12 +72,13 @@ class Class:
         self.bases = bases
         self.attributes = Attributes()
 
-    def line(self) -> typing.Iterator['Class']:
+    def line(self) -> typing.List['Class']:
         """This class, and those of the script that it is derived from."""
-        yield self
-        for base in self.bases:
-            if isinstance(base, Class):
-                yield from base.line()
+        found: typing.List['Class'] = [self]
+        for part in found:
+            found += [base for base in part.bases
+                      if isinstance(base, Class) and base not in found]
+        return found
 
     def of_chainer(self) -> typing.List[Name]:
         """The classes of Chainer that it is derived from."""

@@ -153,6 +153,17 @@ def test_python_2_modules_of_its_own(tmp_path):
     judge('try:\n    import old\nexcept ImportError:\n    pass', tmp_path)
 
 
+def test_strange_sources(tmp_path):
+    """Long chains take no time, deep expressions and classes in circles no harm."""
+    chain = 'x = a' + '.b()' * 60 + '\n'
+    deep = 'y = ' + '+'.join(['1'] * 900) + '\n'
+    circle = 'class A: pass\nclass B(A): pass\nA.__bases__ = (B,)\nclass A(B): pass\n'
+    found = judge(chain + circle + deep + 'F.dropout(x, train=False)\n', tmp_path,
+                  IMPORTS)
+    assert found.api == 'v1'
+    assert judge('', tmp_path).api == 'v2'
+
+
 def test_versions():
     table = releases.load()
     assert table.named('1.24') == table.named('1') == (1, 24, 0)
