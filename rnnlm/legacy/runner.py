@@ -9,7 +9,8 @@ import warnings
 import chainer
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import releases, source, table, verdict
+from rnnlm.legacy import (
+    hints, releases, rewriting, source, surroundings, table, verdict)
 from rnnlm.serializers.loading import Deserializer
 from rnnlm.serializers.npz import Npz
 
@@ -39,7 +40,7 @@ def run(path, args=(), api='auto'):
         traceback.print_exception(type(e), e, None, chain=False)
         return 1
     version = choose(path, tree, api)
-    table.install_surroundings()
+    surroundings.install()
     chainer.serializers.load_npz = chainer.serializers.npz.load_npz = load_npz
     table.install(version)
     if version < (2,):
@@ -51,7 +52,8 @@ def run(path, args=(), api='auto'):
     sys.argv = [path, *args]
     sys.path[0] = os.path.dirname(os.path.abspath(path))
     try:
-        exec(compile(tree, path, 'exec', dont_inherit=True), vars(main))
+        code = compile(rewriting.rewrite(tree), path, 'exec', dont_inherit=True)
+        exec(code, vars(main))
     except SyntaxError as e:  # of a module that it imports
         if e.filename and os.path.isfile(e.filename):
             source.parse(e.filename)
@@ -84,6 +86,9 @@ def choose(path, tree, api):
 def _print(e):
     """The traceback as Python would print it, without the frames of `run`."""
     traceback.print_exception(type(e), e, e.__traceback__.tb_next)
+    hint = hints.explain(e)
+    if hint:
+        print(f'\nrnnlm run: {hint}', file=sys.stderr)
     return 1
 
 

@@ -3,19 +3,14 @@
 `ROWS` is the whole of it.  `install()` puts the rows in place, in this process and for
 good; a name of `GONE` fails with a message that says since when and what came instead.
 """
-import collections
-import collections.abc
 import functools
 import importlib
 import re
 import sys
-import time
 import types
 import typing
 
-import numpy
-
-from rnnlm.legacy import cuda, links, optimizers, training, variables
+from rnnlm.legacy import cuda, links, mixed, optimizers, training, variables
 from rnnlm.legacy import arguments as of_v1
 from rnnlm.legacy.arguments import arguments, init_weight, lstm_of_1_5, matmul
 
@@ -67,6 +62,7 @@ ROWS = (
         variables.volatile),
     Row('chainer.FunctionNode.apply', '2.0', 'chainer.no_backprop_mode()',
         variables.apply),
+    Row('chainer.FunctionNode.apply', '1.2', 'F.cast', mixed.apply),
     Row('chainer.Flag', '2.0', 'chainer.no_backprop_mode()', _same(variables.Flag)),
     Row('chainer.ON', '2.0', 'chainer.no_backprop_mode()', _same(variables.ON)),
     Row('chainer.OFF', '2.0', 'chainer.no_backprop_mode()', _same(variables.OFF)),
@@ -249,25 +245,6 @@ MOVED = (
      'chainer.training.triggers.interval_trigger'),
 )
 
-# What scripts of those years use of NumPy and Python; for any release of Chainer.
-SURROUNDINGS = (
-    *(Row(f'numpy.{name}', 'NumPy 1.24', name, _same(value)) for name, value in (
-        ('bool', bool), ('int', int), ('float', float), ('complex', complex),
-        ('object', object), ('str', str), ('long', int), ('unicode', str))),
-    *(Row(f'numpy.{name}', 'NumPy 2.0', instead, _same(getattr(numpy, instead)))
-      for name, instead in (
-          ('float_', 'float64'), ('complex_', 'complex128'), ('unicode_', 'str_'),
-          ('string_', 'bytes_'), ('Inf', 'inf'), ('Infinity', 'inf'), ('NaN', 'nan'),
-          ('product', 'prod'), ('cumproduct', 'cumprod'), ('alltrue', 'all'),
-          ('sometrue', 'any'), ('row_stack', 'vstack'))),
-    Row('numpy.asscalar', 'NumPy 1.23', 'array.item()', _same(lambda a: a.item())),
-    Row('time.clock', 'Python 3.8', 'time.process_time', _same(time.process_time)),
-    *(Row(f'collections.{name}', 'Python 3.10', f'collections.abc.{name}',
-          _same(getattr(collections.abc, name)))
-      for name in ('Callable', 'Iterable', 'Iterator', 'Mapping', 'MutableMapping',
-                   'Sequence', 'Set')),
-)
-
 
 # Rows that serve releases of 2.0 and later, each without the others.
 LATER = '3.0', '4.0', '5.0'
@@ -301,14 +278,6 @@ def install(release=(1, 24, 0)):
             _refuse(_find(owner), owner, name, since, instead)
     functions = importlib.import_module('chainer.functions')
     functions.__getattr__ = functools.partial(_function_class, functions)
-
-
-def install_surroundings():
-    """Puts `SURROUNDINGS` in place, but for names that there are again."""
-    for row in SURROUNDINGS:
-        owner, _, name = row.name.rpartition('.')
-        if name not in vars(importlib.import_module(owner)):
-            _put(row)
 
 
 def _find(path):

@@ -65,6 +65,7 @@ def test_hdf5_holds_any_text(tmp_path):
     assert loaded.words == Words.words
 
 
+@pytest.mark.filterwarnings('ignore:matplotlib is not installed')
 @pytest.mark.parametrize('make', [
     log_report, lambda: extensions.PlotReport(['main/loss'])])
 def test_what_is_new_begins_anew_if_not_strict(tmp_path, make):
