@@ -45,6 +45,9 @@ class Expressions:
         of (Project): Finds the modules of the script's own.
     """
 
+    scope: Scope        # of the statement that is read
+    recording = False   # in the last reading only
+
     def __init__(self, of: project.Project) -> None:
         self.project = of
         self.modules: typing.Dict[str, Module] = {}

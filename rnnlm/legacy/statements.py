@@ -86,7 +86,8 @@ class Statements(Expressions):
                 return FOREIGN, FOREIGN
             top = self.chainer_module(first, node)
             return (self.chainer_module(name, node) if rest else top), top
-        top = value = self.module(path)
+        top = self.module(path)
+        value: Value = top
         for part in rest:
             value = self.of_module(value, part) if isinstance(value, Module) else None
         return value, top

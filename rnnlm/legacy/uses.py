@@ -241,8 +241,9 @@ class Reader(Statements):
         self._flags('dropout', 'train', called, node)
         if [path for path, _ in value.found] == ['chainer.using_config'] and (
                 node.args and isinstance(node.args[0], ast.Constant)):
-            self._member([('chainer.config', self.table.all)], str(node.args[0].value),
-                         node, f"using_config('{node.args[0].value}', ...)")
+            key = str(node.args[0].value)
+            self._member([('chainer.config', self.table.all)], key, node,
+                         f"using_config('{key}', ...)")
         if classes and not function:
             if any(is_link(part) for part in named.values()):
                 return Object(self.class_with(value, named))
