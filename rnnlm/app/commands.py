@@ -28,6 +28,7 @@ from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.legacy import explain as explaining, runner
 from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
 
@@ -331,6 +332,7 @@ def convert(args: argparse.Namespace) -> int:
     path = args.input
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)
+    require_new(interchange.outputs(args.output), path, args.overwrite)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
     print(f'written  {" and ".join(written)}: {check_model(weights)}')

@@ -43,6 +43,25 @@ def load(path):
     return found
 
 
+def outputs(path):
+    """The files that `save` writes for a path: with a .py comes a .pt.
+
+    Args:
+        path (str): as of `save`.
+
+    Returns:
+        list of str: their paths.
+
+    Raises:
+        rnnlm.errors.InputError: if the ending is none of a format.
+    """
+    if not path.endswith(ENDINGS):
+        raise InputError(
+            f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
+            'ending; choose one of them')
+    return [path, path[:-len('.py')] + '.pt'] if path.endswith('.py') else [path]
+
+
 def save(path, weights):
     """Writes weights in the format that the ending of a path says.
 
@@ -58,24 +77,22 @@ def save(path, weights):
     Raises:
         rnnlm.errors.InputError: if the ending is another, or it cannot be written.
     """
-    ending = next((end for end in ENDINGS if path.endswith(end)), None)
-    if ending is None:
-        raise InputError(
-            f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
-            'ending; choose one of them')
+    written = outputs(path)
+    ending = next(end for end in ENDINGS if path.endswith(end))
     structure = check_model(weights)
-    require_writable(path)
+    for each in written:
+        require_writable(each)
     if ending == '.npz':
         save_npz(path, weights)
         return [path]
     if ending == '.py':
-        beside = save(path[:-len('.py')] + '.pt', weights)
+        save(written[1], weights)
         with writing(path) as f:
             f.write(TWIN.format(
                 dtype=weights['embed/W'].dtype,
                 **{'n_embed': structure.n_embed, **structure.arguments()},
             ).encode('ascii'))
-        return [path, *beside]
+        return written
     if ending == '.onnx':
         onnx.write(path, weights)
         return [path]

@@ -33,7 +33,8 @@ MOST_MEMBERS = 10000
 LONGEST_HEADER = 10000
 
 
-def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
+def save_npz(path: Union[str, os.PathLike], target: Any, *,
+             follow: bool = True) -> None:
     """Saves a link, an optimizer or a trainer to an npz file, atomically.
 
     If the process is interrupted, `path` holds the old file or the complete new one.
@@ -42,6 +43,7 @@ def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
     Args:
         path: File to write.
         target: Anything that Chainer serializes, or a dict of arrays.
+        follow: Whether a link at `path` is followed; if not, it is replaced.
 
     Raises:
         OSError: If it cannot be written; the old file is then unchanged.
@@ -56,7 +58,7 @@ def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
         serializer.save(target)
         target = serializer.target
     # Weights hardly get smaller, and compressing takes ten times as long.
-    with writing(path) as f, zipfile.ZipFile(f, 'w') as archive:
+    with writing(path, follow) as f, zipfile.ZipFile(f, 'w') as archive:
         for name, array in target.items():
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
                 numpy.lib.format.write_array(member, numpy.asanyarray(array))
