@@ -35,6 +35,9 @@ class Statements(Expressions):
     def chainer_module(self, name: str, node: ast.AST) -> Value:
         raise NotImplementedError
 
+    def overrides(self, made: Class, name: str, node: typing.Any) -> None:
+        raise NotImplementedError
+
     # Modules.
 
     def module(self, path: str) -> Module:
@@ -262,6 +265,8 @@ class Statements(Expressions):
         self.body(node.body)
         for name, value in self.scope.names.items():
             made.attributes.join(name, value)
+            if isinstance(value, Function):
+                self.overrides(made, name, value.node)
         self.scope = before
         self.scope.names[node.name] = made
 

@@ -18,6 +18,9 @@ from rnnlm.legacy.values import (
 
 READINGS = 3
 
+# Methods of an optimizer that a script defines, and Chainer calls.
+OVERRIDDEN = {'update_one', 'update_one_cpu', 'update_one_gpu', 'create_update_rule'}
+
 
 class Use(typing.NamedTuple):
     """A use of something of Chainer."""
@@ -170,6 +173,21 @@ class Reader(Statements):
                 path.startswith('chainer.links.') for path in found):
             return variable()
         return Name(tuple(found.items()), text)
+
+    def overrides(self, made: Class, name: str, node: typing.Any) -> None:
+        """Notes a method that Chainer calls, put into an optimizer of the script's."""
+        optimizers = ('chainer.Optimizer', 'chainer.GradientMethod')
+        if name not in OVERRIDDEN or not any(
+                path.rpartition('.')[0] in optimizers
+                for base in made.of_chainer() for owner, releases in base.found
+                for path in self.table.member(owner, 't', releases)):
+            return
+        given = table.Call(len(node.args.args) - 1, frozenset())
+        accepted = 0
+        for owner in optimizers:
+            for entry in self.table.entries.get(f'{owner}.{name}', ()):
+                accepted |= entry.releases * table.takes(entry.what, given)
+        self.record(node, f'{made.name}.{name}', accepted, f'chainer.Optimizer.{name}')
 
     # Calls.
 

@@ -110,9 +110,10 @@ def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
 PRIOR = .5
 WEIGHTS = {
     '.array': 6, '.volatile': -6, '.zerograds': -3, 'a chain without init_scope': -.8,
-    'links as arguments of __init__': -1, 'dropout without train': 1.5,
+    'links as arguments of __init__': -1, 'dropout without train': 2.3,
     'BatchNormalization without test': 1.5, 'an f-string': 2.5,
-    'super() without arguments': .7}
+    'super() without arguments': .7,
+    'chainer.cuda.get_device': -1.2, 'chainer.backends.cuda.get_device': -1.2}
 STATED = re.compile(
     r'chainer(?: version| ver\.?| v)? ?(?:[:=]= ?|[:=] ?)?(\d\.\d+)', re.I)
 
@@ -121,6 +122,9 @@ def _signs(reader: Reader, old: int, new: int
            ) -> typing.Iterator[typing.Tuple[float, typing.Optional[Use], str]]:
     """Yields (weight, where or None, what) for what is possible in all releases."""
     seen = set()
+    texts = {hint.text for hint in reader.hints}
+    if 'links as arguments of __init__' in texts:
+        seen.add('a chain without init_scope')  # which says the same
     for hint in reader.hints:
         if hint.text not in seen:
             seen.add(hint.text)
@@ -130,8 +134,9 @@ def _signs(reader: Reader, old: int, new: int
             yield 3, use, f'asks for {use.text}'
         elif not use.guarded and use.preferred != use.releases and (
                 not use.preferred & new):
-            yield -2, use, f'has {use.text}, discouraged since ' + (
-                reader.table.gone_since(use.preferred))
+            yield WEIGHTS.get(use.name, -2), use, (
+                f'has {use.text}, discouraged since '
+                + reader.table.gone_since(use.preferred))
     for name, text in reader.remarks():
         for version in STATED.findall(text):
             yield (-4 if version < '2' else 4), None, (

@@ -80,7 +80,14 @@ class Net(chainer.Chain):
     ('net = Net()\ncuda.get_device_from_id(0).use()\nnet.to_gpu()', 'v1'),
     ('net = Net()\nnet.to_device(0)', 'v2'), ('print(loss.array)', 'v2'),
     ('net = Net()\nprint(f"{net}")', 'v2'), ('h = F.dropout(net(x))', 'v2'),
-    ('cuda.get_device(0).use()\nh = F.dropout(net(x))', 'v1'),
+    ('cuda.get_device(0).use()\nh = F.dropout(net(x))', 'v2'),
+    ('net = Net()\ncuda.get_device(0).use()', 'v1'),
+    ('class Mine(chainer.optimizer.GradientMethod):\n'
+     '    def update_one_cpu(self, param, state): pass\nprint(f"")', 'v1'),
+    ('class Mine(chainer.optimizer.GradientMethod):\n'
+     '    def create_update_rule(self): pass', 'v2'),
+    ('class Mine:\n    def update_one_cpu(self, param, state): pass\n'
+     'h = F.dropout(x)', 'v2'),
     ('# for Chainer 1.24\nh = F.dropout(net(x))', 'v1'),
     ('# Chainer v4.1\nnet = Net()', 'v2'),
 ])
