@@ -173,7 +173,8 @@ ROWS = (
     *(Row(f'chainer.links.{owner}.g{name}', '1.5', f'link.{name}.grad',
           links.gradient_of(name))
       for names, owners in (
-          ('W b', 'Linear Convolution2D Bilinear'), ('gamma beta', 'BatchNormalization'),
+          ('W b', 'Linear Convolution2D Bilinear'),
+          ('gamma beta', 'BatchNormalization'),
           ('W', 'EmbedID Parameter PReLU NegativeSampling BinaryHierarchicalSoftmax'))
       for owner in owners.split() for name in names.split()),
 

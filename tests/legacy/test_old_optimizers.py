@@ -107,8 +107,9 @@ def test_a_parameter_was_an_array_until_1_4(script):
         y = F.sum(model.p() * chainer.Variable(x))
         model.p.W.grad = np.zeros(2, 'f')
         y.backward()
-        print(json.dumps([z.tolist(), float(model.l.W.max()), bool((model.l.W > 5).any()),
-                          (1 - model.l.W)[0, 1].tolist(), model.p.gW.tolist()]))
+        print(json.dumps([z.tolist(), float(model.l.W.max()),
+                          bool((model.l.W > 5).any()), (1 - model.l.W)[0, 1].tolist(),
+                          model.p.gW.tolist()]))
     '''
     assert json.loads(script(lines, api='1.4')) == [[5, 0], 6, True, -1, [1, 10]]
     assert 'Error' in script(lines, status=1, api='1.24')
