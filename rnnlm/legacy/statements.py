@@ -243,6 +243,8 @@ class Statements(Expressions):
         for part in (*node.decorator_list, *node.args.defaults,
                      *filter(None, node.args.kw_defaults)):
             self.value(part)
+        if any(arg.arg == 'use_cudnn' for arg in node.args.args):
+            self.hint(node, 'an argument use_cudnn', self.old())
         owner = self.scope.of if isinstance(self.scope.of, Class) else None
         function = self.functions.setdefault(id(node), Function(node, None, owner))
         function.scope = self.scope

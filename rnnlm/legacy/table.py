@@ -238,7 +238,6 @@ GONE = (
      'create_huffman_tree', '1.3', 'the function in lower case'),
     ('chainer.functions.DilatedConvolution2D InceptionBN', '2.0',
      'the link of this name in chainer.links'),
-    ('chainer.functions.caffe', '2.0', 'chainer.links.caffe'),
     ('chainer.Function.type_check_enable', '2.0',
      "chainer.using_config('type_check', ...)"),
     ('chainer.Optimizer.init_state init_state_cpu init_state_gpu update_one '
@@ -279,6 +278,8 @@ def install(version=(1, 24, 0)):
         version (tuple of int): That one.  For all of v1 the rows are the same; what
             changed within it they look up in `release`.
     """
+    functions = importlib.import_module('chainer.functions')
+    functions.__getattr__ = functools.partial(_function_class, functions)
     if version >= (2,):
         for row in ROWS:
             if row.since in LATER and tuple(map(int, row.since.split('.'))) > version:
@@ -292,8 +293,8 @@ def install(version=(1, 24, 0)):
         owner, _, name = first.rpartition('.')
         for name in (name, *rest):
             _refuse(_find(owner), owner, name, since, instead)
-    functions = importlib.import_module('chainer.functions')
-    functions.__getattr__ = functools.partial(_function_class, functions)
+    for module in functions, _find('chainer.links'):
+        module.__getattr__ = functools.partial(_of_v1, module)
 
 
 def install_files():
@@ -350,9 +351,14 @@ def message(name, since, instead):
 
 
 def _gone_from(module, name):
-    if name in vars(module)['_refused']:
+    if name in vars(module).get('_refused', ()):
         vars(module)['_refused'][name]()
     raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
+
+
+def _of_v1(module, name):
+    """``F.caffe`` and ``L.caffe``, not imported before they are asked for."""
+    return links.caffe() if name == 'caffe' else _function_class(module, name)
 
 
 def _function_class(module, name):

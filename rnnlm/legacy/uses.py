@@ -18,6 +18,11 @@ from rnnlm.legacy.values import (
 
 READINGS = 3
 
+# Files that say which Chainer is needed, and how much of each is read.
+STATEMENTS = ('requirements.txt', 'README.md', 'README.rst', 'README.txt', 'README',
+              'setup.py', 'environment.yml')
+LONGEST = 100000
+
 # Methods of an optimizer that a script defines, and Chainer calls.
 OVERRIDDEN = {'update_one', 'update_one_cpu', 'update_one_gpu', 'create_update_rule'}
 
@@ -98,17 +103,19 @@ class Reader(Statements):
                    bool(self.guards), preferred)
 
     def remarks(self) -> typing.Iterator[typing.Tuple[str, str]]:
-        """Yields (name, text) of comments in the script, and of requirements beside it.
+        """Yields (name, text) of comments in the script, and of what says beside it, or
+        in the folder above, what it needs.
         """
         with tokenize.open(self.path) as f:
             text = f.read()
         yield os.path.basename(self.path), '\n'.join(
             line for line in text.splitlines() if line.lstrip().startswith('#'))
-        for name in ('requirements.txt', os.path.join(os.pardir, 'requirements.txt')):
-            path = os.path.join(self.folder, name)
-            if os.path.isfile(path):
-                with open(path, encoding='utf-8', errors='replace') as f:
-                    yield name, '\n'.join(re.findall(r'(?im)^chainer *==.*$', f.read()))
+        for folder in '', os.pardir:
+            for name in STATEMENTS:
+                path = os.path.join(self.folder, folder, name)
+                if os.path.isfile(path):
+                    with open(path, encoding='utf-8', errors='replace') as f:
+                        yield os.path.join(folder, name), f.read(LONGEST)
 
     def old(self) -> int:
         return self.table.until('2.0')

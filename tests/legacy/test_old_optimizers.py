@@ -1,4 +1,4 @@
-"""Optimizers that a script defines, and parameters that were arrays, as v1 had them."""
+"""Optimizers that a script defines, parameters that were arrays, Caffe: as in v1."""
 import json
 
 SIGNED = '''
@@ -113,3 +113,35 @@ def test_a_parameter_was_an_array_until_1_4(script):
     '''
     assert json.loads(script(lines, api='1.4')) == [[5, 0], 6, True, -1, [1, 10]]
     assert 'Error' in script(lines, status=1, api='1.24')
+
+
+def test_a_name_of_another_release_is_explained(script):
+    err = script('import chainer\nfrom chainer import ON', status=1)
+    assert 'script.py:2: from chainer import ON' in err
+    assert 'chainer.ON was there from Chainer 1.5 to 1.24.' in err
+    err = script('import chainer\nchainer.FunctionSet()', status=1)
+    assert 'chainer.FunctionSet was there from Chainer 1.0 to 1.24.  Instead: ' in err
+    for api in '1.24', '4.5', 'v2':
+        err = script('import chainer.functions as F\nF.Sigmoid()', status=1, api=api)
+        assert 'gone since Chainer 5.0' in err and 'the function sigmoid' in err
+    err = script('import chainer\nchainer.nothing_of_the_kind', status=1)
+    assert 'was there' not in err
+
+
+def test_caffe_in_its_old_place(script):
+    """With a module of this name in place of one that needs an old protobuf."""
+    assert json.loads(script("""
+        import json, sys, types
+        import chainer
+
+        class Stub:
+            def forward(self, inputs, outputs, disable=()):
+                return [inputs, disable, chainer.config.train]
+
+        sys.modules['chainer.links.caffe'] = types.ModuleType('chainer.links.caffe')
+        sys.modules['chainer.links.caffe'].CaffeFunction = Stub
+        from chainer.functions import caffe
+        from chainer.links import caffe as same
+        made = same.CaffeFunction()
+        print(json.dumps([made.forward(1, 2, train=False), made.forward(1, 2, ['a'])]))
+    """, api='1.24')) == [[1, [], False], [1, ['a'], True]]
