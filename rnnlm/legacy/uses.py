@@ -6,7 +6,6 @@ only where it is certain that they are Chainer's.
 """
 import ast
 import os
-import re
 import tokenize
 import typing
 

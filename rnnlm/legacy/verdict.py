@@ -141,8 +141,8 @@ def _signs(reader: Reader, old: int, new: int
     for name, text in reader.remarks():
         for compared, version in dict.fromkeys(STATED.findall(text)):
             # A later one than 1.x will do, but it was one of these then.
-            old = -2.5 if compared == '>=' else -4
-            yield (old if version < '2' else 4), None, (
+            weight = 4 if version >= '2' else -2.5 if compared == '>=' else -4
+            yield weight, None, (
                 f'{name} names Chainer {version}')
 
 
