@@ -26,33 +26,27 @@ def read_text(path: Union[str, os.PathLike]) -> str:
         reason = getattr(e, 'strerror', e)
         raise InputError(
             f'{path}: expected a file that can be read: {reason}') from e
+    return decode(data, str(path))
+
+
+def decode(data: bytes, name: str) -> str:
+    """Text of bytes in UTF-8, with or without a byte order mark; `name` for errors."""
     try:
         text = data.decode('utf-8')
     except UnicodeDecodeError as e:
         raise InputError(
-            f'{path}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
+            f'{name}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
             f'offset {e.start} ({e.reason}); convert it, for example with '
             'iconv -t utf-8') from None
     return text[1:] if text.startswith('\ufeff') else text
 
 
-def tokenise(path: Union[str, os.PathLike], tokens: str,
-             blank_lines: bool = True) -> Union[str, list[str]]:
-    """Tokens of a file: list of str by word, a str by character.
+def split_text(text: str, tokens: str,
+               blank_lines: bool = True) -> Union[str, list[str]]:
+    """Tokens of a text: list of str by word, a str by character.
 
     `blank_lines` tells if a line without a word gives an `<eos>`.
     """
-    text = read_text(path)
-    if not text:
-        raise InputError(f'{path}: expected a text, but the file is empty')
-    if text.isspace():
-        raise InputError(f'{path}: expected a text, but it is whitespace only')
-    return split_text(text, tokens, blank_lines)
-
-
-def split_text(text: str, tokens: str,
-               blank_lines: bool = True) -> Union[str, list[str]]:
-    """Tokens of a text: list of str by word, a str by character; as of `tokenise`."""
     text = text.replace('\r\n', '\n').replace('\r', '\n')
     if tokens == 'char':
         return text
