@@ -342,3 +342,26 @@ def _split(tokens: Sequence[str], path: str) -> Sequence[Sequence[str]]:
     if end[0] not in parts[0]:
         parts = [part if part[-1] == end[0] else part + end for part in parts]
     return parts
+
+
+def read_whole(spec: Spec, tokens: str) -> Sequence[str]:
+    """The tokens of a file, several, a folder of documents or standard input.
+
+    Args:
+        spec: Paths.
+        tokens: 'word' or 'char'.
+
+    Raises:
+        rnnlm.InputError: If there is no text.
+    """
+    paths: list[str] = []
+    for path in _paths(spec):
+        if path != files.STDIN:
+            _require_there(path)
+        found = files.documents(path) if os.path.isdir(path) else [path]
+        if not found:
+            raise InputError(
+                f'{path}: expected a file, or a folder of documents that end in .txt '
+                'or .txt.gz, found a folder without')
+        paths += found
+    return files.tokenise(paths, tokens, blank_lines=False)
