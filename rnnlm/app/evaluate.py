@@ -61,7 +61,7 @@ def of_stream(trained: TrainedModel, text: Encoded,
     value = trained.perplexity(text.ids)
     known = value
     if text.n_unknown and vocabulary.unknown is not None:
-        known = without_unknown(trained.model, text.ids, vocabulary.unknown)
+        known = without_unknown(trained.model, text.ids, vocabulary)
     return Perplexity(value, known, text.rate,
                       bool(text.n_unknown) and vocabulary.unknown is None)
 
@@ -122,8 +122,9 @@ def interpolate(args: argparse.Namespace) -> int:
     vocabulary = text.vocabulary
     assert vocabulary is not None
     found = {}
-    for name, values in (('first', scores['test'][0]), ('second', scores['test'][1]), (
-            'mixture', scoring.mix(*scores['test'], weight))):
+    first, second = scores['test']
+    for name, values in (('first', first), ('second', second),
+                         ('mixture', scoring.mix(first, second, weight))):
         found[name] = Perplexity.of(
             values, ring(test.ids)[1:], test, vocabulary.unknown)
     if args.json:

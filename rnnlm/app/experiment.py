@@ -163,9 +163,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         for part in 'valid', 'test':
             rate = result[f'{part}_unknown'] = corpus.unknown_rate(part)
             result[f'{part}_known'] = result[part] if not rate else group.on_root(
-                lambda: without_unknown(
-                    current.classifier.predictor, getattr(corpus, part),
-                    corpus.vocabulary.unknown))
+                lambda: without_unknown(current.classifier.predictor,
+                                        getattr(corpus, part), corpus.vocabulary))
         return result
 
 

@@ -162,7 +162,7 @@ def _is_source(value: Any) -> bool:
     if isinstance(paths, str):
         paths = [paths]
     counts = value['vocab_limit'], value.get('min_count')
-    return (isinstance(paths, list) and paths
+    return (isinstance(paths, list) and paths != []
             and all(isinstance(path, str) for path in paths)
             and value['tokens'] in ('word', 'char')
             and all(count is None or is_integer(count) for count in counts)

@@ -338,10 +338,14 @@ def _split(tokens: Sequence[str], path: str) -> Sequence[Sequence[str]]:
     parts = [tokens[:n - 2 * held_out], tokens[n - 2 * held_out:n - held_out],
              tokens[n - held_out:]]
     # A text of one line, else the model would not know where one ends.
-    end: Sequence[str] = '\n' if isinstance(tokens, str) else [EOS]
-    if end[0] not in parts[0]:
-        parts = [part if part[-1] == end[0] else part + end for part in parts]
+    end = '\n' if isinstance(tokens, str) else EOS
+    if end not in parts[0]:
+        parts = [part if part[-1] == end else _and(part, end) for part in parts]
     return parts
+
+
+def _and(tokens: Sequence[str], end: str) -> Sequence[str]:
+    return tokens + end if isinstance(tokens, str) else [*tokens, end]
 
 
 def read_whole(spec: Spec, tokens: str) -> Sequence[str]:

@@ -9,6 +9,7 @@ import numpy
 from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.text import UNK
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.inference import scoring
 
 
@@ -69,7 +70,8 @@ def ring(ids: numpy.ndarray) -> numpy.ndarray:
     return numpy.append(ids, ids[:1])
 
 
-def without_unknown(model: LanguageModel, ids: numpy.ndarray, unknown: int) -> float:
+def without_unknown(model: LanguageModel, ids: numpy.ndarray,
+                    vocabulary: Vocabulary) -> float:
     """The perplexity of the tokens of a text that are not ``<unk>``.
 
     The model reads all tokens, as a ring; only the predictions of ``<unk>`` are left
@@ -78,7 +80,8 @@ def without_unknown(model: LanguageModel, ids: numpy.ndarray, unknown: int) -> f
     Args:
         model: The model.
         ids: Ids (N,) of the text.
-        unknown: The id of ``<unk>``.
+        vocabulary: The tokens, ``<unk>`` among them.
     """
     whole = ring(ids)
-    return _perplexity(scoring.score_text(model, whole)[whole[1:] != unknown])
+    return _perplexity(scoring.score_text(model, whole)[
+        whole[1:] != vocabulary.unknown])
