@@ -8,7 +8,7 @@ from typing import Any, List, Optional
 
 from rnnlm import parallel
 from rnnlm._version import __version__
-from rnnlm.app import commands, info
+from rnnlm.app import commands, generate, info, score
 from rnnlm.app.console import complain, let_go, open_closed_streams
 from rnnlm.app.recipes import PRESETS, add_recipe_options
 from rnnlm.errors import InputError, NotFinite
@@ -178,72 +178,37 @@ def make_parser() -> argparse.ArgumentParser:
         help='rate of decay of --dynamic back to the trained parameters (default: '
              '0.002)')
     add_json_option(evaluate_parser)
+    add_quiet_option(evaluate_parser)
     evaluate_parser.set_defaults(command=commands.evaluate)
 
     generate_parser = add_command(
         subcommands, 'generate', 'generate text',
         'Continues a text with words sampled from a model.',
         'rnnlm generate', "rnnlm generate novel -p 'It was ' --temperature 0.7",
-        "rnnlm generate small -p 'the company' --beam 5 --length 10")
+        "rnnlm generate -p 'the king' --beam 5 --sentence",
+        'rnnlm generate --samples 5 --sentence --no-unk')
     add_model_argument(generate_parser)
-    generate_parser.add_argument(
-        '--primetext', '-p', help='text to continue (default: start a new sentence)')
-    generate_parser.add_argument(
-        '--length', type=int, default=100,
-        help='number of words or characters to generate (default: 100)')
+    generate.add_options(generate_parser)
     generate_parser.add_argument(
         '--seed', '-s', type=seed,
         help='random seed (default: a different one each time)')
-    generate_parser.add_argument(
-        '--greedy', action='store_true',
-        help='take the most probable word at each step')
-    generate_parser.add_argument(
-        '--temperature', type=float, default=1.0,
-        help='divide the logits by this; below 1 likely words become likelier '
-             '(default: 1)')
-    generate_parser.add_argument(
-        '--top-k', type=int, metavar='K',
-        help='sample from the K most probable words')
-    generate_parser.add_argument(
-        '--top-p', type=float, metavar='P',
-        help='sample from the smallest set of words with total probability P (nucleus '
-             'sampling)')
-    generate_parser.add_argument(
-        '--samples', type=int, default=1, help='number of texts (default: 1)')
-    generate_parser.add_argument(
-        '--beam', type=int, metavar='WIDTH',
-        help='find the most probable text by beam search of this width')
     add_device_option(generate_parser)
-    generate_parser.set_defaults(command=commands.generate)
+    generate_parser.set_defaults(command=generate.generate)
 
     score_parser = add_command(
         subcommands, 'score', 'compute log probabilities of sentences',
         'Reads sentences, one per line, and prints for each the logarithm (base 10) of '
         'its probability, the number of unknown words, and each word with its own log '
-        'probability, end of sentence included.  Unknown words are scored as <unk>.',
-        "echo 'a dog sleeps' | rnnlm score",
+        'probability, end of sentence included.  Unknown words are scored as <unk>; if '
+        'the vocabulary has none, they are left out and counted.',
+        "echo 'a sleepy king sleeps' | rnnlm score",
         'rnnlm score --srilm small sentences.txt',
-        'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt')
+        'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt',
+        'rnnlm score --total --mix other small sentences.txt')
     add_model_argument(score_parser)
-    score_parser.add_argument(
-        'file', nargs='?', help='a text file (default: standard input)')
-    form = score_parser.add_mutually_exclusive_group()
-    form.add_argument(
-        '--srilm', action='store_true',
-        help="output format of SRILM's ngram -debug 2 -ppl")
-    form.add_argument(
-        '--nbest', action='store_true',
-        help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
-             'their new score and are sorted by it within each ID')
-    add_json_option(form)
-    score_parser.add_argument(
-        '--lm-weight', type=float, default=1.0,
-        help='with --nbest: weight of the natural log probability (default: 1)')
-    score_parser.add_argument(
-        '--word-penalty', type=float, default=0.0,
-        help='with --nbest: added to the score for each word (default: 0)')
+    score.add_options(score_parser)
     add_device_option(score_parser)
-    score_parser.set_defaults(command=commands.score)
+    score_parser.set_defaults(command=score.score)
 
     mix_parser = add_command(
         subcommands, 'interpolate', 'interpolate two models',
@@ -257,6 +222,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='weight of the first model (default: the best on the validation part)')
     add_corpus_options(mix_parser)
     add_json_option(mix_parser)
+    add_quiet_option(mix_parser)
     mix_parser.set_defaults(command=commands.interpolate)
 
     run_parser = add_command(
@@ -279,7 +245,8 @@ def make_parser() -> argparse.ArgumentParser:
         'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
         'model and what wrote it; never executes code from the file.',
         'rnnlm inspect snapshot_iter_1000')
-    inspect_parser.add_argument('file', help='model or snapshot file')
+    inspect_parser.add_argument(
+        'file', help='a model or snapshot file, or the folder of a run for its model')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
 
@@ -347,10 +314,15 @@ def add_json_option(parser: argparse._ActionsContainer) -> None:
         '--json', action='store_true', help='print JSON')
 
 
+def add_quiet_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--quiet', '-q', action='store_true', help='show no progress')
+
+
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device', '-d', default='-1',
-        help='-1: CPU (default); 0, 1, ...: GPU, with CuPy')
+        help='-1 or cpu: CPU (default); 0, 1, ...: GPU, with CuPy')
 
 
 def add_parallel_options(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ The bar is tqdm's, which knows about narrow and resized terminals.  What is here
 keeps the training independent of its output.
 """
 import contextlib
+import json
 import math
 import os
 import sys
@@ -147,6 +148,36 @@ _OUTPUT = _Output()
 
 class _Bar(tqdm.tqdm):
     monitor_interval = 0  # no thread that wakes a bar whose updates are rare
+
+    def update_to(self, n: int) -> None:
+        """Moves the bar to `n` of its total."""
+        self.update(n - self.n)
+
+
+def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
+    """A progress bar on standard error, if that is a terminal; a context manager.
+
+    Args:
+        total: What there is to do.
+        unit: Its unit, with a blank before a word.
+        hidden: Whether nothing is shown at a terminal either.
+    """
+    return _Bar(total=total, unit=unit, unit_scale=True, file=sys.stderr,
+                dynamic_ncols=True, leave=False,
+                disable=hidden or not sys.stderr.isatty())
+
+
+def to_json(value: Any) -> str:
+    """JSON in a line.  NaN and infinity, which JSON has not, are null."""
+    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Console:

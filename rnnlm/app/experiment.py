@@ -235,6 +235,7 @@ def make_training_run(
 
     validation = make_evaluator(corpus.valid, classifier, group)
     trainer.extend(validation)
+    trainer.extend(_StopDiverged())
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(Snapshot(), trigger=SnapshotTrigger(
@@ -253,6 +254,26 @@ def make_training_run(
     if plotting.available():
         trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
     return TrainingRun(trainer, validation, best)
+
+
+class _StopDiverged(training.Extension):
+    """Ends a run whose validation perplexity is more than a float holds.
+
+    Its losses are finite, but what they are of is no model: none is written.
+    """
+    trigger = 1, 'epoch'
+    priority = training.PRIORITY_EDITOR  # after the evaluation, before what writes
+
+    def __call__(self, trainer: training.Trainer) -> None:
+        loss = float(trainer.observation.get('validation/main/loss', 0.0))
+        with numpy.errstate(over='ignore'):
+            if numpy.exp(loss) < numpy.inf:
+                return
+        optimizer = trainer.updater.get_optimizer('main')
+        raise NotFinite(
+            f'window {trainer.updater.iteration}: expected a finite perplexity in '
+            f'validation, found a loss of {loss:g} per word at the learning rate '
+            f'{optimizer.lr:g}: the training diverged.  Lower the learning rate')
 
 
 class _Postprocess:

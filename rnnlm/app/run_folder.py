@@ -265,6 +265,21 @@ def folder_of(path: str) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
+def find_file(path: str) -> str:
+    """The file with the parameters: `path`, or that in the folder of a run.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none.
+    """
+    if not os.path.exists(path):
+        raise InputError(
+            f'{path}: expected the folder of a run or a model file, found nothing '
+            "there; 'rnnlm train' makes a model")
+    if os.path.exists(os.path.join(path, MODEL)):
+        return os.path.join(path, MODEL)
+    return newest_snapshot(path) if os.path.isdir(path) else path
+
+
 def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
     """Finds the files that a trained model consists of.
 
@@ -280,13 +295,14 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
         rnnlm.errors.InputError: if there is neither, or the vocabulary is not that of
             the run.
     """
-    folder = folder_of(path)
-    if os.path.exists(os.path.join(path, MODEL)):
-        path = os.path.join(path, MODEL)
-    elif os.path.isdir(path):
-        path = newest_snapshot(path)
-    beside = os.path.join(folder, VOCABULARY)
-    if not os.path.exists(beside):
+    path = find_file(path)
+    # Beside the file; else, if it is a link to one in the folder of a run, there.
+    folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
+    for folder in folders:
+        beside = os.path.join(folder, VOCABULARY)
+        if os.path.exists(beside):
+            break
+    else:
         return path, None
     vocabulary = Vocabulary.load(beside)
     described = RunDescription.load(folder)

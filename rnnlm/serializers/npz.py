@@ -59,7 +59,8 @@ def save_npz(path: Union[str, os.PathLike], target: Any, *,
         target = serializer.target
     # Weights hardly get smaller, and compressing takes ten times as long.
     with writing(path, follow) as f, zipfile.ZipFile(f, 'w') as archive:
-        for name, array in target.items():
+        # Chainer's order is that of a set of names, another one in each process.
+        for name, array in sorted(target.items()):
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
                 numpy.lib.format.write_array(member, numpy.asanyarray(array))
 
