@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import textwrap
-from typing import Any, List, Optional
+from typing import Any, List, NoReturn, Optional
 
 from rnnlm import parallel
 from rnnlm._version import __version__
@@ -33,7 +33,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     # A script finds its streams as python gives them to it.
     closed = [] if given[:1] == ['run'] else open_closed_streams()
     with parallel.only_root_reports():
-        args = make_parser().parse_args(given)
+        args, unknown = make_parser().parse_known_args(given)
+        if unknown:
+            args.parser.error(f'unrecognized arguments: {" ".join(unknown)}')
     if 'stdout' in closed and args.name in PRINT_ONLY:
         complain(f'rnnlm {args.name}: error: expected a standard output for the '
                  'result, found it closed')
@@ -55,7 +57,7 @@ def _status(args: argparse.Namespace) -> int:
             sys.stdout.flush()
         return status
     except InputError as e:
-        complain(f'rnnlm {args.name}: error: {message(e, args.parser)}')
+        complain(f'rnnlm {args.name}: error: {message(e, args.parser)}{_apart(args)}')
         return 2
     except NotFinite as e:
         hint = ' (or use --on-nan rollback)' if args.name == 'train' else ''
@@ -75,6 +77,15 @@ def _status(args: argparse.Namespace) -> int:
         what = (f'{e.filename or "cannot write"}: {e.strerror}' if e.errno else str(e))
         complain(f'rnnlm {args.name}: error: {what}{_hint(args, e)}')
         return 1
+
+
+def _apart(args: argparse.Namespace) -> str:
+    """A hint for runs that mpiexec started side by side, perhaps by mistake."""
+    size = parallel.launched_size()
+    if args.name != 'train' or args.communicator or size == 1:
+        return ''
+    return (f' (mpiexec started {size} processes, and each trains a model of its own; '
+            'to train one together, add --communicator naive)')
 
 
 def _hint(args: argparse.Namespace, error: OSError) -> str:
@@ -112,9 +123,17 @@ def message(error: InputError, parser: argparse.ArgumentParser) -> str:
     return str(error)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors do not print all options before themselves."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n'{self.prog} --help' shows the "
+                     'options and examples\n')
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='rnnlm',
         description="Chainer's recurrent language model on today's machines.",
         epilog="'rnnlm COMMAND --help' shows the options of a command.")

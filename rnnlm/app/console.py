@@ -202,6 +202,19 @@ class Console:
         _OUTPUT.flush()
 
 
+# What fits in a terminal of so many columns.
+_FORMATS = ((62, '{desc} |{bar}| {rate_fmt}, {remaining} left'),
+            (46, '{desc}, {remaining} left'), (0, '{desc}'))
+
+
+def _bar_format() -> str:
+    """What of the progress fits in the terminal as it is now."""
+    columns = 80
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns or columns
+    return next(form for width, form in _FORMATS if columns >= width)
+
+
 class ProgressBar(training.Extension):
     """A progress bar with the perplexity, the speed and the time left.
 
@@ -227,7 +240,7 @@ class ProgressBar(training.Extension):
             unit=' words', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
             leave=False, mininterval=self._interval, miniters=0,
             desc=f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}',
-            bar_format='{desc} |{bar}| {rate_fmt}, {remaining} left')
+            bar_format=_bar_format())
 
     def __call__(self, trainer: Any) -> None:
         bar = self._bar
@@ -235,6 +248,7 @@ class ProgressBar(training.Extension):
             return
         # Only now: on a GPU it waits until the window is computed.
         loss = float(trainer.observation['main/loss'].array)
+        bar.bar_format = _bar_format()
         self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
         bar.set_description_str(
             f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}, perplexity '
