@@ -29,13 +29,15 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
         the number of the signal that stopped the training.
     """
-    given = sys.argv[1:] if argv is None else argv
+    given, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
     # A script finds its streams as python gives them to it.
     closed = [] if given[:1] == ['run'] else open_closed_streams()
     with parallel.only_root_reports():
         args, unknown = make_parser().parse_known_args(given)
         if unknown:
             args.parser.error(f'unrecognized arguments: {" ".join(unknown)}')
+    if args.name == 'run':
+        args.args = of_script
     if 'stdout' in closed and args.name in PRINT_ONLY:
         complain(f'rnnlm {args.name}: error: expected a standard output for the '
                  'result, found it closed')

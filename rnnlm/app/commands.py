@@ -20,11 +20,11 @@ from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.chain import LanguageModel
 from rnnlm.data import corpus
-from rnnlm.errors import InputError, require
+from rnnlm.errors import InputError, printable, require
 from rnnlm.inference import dynamic, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -41,9 +41,23 @@ def choose_corpus(args: argparse.Namespace,
     if args.corpus is None:
         source = described.source if described else {}
         args.corpus = source.get('corpus', 'demo')
+        if args.corpus not in ('demo', 'ptb'):
+            _check_source(args, args.corpus)
         if args.tokens is None and args.vocab_limit is None:
             args.tokens, args.vocab_limit = (
                 source.get('tokens'), source.get('vocab_limit'))
+
+
+def _check_source(args: argparse.Namespace, path: str) -> None:
+    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise InputError(
+            f'expected the corpus that {run_folder.RUN} names, but {path} '
+            + ('is no file or folder' if os.path.exists(path) else 'does not exist')
+            + '; give the corpus', 'corpus')
+    if sys.stderr.isatty():
+        print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
+              'names', file=sys.stderr)
 
 
 def load_corpus(args: argparse.Namespace, path: str) -> corpus.Corpus:
@@ -176,8 +190,8 @@ def interpolate(args: argparse.Namespace) -> int:
     if args.json:
         print(to_json(found))
     else:
-        print(f'test     perplexity {found["first"]:.3f}  {args.model}\n'
-              f'test     perplexity {found["second"]:.3f}  {args.other}\n'
+        print(f'test     perplexity {found["first"]:.3f}  {printable(args.model)}\n'
+              f'test     perplexity {found["second"]:.3f}  {printable(args.other)}\n'
               f'test     perplexity {found["mixture"]:.3f}  interpolated, weights '
               f'{weight:.3f} and {1 - weight:.3f}')
     return 0
@@ -187,20 +201,18 @@ def inspect(args: argparse.Namespace) -> int:
     path = args.file
     if os.path.isdir(path):
         path = run_folder.find_file(path)
-    with open_archive(path) as archive:
+    with open_verified(path) as archive:
         found = describe(archive)
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
-    print(f'file     {path}: {found["format"]}, {found["kind"]}')
+    print(f'file     {printable(path)}: {found["format"]}, {found["kind"]}')
     print(f'written  by {found["written by"]}')
     if found['model']:
         print(f'model    {found["summary"]}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
-        # A name could contain escape sequences of the terminal.
-        print(f'{entry["dtype"]:9}{shape:16}'
-              + (name if name.isprintable() else ascii(name)))
+        print(printable(f'{entry["dtype"]:9}{shape:16}{name}', 300))
     return 0
 
 
@@ -211,5 +223,5 @@ def convert(args: argparse.Namespace) -> int:
     require_new(interchange.outputs(args.output), path, args.overwrite)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
-    print(f'written  {" and ".join(written)}: {check_model(weights)}')
+    print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
     return 0

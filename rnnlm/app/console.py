@@ -15,6 +15,7 @@ import tqdm
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
+from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
@@ -54,7 +55,7 @@ def _is_open(number: int) -> bool:
 def complain(text: str) -> None:
     """Prints a line on standard error, if that is possible."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
     let_go(sys.stderr)
 
 
@@ -69,7 +70,7 @@ def let_go(stream: Any) -> None:
 
 def say(text: str) -> None:
     """Prints a line of a training run."""
-    print(text, file=Console())
+    print(printable(text, keep='\n'), file=Console())
 
 
 def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
@@ -169,7 +170,7 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
 
 def to_json(value: Any) -> str:
     """JSON in a line.  NaN and infinity, which JSON has not, are null."""
-    return json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    return printable(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
 
 
 def _finite(value: Any) -> Any:
@@ -196,7 +197,7 @@ class Console:
         lines, newline, self._line = self._line.rpartition('\n')
         if newline:
             with _Bar.external_write_mode(file=_OUTPUT):
-                _OUTPUT.write(lines + newline)
+                _OUTPUT.write(printable(lines, keep='\n\t') + newline)
 
     def flush(self) -> None:
         _OUTPUT.flush()

@@ -4,7 +4,7 @@ import argparse
 import numpy
 
 from rnnlm.app.trained import TrainedModel, load
-from rnnlm.errors import InputError, require, require_count
+from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import generate as generating
 
 # Between two texts.
@@ -104,9 +104,9 @@ def generate(args: argparse.Namespace) -> int:
             print(SEPARATOR)
         if text is not None:
             blank = '' if vocabulary.by_character or text[-1:].isspace() else ' '
-            print(text, end=blank)
+            print(printable(text, keep='\n\t'), end=blank)
         for piece in pieces:
-            print(piece, end='', flush=True)
+            print(printable(piece, keep='\n\t'), end='', flush=True)
         print()
     return 0
 

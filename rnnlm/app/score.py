@@ -14,7 +14,7 @@ from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.data.lines import Line, name_of, read_lines
 from rnnlm.data.text import UNK
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, require
+from rnnlm.errors import InputError, printable, require
 from rnnlm.inference import scoring
 
 
@@ -271,8 +271,8 @@ def show(args: argparse.Namespace, line: str, entry: Entry) -> None:
             'words': [[token, float(value)]
                       for token, value in zip(entry.tokens, entry.values)]}))
     elif args.srilm:
-        print(line)
-        tokens = ['<s>', *entry.tokens[:-1], '</s>']
+        print(printable(line, keep='\t'))
+        tokens = ['<s>', *map(printable, entry.tokens[:-1]), '</s>']
         for k, (value, oov) in enumerate(zip(entry.values, entry.oov)):
             before = f'{tokens[k]} {"..." if k else ""}'
             found = '[OOV] 0 [ -inf ]' if oov else (
@@ -281,8 +281,9 @@ def show(args: argparse.Namespace, line: str, entry: Entry) -> None:
         show_srilm('', entry.total())
         print()
     else:
-        words = ' '.join(f'{json.dumps(token, ensure_ascii=False)[1:-1]} {value:.4f}'
-                         for token, value in zip(entry.tokens, entry.values))
+        words = ' '.join(
+            f'{printable(json.dumps(token, ensure_ascii=False)[1:-1])} {value:.4f}'
+            for token, value in zip(entry.tokens, entry.values))
         print(f'{entry.logprob:.4f}\t{entry.oov.sum()}\t{words}')
 
 
@@ -297,7 +298,7 @@ def show_unreadable(args: argparse.Namespace, line: Line) -> None:
 def show_total(args: argparse.Namespace, total: Total) -> None:
     """Prints the total of a text, where it belongs."""
     if args.srilm:
-        show_srilm(f'file {args.file or "-"}:', total)
+        show_srilm(f'file {printable(args.file or "-")}:', total)
     elif args.total:
         print(to_json(total.as_dict()) if args.json else total.as_text())
     elif total.sentences and not args.quiet:
@@ -329,7 +330,7 @@ def rescore(args: argparse.Namespace, models: Models) -> int:
             lists.setdefault(parts[0], []).append((total, parts))
     for found in lists.values():
         for total, parts in sorted(found, key=lambda c: -c[0]):
-            print(' ||| '.join([*parts[:-1], f'{total:.6g}']))
+            print(printable(' ||| '.join([*parts[:-1], f'{total:.6g}']), keep='\t'))
     return 0
 
 

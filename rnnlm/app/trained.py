@@ -13,9 +13,9 @@ from rnnlm.chain import LanguageModel
 from rnnlm.data.text import UNK, split_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
-from rnnlm.errors import InputError, NotFinite, require
+from rnnlm.errors import InputError, require
 from rnnlm.inference import generate, scoring
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import load_model, read_structure
 from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
@@ -123,8 +123,8 @@ class TrainedModel:
             One `SentenceScore` for each, in their order.
 
         Raises:
-            rnnlm.InputError: If the vocabulary has no token that ends a sentence.
-            rnnlm.NotFinite: If a probability is NaN.
+            rnnlm.InputError: If the vocabulary has no token that ends a sentence, or a
+                probability is NaN.
         """
         require('sentences', sentences, 'a list of str', lambda given: not isinstance(
             given, str) and all(isinstance(one, str) for one in given))
@@ -250,7 +250,7 @@ class TrainedModel:
             evaluator.progress = progress
             found = evaluate_perplexity(evaluator)
             if numpy.isnan(found):
-                raise NotFinite(scoring.NAN_PROBABILITY)
+                raise InputError(scoring.NAN_PROBABILITY)
             return found
         vocabulary = self.require_vocabulary()
         tokens = split_text(
@@ -288,7 +288,7 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     chosen = get_device(device)
     given = os.fspath(path)
     file, vocabulary = run_folder.find_model(given)
-    with open_archive(file) as archive:
+    with open_verified(file) as archive:
         found = read_structure(archive)
     # Before a model of that size is made.
     if vocabulary is not None and len(vocabulary) != found.n_vocab:

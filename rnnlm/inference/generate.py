@@ -10,7 +10,7 @@ import numpy
 from rnnlm.data.text import EOS, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
-    InputError, NotFinite, require, require_count, require_ids, require_positive)
+    InputError, require, require_count, require_ids, require_positive)
 from rnnlm.chain import LanguageModel
 from rnnlm.inference.scoring import NAN_PROBABILITY
 
@@ -95,7 +95,7 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         The id of the next word, `length` times, or until `stop`.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range.
+        rnnlm.InputError: If an argument is out of range, or the model gives NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -121,7 +121,7 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         logits[left_out] = -numpy.inf
         if not sample:
             return int(logits.argmax())
-        p = _probabilities(logits / temperature, top_k, top_p)
+        p = _probabilities(logits, temperature, top_k, top_p)
         return int((random or numpy.random).choice(len(p), p=p))
 
     # The arguments are checked now, the words drawn when they are asked for.
@@ -150,9 +150,13 @@ def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
     return ids.astype(int)
 
 
-def _probabilities(logits: numpy.ndarray, top_k: Optional[int],
+def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[int],
                    top_p: Optional[float]) -> numpy.ndarray:
-    p = numpy.exp(logits - logits.max())
+    with numpy.errstate(over='ignore'):  # to minus infinity, at 1e-310 say
+        scaled = logits / temperature
+        if not scaled.max() < numpy.inf:
+            scaled = (logits - logits.max()) / temperature
+    p = numpy.exp(scaled - scaled.max())
     p /= p.sum()
     if top_k is None and top_p is None:
         return p
@@ -185,7 +189,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
         logarithm of its probability, that of `stop` included.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range.
+        rnnlm.InputError: If an argument is out of range, or the model gives NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -236,9 +240,10 @@ def _next(model: LanguageModel, word: int) -> numpy.ndarray:
 def _logits(model: LanguageModel, words: Sequence[int]) -> numpy.ndarray:
     """Logits of the words after these, a stream each: float64 (B, V)."""
     # Not around a yield: the caller would run under this configuration.
-    with chainer.using_config('train', False), chainer.no_backprop_mode():
+    with chainer.using_config('train', False), chainer.no_backprop_mode(), (
+            numpy.errstate(over='ignore', invalid='ignore')):
         y = model(model.xp.array(words, dtype='i'))
     logits = chainer.cuda.to_cpu(y.array).astype(numpy.float64)
     if not (logits.max(axis=1) < numpy.inf).all():  # infinite, or NaN
-        raise NotFinite(NAN_PROBABILITY)
+        raise InputError(NAN_PROBABILITY)
     return logits

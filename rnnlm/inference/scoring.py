@@ -9,7 +9,7 @@ import numpy
 from rnnlm.chain import LanguageModel
 from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import NotFinite, require, require_count, require_ids
+from rnnlm.errors import InputError, require, require_count, require_ids
 
 # Sentences that are computed at once, each a column of a window.
 BATCH = 32
@@ -18,8 +18,8 @@ BATCH = 32
 CHUNK_ELEMENTS = 2 ** 24
 
 NAN_PROBABILITY = (
-    'the model: expected probabilities, found NaN: its training diverged, or its file '
-    'is damaged; train it again with a lower learning rate')
+    'model: expected finite weights, found some that give NaN or infinity for the next '
+    'word; train it anew, or take an older snapshot')
 
 
 def boundary(vocabulary: Vocabulary) -> Optional[int]:
@@ -101,7 +101,7 @@ def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndar
         float64 (T, B), natural logarithms.
 
     Raises:
-        rnnlm.NotFinite: If one is NaN.
+        rnnlm.InputError: If one is NaN.
     """
     T, B = len(window) - 1, window.shape[1]
     scores = numpy.empty((T, B))
@@ -118,7 +118,7 @@ def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndar
                 found = numpy.take_along_axis(logits, target, axis=2) - top
                 scores[start:start + steps] = found[..., 0] - numpy.log(total)
     if numpy.isnan(scores).any():
-        raise NotFinite(NAN_PROBABILITY)
+        raise InputError(NAN_PROBABILITY)
     return scores
 
 
@@ -139,8 +139,8 @@ def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,
         float64 (N,), natural logarithms.
 
     Raises:
-        rnnlm.InputError: If there are fewer than two ids, or they are not ints.
-        rnnlm.NotFinite: If a probability is NaN.
+        rnnlm.InputError: If there are fewer than two ids, or they are not ints; or
+            if a probability is NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
