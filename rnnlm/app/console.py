@@ -4,6 +4,7 @@ The bar is tqdm's, which knows about narrow and resized terminals.  What is here
 keeps the training independent of its output.
 """
 import contextlib
+import json
 import math
 import os
 import sys
@@ -17,6 +18,7 @@ import tqdm
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.text import PARTS, UNK
+from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
@@ -59,7 +61,7 @@ def _is_open(number: int) -> bool:
 def complain(text: str) -> None:
     """Prints a line on standard error, if that is possible."""
     with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
     let_go(sys.stderr)
 
 
@@ -74,7 +76,7 @@ def let_go(stream: Any) -> None:
 
 def say(text: str) -> None:
     """Prints a line of a training run."""
-    print(text, file=Console())
+    print(printable(text, keep='\n'), file=Console())
 
 
 def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
@@ -213,6 +215,36 @@ _OUTPUT = _Output()
 class _Bar(tqdm.tqdm):
     monitor_interval = 0  # no thread that wakes a bar whose updates are rare
 
+    def update_to(self, n: int) -> None:
+        """Moves the bar to `n` of its total."""
+        self.update(n - self.n)
+
+
+def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
+    """A progress bar on standard error, if that is a terminal; a context manager.
+
+    Args:
+        total: What there is to do.
+        unit: Its unit, with a blank before a word.
+        hidden: Whether nothing is shown at a terminal either.
+    """
+    return _Bar(total=total, unit=unit, unit_scale=True, file=sys.stderr,
+                dynamic_ncols=True, leave=False,
+                disable=hidden or not sys.stderr.isatty())
+
+
+def to_json(value: Any) -> str:
+    """JSON in a line.  NaN and infinity, which JSON has not, are null."""
+    return printable(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
 
 class Console:
     """A text stream of whole lines, printed above the progress bar if there is one.
@@ -230,10 +262,23 @@ class Console:
         lines, newline, self._line = self._line.rpartition('\n')
         if newline:
             with _Bar.external_write_mode(file=_OUTPUT):
-                _OUTPUT.write(lines + newline)
+                _OUTPUT.write(printable(lines, keep='\n\t') + newline)
 
     def flush(self) -> None:
         _OUTPUT.flush()
+
+
+# What fits in a terminal of so many columns.
+_FORMATS = ((62, '{desc} |{bar}| {rate_fmt}, {remaining} left'),
+            (46, '{desc}, {remaining} left'), (0, '{desc}'))
+
+
+def _bar_format() -> str:
+    """What of the progress fits in the terminal as it is now."""
+    columns = 80
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns or columns
+    return next(form for width, form in _FORMATS if columns >= width)
 
 
 class ProgressBar(training.Extension):
@@ -264,7 +309,7 @@ class ProgressBar(training.Extension):
             unit=f' {self._unit}s', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
             leave=False, mininterval=self._interval, miniters=0,
             desc=f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}',
-            bar_format='{desc} |{bar}| {rate_fmt}, {remaining} left')
+            bar_format=_bar_format())
 
     def __call__(self, trainer: Any) -> None:
         bar = self._bar
@@ -272,6 +317,7 @@ class ProgressBar(training.Extension):
             return
         # Only now: on a GPU it waits until the window is computed.
         loss = float(trainer.observation['main/loss'].array)
+        bar.bar_format = _bar_format()
         self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
         bar.set_description_str(
             f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}, perplexity '

@@ -1,19 +1,18 @@
 """The commands `evaluate` and `interpolate`: the perplexity of models on a text."""
 import argparse
-import json
-import sys
+from typing import Dict, List
 
 import numpy
 
-from rnnlm.app.console import bits, relative_to_limit
+from rnnlm.app.console import bits, progress, relative_to_limit, to_json
 from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, require
+from rnnlm.errors import InputError, printable, require
 from rnnlm.inference import dynamic, scoring
-from rnnlm.inference.perplexity import Perplexity, ring, without_unknown
+from rnnlm.inference.perplexity import Perplexity, without_unknown
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -29,7 +28,7 @@ def evaluate(args: argparse.Namespace) -> int:
     assert vocabulary is not None
     name = args.part if args.text is None else 'text'
     found = (of_sentences(trained, part) if args.sentences
-             else of_stream(trained, part, vocabulary))
+             else of_stream(trained, part, vocabulary, args.quiet))
     count = len(part.ids)
     result = {'part': name, 'tokens': vocabulary.tokens, 'words': count,
               **found.to_json()}
@@ -40,7 +39,7 @@ def evaluate(args: argparse.Namespace) -> int:
         adapted = dynamic_perplexity(trained.model, text, part.ids, args)
         result[f'dynamic {args.dynamic}'] = adapted
     if args.json:
-        print(json.dumps(result))
+        print(to_json(result))
         return 0
     unit = 'character' if vocabulary.by_character else 'word'
     how = ', each sentence on its own' if args.sentences else ''
@@ -55,10 +54,11 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def of_stream(trained: TrainedModel, text: Encoded,
-              vocabulary: Vocabulary) -> Perplexity:
+def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
+              quiet: bool) -> Perplexity:
     """The perplexity of a text that is read as one ring, as in training."""
-    value = trained.perplexity(text.ids)
+    with progress(len(text.ids), ' words', quiet) as bar:
+        value = trained.perplexity(text.ids, bar.update_to)
     known = value
     if text.n_unknown and vocabulary.unknown is not None:
         known = without_unknown(trained.model, text.ids, vocabulary)
@@ -82,20 +82,13 @@ def of_sentences(trained: TrainedModel, text: Encoded) -> Perplexity:
 
 def dynamic_perplexity(model: LanguageModel, text: TextOfModel, words: numpy.ndarray,
                        args: argparse.Namespace) -> float:
-    """Perplexity by dynamic evaluation; at a terminal, with its progress."""
+    """Perplexity by dynamic evaluation, of the words that `score_ring` is of."""
     adaptive = dynamic.DynamicEvaluation(
         model, args.lr, args.decay, rule=args.dynamic)
     if args.dynamic == 'rms':
         adaptive.gather(text.part('train').ids)
-
-    def progress(read):
-        print(f'\r{read:,} of {len(words) - 1:,} words', end='', file=sys.stderr)
-
-    if not sys.stderr.isatty():
-        return adaptive.perplexity(words)
-    result = adaptive.perplexity(words, progress)
-    print(end='\r\033[K', file=sys.stderr)
-    return result
+    with progress(len(words), ' words', args.quiet) as bar:
+        return adaptive.perplexity(numpy.append(words, words[:1]), bar.update_to)
 
 
 def interpolate(args: argparse.Namespace) -> int:
@@ -111,11 +104,13 @@ def interpolate(args: argparse.Namespace) -> int:
     text = TextOfModel(args, args.model, one.vocabulary, one.model.n_vocab)
     _require_same(one, other, args)
     test = text.part('test')
-    scores = {}
+    scores: Dict[str, List[numpy.ndarray]] = {}
     for part in ('test',) if args.weight is not None else ('test', 'valid'):
-        ids = ring(text.part(part).ids)
-        scores[part] = [scoring.score_text(trained.model, ids)
-                        for trained in (one, other)]
+        ids, scores[part] = text.part(part).ids, []
+        for trained in one, other:
+            with progress(len(ids), ' words', args.quiet) as bar:
+                scores[part].append(
+                    scoring.score_ring(trained.model, ids, bar.update_to))
     weight = args.weight
     if weight is None:
         weight = scoring.mixture_weight(*scores['valid'])
@@ -126,9 +121,9 @@ def interpolate(args: argparse.Namespace) -> int:
     for name, values in (('first', first), ('second', second),
                          ('mixture', scoring.mix(first, second, weight))):
         found[name] = Perplexity.of(
-            values, ring(test.ids)[1:], test, vocabulary.unknown)
+            values, numpy.roll(test.ids, -1), test, vocabulary.unknown)
     if args.json:
-        print(json.dumps({'weight': weight, 'unknown': test.rate, **{
+        print(to_json({'weight': weight, 'unknown': test.rate, **{
             name: one.value for name, one in found.items()}, **{
             f'{name} without unknown': one.known for name, one in found.items()}}))
         return 0
@@ -137,7 +132,7 @@ def interpolate(args: argparse.Namespace) -> int:
     weights = f'interpolated, weights {weight:.3f} and {1 - weight:.3f}'
     for key, label in (('first', args.model), ('second', args.other),
                        ('mixture', weights)):
-        print(f'{name:9}perplexity {found[key].value:.3f}  {label}'
+        print(f'{name:9}perplexity {found[key].value:.3f}  {printable(label)}'
               + found[key].say_unknown(unit))
     return 0
 

@@ -22,6 +22,7 @@ from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
 from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.atomic import best_effort
+from rnnlm.serializers.model_files import require_sizes
 from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
 from rnnlm.training.best_model import BestModel
@@ -124,15 +125,15 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
     with contextlib.ExitStack() as stack, recipe.computing():
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
-        current = group.on_all(make)
         computed = new_run.computed_by(used_device)
         snapshot: Optional[str] = None
         changed: List[str] = []
         if resume:
-            snapshot = group.on_root(
-                lambda: run_folder.check_resumable(resume, corpus, recipe))
+            snapshot = group.on_root(lambda: _snapshot_of(resume, corpus, recipe))
             before = run_folder.RunDescription.load(os.path.dirname(snapshot))
             changed = new_run.changes(before.computed if before else {}, computed)
+        current = group.on_all(make)
+        if snapshot is not None:
             group.on_all(lambda: snapshot_files.resume(snapshot, current.trainer))
             group.on_root(lambda: new_run.prepare_to_resume(
                 out, snapshot, corpus, recipe, current.trainer.updater.iteration,
@@ -166,6 +167,15 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
                 lambda: without_unknown(current.classifier.predictor,
                                         getattr(corpus, part), corpus.vocabulary))
         return result
+
+
+def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
+    """The snapshot to go on from, of the sizes of the model that will be made."""
+    snapshot = run_folder.check_resumable(resume, corpus, recipe)
+    require_sizes(
+        snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
+        n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
+    return snapshot
 
 
 def run_with_rollbacks(made: TrainingRun, make: Callable[[], TrainingRun],
@@ -244,6 +254,7 @@ def make_training_run(
 
     validation = make_evaluator(corpus.valid, classifier, group)
     trainer.extend(validation)
+    trainer.extend(_StopDiverged())
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(Snapshot(), trigger=SnapshotTrigger(
@@ -265,6 +276,26 @@ def make_training_run(
             corpus.perplexity_limit, unit=corpus.unit,
             unknown=corpus.unknown_rate('valid')))
     return TrainingRun(trainer, validation, best)
+
+
+class _StopDiverged(training.Extension):
+    """Ends a run whose validation perplexity is more than a float holds.
+
+    Its losses are finite, but what they are of is no model: none is written.
+    """
+    trigger = 1, 'epoch'
+    priority = training.PRIORITY_EDITOR  # after the evaluation, before what writes
+
+    def __call__(self, trainer: training.Trainer) -> None:
+        loss = float(trainer.observation.get('validation/main/loss', 0.0))
+        with numpy.errstate(over='ignore'):
+            if numpy.exp(loss) < numpy.inf:
+                return
+        optimizer = trainer.updater.get_optimizer('main')
+        raise NotFinite(
+            f'window {trainer.updater.iteration}: expected a finite perplexity in '
+            f'validation, found a loss of {loss:g} per word at the learning rate '
+            f'{optimizer.lr:g}: the training diverged.  Lower the learning rate')
 
 
 class _Postprocess:

@@ -13,9 +13,9 @@ import numpy
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.text import read_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, is_integer, require, short_repr
+from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import make_folder, remove_parts, writing
 from rnnlm.serializers.snapshot_files import newest_snapshot
 
@@ -81,13 +81,7 @@ class RunDescription:
         path = os.path.join(folder, RUN)
         if not os.path.exists(path):
             return None
-        text = read_text(path)
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise InputError(
-                f'{path}: expected the description of a run in JSON, found something '
-                'else') from None
+        found = reading.read_json(path, 'the description of a run')
         try:
             return cls._from_json(found)
         except InputError as e:
@@ -273,6 +267,21 @@ def folder_of(path: str) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
+def find_file(path: str) -> str:
+    """The file with the parameters: `path`, or that in the folder of a run.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none.
+    """
+    if not os.path.exists(path):
+        raise InputError(
+            f'{path}: expected the folder of a run or a model file, found nothing '
+            "there; 'rnnlm train' makes a model")
+    if os.path.exists(os.path.join(path, MODEL)):
+        return os.path.join(path, MODEL)
+    return newest_snapshot(path) if os.path.isdir(path) else path
+
+
 def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
     """Finds the files that a trained model consists of.
 
@@ -288,13 +297,14 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
         rnnlm.errors.InputError: if there is neither, or the vocabulary is not that of
             the run.
     """
-    folder = folder_of(path)
-    if os.path.exists(os.path.join(path, MODEL)):
-        path = os.path.join(path, MODEL)
-    elif os.path.isdir(path):
-        path = newest_snapshot(path)
-    beside = os.path.join(folder, VOCABULARY)
-    if not os.path.exists(beside):
+    path = find_file(path)
+    # Beside the file; else, if it is a link to one in the folder of a run, there.
+    folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
+    for folder in folders:
+        beside = os.path.join(folder, VOCABULARY)
+        if os.path.exists(beside):
+            break
+    else:
         return path, None
     vocabulary = Vocabulary.load(beside)
     described = RunDescription.load(folder)

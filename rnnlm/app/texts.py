@@ -1,12 +1,14 @@
 """The text that a command reads: its options, and what a run remembers of its own."""
 import argparse
+import os
+import sys
 from typing import Any, Dict, Optional, Sequence
 
 from rnnlm.app import run_folder
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.data import corpus, files
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, printable
 
 # The options of a vocabulary, and their names in run.json.
 VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
@@ -67,6 +69,7 @@ def choose_corpus(args: argparse.Namespace,
             raise InputError(
                 'expected a corpus, found that the run read its text from standard '
                 'input; give the text again', 'corpus')
+        _check_source(args)
     if described and args.tokens is None:
         args.tokens = described.tokens
     if any(getattr(args, name, None) is not None for name in VOCABULARY):
@@ -77,6 +80,21 @@ def choose_corpus(args: argparse.Namespace,
         args.min_count = 1
     if args.vocab is not None:
         args.min_count = None  # it was not used
+
+
+def _check_source(args: argparse.Namespace) -> None:
+    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
+    paths = [args.corpus] if isinstance(args.corpus, str) else args.corpus
+    paths = [path for path in paths if path not in ('demo', 'ptb')]
+    for path in paths:
+        if not os.path.isfile(path) and not os.path.isdir(path):
+            raise InputError(
+                f'expected the corpus that {run_folder.RUN} names, but {path} '
+                + ('is no file or folder' if os.path.exists(path) else 'does not exist')
+                + '; give the corpus', 'corpus')
+    if paths and sys.stderr.isatty():
+        print(f'rnnlm {args.name}: corpus {printable(", ".join(paths), 300)}, which '
+              f'{run_folder.RUN} names', file=sys.stderr)
 
 
 def load_corpus(args: argparse.Namespace) -> corpus.Corpus:

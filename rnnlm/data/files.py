@@ -7,8 +7,9 @@ import sys
 import zlib
 from typing import Optional, Sequence, Union
 
-from rnnlm.data.text import PARTS, decode, read_text, split_text
+from rnnlm.data.text import MOST_STREAMED, PARTS, read_text, split_text
 from rnnlm.errors import InputError
+from rnnlm.serializers import reading
 
 # Standard input.
 STDIN = '-'
@@ -20,9 +21,6 @@ NAMES = (PTB_NAMES, ('', '.txt'), ('wiki.', '.tokens'), ('wiki.', '.raw'))
 
 # What a folder of documents is searched for.
 DOCUMENTS = '.txt', '.txt.gz'
-
-# Of a compressed file: a small one can hold any number.
-MOST_BYTES = 2 ** 31
 
 
 def read_any(path: Union[str, os.PathLike]) -> str:
@@ -36,20 +34,32 @@ def read_any(path: Union[str, os.PathLike]) -> str:
     """
     name = os.fsdecode(path)
     if name == STDIN:
-        return decode(sys.stdin.buffer.read(), 'standard input')
+        return reading.decode(_standard_input(), 'standard input')
     if not name.endswith('.gz'):
         return read_text(path)
     try:
-        with gzip.open(name) as f:
-            data = f.read(MOST_BYTES + 1)
-    except (OSError, ValueError, EOFError, zlib.error) as e:
+        with reading.open_regular(name, 'a file compressed by gzip') as compressed, (
+                gzip.open(compressed)) as f:
+            data = f.read(MOST_STREAMED + 1)
+    except (OSError, EOFError, zlib.error) as e:
         raise InputError(
             f'{name}: expected a file compressed by gzip: '
             f'{getattr(e, "strerror", None) or e}') from None
-    if len(data) > MOST_BYTES:
+    if len(data) > MOST_STREAMED:
         raise InputError(
-            f'{name}: expected at most {MOST_BYTES:,} bytes of text, found more')
-    return decode(data, name)
+            f'{name}: expected at most {MOST_STREAMED:,} bytes of text, found more')
+    return reading.decode(data, name)
+
+
+def _standard_input() -> bytes:
+    stream = getattr(sys.stdin, 'buffer', None)
+    if stream is None:  # what replaced it, in a notebook say, has text alone
+        return sys.stdin.read().encode('utf-8', 'surrogatepass')
+    data = stream.read(MOST_STREAMED + 1)
+    if len(data) > MOST_STREAMED:
+        raise InputError(
+            f'standard input: expected at most {MOST_STREAMED:,} bytes, found more')
+    return data
 
 
 def tokenise(paths: Union[str, Sequence[str]], tokens: str,

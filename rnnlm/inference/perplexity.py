@@ -62,14 +62,6 @@ def _perplexity(log_probs: numpy.ndarray) -> float:
         return float(numpy.exp(-log_probs.mean()))
 
 
-def ring(ids: numpy.ndarray) -> numpy.ndarray:
-    """The ids (N + 1,) of a text that is followed by its first token.
-
-    Chainer's example reads a text so: N tokens are predicted, the first as the last.
-    """
-    return numpy.append(ids, ids[:1])
-
-
 def without_unknown(model: LanguageModel, ids: numpy.ndarray,
                     vocabulary: Vocabulary) -> float:
     """The perplexity of the tokens of a text that are not ``<unk>``.
@@ -82,6 +74,5 @@ def without_unknown(model: LanguageModel, ids: numpy.ndarray,
         ids: Ids (N,) of the text.
         vocabulary: The tokens, ``<unk>`` among them.
     """
-    whole = ring(ids)
-    return _perplexity(scoring.score_text(model, whole)[
-        whole[1:] != vocabulary.unknown])
+    known = numpy.roll(ids, -1) != vocabulary.unknown
+    return _perplexity(scoring.score_ring(model, ids)[known])

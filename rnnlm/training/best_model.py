@@ -16,7 +16,7 @@ from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.loading import MISSING
 from rnnlm.serializers.model_files import load_model
-from rnnlm.serializers.npz import save_npz
+from rnnlm.serializers.npz import about, write_npz
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class BestModel(training.Extension):
             OSError: If it cannot be written.
         """
         if self._unwritten is not None:
-            save_npz(self.path, self._unwritten, follow=False)
+            write_npz(self.path, self._unwritten, about(self.target), follow=False)
             self._unwritten = None
             self._written = self.loss, self.window
 

@@ -14,10 +14,16 @@ MOST = 1e9
 
 def available() -> bool:
     """Whether matplotlib can be imported."""
+    # A notebook's, which its cells' commands inherit, may name a module that is not
+    # here; and for a file no backend is needed.
+    backend = os.environ.pop('MPLBACKEND', None)
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:  # absent, or built for another NumPy
         return False
+    finally:
+        if backend is not None:
+            os.environ['MPLBACKEND'] = backend
     return True
 
 
@@ -94,6 +100,7 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         points = [(entry['iteration'] / windows_per_epoch, entry[key])
                   for entry in log if entry.get(key, MOST) < MOST]
         if points:
+            style = 'o' if len(points) == 1 else style  # a line of one point is nothing
             axes.plot(*zip(*points), style, label=label, markersize=4)
     if limit is not None:
         axes.axhline(limit, color='0.4', linestyle='--', linewidth=1,
