@@ -49,9 +49,9 @@ def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
 def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Adds --text: a text for a model that was trained on another one."""
     parser.add_argument(
-        '--text', metavar='FILE', nargs='?', const=files.STDIN,
-        help="a text file, a folder of documents or '-', read whole by the model's own "
-             'vocabulary; unknown words are counted')
+        '--text', metavar='FILE',
+        help="another text: a file, also .gz, a folder of documents or '-', read whole "
+             "by the model's own vocabulary; unknown words are counted")
 
 
 def choose_corpus(args: argparse.Namespace,
