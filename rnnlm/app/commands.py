@@ -20,6 +20,7 @@ from rnnlm.data import corpus, files
 from rnnlm.errors import InputError, printable
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
+from rnnlm.legacy import explain as explaining, runner
 from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.model_files import describe
@@ -76,6 +77,17 @@ def prepare(args: argparse.Namespace
     else:
         recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens)
     return text, dataclasses.replace(recipe, **recipe_options(args)), resume
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.explain:
+        return runner.run(args.script, args.args, args.api)
+    try:
+        print('\n'.join(explaining.explain(args.script)))
+    except SyntaxError as e:
+        raise InputError(
+            f'{args.script}:{e.lineno}: expected Python, found {e.msg}') from None
+    return 0
 
 
 def inspect(args: argparse.Namespace) -> int:
