@@ -6,7 +6,7 @@ import sys
 import textwrap
 from typing import Any, List, NoReturn, Optional
 
-from rnnlm import parallel
+from rnnlm import _starting, parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, generate, info, score
 from rnnlm.app.console import complain, let_go, open_closed_streams
@@ -29,6 +29,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
         the number of the signal that stopped the training.
     """
+    _starting.over()
     given, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
     # A script finds its streams as python gives them to it.
     closed = [] if given[:1] == ['run'] else open_closed_streams()

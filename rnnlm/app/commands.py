@@ -55,7 +55,7 @@ def _check_source(args: argparse.Namespace, path: str) -> None:
             f'expected the corpus that {run_folder.RUN} names, but {path} '
             + ('is no file or folder' if os.path.exists(path) else 'does not exist')
             + '; give the corpus', 'corpus')
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and not getattr(args, 'quiet', False):
         print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
               'names', file=sys.stderr)
 
