@@ -266,7 +266,7 @@ def make_parser() -> argparse.ArgumentParser:
         subcommands, 'inspect', 'show what a snapshot contains',
         'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
         'model and what wrote it; never executes code from the file.',
-        'rnnlm inspect snapshot_iter_1000')
+        'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
     inspect_parser.add_argument(
         'file', help='a model or snapshot file, or the folder of a run for its model')
     add_json_option(inspect_parser)

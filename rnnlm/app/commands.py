@@ -8,7 +8,7 @@ import dataclasses
 import json
 import os
 import sys
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy
 
@@ -168,7 +168,7 @@ def interpolate(args: argparse.Namespace) -> int:
         require('weight', args.weight, 'a number between 0 and 1',
                 lambda v: 0 < v < 1)
     text = load_corpus(args, args.model)
-    scores = {}
+    scores: Dict[str, Dict[str, numpy.ndarray]] = {}
     for path in args.model, args.other:
         trained = load(path, args.device)
         require_vocabulary(text, args.corpus, path, trained)
