@@ -8,9 +8,11 @@ from typing import Any, List, NoReturn, Optional
 
 from rnnlm import _starting, parallel
 from rnnlm._version import __version__
-from rnnlm.app import commands, generate, info, score
+from rnnlm.app import commands, evaluate, generate, info, score
 from rnnlm.app.console import complain, let_go, open_closed_streams
 from rnnlm.app.recipes import PRESETS, add_recipe_options
+from rnnlm.app.texts import (
+    add_corpus_options, add_text_options, add_vocabulary_options)
 from rnnlm.errors import InputError, NotFinite
 from rnnlm.legacy import runner
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -150,11 +152,16 @@ def make_parser() -> argparse.ArgumentParser:
         'rnnlm train', 'rnnlm train --corpus novel.txt --tokens char --out novel',
         'rnnlm train --preset small --corpus ptb --out small',
         'rnnlm train --corpus ptb --out small --resume')
-    add_corpus_options(train_parser)
+    add_corpus_options(train_parser, several=True)
+    add_vocabulary_options(train_parser)
+    add_device_option(train_parser)
     train_parser.add_argument(
         '--preset', choices=sorted(PRESETS),
-        help="defaults of the options below (default: demo for the demo corpus, else "
-             "chainer, the values of Chainer's example)")
+        help='defaults of the options below (default: demo for the demo corpus, '
+             "chainer, the values of Chainer's example, for the Penn Treebank, and "
+             'sizes for a few minutes to an hour on a CPU for any other text): '
+             + '; '.join(f'{name}: {recipe.summary()}'
+                         for name, recipe in PRESETS.items()))
     add_recipe_options(train_parser)
     train_parser.add_argument(
         '--seed', type=seed, help='random seed (default: 0)')
@@ -180,10 +187,16 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate_parser = add_command(
         subcommands, 'evaluate', 'compute the perplexity of a corpus',
         'Prints the perplexity of a part of a corpus.',
-        'rnnlm evaluate', 'rnnlm evaluate small --corpus ptb --part valid',
+        'rnnlm evaluate', 'rnnlm evaluate novel --text other.txt',
+        'rnnlm evaluate small --corpus ptb --part valid',
         'rnnlm evaluate small --corpus ptb --dynamic sgd --json')
     add_model_argument(evaluate_parser)
     add_corpus_options(evaluate_parser)
+    add_text_options(evaluate_parser)
+    add_device_option(evaluate_parser)
+    evaluate_parser.add_argument(
+        '--sentences', action='store_true',
+        help='begin each line in a fresh state, as score does')
     evaluate_parser.add_argument(
         '--part', choices=('test', 'valid', 'train'), default='test',
         help='part of the corpus (default: test)')
@@ -201,7 +214,7 @@ def make_parser() -> argparse.ArgumentParser:
              '0.002)')
     add_json_option(evaluate_parser)
     add_quiet_option(evaluate_parser)
-    evaluate_parser.set_defaults(command=commands.evaluate)
+    evaluate_parser.set_defaults(command=evaluate.evaluate)
 
     generate_parser = add_command(
         subcommands, 'generate', 'generate text',
@@ -236,16 +249,19 @@ def make_parser() -> argparse.ArgumentParser:
         subcommands, 'interpolate', 'interpolate two models',
         'Prints the perplexities of two models with the same vocabulary, and of their '
         'linear interpolation, on the test part of a corpus.',
-        'rnnlm interpolate small medium --corpus ptb')
+        'rnnlm interpolate small medium --corpus ptb',
+        'rnnlm interpolate one two --text other.txt --weight 0.5')
     mix_parser.add_argument('model', help='the first model, as for evaluate')
     mix_parser.add_argument('other', help='the second model')
     mix_parser.add_argument(
         '--weight', type=float,
         help='weight of the first model (default: the best on the validation part)')
     add_corpus_options(mix_parser)
+    add_text_options(mix_parser)
+    add_device_option(mix_parser)
     add_json_option(mix_parser)
     add_quiet_option(mix_parser)
-    mix_parser.set_defaults(command=commands.interpolate)
+    mix_parser.set_defaults(command=evaluate.interpolate)
 
     run_parser = add_command(
         subcommands, 'run', 'run a script written for Chainer 1 to 7, unmodified',
@@ -312,20 +328,6 @@ def add_command(subcommands: Any, name: str, summary: str, description: str,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.set_defaults(parser=parser)
     return parser
-
-
-def add_corpus_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--corpus', metavar='CORPUS',
-        help="'demo', 'ptb', a folder with ptb.{train,valid,test}.txt, or a text file "
-             '(default: the corpus of the run; for a new run demo)')
-    parser.add_argument(
-        '--tokens', choices=('word', 'char'),
-        help='split the text into words or characters (default: word)')
-    parser.add_argument(
-        '--vocab-limit', type=int, metavar='N',
-        help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest')
-    add_device_option(parser)
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:

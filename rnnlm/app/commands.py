@@ -1,4 +1,4 @@
-"""What each command of the console script does and prints.
+"""What the commands train, inspect and convert do and print.
 
 Each takes the parsed arguments and returns the exit status; what cannot be used is an
 `InputError`.
@@ -8,20 +8,16 @@ import dataclasses
 import json
 import os
 import sys
-from typing import Dict, Optional, Tuple
-
-import numpy
+from typing import Optional, Tuple
 
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
-from rnnlm.app.console import progress, relative_to_limit, say_results, to_json
-from rnnlm.app.recipes import PRESETS, Recipe, recipe_options
+from rnnlm.app.console import say_results
+from rnnlm.app.recipes import PRESETS, Recipe, recipe_for, recipe_options
 from rnnlm.app.run_folder import RunDescription
-from rnnlm.app.trained import TrainedModel, load
-from rnnlm.chain import LanguageModel
-from rnnlm.data import corpus
-from rnnlm.errors import InputError, printable, require
-from rnnlm.inference import dynamic, scoring
+from rnnlm.app.texts import choose_corpus, load_corpus
+from rnnlm.data import corpus, files
+from rnnlm.errors import InputError, printable
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
 from rnnlm.legacy import explain as explaining, runner
@@ -29,43 +25,6 @@ from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
-
-
-def choose_corpus(args: argparse.Namespace,
-                  described: Optional[RunDescription]) -> None:
-    """Sets the options of a corpus that were not given to those of a run, or the demo.
-
-    Args:
-        args: The arguments, which are changed.
-        described: The run, if there is one and it is described.
-    """
-    if args.corpus is None:
-        source = described.source if described else {}
-        args.corpus = source.get('corpus', 'demo')
-        if args.corpus not in ('demo', 'ptb'):
-            _check_source(args, args.corpus)
-        if args.tokens is None and args.vocab_limit is None:
-            args.tokens, args.vocab_limit = (
-                source.get('tokens'), source.get('vocab_limit'))
-
-
-def _check_source(args: argparse.Namespace, path: str) -> None:
-    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
-    if not os.path.isfile(path) and not os.path.isdir(path):
-        raise InputError(
-            f'expected the corpus that {run_folder.RUN} names, but {path} '
-            + ('is no file or folder' if os.path.exists(path) else 'does not exist')
-            + '; give the corpus', 'corpus')
-    if sys.stderr.isatty() and not getattr(args, 'quiet', False):
-        print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
-              'names', file=sys.stderr)
-
-
-def load_corpus(args: argparse.Namespace, path: str) -> corpus.Corpus:
-    """The corpus that was asked for, else that of the run at `path`, else the demo."""
-    if args.corpus is None:
-        choose_corpus(args, RunDescription.load(run_folder.folder_of(path)))
-    return corpus.load(args.corpus, args.tokens or 'word', args.vocab_limit)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -102,100 +61,22 @@ def prepare(args: argparse.Namespace
             snapshots_in(resume)  # refuses a folder that is not there
         described = RunDescription.load(run_folder.folder_of(resume))
     choose_corpus(args, described)
-    if described and not args.preset:
-        recipe = described.recipe
-    else:
-        recipe = PRESETS[
-            args.preset or ('demo' if args.corpus == 'demo' else 'chainer')]
-    recipe = dataclasses.replace(recipe, **recipe_options(args))
-    return load_corpus(args, ''), recipe, resume
-
-
-def evaluate(args: argparse.Namespace) -> int:
-    trained = load(args.model, args.device)
-    text = load_corpus(args, args.model)
-    require_vocabulary(text, args.corpus, args.model, trained)
-    words = getattr(text, args.part)
-    found = {'part': args.part, 'words': len(words),
-             'perplexity': perplexity(trained, words, args.quiet)}
-    if args.dynamic:
-        found[f'dynamic {args.dynamic}'] = dynamic_perplexity(
-            trained.model, text.train, words, args)
-    if args.json:
-        print(to_json(found))
-        return 0
-    print(f'{args.part:9}perplexity {found["perplexity"]:.3f}'
-          + relative_to_limit(found['perplexity'], text.perplexity_limit))
-    if args.dynamic:
-        print(f'{args.part:9}perplexity {found["dynamic " + args.dynamic]:.3f} with '
-              f'dynamic evaluation ({args.dynamic})')
-    return 0
-
-
-def perplexity(trained: TrainedModel, words: numpy.ndarray, quiet: bool) -> float:
-    """That of the words that training reports, with its progress."""
-    with progress(len(words), ' words', quiet) as bar:
-        return trained.perplexity(words, bar.update_to)
-
-
-def dynamic_perplexity(model: LanguageModel, train: numpy.ndarray, words: numpy.ndarray,
-                       args: argparse.Namespace) -> float:
-    """Perplexity by dynamic evaluation, of the words that `score_ring` is of."""
-    adaptive = dynamic.DynamicEvaluation(
-        model, args.lr, args.decay, rule=args.dynamic)
-    if args.dynamic == 'rms':
-        adaptive.gather(train)
-    with progress(len(words), ' words', args.quiet) as bar:
-        return adaptive.perplexity(numpy.append(words, words[:1]), bar.update_to)
-
-
-def require_vocabulary(text: corpus.Corpus, name: str, path: str,
-                       trained: TrainedModel) -> None:
-    """Refuses a text whose ids are not those of a model."""
-    n_vocab = trained.model.n_vocab
-    if trained.vocabulary is None:
-        same = len(text.vocabulary) == n_vocab
-    else:
-        same = text.vocabulary == trained.vocabulary
-    if not same:
+    if args.communicator and files.STDIN in list(args.corpus):
         raise InputError(
-            f'{name}: expected the vocabulary of {path}, {n_vocab:,} tokens, '
-            f'found another one of {len(text.vocabulary):,}; use the corpus that it '
-            'was trained on')
-
-
-def interpolate(args: argparse.Namespace) -> int:
-    if args.weight is not None:
-        require('weight', args.weight, 'a number between 0 and 1',
-                lambda v: 0 < v < 1)
-    text = load_corpus(args, args.model)
-    scores: Dict[str, Dict[str, numpy.ndarray]] = {}
-    for path in args.model, args.other:
-        trained = load(path, args.device)
-        require_vocabulary(text, args.corpus, path, trained)
-        scores[path] = {}
-        for part in ('valid', 'test') if args.weight is None else ('test',):
-            words = getattr(text, part)
-            with progress(len(words), ' words', args.quiet) as bar:
-                scores[path][part] = scoring.score_ring(
-                    trained.model, words, bar.update_to)
-    one, other = (scores[path] for path in (args.model, args.other))
-    weight = args.weight
-    if weight is None:
-        weight = scoring.mixture_weight(one['valid'], other['valid'])
-    found = {'weight': weight}
-    for name, values in (('first', one['test']), ('second', other['test']), (
-            'mixture', scoring.mix(one['test'], other['test'], weight))):
-        with numpy.errstate(over='ignore'):
-            found[name] = float(numpy.exp(-values.mean()))
-    if args.json:
-        print(to_json(found))
+            'expected a file for several processes, found standard input, which only '
+            'one of them has', 'corpus')
+    text = load_corpus(args)
+    if args.preset:
+        recipe = PRESETS[args.preset]
+    elif described:
+        recipe = described.recipe
+    elif text.source and text.source['corpus'] == 'demo':
+        recipe = PRESETS['demo']
+    elif corpus.is_chainers(args.corpus):
+        recipe = PRESETS['chainer']
     else:
-        print(f'test     perplexity {found["first"]:.3f}  {printable(args.model)}\n'
-              f'test     perplexity {found["second"]:.3f}  {printable(args.other)}\n'
-              f'test     perplexity {found["mixture"]:.3f}  interpolated, weights '
-              f'{weight:.3f} and {1 - weight:.3f}')
-    return 0
+        recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens)
+    return text, dataclasses.replace(recipe, **recipe_options(args)), resume
 
 
 def run(args: argparse.Namespace) -> int:

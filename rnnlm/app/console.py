@@ -8,20 +8,26 @@ import json
 import math
 import os
 import sys
+import time
 from typing import Any, Dict, List, Optional, Sequence
 
 from chainer import training
+import numpy
 import tqdm
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
+from rnnlm.data.text import PARTS, UNK
 from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
 
-# Of the table, as Chainer's PrintReport prints it.
-COLUMNS = ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time']
+def columns(corpus: Corpus) -> List[str]:
+    """Those of the table, as Chainer's PrintReport prints it."""
+    unknown = ['val_unknown'] if corpus.unknown_rate('valid') else []
+    return ['epoch', 'perplexity', 'val_perplexity', *unknown, 'lr',
+            f'{corpus.unit}s/s', 'elapsed_time']
 
 
 def open_closed_streams() -> List[str]:
@@ -86,12 +92,14 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
     n_params = updater.get_optimizer('main').target.count_params()
     say(f'corpus   {corpus.summary()}')
+    say_unknown(corpus)
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
         f'{n_params:,} parameters, dropout {recipe.dropout:g}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
-        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}{by}')
+        f'({recipe.batch_size} x {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
+    say_time(corpus, recipe, updater, device)
     if not plotting.available():
         say('         without perplexity.png: matplotlib cannot be imported')
     if resumed:
@@ -104,12 +112,69 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
             say(f'         {what}; the numbers differ by rounding')
 
 
+def say_unknown(corpus: Corpus) -> None:
+    """Prints how many tokens of each part are unknown, if some are or <unk> is."""
+    if UNK not in corpus.vocabulary:
+        return
+    rates = [corpus.unknown_rate(part) for part in PARTS]
+    shares = ' / '.join(f'{100 * rate:.3g}%' for rate in rates)
+    say(f'unknown  {shares} of the {corpus.unit}s are {UNK}')
+    if not rates[0]:
+        say(f'         {UNK} is not in the training part, and so never trained: '
+            'compare perplexities without it, or use --min-count or --vocab-limit')
+
+
+# The part of the speed of large matrix products at which training runs, about.
+EFFICIENCY = 0.4
+
+
+def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) -> None:
+    """Prints about how long a run will take on this CPU, unless that is soon.
+
+    By the floating point operations of all its tokens, at `EFFICIENCY` of the speed of
+    a matrix product that is timed.
+    """
+    if device.xp is not numpy:
+        return
+    left = max(0.0, recipe.epochs - updater.epoch_detail) * len(corpus.train)
+    work = left * recipe.operations(len(corpus.vocabulary)) / updater.group.size
+    minutes = work / (EFFICIENCY * _operations_per_second()) / 60
+    if minutes < 1:
+        return
+    about = f'{minutes:.0f} minutes' if minutes < 100 else f'{minutes / 60:.0f} hours'
+    say(f'         about {about}; fewer with --unit, --epoch or --vocab-limit')
+
+
+def _operations_per_second() -> float:
+    """Of a product of two matrices, the fastest of three."""
+    a = numpy.full((384, 384), 0.5, 'f')
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        a.dot(a)
+        seconds.append(time.perf_counter() - start)
+    return 2 * 384 ** 3 / max(min(seconds), 1e-9)
+
+
 def say_results(result: Dict[str, Any], out: str) -> None:
     """Prints the perplexities that `rnnlm.train` returned, and what to do next."""
+    unit = 'word' if result['tokens'] == 'word' else 'character'
     for part in 'valid', 'test':
+        rate = result[f'{part}_unknown']
+        unknown = '' if not rate else (
+            f', with {100 * rate:.3g}% unknown {unit}s; '
+            f'{result[part + "_known"]:.3f} without them')
         say(f'{part:9}perplexity {result[part]:.3f}'
-            + relative_to_limit(result[part], result['limit']))
+            + bits(result[part], result['tokens'])
+            + relative_to_limit(result[part], result['limit']) + unknown)
     say(f'written  {out}/; generate text with: rnnlm generate {out}')
+
+
+def bits(perplexity: float, tokens: str) -> str:
+    """The perplexity in bits per character, where the tokens are characters."""
+    if tokens != 'char':
+        return ''
+    return f' per character, {numpy.log2(perplexity):.3f} bits'
 
 
 def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
@@ -226,19 +291,22 @@ class ProgressBar(training.Extension):
         epochs: Epochs in all.
         words: Words of an epoch.
         interval: Seconds between two updates of the bar.
+        unit: What is counted.
     """
     trigger = 1, 'iteration'
     priority = training.PRIORITY_READER
 
-    def __init__(self, epochs: int, words: int, interval: float = 0.5) -> None:
+    def __init__(self, epochs: int, words: int, interval: float = 0.5,
+                 unit: str = 'word') -> None:
         self._epochs, self._words, self._interval = epochs, words, interval
+        self._unit = unit
         self._bar: Optional[_Bar] = None
         self._loss: Optional[float] = None
 
     def initialize(self, trainer: Any) -> None:
         self._bar = _Bar(
             total=self._epochs * self._words, initial=self._done(trainer),
-            unit=' words', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
+            unit=f' {self._unit}s', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
             leave=False, mininterval=self._interval, miniters=0,
             desc=f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}',
             bar_format=_bar_format())
