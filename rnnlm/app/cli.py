@@ -6,7 +6,7 @@ import sys
 import textwrap
 from typing import Any, List, NoReturn, Optional
 
-from rnnlm import parallel
+from rnnlm import _starting, parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, evaluate, generate, info, score
 from rnnlm.app.console import complain, let_go, open_closed_streams
@@ -31,6 +31,7 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
         the number of the signal that stopped the training.
     """
+    _starting.over()
     given, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
     # A script finds its streams as python gives them to it.
     closed = [] if given[:1] == ['run'] else open_closed_streams()
@@ -285,7 +286,7 @@ def make_parser() -> argparse.ArgumentParser:
         subcommands, 'inspect', 'show what a snapshot contains',
         'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
         'model and what wrote it; never executes code from the file.',
-        'rnnlm inspect snapshot_iter_1000')
+        'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
     inspect_parser.add_argument(
         'file', help='a model or snapshot file, or the folder of a run for its model')
     add_json_option(inspect_parser)

@@ -178,8 +178,10 @@ class Total:
 
 def _power(logprob: float, n: int) -> float:
     """10 ** (-logprob / n): nan of nothing, inf of more than a float holds."""
-    with numpy.errstate(all='ignore'):
-        return float(numpy.power(10.0, -numpy.divide(logprob, n)))
+    if not n:
+        return math.nan
+    with numpy.errstate(over='ignore'):
+        return float(numpy.power(10.0, -logprob / n))
 
 
 @dataclasses.dataclass(frozen=True)

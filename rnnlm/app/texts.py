@@ -92,7 +92,7 @@ def _check_source(args: argparse.Namespace) -> None:
                 f'expected the corpus that {run_folder.RUN} names, but {path} '
                 + ('is no file or folder' if os.path.exists(path) else 'does not exist')
                 + '; give the corpus', 'corpus')
-    if paths and sys.stderr.isatty():
+    if paths and sys.stderr.isatty() and not getattr(args, 'quiet', False):
         print(f'rnnlm {args.name}: corpus {printable(", ".join(paths), 300)}, which '
               f'{run_folder.RUN} names', file=sys.stderr)
 

@@ -248,7 +248,8 @@ class TrainedModel:
         if not isinstance(text, str):
             evaluator = make_evaluator(text, make_classifier(self.model))
             evaluator.progress = progress
-            found = evaluate_perplexity(evaluator)
+            with numpy.errstate(invalid='ignore'):
+                found = evaluate_perplexity(evaluator)
             if numpy.isnan(found):
                 raise InputError(scoring.NAN_PROBABILITY)
             return found
