@@ -24,9 +24,10 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('documented')
     recipe = rnnlm.Recipe(n_units=32, n_layers=1, dropout=0, bprop_len=20, epochs=1)
     rnnlm.train(rnnlm.load_corpus('demo'), recipe, out=str(folder / 'result'), seed=0)
-    for name in 'small', 'other':
+    for name in 'small', 'other', 'one', 'two':
         shutil.copytree(folder / 'result', folder / name)
     (folder / 'novel.txt').write_text('It was the best of times.\n' * 40)
+    (folder / 'other.txt').write_text('It was the worst of times.\n' * 4)
     rnnlm.train(rnnlm.load_corpus(str(folder / 'novel.txt'), 'char'),
                 rnnlm.Recipe(n_units=4, batch_size=4, bprop_len=5, epochs=1),
                 out=str(folder / 'novel'), seed=0)
@@ -54,7 +55,8 @@ def of_readme():
             command = command.replace(r'\|', '|')
             if re.search(r'rnnlm ({})\b'.format('|'.join(COMMANDS)), command):
                 yield command.replace('DIR', 'result').replace(
-                    'OTHER', 'other').replace('FILE', 'result/model.npz')
+                    'OTHER', 'other').replace('FILE.txt', 'other.txt').replace(
+                        'FILE', 'result/model.npz')
 
 
 def of_help():
