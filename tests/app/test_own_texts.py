@@ -197,13 +197,21 @@ def test_words_of_one_letter_are_words(run, write):
     trained(run, text)
     assert rnnlm.load('result').vocabulary.tokens == 'word'
     assert run('generate', '-p', 'a b', '--greedy', '--length', '3').startswith('a b ')
-    # A run whose vocabulary.json does not say it: run.json does.
-    with open('result/vocabulary.json') as f:
-        found = json.load(f)
-    assert found.pop('tokens') == 'word'
-    with open('result/vocabulary.json', 'w') as f:
-        json.dump(found, f)
-    assert rnnlm.load('result').vocabulary.tokens == 'word'
+
+
+def test_what_the_tokens_are_is_said_by_the_run(tmp_path):
+    """A vocabulary.json of before does not say it, and one may be guessed wrong."""
+    vocabulary = rnnlm.Vocabulary('abc')
+    assert vocabulary.tokens == 'char'
+    ids = vocabulary.encode('abcabcbca' * 10)
+    corpus = rnnlm.Corpus('mine', ids, ids[:9], ids[:9], vocabulary, tokens='word')
+    rnnlm.train(corpus, rnnlm.Recipe(n_units=4, batch_size=2, bprop_len=5, epochs=1),
+                out=str(tmp_path / 'run'), seed=0)
+    path = tmp_path / 'run' / 'vocabulary.json'
+    found = json.loads(path.read_text())
+    del found['tokens']
+    path.write_text(json.dumps(found))
+    assert rnnlm.load(tmp_path / 'run').vocabulary.tokens == 'word'
 
 
 def test_characters_have_bits(run, story):
@@ -295,3 +303,14 @@ def test_compressed_files_are_not_believed(run, story, tmp_path):
         (tmp_path / 'bad.txt.gz').write_bytes(data)
         assert 'bad.txt.gz: expected a file compressed by gzip' in run(
             'evaluate', '--text', 'bad.txt.gz', status=2)
+
+
+def test_several_files_are_kept_and_never_written_over(run, write):
+    files = [write(name, LINES * 20) for name in ('a.txt', 'out/log')]
+    assert 'log: expected no text to train on where a run writes' in run(
+        'train', '--corpus', *files, *SMALL, '--out', 'out', status=2)
+    run('train', '--corpus', *files, *SMALL)
+    assert described()['source']['corpus'] == files
+    assert 'resumed' in run('train', '--resume', '--epoch', '2')
+    os.unlink('a.txt')
+    assert 'a.txt does not exist' in run('evaluate', status=2)
