@@ -16,7 +16,7 @@ from rnnlm.app import cli
 
 # Of other files' tests: several processes, a GPU, scripts and files of others.
 ELSEWHERE = re.compile(
-    r'mpiexec|--device|rnnlm (run|convert|inspect)\b|python |info')
+    r'mpiexec|--device|rnnlm (run|convert)\b|python ')
 
 SHORT = ['--unit', '8', '--epoch', '1']
 
@@ -75,7 +75,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize('command', shown())
 def test_it_runs(folder, command, monkeypatch, capsys):
-    command = command.replace('--corpus ptb', '--corpus ./ptb')
+    command = command.replace('--corpus ptb', '--corpus ./ptb').replace(
+        'inspect FILE', 'inspect result/model.npz')
     before, _, after = command.rpartition(' | ')
     stdin = None
     if before:
@@ -103,3 +104,5 @@ def test_it_runs(folder, command, monkeypatch, capsys):
     out, err = capsys.readouterr()
     assert status == 0, err
     assert out.strip()
+    if before:  # of words that the model knows
+        assert ', 0 of them unknown' in err
