@@ -99,6 +99,10 @@ def _check_source(args: argparse.Namespace) -> None:
 
 def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
     """The corpus of a run, after `choose_corpus`."""
+    if args.vocab is not None and (args.vocab_limit, args.min_count) != (None, None):
+        raise InputError(
+            'expected neither --vocab-limit nor --min-count beside it, found one',
+            'vocab')
     return corpus.load(args.corpus, args.tokens or 'word', args.vocab_limit,
                        args.min_count, args.vocab)
 
@@ -126,16 +130,16 @@ class TextOfModel:
                  vocabulary: Optional[Vocabulary], n_vocab: int) -> None:
         self.vocabulary = vocabulary
         self._whole: Optional[Sequence[str]] = None
+        if vocabulary is not None and args.tokens not in (None, vocabulary.tokens):
+            raise InputError(
+                f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
+                f'{args.tokens!r}', 'tokens')
         if args.text is not None:
             if args.corpus is not None:
                 raise InputError('expected no --corpus beside it, found one', 'text')
             if vocabulary is None:
                 raise InputError(
                     f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
-            if args.tokens not in (None, vocabulary.tokens):
-                raise InputError(
-                    f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
-                    f'{args.tokens!r}', 'tokens')
             self.name, self.limit = args.text, None
             self._whole = corpus.read_whole(args.text, vocabulary.tokens)
             return

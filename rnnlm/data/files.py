@@ -72,6 +72,7 @@ def tokenise(paths: Union[str, Sequence[str]], tokens: str,
     if isinstance(paths, str):
         paths = [paths]
     found: list[str] = []
+    pieces = []  # by character
     for path in paths:
         text = read_any(path)
         name = 'standard input' if path == STDIN else path
@@ -81,8 +82,12 @@ def tokenise(paths: Union[str, Sequence[str]], tokens: str,
             raise InputError(f'{name}: expected a text, but it is whitespace only')
         if len(paths) > 1 and not text.endswith('\n'):
             text += '\n'
-        found += split_text(text, tokens, blank_lines)
-    return ''.join(found) if tokens == 'char' else found
+        some = split_text(text, tokens, blank_lines)
+        if isinstance(some, str):
+            pieces.append(some)
+        else:
+            found += some
+    return ''.join(pieces) if tokens == 'char' else found
 
 
 def part_files(directory: str) -> Optional[list[str]]:

@@ -184,6 +184,10 @@ def test_options_that_do_not_go_together(run, story):
             (['--tokens', 'char'], "--tokens: expected 'word'"),
             (['--dynamic', 'rms'], "--dynamic: expected 'sgd'")):
         assert message in run('evaluate', '--text', story, *args, status=2)
+    assert "--tokens: expected 'word'" in run(
+        'evaluate', '--corpus', story, '--tokens', 'char', status=2)
+    assert '--min-count: expected an integer of at least 1' in run(
+        'train', '--corpus', story, '--min-count', '0', '--out', 'new', status=2)
 
 
 # --- what the tokens are ---
@@ -244,7 +248,7 @@ def test_a_vocabulary_of_another_run(run, story, write):
     assert rnnlm.load('one').vocabulary == rnnlm.load('two').vocabulary
     assert 'mixture' in run('interpolate', 'one', 'two', '--json')
     assert 'resumed' in run('train', '--resume', '--out', 'two', '--epoch', '2')
-    assert 'vocabulary: expected no limit' in run(
+    assert '--vocab: expected neither --vocab-limit nor --min-count' in run(
         'train', '--corpus', other, '--vocab', 'one/vocabulary.json',
         '--vocab-limit', '9', '--out', 'three', status=2)
 
