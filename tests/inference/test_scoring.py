@@ -152,8 +152,8 @@ def test_interpolate(folder, corpus, tmp_path, capsys):
     other = rnnlm.RNNForLM(7, 5, init_scale=0.9)
     rnnlm.save_npz(str(tmp_path / 'other' / 'model.npz'), other)
     Vocabulary(WORDS).save(str(tmp_path / 'other' / 'vocabulary.json'))
+    Vocabulary(WORDS[::-1]).save(str(tmp_path / 'vocabulary.json'))
     assert 'expected the vocabulary of' in run(capsys, *given, status=2).err
-
     text = load_corpus(str(corpus))
     for place in tmp_path, tmp_path / 'other':
         text.vocabulary.save(str(place / 'vocabulary.json'))
