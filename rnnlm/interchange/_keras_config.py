@@ -125,7 +125,8 @@ def check_class(kind, name):
 
 
 def _name(settings):
-    return short_name(settings.get('name', 'a layer'))
+    """str: of a layer; of a Sequential of Keras 1 the settings are a list."""
+    return short_name(settings['name'] if 'name' in settings else 'a layer')
 
 
 def _in_line(inner, layers):

@@ -49,7 +49,8 @@ class File(NamedTuple):
     """What is in a file of Keras.
 
     Attributes:
-        format (str): '.keras', '.weights.h5' or '.h5'.
+        format (str): '.keras', '.weights.h5' or '.h5'; '' if nothing in it is as
+            Keras writes it.
         config: What its JSON configuration says; None if there is none.
         beside (str): The file that the configuration is in, if it is another.
         version, backend (str): Of Keras; None if it does not say.
@@ -125,7 +126,13 @@ def _read(path, archive, n_bytes, config, version, archived):
         layers = _numbered(keys, archive.texts(EMPTY_GROUPS) or ())
     else:
         layers = _named_layers(keys, archive.texts('layer_names') or ())
+        if version is None and any(
+                name[0] in 'WUb' for inside in layers.values() for name in inside
+                if NAMED_ONCE.fullmatch(name)):
+            version = '1'  # whose files of weights do not say it
     kind = '.keras' if archived else '.weights.h5' if numbered else '.h5'
+    if not (layers or archived or text is not None):
+        kind = ''
     return File(kind, config, beside, version, backend, layers,
                 not (numbered or archived), archive, n_bytes)
 

@@ -43,7 +43,7 @@ def layers_by_names(file, gates=None):
     """
     line = []
     for name, inside in file.layers.items():
-        kind = _class_of(file, name, inside, first=not line)
+        kind = _class_of(file, name, inside, not line or not file.ordered)
         config.check_class(kind, short_name(name))
         line.append((kind, {'name': name}))
     if not file.ordered:
@@ -92,7 +92,8 @@ def _class_of(file, name, inside, first):
         found = EMBEDDING if first else DENSE
     if found is None and not inside:
         # A name of someone's own; what it does stands nowhere.
-        found = ('Dropout' if 'drop' in name.lower() else
+        idle = re.search(r'drop|(^|_)input(_|$)', name.lower())
+        found = ('Dropout' if idle else
                  f'a layer {short_name(name)} without weights')
     if found is None:
         found = f'a layer of {", ".join(map(short_name, variables[:5]))}'

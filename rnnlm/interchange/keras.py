@@ -189,6 +189,23 @@ def read(path, recurrent_activation=None):
         return _keras_weights.tensors_of(file, layers)
 
 
+def load(path):
+    """A model from a file, and what there is to say of it.
+
+    Args:
+        path (str): the file.
+
+    Returns:
+        tuple: weights as of `rnnlm.interchange.weights`; list of str, the notes.
+
+    Raises:
+        rnnlm.errors.InputError: as `read` and `import_model`.
+    """
+    with _keras_files.opened(path) as file:
+        layers, notes = _keras_weights.layers_of(file)
+        return import_model(_keras_weights.tensors_of(file, layers)), notes
+
+
 def describe(path):
     """What a file holds and what wrote it.
 
@@ -206,7 +223,7 @@ def describe(path):
     """
     with _keras_files.opened(path) as file:
         found = {
-            'format': f'Keras {file.format}',
+            'format': f'Keras {file.format}' if file.format else 'HDF5',
             'kind': 'weights' if file.config is None or file.beside else 'model',
             'written by': _writer(file), 'model': None, 'summary': None,
             'layers': [], 'notes': [], 'refused': None, 'arrays': {}}
@@ -214,19 +231,21 @@ def describe(path):
             shape, dtype = file.arrays.describe(name)
             found['arrays'][name] = {'shape': list(shape), 'dtype': str(dtype)}
         try:
-            layers, found['notes'] = _keras_weights.layers_of(file)
+            layers, notes = _keras_weights.layers_of(file)
             weights = import_model(_keras_weights.tensors_of(file, layers))
         except InputError as e:
             found['refused'] = str(e)
         else:
             sizes = check_model(weights)
             found.update(
-                model=sizes.as_dict(), summary=str(sizes),
+                model=sizes.as_dict(), summary=str(sizes), notes=notes,
                 layers=[f'{layer.class_name} {layer.name}' for layer in layers])
     return found
 
 
 def _writer(file):
+    if not file.format:
+        return 'neither Chainer nor Keras'
     if file.version is None:
         return 'Keras 3, or 2.12 and later' if file.format == '.weights.h5' else (
             'Keras of a version that it does not say')

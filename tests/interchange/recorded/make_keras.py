@@ -22,7 +22,7 @@ L = importlib.import_module(sys.argv[1] + '.layers')
 Sequential, Model = keras.models.Sequential, keras.models.Model
 VERSION = importlib.import_module('keras').__version__
 MAJOR = int(VERSION.split('.')[0])
-BACKEND = keras.backend.backend()
+BACKEND = getattr(keras.backend, 'backend', lambda: os.environ['KERAS_BACKEND'])()
 TENSORFLOWS = sys.argv[1] != 'keras'
 if BACKEND == 'theano':
     importlib.import_module('theano.ifelse')  # which Keras forgets
@@ -221,6 +221,10 @@ def save(model, name, folder, kinds):
         path = os.path.join(folder, name + kind)
         if kind.endswith('weights.h5'):
             model.save_weights(path)
+        elif not hasattr(model, 'save'):  # before 1.1
+            model.save_weights(path)
+            with open(os.path.join(folder, name + '.json'), 'w') as f:
+                f.write(model.to_json())
         else:
             model.save(path)
         written.append(name + kind)
@@ -288,7 +292,11 @@ def main():
             model.save_weights(os.path.join(folder, 'beside.weights.h5'))
             expected['beside.weights.h5'] = expected[written[0]]
     for name, (make, word) in BAD.items():
-        model = make()
+        try:
+            model = make()
+        except AttributeError as e:
+            print(f'{name} is left out: {e}')  # this Keras lacks a layer
+            continue
         fill(model)
         for path in save(model, name, folder, kinds[-1:]):
             expected[path] = {'refused': word}
