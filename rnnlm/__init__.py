@@ -10,11 +10,12 @@ train one     `train`, `Recipe`, `PRESETS`; or `RNNForLM`, `BPTTUpdater` and
               `ParallelSequentialIterator` with Chainer's own Trainer, `run`, `resume`
 text          `load_corpus`, `Corpus`, `Vocabulary`
 extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perplexity`,
-              `PerplexityPlot`, `LearningRateDecay`
+              `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
-more          `LanguageModel`, a model of other links; `get_device`; `functions`, the LSTM and the loss of a whole window;
-              `parallel`, training by several processes; `v1`, Chainer 1's model
+more          `LanguageModel`, a model of other links; `get_device`; `functions`, the
+              LSTM and the loss of a whole window; `parallel`, training by several
+              processes; `v1`, Chainer 1's model
 ============  =====================================================================
 """
 from __future__ import annotations
@@ -49,17 +50,19 @@ from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import resume
 from rnnlm.training.evaluator import PerplexityEvaluator
-from rnnlm.training.extensions import (
-    BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.best_model import BestModel
+from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
 from rnnlm.training.plotting import PerplexityPlot
 from rnnlm.training.run import run
 from rnnlm.training.triggers import (
     EarlyStoppingTrigger, ReportTrigger, SnapshotTrigger)
 from rnnlm.training.updater import BPTTUpdater
+from rnnlm.training.writers import DurableWriter
 
 __all__ = [
-    'BPTTUpdater', 'BestModel', 'Corpus', 'DynamicEvaluation', 'EarlyStoppingTrigger',
-    'InputError', 'LanguageModel', 'LearningRateDecay', 'Log', 'NotFinite', 'PRESETS',
+    'BPTTUpdater', 'BestModel', 'Corpus', 'DurableWriter', 'DynamicEvaluation',
+    'EarlyStoppingTrigger', 'InputError', 'LanguageModel', 'LearningRateDecay', 'Log',
+    'NotFinite', 'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
     'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 import chainer
 from chainer import functions as F
@@ -17,6 +17,21 @@ logger = logging.getLogger(__name__)
 
 # Ids of words, an int array or a Variable of one.
 Words = Union[chainer.Variable, numpy.ndarray]
+
+
+class _Shown:
+    """A property that an attribute of the instance may hide: a subclass has its own.
+
+    Args:
+        read: Function of the object to the value.
+    """
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __get__(self, thing: Any, cls: Any = None) -> Any:
+        return self if thing is None else self._read(thing)
 
 
 class LanguageModel(chainer.Chain):
@@ -68,8 +83,9 @@ class LanguageModel(chainer.Chain):
         require_count('n_vocab', n_vocab)
         require('layers', layers, 'at least one link', lambda v: len(v) > 0)
         super().__init__()
-        self.n_vocab = int(n_vocab)
-        self.n_layers = len(layers)
+        # A subclass may have attributes of these names: nothing here reads them.
+        self.n_vocab, self.n_layers = n_vocab, len(layers)
+        self._n_vocab, self._n_layers = n_vocab, len(layers)
         self.tied = isinstance(output, OutputBias)
         self.dropout = dropout
         self.per_step = False
@@ -80,15 +96,21 @@ class LanguageModel(chainer.Chain):
             for k, link in enumerate([*layers, output], 1):
                 setattr(self, f'l{k}', link)
 
-    @property
+    @_Shown
     def layers(self) -> list[chainer.Link]:
         """list of links: the layers from the bottom up."""
-        return [self[f'l{k}'] for k in range(1, self.n_layers + 1)]
+        return self._layers()
 
-    @property
+    @_Shown
     def output(self) -> chainer.Link:
         """The link that makes the logits: Linear, or `OutputBias` if tied."""
-        return self[f'l{self.n_layers + 1}']
+        return self._output()
+
+    def _layers(self) -> list[chainer.Link]:
+        return [self[f'l{k}'] for k in range(1, self._n_layers + 1)]
+
+    def _output(self) -> chainer.Link:
+        return self[f'l{self._n_layers + 1}']
 
     def forward(self, x: Words) -> chainer.Variable:
         """Logits of the next word, for one step or for a window.
@@ -104,7 +126,7 @@ class LanguageModel(chainer.Chain):
             Variable: (B, V) for a step, (T, B, V) for a window.
         """
         ids = x.array if isinstance(x, chainer.Variable) else x
-        self.check_ids(ids)
+        self._check_ids(ids)
         if ids.ndim == 1 or ids.shape[1] == 1:
             return self._logits_of_step(self._step(x))
         return self.logits(x)
@@ -125,10 +147,11 @@ class LanguageModel(chainer.Chain):
         h = self._features(ids, why_steps)
         if why_steps:
             return F.stack([self._logits_of_step(h_t) for h_t in F.separate(h)])
-        return parts.TABLE[type(self.output)].window(self.output, h, *self._shared())
+        output = self._output()
+        return parts.TABLE[type(output)].window(output, h, *self._shared())
 
     def _logits_of_step(self, h):
-        return self.output(h, *self._shared())
+        return self._output()(h, *self._shared())
 
     def _shared(self):
         """The embedding's W, if the output layer has no other; as arguments."""
@@ -144,7 +167,7 @@ class LanguageModel(chainer.Chain):
             Variable: (B, n) or (T, B, n).
         """
         ids = x.array if isinstance(x, chainer.Variable) else x
-        self.check_ids(ids)
+        self._check_ids(ids)
         if ids.ndim == 1:
             return self._step(x)
         return self._features(ids, self.why_steps(ids.shape[1]))
@@ -158,7 +181,7 @@ class LanguageModel(chainer.Chain):
 
     def _window_of(self, x):
         ids = x.array if isinstance(x, chainer.Variable) else x
-        self.check_ids(ids)
+        self._check_ids(ids)
         if ids.ndim != 2:
             raise InputError(f'ids: expected a window (T, B), found {ids.shape}')
         return ids
@@ -191,15 +214,15 @@ class LanguageModel(chainer.Chain):
         return self._loss_of_features(h, t)
 
     def _loss_of_features(self, h, t, last=None):
-        self.check_ids(t, least=-1)
+        self._check_ids(t, least=-1)
         last = [] if last is None else last
-        return parts.TABLE[type(self.output)].loss(
-            self.output, h, t, last, *self._shared())
+        return parts.TABLE[type(self._output())].loss(
+            self._output(), h, t, last, *self._shared())
 
     def _step(self, x):
         """One step as in Chainer's examples/ptb; the reference of `_window`."""
         h = self.embed(x)
-        for layer in self.layers:
+        for layer in self._layers():
             h = layer(self._drop(h))
         return self._drop(h)
 
@@ -212,9 +235,9 @@ class LanguageModel(chainer.Chain):
         rows = None if self.tied else self.row_gradient
         h = parts.TABLE[type(self.embed)].window(self.embed, ids, rows)
         drop = self._window_dropout(T, B)
-        for k, layer in enumerate(self.layers):
+        for k, layer in enumerate(self._layers()):
             h = parts.TABLE[type(layer)].window(layer, drop(k, h))
-        return drop(self.n_layers, h)
+        return drop(self._n_layers, h)
 
     def _window_dropout(self, T, B):
         """Function of (k, h) that is the k-th dropout of a window, h (T, B, n)."""
@@ -224,14 +247,14 @@ class LanguageModel(chainer.Chain):
             return functions.WindowDropout(self.xp, T, B, self.widths, self.dropout,
                                            self.embed.W.dtype)
 
-    @property
+    @_Shown
     def widths(self) -> list[int]:
         """list of int: units of the embedding and of each layer.
 
         Raises:
             rnnlm.errors.InputError: if that of one is not known.
         """
-        links = (self.embed, *self.layers)
+        links = (self.embed, *self._layers())
         for link in links:
             if type(link) not in parts.TABLE:
                 raise InputError(
@@ -252,33 +275,21 @@ class LanguageModel(chainer.Chain):
         """
         if self.per_step:
             return 'per_step is set'
-        links = [self.embed, *self.layers, self.output]
+        reason = unaltered.overridden(type(self), KNOWN)
+        if reason:
+            return reason
+        links = [self.embed, *self._layers(), self._output()]
         for link in links:
             if type(link) not in parts.TABLE:
                 return f'{type(link).__name__} has no window function'
-        roles = ['embed', *('layer' for _ in self.layers), 'output']
+        if self.tied != isinstance(links[-1], OutputBias):
+            return 'the output layer is not that of the model'
+        roles = ['embed', *('layer' for _ in self._layers()), 'output']
         if [parts.TABLE[type(link)].role for link in links] != roles:
             return 'a link stands in the place of another kind'
-        return (unaltered.overridden(type(self), KNOWN)
-                or parts.why_not(self, links, self.embed.W.dtype)
+        return (parts.why_not(self, links)
                 or ('' if forget else parts.why_not_states(links, n_streams))
-                or self._why_not_sizes())
-
-    def _why_not_sizes(self):
-        """str: Whether a link takes other inputs than the one below gives; or ''."""
-        if self.tied != isinstance(self.output, OutputBias):
-            return 'the output layer is not that of the model'
-        sizes = [parts.TABLE[type(link)].sizes(link)
-                 for link in (self.embed, *self.layers)]
-        sizes.append(parts.TABLE[type(self.output)].sizes(
-            self.output, *self._shared()))
-        for k, ((_, given), (taken, _)) in enumerate(zip(sizes, sizes[1:])):
-            if given != taken:
-                return (f'{"embed" if not k else f"l{k}"} gives {given} units, and '
-                        f'l{k + 1} takes {taken}')
-        if self.tied and sizes[-1][1] != sizes[0][0]:
-            return 'the bias of the output layer is not of the size of the embedding'
-        return ''
+                or parts.why_not_sizes(links, self._shared()))
 
     def _tell(self, reason):
         """Says once for each reason that a window goes step by step."""
@@ -297,6 +308,9 @@ class LanguageModel(chainer.Chain):
         Raises:
             rnnlm.errors.InputError: if they are none.
         """
+        self._check_ids(ids, least)
+
+    def _check_ids(self, ids, least=0):
         ignored = getattr(self.embed, 'ignore_label', None)
         if ignored is not None:
             least = min(least, ignored)
@@ -309,18 +323,23 @@ class LanguageModel(chainer.Chain):
                 f'{ids.dtype} of shape {ids.shape}')
         # On a GPU the answer would have to be waited for.
         if isinstance(ids, numpy.ndarray):
-            low, high = ids.min(), ids.max()
-            if low < least or high >= self.n_vocab:
+            n_vocab, low, high = self._vocabulary_size(), ids.min(), ids.max()
+            if low < least or high >= n_vocab:
                 raise InputError(
-                    f'ids: expected {least} to {self.n_vocab - 1} (n_vocab - 1), found '
+                    f'ids: expected {least} to {n_vocab - 1} (n_vocab - 1), found '
                     f'{low} to {high}')
+
+    def _vocabulary_size(self):
+        """That of the embedding, which may have been replaced."""
+        W = getattr(self.embed, 'W', None)
+        return self._n_vocab if getattr(W, 'shape', None) is None else W.shape[0]
 
     def reset_state(self) -> None:
         """Forgets the words seen so far: c and h of every layer are zeros again.
 
         Of the layers alone, as in Chainer's example, not of a subclass's own links.
         """
-        for layer in self.layers:
+        for layer in self._layers():
             if hasattr(layer, 'reset_state'):
                 layer.reset_state()
 
@@ -333,10 +352,11 @@ class LanguageModel(chainer.Chain):
         """
         found: list[tuple[Any, ...]] = [
             tuple(getattr(layer, name, None) for name in states.names(layer))
-            for layer in self.layers]
+            for layer in self._layers()]
         if any(variable is None for state in found for variable in state):
             return None
-        return [tuple(variable.array.copy() for variable in state) for state in found]
+        return [tuple(chainer.as_variable(variable).array.copy() for variable in state)
+                for state in found]
 
     def set_state(self, state: Optional[Sequence[tuple[Any, ...]]]) -> None:
         """Sets the recurrent state to what `get_state` gave.
@@ -354,13 +374,13 @@ class LanguageModel(chainer.Chain):
         shapes = [tuple(array.shape for array in arrays) for arrays in state]
         batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)
         expected = [(batch + (n,),) * len(states.names(layer))
-                    for layer, n in zip(self.layers, self.widths[1:])]
+                    for layer, n in zip(self._layers(), self.widths[1:])]
         if shapes != expected:
             raise InputError(
-                f'state: expected for {self.n_layers} layers arrays of the shapes '
+                f'state: expected for {self._n_layers} layers arrays of the shapes '
                 f'{expected}, found {shapes}')
         dtype = self.embed.W.dtype
-        for layer, arrays in zip(self.layers, state):
+        for layer, arrays in zip(self._layers(), state):
             for name, array in zip(states.names(layer), arrays):
                 setattr(layer, name, chainer.Variable(self.device.send(
                     getattr(array, 'array', array)).astype(dtype)))

@@ -91,6 +91,17 @@ def tied_loss(link, h, t, last, W):
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
 
 
+def _why_not_parameters(link):
+    """str: Whether an array stands in the place of a parameter, or a kind of it."""
+    for inner in link.links():
+        for name in ('W', 'b'):
+            found = getattr(inner, name, None)
+            if found is not None and type(found) is not chainer.Parameter:
+                return (f'{name} of a {type(inner).__name__} is a '
+                        f'{type(found).__name__}')
+    return ''
+
+
 def _why_not_embedding(link):
     return '' if link.ignore_label is None else 'EmbedID has an ignore_label'
 
@@ -166,13 +177,13 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
     TABLE[link] = Part(window, 'layer', state, sizes, why_not)
 
 
-def why_not(chain, links, dtype):
+def why_not(chain, links):
     """Why some links of a chain must be called step by step; '' if they need not.
 
     Args:
         chain: The link that has them all.
-        links (list of links): Those that a window would stand in for.
-        dtype: Of their parameters.
+        links (list of links): Those that a window would stand in for, the embedding
+            first.
 
     Returns:
         str: the reason.
@@ -181,13 +192,12 @@ def why_not(chain, links, dtype):
               or unaltered.shadowed(chain))
     if reason:
         return reason
-    if dtype not in FLOATS:
-        return f'the parameters are {dtype}'
     for link in links:
         part = TABLE.get(type(link))
         if part is None:
             return f'{type(link).__name__} has no window function'
-        reason = part.why_not(link) or why_not_watched(link)
+        reason = _why_not_parameters(link) or part.why_not(link) or (
+            why_not_watched(link))
         if reason:
             return reason
         for inner in link.links():
@@ -195,6 +205,8 @@ def why_not(chain, links, dtype):
                 inner is not link and why_not_watched(inner))
             if reason:
                 return reason
+    if links[0].W.dtype not in FLOATS:
+        return f'the parameters are {links[0].W.dtype}'
     return why_not_distinct(links)
 
 
@@ -243,15 +255,33 @@ def why_not_distinct_params(params):
     return ''
 
 
+def why_not_sizes(links, shared=()):
+    """str: Whether a link takes other inputs than the one below gives; or ''.
+
+    Args:
+        links (list of links): Embedding, layers and output.
+        shared (tuple): Further arguments of the output's functions, see `Part`.
+    """
+    sizes = [TABLE[type(link)].sizes(link) for link in links[:-1]]
+    sizes.append(TABLE[type(links[-1])].sizes(links[-1], *shared))
+    for k, ((_, given), (taken, _)) in enumerate(zip(sizes, sizes[1:])):
+        if given != taken:
+            return (f'{"embed" if not k else f"l{k}"} gives {given} units, and '
+                    f'l{k + 1} takes {taken}')
+    if shared and sizes[-1][1] != sizes[0][0]:
+        return 'the bias of the output layer is not of the size of the embedding'
+    return ''
+
+
 def why_not_states(links, n_streams=None):
     """str: Whether the recurrent states do not fit together or the window; or ''."""
     batches = set()
     for link in links:
         for name in TABLE[type(link)].state:
             state = getattr(link, name)
-            batches.add(None if state is None else len(state.array))
             if state is not None and type(state) is not chainer.Variable:
                 return f'the state {name} is a {type(state).__name__}'
+            batches.add(None if state is None else len(state.array))
     if batches <= {None} or batches == {n_streams} or (
             n_streams is None and len(batches) == 1):
         return ''

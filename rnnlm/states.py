@@ -37,7 +37,7 @@ def names(link: chainer.Link) -> Tuple[str, ...]:
 
 def get(target: chainer.Link) -> State:
     """The states themselves, not copies: {path: {name: Variable or None}}."""
-    return {path: {name: getattr(link, name) for name in names(link)}
+    return {path: {name: vars(link).get(name) for name in names(link)}
             for path, link in recurrent_links(target)}
 
 

@@ -5,8 +5,9 @@ computed when they were imported.  Python lets anyone replace them later: in a c
 a module, or on an instance.  Nothing announces it, so it is asked before each window.
 """
 import functools
+import operator
 import types
-from typing import Any, Collection, Dict, List, Tuple
+from typing import Any, Collection, Dict, Iterator, List, Set, Tuple
 
 import chainer
 from chainer import functions as F
@@ -15,6 +16,7 @@ from chainer.functions.connection import embed_id, linear
 from chainer.functions.loss import softmax_cross_entropy
 from chainer.functions.noise import dropout
 from chainer.functions.rnn import lstm
+import numpy
 
 # What a subclass may define without changing what is computed.
 HARMLESS = frozenset([
@@ -22,12 +24,22 @@ HARMLESS = frozenset([
     '__annotations__', '__annotate__', '__annotate_func__', '__firstlineno__',
     '__static_attributes__', '__abstractmethods__', '_abc_impl', '__repr__', '__str__'])
 
+# Methods that see every access to an attribute.
+_SEE_ALL = frozenset(['__getattr__', '__getattribute__', '__setattr__', '__delattr__'])
+
 _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, property,
          classmethod, staticmethod, functools.partial)
 
-# class -> (its code by name, how many attributes it had)
-_classes: Dict[type, Tuple[Dict[str, Any], int]] = {}
-_functions: List[Tuple[types.ModuleType, str, Any]] = []  # (module, name, function)
+# Where functions are followed into what they call.
+_FOLLOWED = ('chainer.functions.', 'chainer.links.')
+
+# What has been recorded: classes with their attributes, namespaces with some of their
+# names, functions with their code and defaults.
+_classes: Dict[type, Dict[str, Any]] = {}
+_spaces: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
+_functions: Dict[types.FunctionType, Tuple[Any, ...]] = {}
+
+_code_of = operator.attrgetter('__code__', '__defaults__')
 
 
 def record(cls: type) -> type:
@@ -38,26 +50,92 @@ def record(cls: type) -> type:
     """
     for base in cls.__mro__[:-1]:
         if base not in _classes:
-            code = {name: value for name, value in vars(base).items()
-                    if isinstance(value, _CODE)}
-            _classes[base] = code, len(vars(base))
+            _classes[base] = dict(vars(base))
+            for value in _classes[base].values():
+                _record_function(getattr(value, '__func__', value))
     return cls
 
 
+def _is_code(value: Any) -> bool:
+    """Whether the value of a class attribute does something when it is read or called.
+    """
+    return isinstance(value, _CODE) or hasattr(type(value), '__get__')
+
+
+def _record_function(function: Any) -> None:
+    """Remembers a function of Chainer's functions or links, and what it calls.
+
+    That is, what its names stand for in its module, in the modules of Chainer that are
+    named there, and in NumPy, wherever it may say `xp.tanh`.
+    """
+    if not isinstance(function, types.FunctionType) or function in _functions or (
+            not function.__module__.startswith(_FOLLOWED)):
+        return
+    _functions[function] = _code_of(function)
+    names = frozenset(_names_in(function.__code__))
+    spaces = [function.__globals__, vars(numpy), vars(numpy.random)]
+    spaces += [vars(value) for name, value in function.__globals__.items()
+               if name in names and isinstance(value, types.ModuleType)
+               and value.__name__.partition('.')[0] == 'chainer']
+    for space in spaces:
+        for name in names.intersection(space):
+            _record_name(space, name)
+
+
+def _record_name(space: Dict[str, Any], name: str) -> None:
+    value = space[name]
+    recorded = next((names for one, names in _spaces if one is space), None)
+    if recorded is None:
+        recorded = {}
+        _spaces.append((space, recorded))
+    if not callable(value) or name in recorded:
+        return
+    recorded[name] = value
+    if str(getattr(value, '__module__', '')).startswith(_FOLLOWED):
+        if isinstance(value, type):
+            record(value)
+        else:
+            _record_function(value)
+
+
+def _names_in(code: types.CodeType) -> Iterator[str]:
+    """The names that a function mentions, those inside it too."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_in(constant)
+
+
 def changed_code() -> str:
-    """str: The first class or module whose code is not what it was; '' if none is."""
-    for cls, (code, size) in _classes.items():
-        now = cls.__dict__
-        for name, value in code.items():
-            if now.get(name) is not value:
-                return f'{cls.__name__}.{name} has been replaced'
-        if len(now) != size:
-            for name, value in now.items():
-                if name not in code and isinstance(value, _CODE):
-                    return f'{cls.__name__}.{name} has been added'
-    for module, name, function in _functions:
-        if vars(module).get(name) is not function:
-            return f'{module.__name__}.{name} has been replaced'
+    """str: The first class or function whose code is not what it was; '' if none is."""
+    # Each comparison finds the same objects, and takes no Python code for one of them.
+    for cls, before in _classes.items():
+        if cls.__dict__ != before:
+            reason = _changed_class(cls, before)
+            if reason:
+                return reason
+    for space, names in _spaces:
+        for name, value in names.items():
+            if space.get(name) is not value:
+                return f'{space["__name__"]}.{name} has been replaced'
+    if list(map(_code_of, _functions)) != list(_functions.values()):
+        for function, code in _functions.items():
+            if _code_of(function) != code:
+                return f'the code of {function.__qualname__} has been replaced'
+    return ''
+
+
+def _changed_class(cls: type, before: Dict[str, Any]) -> str:
+    for name, value in cls.__dict__.items():
+        if name not in before:
+            if _is_code(value):
+                return f'{cls.__name__}.{name} has been added'
+        elif value is not before[name] and (
+                _is_code(value) or _is_code(before[name])):
+            return f'{cls.__name__}.{name} has been replaced'
+    for name, value in before.items():
+        if name not in cls.__dict__ and _is_code(value):
+            return f'{cls.__name__}.{name} has been deleted'
     return ''
 
 
@@ -75,6 +153,9 @@ def shadowed(*objects: Any) -> str:
 def overridden(cls: type, known: Collection[type]) -> str:
     """str: What a class redefines of the first of its bases that is in `known`; or ''.
 
+    That is a method or property of that base, or a property in the place of an
+    attribute that the base's code mentions.
+
     Args:
         cls (type): The class.
         known (collection of types): Those whose code is accounted for.
@@ -82,18 +163,35 @@ def overridden(cls: type, known: Collection[type]) -> str:
     for k, base in enumerate(cls.__mro__):
         if base in known:
             for lower in cls.__mro__[:k]:
-                for name in vars(lower):
-                    if name not in HARMLESS and name in _code_names(base):
+                for name, value in vars(lower).items():
+                    if name in _SEE_ALL or name not in HARMLESS and (
+                            name in _code_names(base)
+                            or not isinstance(value, types.FunctionType)
+                            and _is_code(value) and name in _mentioned(base)):
                         return f'{lower.__name__} has a {name} of its own'
             return ''
     return f'{cls.__name__} is not known'
 
 
 @functools.lru_cache(maxsize=1000)
+def _mentioned(cls: type) -> frozenset:
+    """The names that the code of a class and of its bases mentions."""
+    names: Set[str] = set()
+    for base in cls.__mro__[:-1]:
+        for value in vars(base).values():
+            for function in (value, getattr(value, '__func__', None),
+                             getattr(value, 'fget', None),
+                             getattr(value, '_read', None)):
+                if isinstance(function, types.FunctionType):
+                    names.update(_names_in(function.__code__))
+    return frozenset(names)
+
+
+@functools.lru_cache(maxsize=1000)
 def _code_names(cls: Any) -> frozenset:
     """Names of the methods and properties of a class, inherited ones too."""
     return frozenset(name for base in cls.__mro__[:-1]
-                     for name, value in vars(base).items() if isinstance(value, _CODE))
+                     for name, value in vars(base).items() if _is_code(value))
 
 
 for _class in (
@@ -109,4 +207,4 @@ for _module, _name in (
         (linear, 'linear'), (F, 'linear'), (embed_id, 'embed_id'), (F, 'embed_id'),
         (softmax_cross_entropy, 'softmax_cross_entropy'),
         (F, 'softmax_cross_entropy'), (F, 'accuracy')):
-    _functions.append((_module, _name, getattr(_module, _name)))
+    _record_name(vars(_module), _name)

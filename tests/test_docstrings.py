@@ -12,11 +12,10 @@ CODE = [name for name in rnnlm.__all__ if callable(getattr(rnnlm, name))]
 
 # Names with an example.
 WITH_EXAMPLE = {
-    'Corpus', 'DynamicEvaluation', 'LanguageModel', 'ParallelSequentialIterator',
-    'TrainedModel',
-    'RNNForLM', 'Vocabulary', 'add_perplexity', 'beam_search', 'generate',
-    'get_device', 'load', 'load_corpus', 'load_model', 'resume', 'run', 'save_npz',
-    'score_sentences', 'score_text'}
+    'Corpus', 'DurableWriter', 'DynamicEvaluation', 'LanguageModel',
+    'ParallelSequentialIterator', 'RNNForLM', 'TrainedModel', 'Vocabulary',
+    'add_perplexity', 'beam_search', 'generate', 'get_device', 'load', 'load_corpus',
+    'load_model', 'resume', 'run', 'save_npz', 'score_sentences', 'score_text'}
 
 
 @pytest.fixture(scope='module')

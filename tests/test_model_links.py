@@ -133,3 +133,14 @@ def test_streams_that_end():
     expected = [links(x_t) for x_t in ids(2, 2, seed=4)]
     numpy.testing.assert_allclose(y.array[1], expected[1].array, rtol=1e-12)
     assert model.get_state()[0][0].shape == (3, 6)
+
+
+def test_a_state_may_be_of_variables():
+    model = make_model()
+    model(ids(3, 2))
+    state = model.get_state()
+    model.reset_state()
+    model.set_state([(chainer.Variable(c), chainer.Variable(h)) for c, h in state])
+    for pair, after in zip(state, model.get_state()):
+        numpy.testing.assert_array_equal(pair, after)
+    assert model.why_steps(2) == ''

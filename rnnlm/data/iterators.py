@@ -58,7 +58,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
     def __init__(self, dataset: Ids, batch_size: int, repeat: bool = True,
                  rows: slice = slice(None)) -> None:
         require_count('batch_size', batch_size)
-        if type(dataset) in SEQUENCES or not _is_dataset(dataset):
+        if has_ids(dataset) or not _is_dataset(dataset):
             require_ids('dataset', dataset)
         length = len(dataset)
         if length < batch_size:
@@ -71,10 +71,13 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.repeat = repeat
         self.rows = rows
         self.offsets = [b * length // batch_size for b in range(batch_size)]
-        self.reset()
+        self._restart()
 
     def reset(self) -> None:
         """Restarts at the beginning."""
+        self._restart()
+
+    def _restart(self) -> None:
         self.epoch = 0
         self.is_new_epoch = False
         self.iteration = 0
@@ -145,12 +148,18 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
     def _count_epochs(self) -> None:
         epoch = self.iteration * self.batch_size // len(self.dataset)
         self.is_new_epoch = self.epoch < epoch
-        self.epoch = max(self.epoch, epoch)
+        if self.is_new_epoch:
+            self.epoch = epoch
 
     @property
     def epoch_detail(self) -> float:
         """Number of epochs, with the fraction of the current one."""
         return self.iteration * self.batch_size / len(self.dataset)
+
+    @property
+    def current_position(self) -> int:
+        """The same as `iteration`; Chainer's progress bars ask for it."""
+        return self.iteration
 
     @property
     def previous_epoch_detail(self) -> Optional[float]:
@@ -171,7 +180,12 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self._previous_epoch_detail = None if previous < 0 else previous
 
 
+def has_ids(dataset: Any) -> bool:
+    """Whether all elements of a dataset are known before they are read."""
+    return type(dataset) in SEQUENCES and getattr(dataset, 'dtype', int) != object
+
+
 def _is_dataset(value: Any) -> bool:
     """Whether a value may be a dataset of Chainer's, whose elements are unknown."""
     return hasattr(value, '__len__') and hasattr(value, '__getitem__') and not (
-        isinstance(value, (str, bytes, dict)))
+        isinstance(value, (str, dict)))

@@ -9,12 +9,16 @@ from typing import Iterable, Optional, Union
 
 import numpy
 
-from rnnlm.data.text import UNK, Ids, read_text
+from rnnlm.data.text import UNK, Ids
 from rnnlm.errors import InputError, short_repr
+from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import writing
 
 _FORMAT = 'rnnlm vocabulary'
 _VERSION = 1
+
+# Of a file; tens of millions of words.
+MOST_BYTES = 2 ** 28
 
 
 class Vocabulary:
@@ -193,6 +197,12 @@ class Vocabulary:
                 f'{len(self) - 1}, the ids of this vocabulary')
         return [self.words[i] for i in array.tolist()]
 
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
+        return json.dumps(
+            {'format': _FORMAT, 'version': _VERSION, 'words': self.words},
+            ensure_ascii=False, indent=0).encode('utf-8')
+
     def save(self, path: Union[str, os.PathLike]) -> None:
         """Writes the vocabulary to a JSON file in UTF-8.
 
@@ -204,13 +214,10 @@ class Vocabulary:
         Raises:
             rnnlm.InputError: If the file cannot be written.
         """
-        data = json.dumps(
-            {'format': _FORMAT, 'version': _VERSION, 'words': self.words},
-            ensure_ascii=False, indent=0).encode('utf-8')
         path = os.fspath(path)
         try:
             with writing(path) as f:
-                f.write(data)
+                f.write(self.to_bytes())
         except OSError as e:
             raise InputError(
                 f'{path}: the vocabulary cannot be written: {e.strerror}; give a '
@@ -230,13 +237,7 @@ class Vocabulary:
             rnnlm.InputError: If the file cannot be read or is not such a file.
         """
         path = os.fspath(path)
-        text = read_text(path)
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise InputError(
-                f'{path}: expected a vocabulary in JSON, but it does not parse: '
-                f'{e}') from None
+        data = reading.read_json(path, 'a vocabulary', MOST_BYTES)
         if not isinstance(data, dict) or data.get('format') != _FORMAT:
             raise InputError(
                 f'{path}: expected a vocabulary, a JSON object with "format": '

@@ -6,9 +6,9 @@ from typing import Callable, Optional
 import chainer
 import numpy
 
+from rnnlm.chain import LanguageModel
 from rnnlm.data.text import Ids
 from rnnlm.errors import require, require_count, require_ids, require_positive
-from rnnlm.chain import LanguageModel
 
 # Good learning rates for the small model of the Penn Treebank.
 RATES = {'sgd': 0.07, 'rms': 0.0001}

@@ -6,10 +6,10 @@ from typing import Iterator, Optional, Sequence
 import chainer
 import numpy
 
+from rnnlm.chain import LanguageModel
 from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, require, require_count, require_ids
-from rnnlm.chain import LanguageModel
 
 # Sentences that are computed at once, each a column of a window.
 BATCH = 32

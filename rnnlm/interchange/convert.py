@@ -6,9 +6,11 @@ from rnnlm.errors import InputError
 from rnnlm.interchange import (
     _untrusted, keras, onnx, pytorch, safetensors, torch7)
 from rnnlm.interchange.weights import check_model, untied
-from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
+from rnnlm.serializers import reading
+from rnnlm.serializers.archive import (
+    HDF5_SIGNATURE, open_archive, open_verified)
 from rnnlm.serializers.atomic import require_writable, writing
-from rnnlm.serializers.model_files import model_prefix, read_structure
+from rnnlm.serializers.model_files import check_tied, model_prefix, read_structure
 from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
@@ -43,6 +45,25 @@ def load(path):
     return found
 
 
+def outputs(path):
+    """The files that `save` writes for a path: with a .py comes a .pt.
+
+    Args:
+        path (str): as of `save`.
+
+    Returns:
+        list of str: their paths.
+
+    Raises:
+        rnnlm.errors.InputError: if the ending is none of a format.
+    """
+    if not path.endswith(ENDINGS):
+        raise InputError(
+            f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
+            'ending; choose one of them')
+    return [path, path[:-len('.py')] + '.pt'] if path.endswith('.py') else [path]
+
+
 def save(path, weights):
     """Writes weights in the format that the ending of a path says.
 
@@ -58,24 +79,22 @@ def save(path, weights):
     Raises:
         rnnlm.errors.InputError: if the ending is another, or it cannot be written.
     """
-    ending = next((end for end in ENDINGS if path.endswith(end)), None)
-    if ending is None:
-        raise InputError(
-            f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
-            'ending; choose one of them')
+    written = outputs(path)
+    ending = next(end for end in ENDINGS if path.endswith(end))
     structure = check_model(weights)
-    require_writable(path)
+    for each in written:
+        require_writable(each)
     if ending == '.npz':
         save_npz(path, weights)
         return [path]
     if ending == '.py':
-        beside = save(path[:-len('.py')] + '.pt', weights)
+        save(written[1], weights)
         with writing(path) as f:
             f.write(TWIN.format(
                 dtype=weights['embed/W'].dtype,
                 **{'n_embed': structure.n_embed, **structure.arguments()},
             ).encode('ascii'))
-        return [path, *beside]
+        return written
     if ending == '.onnx':
         onnx.write(path, weights)
         return [path]
@@ -86,12 +105,8 @@ def save(path, weights):
 
 def _format_of(path):
     """The layout and the module that reads a file; (None, None) if it is Chainer's."""
-    try:
-        with open(path, 'rb') as f:
-            begin = f.read(len(HDF5_SIGNATURE))
-    except OSError as e:
-        raise InputError(
-            f'{path}: expected a file that can be read, found: {e.strerror}') from None
+    with reading.open_regular(path, 'a file that can be read') as f:
+        begin = f.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:
         with open_archive(path) as archive:
             chainers = any(name.endswith('embed/W') for name in archive)
@@ -113,9 +128,10 @@ def _format_of(path):
 
 
 def _of_chainer(path):
-    with open_archive(path) as archive:
+    with open_verified(path) as archive:
         prefix = model_prefix(archive)
         structure = read_structure(archive)
+        check_tied(archive, prefix, structure.tied, structure.shapes())
         found = {name: archive[prefix + name] for name in structure.shapes()}
     return untied(found) if structure.tied else found
 

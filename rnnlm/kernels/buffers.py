@@ -5,6 +5,9 @@ fault for every 4 KB; these are kept and handed out again once nobody else holds
 them, so that their number never grows beyond what is alive at once.
 """
 import collections
+import contextlib
+import math
+import mmap
 import sys
 import threading
 
@@ -12,6 +15,9 @@ import numpy
 
 # A training window asks for some 15; those that were not asked for longest are let go.
 MOST_SHAPES = 64
+
+# Bytes from which on `sparse_zeros` asks the system for pages.
+LEAST_SPARSE = 2 ** 20
 
 _local = threading.local()  # two models in two threads share nothing
 
@@ -35,6 +41,24 @@ def empty(xp, shape, dtype):
             return kept[k]
     kept.append(numpy.empty(shape, dtype))
     return kept[-1]
+
+
+def sparse_zeros(shape, dtype):
+    """A new NumPy array of zeros, of which only a few rows will be touched.
+
+    Only the pages that are touched cost anything.  ``numpy.zeros`` takes memory that
+    was used before, or pages of 2 MB, and fills all of it.
+    """
+    dtype = numpy.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LEAST_SPARSE:
+        return numpy.zeros(shape, dtype)
+    # Not shared with the children of a fork, where the system knows the difference.
+    kwargs = {'flags': mmap.MAP_PRIVATE} if hasattr(mmap, 'MAP_PRIVATE') else {}
+    memory = mmap.mmap(-1, size, **kwargs)
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return numpy.frombuffer(memory, dtype).reshape(shape)
 
 
 def _references(kept, k):

@@ -17,9 +17,11 @@ POINTER = FLOAT.as_pointer()
 PATIENCE = 20000
 GIVE_WAY = 'SwitchToThread' if sys.platform == 'win32' else 'sched_yield'
 
-# tanh(x) = x p(x^2) / q(x^2) on [-7.905, 7.905], beyond which float32 is +-1: the
-# minimax approximation that Eigen and XLA use, good to 3e-7.
-TANH_LIMIT = 7.90531110763549805
+# tanh(x) = x p(x^2) / q(x^2), the minimax approximation that Eigen and XLA use, good to
+# 3e-7.  The limit is the smallest x at which it gives exactly 1 in float32 with fused
+# multiplications; larger ones are cut to it.  Exactly: of a saturated gate 1 - s^2 must
+# be 0, since a rest of 1e-7 times weights of 1e8 would be a gradient.
+TANH_LIMIT = 7.99881172180175781
 TANH_P = (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05,
           5.12229709037114e-08, -8.60467152213735e-11, 2.00018790482477e-13,
           -2.76076847742355e-16)

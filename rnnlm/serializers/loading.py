@@ -30,7 +30,11 @@ class Deserializer(chainer.serializers.NpzDeserializer):
                 above = f'{folder}/t' if folder else 't'
                 if above in self.npz:
                     return int(self.npz[above])
-        return super().__call__(key, value)
+        found = super().__call__(key, None if isinstance(value, str) else value)
+        if isinstance(value, str) and found is not None:
+            found = found[()]  # bytes, if HDF5 had it
+            return found.decode('utf-8') if isinstance(found, bytes) else str(found)
+        return found
 
 
 def checked_arrays(npz: Npz, prefix: str, link: chainer.Link

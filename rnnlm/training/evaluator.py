@@ -4,13 +4,15 @@ from typing import Any, Dict
 import chainer
 from chainer import links as L
 from chainer import reporter as reporter_module
+from chainer.reporter import report
 from chainer.training import extensions
+from chainer.training.extensions.evaluator import _IteratorProgressBar
 import numpy
 
 from rnnlm import states
+from rnnlm.chain import language_model
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import require
-from rnnlm.chain import language_model
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training.windows import (
     is_fused_loss, loss_of_logits, why_not_windows)
@@ -34,31 +36,36 @@ class PerplexityEvaluator(extensions.Evaluator):
             target is evaluated as Chainer's Evaluator does.
         group (rnnlm.parallel.Group): Processes that evaluate it together, if there are
             as many streams; else the first one does, and tells the others.
-        kwargs: As for Chainer's Evaluator.
+        kwargs: As for Chainer's Evaluator, ``progress_bar=True`` among them.  Without
+            an ``eval_hook`` each evaluation begins with no state; with one, at what the
+            hook leaves of the last one's.
+
+    Raises:
+        rnnlm.errors.InputError: if the iterator repeats, and so never ends.
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
                  group: Group = SINGLE_PROCESS, **kwargs: Any) -> None:
-        super().__init__(iterator, target, *args, **kwargs)
-        require('iterator', self._iterators['main'], 'one that ends, repeat=False',
+        main = iterator['main'] if isinstance(iterator, dict) else iterator
+        require('iterator', main, 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
+        super().__init__(iterator, target, *args, **kwargs)
         self.group = group
         self._left: states.State = {}
 
     def evaluate(self) -> Dict[str, Any]:
         streams = getattr(self._iterators['main'], 'batch_size', 1)
-        if self._why_not_windows() or streams < self.group.size:
+        # The states, which may have more streams, are put aside before it begins.
+        if self._why_not_windows(forget=True) or streams < self.group.size:
             return self.group.on_root(lambda: self._evaluate(slice(None)))
         return self._evaluate(self.group.rows(streams))
 
-    def _why_not_windows(self):
+    def _why_not_windows(self, forget=False):
         target = self._targets['main']
-        if self.eval_func or self._progress_bar or getattr(
-                target, 'compute_accuracy', False):
+        if self.eval_func or getattr(target, 'compute_accuracy', False):
             return 'more than the loss is wanted'
         iterator = self._iterators['main']
-        # The states, which may have more streams, are put aside before it begins.
-        return why_not_windows(target, iterator, self.converter, forget=True)
+        return why_not_windows(target, iterator, self.converter, forget=forget)
 
     def _evaluate(self, rows):
         target = self._targets['main']
@@ -71,7 +78,8 @@ class PerplexityEvaluator(extensions.Evaluator):
         # As if the model were a copy for evaluation: what a reset of the user's own
         # leaves is what the last evaluation left.
         states.set_back(target, self._left)
-        model.reset_state()
+        if self.eval_hook is None:
+            model.reset_state()
         try:
             if self._why_not_windows():
                 return super().evaluate()
@@ -87,6 +95,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         iterator.reset()
         length = max(1, EVALUATION_CHUNK // iterator.batch_size)
         loss, steps = 0.0, 0
+        progress = None
+        if self._progress_bar and self.group.is_root:
+            progress = _IteratorProgressBar(iterator)
         with chainer.no_backprop_mode():
             while True:
                 try:
@@ -103,12 +114,16 @@ class PerplexityEvaluator(extensions.Evaluator):
                 loss += share * float(found.array)
                 steps += len(window) - 1
                 self.group.heartbeat()
+                if progress:
+                    progress.update()
+        if progress:
+            progress.close()
         if rows != slice(None):
             loss = self.group.sum(loss)
         observation = {}
         with reporter_module.report_scope(observation):
             if steps:
-                chainer.report({'loss': loss / steps}, target)
+                report({'loss': loss / steps}, target)
         return observation
 
 

@@ -4,15 +4,19 @@ Snapshots that lack any of it, as Chainer's do, are accepted.  What the processe
 group hold comes together in one snapshot, as a single process would write it, with the
 random streams of the others beside.
 """
+import logging
+
 import chainer
 from chainer import links as L
 import numpy
 
-from rnnlm import states
-from rnnlm.errors import InputError
+from rnnlm import parts, states
 from rnnlm.chain import language_model
+from rnnlm.errors import InputError
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.loading import MISSING
+
+logger = logging.getLogger(__name__)
 
 
 def serialize(serializer, updater):
@@ -26,8 +30,7 @@ def serialize(serializer, updater):
     for name, optimizer in updater.get_all_optimizers().items():
         _serialize_loss_scale(serializer[f'loss_scale:{name}'], optimizer)
         _serialize_float32(serializer[f'float32:{name}'], optimizer)
-    target = updater.get_optimizer('main').target
-    _serialize_states(serializer['state'], target, group)
+    _serialize_states(serializer['state'], updater, group)
 
 
 def _serialize_randoms(serializer, group):
@@ -101,30 +104,68 @@ def _serialize_loss_scale(serializer, optimizer):
     optimizer._loss_scaling_isnan_ever = bool(was_nan)
 
 
-def _serialize_states(serializer, target, group):
+def _serialize_states(serializer, updater, group):
     """The recurrent states of all links; without them a run would begin at zeros.
 
     Those of an `RNNForLM` stand by the names in it, l1/c, others by their whole path.
     """
-    saves = isinstance(serializer, chainer.Serializer)
-    found = [(path, link, states.names(link))
-             for path, link in states.recurrent_links(target)]
+    target = updater.get_optimizer('main').target
     model = language_model(target)
     prefix = next((path for path, link in target.namedlinks() if link is model), '/')
-    if model is not None:
-        try:
-            is_set = serializer('is_set', any(
-                getattr(link, name) is not None for _, link, names in found
-                for name in names))
-        except MISSING:
-            is_set = False
-        if not saves and not is_set:
-            states.reset(target)
-            return
-    for path, link, names in found:
+    found = []
+    for path, link in states.recurrent_links(target):
         inner = path[len(prefix):] if path.startswith(prefix) else path
-        for name in names:
-            _serialize_variable(serializer[inner.strip('/')], link, name, group)
+        found += [(serializer[inner.strip('/')], link, name)
+                  for name in states.names(link)]
+    if isinstance(serializer, chainer.Serializer):
+        serializer('batch_size', getattr(
+            updater.get_iterator('main'), 'batch_size', None))
+        if model is not None:
+            serializer('is_set', any(
+                getattr(link, name) is not None for _, link, name in found))
+        for inner, link, name in found:
+            _save_variable(inner, link, name, group)
+        return
+    loaded = [(link, name, _read(inner, name), _read(inner, f'{name}_rank'))
+              for inner, link, name in found]
+    if _has_another_batch_size(
+            _read(serializer, 'batch_size'), loaded, updater, group):
+        return
+    if model is not None and not _read(serializer, 'is_set'):
+        states.reset(target)
+        return
+    # All are looked at before anything changes.
+    variables = [_variable(link, name, _part(array, group), rank)
+                 for link, name, array, rank in loaded]
+    for (link, name, *_), variable in zip(loaded, variables):
+        setattr(link, name, variable)
+
+
+def _has_another_batch_size(saved, loaded, updater, group):
+    """Whether a run goes on with another number of streams, and so without states.
+
+    The iterator then goes on where as much of the text has been read.
+    """
+    if saved is None or saved[()] is None:  # a snapshot that does not say it
+        sizes = [len(array) for link, _, array, _ in loaded
+                 if type(link) in parts.TABLE and array is not None and array.ndim]
+        saved = sizes[0] if sizes else None
+    iterator = updater.get_iterator('main')
+    now = getattr(iterator, 'batch_size', None)
+    if saved is None or now is None or int(saved) == now:
+        return False
+    saved = int(saved)
+    if saved < 1:
+        raise InputError(f'state: expected a batch size of at least 1, found {saved}')
+    states.reset(updater.get_optimizer('main').target)
+    if hasattr(iterator, 'offsets'):  # its steps are words of each stream
+        iterator.iteration = -(-iterator.iteration * saved // now)
+    if group.is_root:
+        logger.warning(
+            'the snapshot is of a run with the batch size %d, and this one has %d: the '
+            'recurrent states begin at zeros, and the text goes on at epoch %.2f',
+            saved, now, updater.epoch_detail)
+    return True
 
 
 def _whole(array, group):
@@ -140,26 +181,30 @@ def _part(array, group):
     return array if array is None else array[group.rows(len(array))]
 
 
-def _serialize_variable(serializer, link, name, group):
-    variable = getattr(link, name)
-    if isinstance(serializer, chainer.Serializer):
-        serializer(name, None if variable is None else _whole(variable.array, group))
-        serializer(f'{name}_rank', 0 if variable is None else variable.rank)
-        return
+def _save_variable(serializer, link, name, group):
+    variable = vars(link).get(name)
+    if variable is not None:  # or an array, which Chainer's functions take too
+        variable = chainer.as_variable(variable)
+    serializer(name, None if variable is None else _whole(variable.array, group))
+    serializer(f'{name}_rank', 0 if variable is None else variable.rank)
+
+
+def _read(serializer, name):
+    """An array of a snapshot, None if it has none."""
     try:
-        array = _part(serializer(name, None), group)
+        return serializer(name, None)
     except MISSING:
-        array = None
+        return None
+
+
+def _variable(link, name, array, rank):
+    """The state of a link, as it was: Variable or None."""
     if array is None:
-        setattr(link, name, None)
-        return
+        return None
     variable = chainer.Variable(link.device.send(_fitting(link, name, array)))
-    try:
-        # Backward adds gradients up in the order of the ranks.
-        variable.node._rank = int(serializer(f'{name}_rank', 0))
-    except MISSING:
-        pass
-    setattr(link, name, variable)
+    # Backward adds gradients up in the order of the ranks.
+    variable.node._rank = 0 if rank is None else int(rank)
+    return variable
 
 
 def _fitting(link, name, array):

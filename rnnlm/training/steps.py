@@ -2,6 +2,7 @@
 import contextlib
 
 import chainer
+from chainer.reporter import report
 import numpy
 
 
@@ -46,7 +47,7 @@ class _Means:
     """Means of what is reported in several steps."""
 
     def __init__(self):
-        self._sums, self._counts = {}, {}
+        self._sums, self._counts, self._last = {}, {}, {}
 
     @contextlib.contextmanager
     def of_a_step(self):
@@ -58,19 +59,27 @@ class _Means:
         with scope:
             yield
         for name, value in observation.items():
-            if name in self._sums and _is_number(value) and _is_number(
+            number = getattr(value, 'array', value)
+            if name in self._sums and _is_number(number) and _is_number(
                     self._sums[name]):
-                self._sums[name] = self._sums[name] + value
+                # Not of Variables: a function hook would see that.
+                self._sums[name] = self._sums[name] + number
                 self._counts[name] += 1
             else:
-                self._sums[name], self._counts[name] = value, 1
+                self._sums[name], self._counts[name] = number, 1
+            self._last[name] = value
 
     def report(self):
-        chainer.report({
-            name: value / self._counts[name] if self._counts[name] > 1 else value
-            for name, value in self._sums.items()})
+        report({name: self._mean(name) for name in self._last})
+
+    def _mean(self, name):
+        if self._counts[name] == 1:
+            return self._last[name]
+        mean = self._sums[name] / self._counts[name]
+        is_variable = isinstance(self._last[name], chainer.Variable)
+        return chainer.Variable(self._last[name].xp.asarray(mean)) if (
+            is_variable) else mean
 
 
 def _is_number(value):
-    array = getattr(value, 'array', value)
-    return getattr(array, 'shape', None) == () or isinstance(value, (int, float))
+    return getattr(value, 'shape', None) == () or isinstance(value, (int, float))

@@ -8,10 +8,14 @@ import chainer
 from chainer import functions as F
 from chainer import links as L
 from chainer.dataset import convert
+from chainer.reporter import report
 
 from rnnlm import parts, unaltered
-from rnnlm.data.iterators import SEQUENCES, ParallelSequentialIterator
-from rnnlm.chain import language_model
+from rnnlm._compat import windows
+from rnnlm.chain import LanguageModel, language_model
+from rnnlm.data.iterators import ParallelSequentialIterator, has_ids
+
+windows.PREDICTORS.append(LanguageModel)
 
 # Settings of softmax_cross_entropy under which it depends on its arguments alone.
 SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
@@ -64,12 +68,23 @@ def why_not_iterator(iterator):
     An iterator of another class that has a `next_window` is believed.
     """
     if not isinstance(iterator, ParallelSequentialIterator):
-        return '' if hasattr(iterator, 'next_window') else (
+        return '' if _has_windows(type(iterator)) else (
             'the iterator has no next_window')
-    if type(iterator.dataset) not in SEQUENCES:
+    reason = unaltered.overridden(type(iterator), {ParallelSequentialIterator}) or (
+        unaltered.shadowed(iterator))
+    if not reason and not has_ids(iterator.dataset):
         return f'the dataset is a {type(iterator.dataset).__name__}'
-    return (unaltered.overridden(type(iterator), {ParallelSequentialIterator})
-            or unaltered.shadowed(iterator))
+    return reason
+
+
+def _has_windows(cls):
+    """bool: Whether a class has a `next_window` that its `__next__` does not hide."""
+    for base in cls.__mro__:
+        if 'next_window' in vars(base):
+            return True
+        if '__next__' in vars(base):
+            return False
+    return False
 
 
 def is_fused_loss(target):
@@ -79,7 +94,7 @@ def is_fused_loss(target):
 
 def _is_plain_loss(lossfun):
     """Whether a lossfun is softmax_cross_entropy, perhaps with settings of its own."""
-    if isinstance(lossfun, functools.partial):
+    if type(lossfun) is functools.partial:
         return (lossfun.func is _official['loss'] and not lossfun.args
                 and set(lossfun.keywords) <= SETTINGS
                 and lossfun.keywords.get('reduce', 'mean') == 'mean')
@@ -109,9 +124,9 @@ def window_loss(target, x, t):
         loss = loss_of_logits(target, y, t)
         if target.compute_accuracy:
             target.accuracy = F.accuracy(y.reshape(-1, y.shape[2]), t.ravel())
-            chainer.report({'accuracy': target.accuracy}, target)
+            report({'accuracy': target.accuracy}, target)
     target.loss = loss / T
-    chainer.report({'loss': target.loss}, target)
+    report({'loss': target.loss}, target)
     return loss
 
 

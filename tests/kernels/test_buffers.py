@@ -1,4 +1,5 @@
 """Arrays are handed out again when nobody holds them, and not before."""
+import os
 import threading
 
 import chainer
@@ -84,3 +85,41 @@ def test_what_is_held_is_not_overwritten():
     numpy.testing.assert_array_equal(held.array, first)
     for name, g in grads.items():
         numpy.testing.assert_array_equal(g, copies[name])
+
+
+@pytest.mark.parametrize('dtype', ['f', 'd', 'e'])
+def test_sparse_zeros(dtype):
+    """Zeros like any others, but for the memory that they take."""
+    for shape in (3, 4), (10000, 200), (2 ** 20 + 1,):
+        first, second = (buffers.sparse_zeros(shape, dtype) for _ in range(2))
+        for array in first, second:
+            assert type(array) is numpy.ndarray and array.dtype == dtype
+            assert array.shape == shape and not array.any()
+            assert array.flags.c_contiguous and array.flags.writeable
+            assert array.flags.aligned
+        first[...] = 1
+        assert not second.any() and first.copy().all()
+
+
+def test_sparse_zeros_take_the_pages_that_are_touched():
+    resource = pytest.importorskip('resource')
+    array = buffers.sparse_zeros((10000, 1000), 'f')  # 40 MB
+
+    def faults():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    before = faults()
+    array[::1000] = 1
+    assert 10 <= faults() - before < 100
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no fork on this system')
+@pytest.mark.filterwarnings('ignore:This process .* is multi-threaded')
+def test_sparse_zeros_are_not_shared_with_a_child():
+    array = buffers.sparse_zeros((10000, 200), 'f')
+    child = os.fork()
+    if child == 0:
+        array[...] = 1
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not array.any()

@@ -260,7 +260,7 @@ def test_a_snapshot_that_does_not_fit_is_refused(tmp_path, name, value):
     arrays.save(trainer)
     arrays.target[name] = numpy.asarray(value)
     rnnlm.save_npz(str(tmp_path / 'snapshot'), arrays.target)
-    with pytest.raises(rnnlm.InputError, match='fits this trainer|state: expected'):
+    with pytest.raises(rnnlm.InputError, match=f'expected .{name}'):
         rnnlm.resume(str(tmp_path / 'snapshot'), trainer)
 
 
@@ -344,16 +344,6 @@ def test_the_main_model_of_several_is_loaded(tmp_path, first):
     rnnlm.load_model(path, loaded)
     for p, q in zip(small().params(), loaded.params()):
         numpy.testing.assert_array_equal(p.array, q.array)
-
-
-@pytest.mark.parametrize('B', [3, 5])
-def test_another_batch_size_is_refused(tmp_path, B):
-    trainer = make_trainer(small(), text(), tmp_path, B=4, stop=(2, 'iteration'))
-    trainer.run()
-    rnnlm.save_npz(str(tmp_path / 'snapshot'), trainer)
-    with pytest.raises(rnnlm.InputError, match=f'batch size {B}, found one with 4'):
-        rnnlm.resume(str(tmp_path / 'snapshot'),
-                     make_trainer(small(), text(), tmp_path, B=B))
 
 
 def test_another_optimizer_is_refused(tmp_path):

@@ -206,6 +206,25 @@ def test_evaluator_finds_the_number_of_chainers(B):
     numpy.testing.assert_allclose(both['main/loss'], expected['main/loss'], rtol=1e-6)
 
 
+@pytest.mark.parametrize('by_steps', [False, True])
+def test_evaluator_shows_its_progress(by_steps, capsys):
+    model = small()
+    model.predictor.per_step = by_steps
+    iterator = rnnlm.ParallelSequentialIterator(text(2500), 2, repeat=False)
+    result = rnnlm.PerplexityEvaluator(iterator, model, progress_bar=True)()
+    out = capsys.readouterr().out
+    assert out.count('validation [') == (1250 if by_steps else 3)
+    assert '40.00%' in out and '100.00%' in out
+    assert result == rnnlm.PerplexityEvaluator(iterator, model)()
+
+
+def test_an_iterator_that_never_ends_is_not_evaluated():
+    pairs = chainer.iterators.SerialIterator([(0, 1)] * 9, 1, repeat=True)
+    for iterator in rnnlm.ParallelSequentialIterator(text(), 2), pairs, {'main': pairs}:
+        with pytest.raises(rnnlm.InputError, match='iterator: expected one that ends'):
+            rnnlm.PerplexityEvaluator(iterator, small())
+
+
 def test_a_text_is_evaluated_as_one_stream():
     model = small()
     words = text(103)

@@ -149,3 +149,26 @@ def test_epochs_of_the_optimizer_are_counted(per_step):
         small(), text(), '.', stop=(2, 'epoch'), per_step=per_step)
     trainer.run()
     assert trainer.updater.get_optimizer('main').epoch == 2
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_a_classifier_of_a_whole_window(per_step):
+    """Its loss is the mean over all words, that of `BPTTUpdater` over the steps."""
+    model = chainer.links.Classifier(small(dropout=0).predictor)
+    model.predictor.per_step = per_step
+    words = text(40).reshape(8, 5)
+    x, t = words[:-1].copy(), words[1:].copy()
+    t[2, 3] = -1
+    for make in (lambda array: array), chainer.Variable:
+        model.predictor.reset_state()
+        loss = model(make(x), make(t))
+        loss.backward()
+        assert model.y.shape == (7, 5, 20)
+        model.predictor.reset_state()
+        logits = model.predictor(x).array.reshape(35, 20)
+        expected = F.softmax_cross_entropy(logits, t.ravel())
+        numpy.testing.assert_allclose(loss.array, expected.array, rtol=1e-6)
+        accuracy = F.accuracy(logits, t.ravel()).array
+        numpy.testing.assert_array_equal(model.accuracy.array, accuracy)
+    model.predictor.reset_state()
+    assert model(x[0], t[0]).shape == () and model.y.shape == (5, 20)

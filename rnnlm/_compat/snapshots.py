@@ -1,0 +1,172 @@
+"""What Chainer 7.8.1 itself forgets in a snapshot, or cannot write or read.
+
+`ROWS` are rows of the table in `patches`, needed always: (what, module, edits).  With
+them a run that goes on from a snapshot is the run that it would have been.  Snapshots
+stay readable both ways: what is new in them has a name of its own.
+"""
+import numpy
+
+_OPTIMIZER = ("        return self._optimizer or trainer.updater.get_optimizer('main')",
+              '        return _patches.snapshots.optimizer_of(self, trainer)')
+_LAST_VALUE = ("self._last_value = serializer('_last_value', self._last_value)",
+               'self._last_value = _patches.snapshots.serialize_rate(self, serializer)')
+_T = ("        self._t = serializer('_t', self._t)\n",
+      "        self._t = serializer('_t', self._t); "
+      'self._last_value = _patches.snapshots.serialize_new_rate(self, serializer)\n')
+
+
+def _begin(first):
+    """The end of `initialize`: the first value, unless there is one of a snapshot."""
+    return (f'            {first} = getattr(optimizer, self._attr)\n'
+            '        else:\n'
+            f'            setattr(optimizer, self._attr, {first})\n',
+            f'            {first} = getattr(optimizer, self._attr)\n'
+            '        _patches.snapshots.begin(\n'
+            f'            self, trainer, {first})\n')
+
+
+ROWS = (
+    ('MultistepShift resumes at its first value',
+     'chainer.training.extensions.multistep_shift', (_T, _begin('self._init'))),
+
+    ('WarmupShift resumes at its first value',
+     'chainer.training.extensions.warmup_shift', (_T, _begin('self._warmup_start'))),
+
+    *((f'{name} resumes at its own value, where another extension has changed that',
+       f'chainer.training.extensions.{module}', (_OPTIMIZER, _LAST_VALUE))
+      for name, module in (
+          ('ExponentialShift', 'exponential_shift'), ('InverseShift', 'inverse_shift'),
+          ('LinearShift', 'linear_shift'), ('PolynomialShift', 'polynomial_shift'),
+          ('StepShift', 'step_shift'))),
+
+    ('what a shift of a rate has done is lost if its trigger will not fire again',
+     'chainer.training.trainer',
+     (('            if initializer and not finished:',
+       '            if initializer and (not finished or '
+       '_patches.snapshots.is_shift(entry.extension)):'),)),
+
+    ('MSVAG resumes without the power of its decay rate',
+     'chainer.optimizer',
+     (("        self.t = serializer('t', self.t)\n        if self.state is None:",
+       "        self.t = serializer('t', self.t); "
+       '_patches.snapshots.serialize_power(self, serializer)\n'
+       '        if self.state is None:'),)),
+
+    # A file that lacks what a new extension wants: `strict=False` gives the default.
+
+    ('a LogReport that is new cannot be loaded with strict=False',
+     'chainer.training.extensions.log_report',
+     (('self._log = json.loads(log)', 'self._log = json.loads(log) if log else []'),)),
+
+    ('a PlotReport that is new cannot be loaded with strict=False',
+     'chainer.training.extensions.plot_report',
+     (("            self._data = json.loads(\n"
+       "                serializer('_plot_{}'.format(self._file_name), ''))",
+       '            self._data = json.loads(serializer(\n'
+       "                '_plot_{}'.format(self._file_name), json.dumps(self._data)))"),
+      )),
+
+    ('a summary that is new cannot be loaded with strict=False',
+     'chainer.reporter',
+     (("json.loads(serializer('_names', ''))",
+       "json.loads(serializer('_names', '') or '[]')"),)),
+
+    # HDF5 has no strings of NumPy's kind, and no None but an empty dataset.
+
+    ('trainers with a LogReport cannot be saved, nor read where a group is missing',
+     'chainer.serializers.hdf5',
+     (('            arr = _cpu._to_cpu(value)\n',
+       '            arr = _patches.snapshots.hdf5_array(_cpu._to_cpu(value))\n'),
+      ('                arr = numpy.asarray(value)\n'
+       '                compression = None if arr.size <= 1 else compression\n',
+       '                arr = _patches.snapshots.hdf5_array(numpy.asarray(value))\n'
+       '                compression = None if (arr.size or 0) <= 1 else compression\n'),
+      ("        name = self.group.name + '/' + key\n        try:",
+       "        name = getattr(self.group, 'name', '') + '/' + key\n        try:"),
+      ('        except ValueError:', '        except (AttributeError, ValueError):'),
+      ("raise ValueError('Inexistent group is specified')",
+       "raise _patches.snapshots.Missing('Inexistent group is specified')"))),
+)
+
+
+# Rates that extensions shift -------------------------------------------------
+
+def is_shift(extension):
+    """Whether an extension is one of Chainer's that set a value of an optimizer."""
+    return hasattr(extension, '_attr') and hasattr(extension, '_last_value')
+
+
+def optimizer_of(shift, trainer):
+    """The optimizer that an extension changes, which it then knows."""
+    shift._seen = shift._optimizer or trainer.updater.get_optimizer('main')
+    return shift._seen
+
+
+def serialize_rate(shift, serializer):
+    """Saves or loads the value that the optimizer has, whoever has set it."""
+    from chainer import Serializer
+    value = None
+    if isinstance(serializer, Serializer):
+        value = getattr(shift, '_last_value', None)
+        if hasattr(shift, '_seen'):
+            value = getattr(shift._seen, shift._attr)
+    value = serializer('_last_value', value)
+    return value.item() if isinstance(value, numpy.ndarray) else value
+
+
+def serialize_new_rate(shift, serializer):
+    """The same, of an extension of which Chainer's own snapshots lack the value."""
+    try:
+        return serialize_rate(shift, serializer)
+    except (KeyError, ValueError):
+        return None  # see `begin`
+
+
+def begin(shift, trainer, first):
+    """Sets the value that a shift begins with, or goes on with."""
+    value = getattr(shift, '_last_value', None)
+    if value is None:
+        value = _value_by_count(shift) if shift._t else first
+    setattr(optimizer_of(shift, trainer), shift._attr, value)
+
+
+def _value_by_count(shift):
+    """What MultistepShift or WarmupShift has set, of which the count alone is known."""
+    if hasattr(shift, '_gamma'):
+        return shift._init * pow(shift._gamma, shift._current_step)
+    end = shift._warmup_iter
+    t = min(shift._t, end)
+    return (t * shift._init + (end - t) * shift._warmup_start) / end if end else (
+        shift._warmup_start)
+
+
+# Update rules ----------------------------------------------------------------
+
+def serialize_power(rule, serializer):
+    """Saves or loads the `beta_power` of an `MSVAGRule`."""
+    if not hasattr(rule, 'beta_power'):
+        return
+    try:
+        power = serializer('beta_power', rule.beta_power)
+    except (KeyError, ValueError):  # of Chainer's own: as the updates have made it
+        power = rule.hyperparam.beta
+        for _ in range(rule.t):
+            power *= rule.hyperparam.beta
+    rule.beta_power = float(power)
+
+
+# HDF5 ------------------------------------------------------------------------
+
+class Missing(KeyError, ValueError):
+    """A value that is not in the file: KeyError, as of npz, and Chainer's ValueError.
+    """
+
+
+def hdf5_array(array):
+    """What HDF5 can hold of an array: strings as bytes of UTF-8, None as nothing."""
+    if array.dtype.kind == 'U':
+        return numpy.char.encode(array, 'utf-8')
+    if array.dtype == object and array.ndim == 0 and array[()] is None:
+        import h5py
+        return h5py.Empty('f')
+    return array
