@@ -97,13 +97,13 @@ def _class_of(file, name, inside, first):
                  f'a layer {short_name(name)} without weights')
     if found is None:
         found = f'a layer of {", ".join(map(short_name, variables[:5]))}'
-    return _by_shape(file, inside) if found == LSTM else found
+    return _by_shape(file, inside) if found in (LSTM, 'RNN') else found
 
 
 def _by_shape(file, inside):
     """'LSTM', or what else has matrices of these names."""
-    keys = [inside[name] for name in (
-        'kernel', 'recurrent_kernel', 'bias') if name in inside]
+    names = 'kernel', 'recurrent_kernel', 'bias', *(f'cell/vars/{k}' for k in range(3))
+    keys = [inside[name] for name in names if name in inside]
     shapes = [file.arrays.describe(key)[0] for key in keys]
     if len(shapes) < 2 or any(len(shape) != 2 for shape in shapes[:2]):
         return LSTM

@@ -14,7 +14,8 @@ Its files need h5py: .keras, .weights.h5 and the .h5 of Keras 1, 2 and 3.
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _keras_files, _keras_weights, _keras_writer
+from rnnlm.interchange import (
+    _keras_files, _keras_weights, _keras_writer, _untrusted)
 from rnnlm.interchange._keras_files import INSIDE  # noqa: F401
 from rnnlm.interchange.interleaving import from_blocks, to_blocks
 from rnnlm.interchange.weights import (
@@ -231,8 +232,9 @@ def describe(path):
             shape, dtype = file.arrays.describe(name)
             found['arrays'][name] = {'shape': list(shape), 'dtype': str(dtype)}
         try:
-            layers, notes = _keras_weights.layers_of(file)
-            weights = import_model(_keras_weights.tensors_of(file, layers))
+            with _untrusted.damaged(path, 'a model of Keras'):
+                layers, notes = _keras_weights.layers_of(file)
+                weights = import_model(_keras_weights.tensors_of(file, layers))
         except InputError as e:
             found['refused'] = str(e)
         else:
