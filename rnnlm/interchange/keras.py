@@ -140,7 +140,14 @@ def _n_layers(tensors):
 def _shapes(tensors):
     """{name: shape} of a model's tensors, from those that give its sizes."""
     n_vocab = axis_size(tensors, f'{OUTPUT}/kernel', 1)
-    n_in = axis_size(tensors, EMBED, 1) if EMBED in tensors else n_vocab
+    n_in = n_vocab
+    if EMBED in tensors:
+        n_in, n_words = (axis_size(tensors, EMBED, axis) for axis in (1, 0))
+        if n_words != n_vocab:
+            raise InputError(
+                f'{OUTPUT}/kernel: expected one output for each of the {n_words:,} '
+                f'words of the embedding, found {n_vocab:,}, as of a classifier; the '
+                'model cannot be converted')
     shapes = {EMBED: (n_vocab, n_in)}
     for k in range(_n_layers(tensors)):
         n = axis_size(tensors, f'{layer_name(k)}/recurrent_kernel', 0)

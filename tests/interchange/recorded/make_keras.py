@@ -131,7 +131,7 @@ GOOD = {
                                  name='my_words'),
 }
 
-# Name -> function to a model, and a word of why it is refused.
+# Name -> function to a model, and words of why it is refused.
 BAD = {
     'bidirectional_sum': (bidirectional('sum'), 'Bidirectional'),
     'bidirectional_ave': (bidirectional('ave'), 'Bidirectional'),
@@ -155,13 +155,15 @@ BAD = {
     'classifier': (lambda: words([lstm(4, return_sequences=False), L.Dense(
         1, activation='sigmoid')]), "'sigmoid'"),
     'classes': (lambda: words([lstm(4, return_sequences=False), L.Dense(
-        3, activation='softmax')]), 'embeddings: expected'),
+        3, activation='softmax')]), 'classifier'),
     'numbers': (lambda: one_hot([lstm(4, return_sequences=False), L.Dense(
         V, activation='softmax')], width=1), 'one-hot'),
     'masking': (lambda: one_hot([L.Masking(), lstm(4), dense()]), 'Masking'),
 }
 
-if MAJOR >= 2:
+if MAJOR < 2:
+    GOOD['one_matrix'] = lambda: words([lstm(4, consume_less='gpu'), dense()])
+else:
     GOOD['no_bias'] = lambda: words([
         lstm(4, use_bias=False), lstm(4), dense(use_bias=False)])
     GOOD['cell'] = lambda: words([
