@@ -78,6 +78,9 @@ def test_functional_models_of_keras_3():
     config['config'].update(input_layers=['input', 0, 0], output_layers=['dense', 0, 0])
     assert kinds(config, '3.1.0') == (['embedding', 'lstm', 'dense'], [])
     nodes = config['config']['layers'][2]['inbound_nodes']
+    nodes[0]['kwargs'] = {'training': True}
+    with pytest.raises(rnnlm.InputError, match='^lstm: .* found training=True'):
+        kinds(config, '3.1.0')
     nodes[0]['kwargs'] = {'initial_state': nodes[0]['args']}
     with pytest.raises(rnnlm.InputError, match='^lstm: .* or 2 inputs'):
         kinds(config, '3.1.0')
@@ -136,6 +139,8 @@ def time_distributed(inner):
     ([EMBEDDING, lstm(go_backwards=True), DENSE], 'go_backwards=False, found True'),
     ([EMBEDDING, layer('RNN', cell=layer('LSTMCell'), go_backwards=True), DENSE],
      'go_backwards=False, found True'),
+    ([EMBEDDING, lstm(time_major=True), DENSE], 'time_major=False, found True'),
+    ([EMBEDDING, lstm(), layer('Dense'), layer('Softmax', axis=1)], 'another axis'),
     ([EMBEDDING, layer('LSTM', 'a'), lstm(), DENSE], '^a: .*return_sequences=True'),
     ([EMBEDDING, lstm(), layer('Activation', activation='relu'), DENSE],
      "one softmax at the end, found 'relu'"),
@@ -193,6 +198,9 @@ def test_states_from_elsewhere_are_refused():
     node = config['config']['layers'][2]['inbound_nodes'][0][0]
     node[3]['training'] = None
     assert kinds(config)
+    node[3]['training'] = True
+    with pytest.raises(rnnlm.InputError, match='^lstm: .* found training=True'):
+        kinds(config)
     node[3]['initial_state'] = [['h', 0, 0], ['c', 0, 0]]
     with pytest.raises(rnnlm.InputError, match='^lstm: .* or 2 inputs'):
         kinds(config)

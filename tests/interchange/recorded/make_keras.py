@@ -4,8 +4,8 @@
     python make_keras.py tensorflow.keras   of TensorFlow's
 
 writes keras-VERSION-BACKEND.tar.xz beside this script.  In it is expected.json, {file:
-{'ids', 'output'}} of what can be read, {file: {'refused': a word of the message}} of
-what cannot.  Needs that Keras, and nothing of rnnlm; runs on Python 3.6 and later.
+{'ids', 'output'}} of what can be read, {file: {'refused': words of the message}} of
+what cannot.  Needs that Keras, and nothing of rnnlm; keras.sh installs them all.
 """
 import importlib
 import json
