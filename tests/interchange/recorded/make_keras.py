@@ -227,6 +227,8 @@ def save(model, name, folder, kinds):
             model.save_weights(path)
             with open(os.path.join(folder, name + '.json'), 'w') as f:
                 f.write(model.to_json())
+        elif kind == '.keras' and VERSION.startswith('2.12.'):
+            model.save(path, save_format='keras_v3')  # or else it is an HDF5 file
         else:
             model.save(path)
         written.append(name + kind)
