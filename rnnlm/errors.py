@@ -1,9 +1,44 @@
 """The exceptions, and the checks of arguments that raise `InputError`."""
+import json
 import math
 import numbers
+import unicodedata
 from typing import Any, Callable, Optional
 
 import numpy
+
+
+LONGEST_MESSAGE = 4000
+
+# Kinds of characters that are shown as escapes: controls, which a terminal obeys; marks
+# of direction and others that cannot be seen; halves of pairs; ends of lines.
+_ESCAPED = 'Cc', 'Cf', 'Cs', 'Zl', 'Zp'
+_JOINERS = '\u200c\u200d'  # of letters, in Persian and Hindi; and of emoji
+
+
+def printable(text: Any, most: Optional[int] = None, keep: str = '') -> str:
+    """A text from a file as it may be printed: no terminal obeys what is in it.
+
+    Args:
+        text: The text, or anything else with a `str`.
+        most: If given, the most characters; what is longer ends in ``...``.
+        keep: Characters that stay as they are, line feeds say.
+
+    Returns:
+        The text, with control characters, marks of direction and the like as escapes
+        of JSON: ``\\u001b``.
+    """
+    text = str(text)
+    if most is not None and len(text) > most:
+        text = text[:most - 3] + '...'
+    if not text.isprintable():
+        text = ''.join(json.dumps(c)[1:-1] if _is_escaped(c) and c not in keep else c
+                       for c in text)
+    return text
+
+
+def _is_escaped(c: str) -> bool:
+    return unicodedata.category(c) in _ESCAPED and c not in _JOINERS
 
 
 class InputError(ValueError):
@@ -23,6 +58,8 @@ class InputError(ValueError):
     """
 
     def __init__(self, problem: str, name: Optional[str] = None) -> None:
+        # Whatever it tells may have come from a file.
+        problem = printable(problem, LONGEST_MESSAGE)
         super().__init__(problem if name is None else f'{name}: {problem}')
         # Pickle makes it anew from the whole message, and then sets these two.
         self.problem = problem
@@ -53,6 +90,8 @@ def short_repr(value: Any) -> str:
         text = repr(value)
     except RecursionError:
         return f'a deeply nested {type(value).__name__}'
+    except ValueError:  # Python prints no number of so many digits
+        return f'a {type(value).__name__} of very many digits'
     return text if len(text) <= 200 else text[:200] + '...'
 
 

@@ -109,9 +109,10 @@ def test_a_file_is_short(path):
 
 
 @pytest.mark.parametrize('document', [
-    'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/architecture.md',
-    'docs/customising.md', 'docs/gpu.md', 'docs/layouts.md', 'docs/legacy.md',
-    'docs/reliability.md', 'docs/scaling.md', 'benchmarks/RESULTS.md'])
+    'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'SECURITY.md',
+    'docs/architecture.md', 'docs/customising.md', 'docs/gpu.md', 'docs/layouts.md',
+    'docs/legacy.md', 'docs/reliability.md', 'docs/scaling.md',
+    'benchmarks/RESULTS.md'])
 def test_local_links_lead_somewhere(document):
     path = os.path.join(ROOT, document)
     with open(path, encoding='utf-8') as f:

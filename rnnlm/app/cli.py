@@ -9,7 +9,7 @@ from rnnlm import parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, info
 from rnnlm.app.recipes import PRESETS, add_recipe_options
-from rnnlm.errors import InputError, NotFinite
+from rnnlm.errors import InputError, NotFinite, printable
 from rnnlm.legacy import runner
 
 
@@ -29,18 +29,18 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         return args.command(args)
     except InputError as e:
-        print(f'rnnlm {args.name}: error: {message(e, args.parser)}', file=sys.stderr)
+        complain(args, f'error: {message(e, args.parser)}')
         return 2
     except NotFinite as e:
         hint = ' (or use --on-nan rollback)' if args.name == 'train' else ''
-        print(f'rnnlm {args.name}: error: {e}{hint}', file=sys.stderr)
+        complain(args, f'error: {e}{hint}')
         return 1
     except MemoryError as e:
-        print(f'rnnlm {args.name}: error: out of memory ({e}); use fewer units, '
-              'a smaller batch, or a smaller vocabulary', file=sys.stderr)
+        complain(args, f'error: out of memory ({e}); use fewer units, a smaller batch, '
+                 'or a smaller vocabulary')
         return 2
     except KeyboardInterrupt:
-        print(f'rnnlm {args.name}: interrupted', file=sys.stderr)
+        complain(args, 'interrupted')
         return 130
     except BrokenPipeError:  # the reader, `head` say, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,9 +48,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     except OSError as e:  # a full disk, a folder that was deleted
         hint = ('; earlier snapshots are intact: fix this and continue with --resume'
                 if args.name == 'train' else '')
-        print(f'rnnlm {args.name}: error: {e.filename or "cannot write"}: '
-              f'{e.strerror or e}{hint}', file=sys.stderr)
+        complain(args, f'error: {e.filename or "cannot write"}: '
+                 f'{e.strerror or e}{hint}')
         return 1
+
+
+def complain(args: argparse.Namespace, text: str) -> None:
+    """Prints what is wrong with a command, whatever came into the text from files."""
+    print(printable(f'rnnlm {args.name}: {text}'), file=sys.stderr)
 
 
 def _set_up_streams() -> None:

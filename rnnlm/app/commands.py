@@ -22,13 +22,17 @@ from rnnlm.app.trained import TrainedModel, load
 from rnnlm.chain import LanguageModel
 from rnnlm.data import corpus
 from rnnlm.data.text import read_text
-from rnnlm.errors import InputError, require, require_count
+from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange
 from rnnlm.interchange.weights import check_model
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
+
+
+# Characters of standard input that are read without an end of line.
+LONGEST_LINE = 2 ** 24
 
 
 def choose_corpus(args: argparse.Namespace,
@@ -42,9 +46,23 @@ def choose_corpus(args: argparse.Namespace,
     if args.corpus is None:
         source = described.source if described else {}
         args.corpus = source.get('corpus', 'demo')
+        if args.corpus not in ('demo', 'ptb'):
+            _check_source(args, args.corpus)
         if args.tokens is None and args.vocab_limit is None:
             args.tokens, args.vocab_limit = (
                 source.get('tokens'), source.get('vocab_limit'))
+
+
+def _check_source(args: argparse.Namespace, path: str) -> None:
+    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
+    if not os.path.isfile(path) and not os.path.isdir(path):
+        raise InputError(
+            f'expected the corpus that {run_folder.RUN} names, but {path} '
+            + ('is no file or folder' if os.path.exists(path) else 'does not exist')
+            + '; give the corpus', 'corpus')
+    if sys.stderr.isatty():
+        print(f'rnnlm {args.name}: corpus {printable(path)}, which {run_folder.RUN} '
+              'names', file=sys.stderr)
 
 
 def load_corpus(args: argparse.Namespace, path: str) -> corpus.Corpus:
@@ -162,7 +180,8 @@ def generate(args: argparse.Namespace) -> int:
         numpy.random.seed(args.seed)
     for _ in range(args.samples):
         if text is not None:
-            print(text, end='' if vocabulary.by_character else ' ')
+            print(printable(text, keep='\n\t'),
+                  end='' if vocabulary.by_character else ' ')
         if args.beam:
             words, _ = generating.beam_search(
                 trained.model, prime, args.length, args.beam)
@@ -172,7 +191,7 @@ def generate(args: argparse.Namespace) -> int:
                 text, args.length, args.temperature, args.top_k, args.top_p,
                 sample=not args.greedy)
         for piece in pieces:
-            print(piece, end='', flush=True)
+            print(printable(piece, keep='\n\t'), end='', flush=True)
         print()
     return 0
 
@@ -192,16 +211,32 @@ def score(args: argparse.Namespace) -> int:
             show_score(args, line, entry)
             totals += (1, len(entry['words']) - 1, entry['oov'], entry['logprob'])
     if args.srilm:
-        show_srilm(f'file {args.file or "-"}:', *totals)
+        show_srilm(f'file {printable(args.file or "-")}:', *totals)
     return 0
 
 
 def read_lines(path: Optional[str]) -> Iterator[str]:
     """The lines of a text file, or of standard input, as they come."""
-    if path is None:
-        yield from (line.rstrip('\r\n') for line in sys.stdin)
-    else:
+    if path is not None:
         yield from read_text(path).splitlines()
+        return
+    number = 0
+    try:
+        while True:
+            line = sys.stdin.readline(LONGEST_LINE)
+            if not line:
+                return
+            number += 1
+            if len(line) == LONGEST_LINE and not line.endswith('\n'):
+                raise InputError(
+                    f'standard input:{number}: expected a sentence a line, found a '
+                    f'line of more than {LONGEST_LINE:,} characters')
+            yield line.rstrip('\r\n')
+    except UnicodeDecodeError as e:
+        raise InputError(
+            f'standard input: expected text in UTF-8, found byte '
+            f'0x{e.object[e.start]:02x} after line {number} ({e.reason}); convert it, '
+            'for example with iconv -t utf-8') from None
 
 
 def entries(trained: TrainedModel, lines: List[str]) -> Iterator[Dict[str, Any]]:
@@ -215,19 +250,21 @@ def entries(trained: TrainedModel, lines: List[str]) -> Iterator[Dict[str, Any]]
 
 def show_score(args: argparse.Namespace, line: str, entry: Dict[str, Any]) -> None:
     if args.json:
-        print(json.dumps({'sentence': line, **entry}, ensure_ascii=False))
+        print(printable(json.dumps({'sentence': line, **entry}, ensure_ascii=False)))
     elif args.srilm:
-        print(line)
+        print(printable(line, keep='\t'))
         for k, (token, value) in enumerate(entry['words']):
             before = '<s>' if k == 0 else entry['words'][k - 1][0]
             token = '</s>' if k == len(entry['words']) - 1 else token
-            print(f'\tp( {token} | {before} {"..." if k else ""}) \t= [rnn] '
+            print(f'\tp( {printable(token)} | {printable(before)} '
+                  f'{"..." if k else ""}) \t= [rnn] '
                   f'{10 ** value:.6g} [ {value:.6g} ]')
         show_srilm('', 1, len(entry['words']) - 1, entry['oov'], entry['logprob'])
         print()
     else:
-        words = ' '.join(f'{json.dumps(token, ensure_ascii=False)[1:-1]} {value:.4f}'
-                         for token, value in entry['words'])
+        words = ' '.join(
+            f'{printable(json.dumps(token, ensure_ascii=False)[1:-1])} {value:.4f}'
+            for token, value in entry['words'])
         print(f'{entry["logprob"]:.4f}\t{entry["oov"]}\t{words}')
 
 
@@ -264,7 +301,7 @@ def rescore(args: argparse.Namespace, trained: TrainedModel,
         lists.setdefault(parts[0], []).append((total, parts))
     for candidates in lists.values():
         for total, parts in sorted(candidates, key=lambda c: -c[0]):
-            print(' ||| '.join([*parts[:-1], f'{total:.6g}']))
+            print(printable(' ||| '.join([*parts[:-1], f'{total:.6g}']), keep='\t'))
     return 0
 
 
@@ -290,28 +327,26 @@ def interpolate(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found))
     else:
-        print(f'test     perplexity {found["first"]:.3f}  {args.model}\n'
-              f'test     perplexity {found["second"]:.3f}  {args.other}\n'
+        print(f'test     perplexity {found["first"]:.3f}  {printable(args.model)}\n'
+              f'test     perplexity {found["second"]:.3f}  {printable(args.other)}\n'
               f'test     perplexity {found["mixture"]:.3f}  interpolated, weights '
               f'{weight:.3f} and {1 - weight:.3f}')
     return 0
 
 
 def inspect(args: argparse.Namespace) -> int:
-    with open_archive(args.file) as archive:
+    with open_verified(args.file) as archive:
         found = describe(archive)
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
-    print(f'file     {args.file}: {found["format"]}, {found["kind"]}')
+    print(f'file     {printable(args.file)}: {found["format"]}, {found["kind"]}')
     print(f'written  by {found["written by"]}')
     if found['model']:
         print(f'model    {found["summary"]}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
-        # A name could contain escape sequences of the terminal.
-        print(f'{entry["dtype"]:9}{shape:16}'
-              + (name if name.isprintable() else ascii(name)))
+        print(printable(f'{entry["dtype"]:9}{shape:16}{name}', 300))
     return 0
 
 
@@ -321,5 +356,5 @@ def convert(args: argparse.Namespace) -> int:
         path, _ = run_folder.find_model(path)
     weights = interchange.load(path)
     written = interchange.save(args.output, weights)
-    print(f'written  {" and ".join(written)}: {check_model(weights)}')
+    print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
     return 0

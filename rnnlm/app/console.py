@@ -12,6 +12,7 @@ import tqdm
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
+from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
@@ -22,7 +23,7 @@ COLUMNS = ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_ti
 
 def say(text: str) -> None:
     """Prints a line of a training run."""
-    print(text, file=Console())
+    print(printable(text, keep='\n'), file=Console())
 
 
 def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
@@ -110,7 +111,7 @@ class Console:
         lines, newline, self._line = self._line.rpartition('\n')
         if newline:
             with _Bar.external_write_mode(file=_OUTPUT):
-                _OUTPUT.write(lines + newline)
+                _OUTPUT.write(printable(lines, keep='\n\t') + newline)
 
     def flush(self) -> None:
         _OUTPUT.flush()

@@ -21,6 +21,7 @@ from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
 from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.atomic import best_effort
+from rnnlm.serializers.model_files import require_sizes
 from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
 from rnnlm.training.evaluator import (
@@ -126,11 +127,11 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
     with contextlib.ExitStack() as stack, recipe.computing():
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
-        current = group.on_all(make)
         snapshot: Optional[str] = None
         if resume:
-            snapshot = group.on_root(
-                lambda: run_folder.check_resumable(resume, corpus, recipe))
+            snapshot = group.on_root(lambda: _snapshot_of(resume, corpus, recipe))
+        current = group.on_all(make)
+        if snapshot is not None:
             group.on_all(lambda: snapshot_files.resume(snapshot, current.trainer))
             group.on_root(lambda: run_folder.prepare_to_resume(
                 out, snapshot, corpus, recipe))
@@ -155,6 +156,15 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
                 'test': evaluate_perplexity(
                     make_evaluator(corpus.test, current.classifier, group)),
                 'limit': corpus.perplexity_limit}
+
+
+def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
+    """The snapshot to go on from, of the sizes of the model that will be made."""
+    snapshot = run_folder.check_resumable(resume, corpus, recipe)
+    require_sizes(
+        snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
+        n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
+    return snapshot
 
 
 def run_with_rollbacks(made: TrainingRun, make: Callable[[], TrainingRun],

@@ -14,9 +14,9 @@ import numpy
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.text import read_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, is_integer, require, short_repr
+from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import remove_parts, writing
 from rnnlm.serializers.snapshot_files import (
     is_whole, newest_snapshot, snapshot_number, snapshots_in)
@@ -73,13 +73,7 @@ class RunDescription:
         path = os.path.join(folder, RUN)
         if not os.path.exists(path):
             return None
-        text = read_text(path)
-        try:
-            found = json.loads(text)
-        except (ValueError, RecursionError):
-            raise InputError(
-                f'{path}: expected the description of a run in JSON, found something '
-                'else') from None
+        found = reading.read_json(path, 'the description of a run')
         try:
             return cls._from_json(found)
         except InputError as e:

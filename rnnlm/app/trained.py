@@ -15,7 +15,7 @@ from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require
 from rnnlm.inference import generate, scoring
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import load_model, read_structure
 from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
@@ -249,7 +249,7 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     chosen = get_device(device)
     given = os.fspath(path)
     file, vocabulary = run_folder.find_model(given)
-    with open_archive(file) as archive:
+    with open_verified(file) as archive:
         found = read_structure(archive)
     # Before a model of that size is made.
     if vocabulary is not None and len(vocabulary) != found.n_vocab:

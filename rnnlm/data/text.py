@@ -7,6 +7,7 @@ from typing import Sequence, Union
 import numpy
 
 from rnnlm.errors import InputError
+from rnnlm.serializers import reading
 
 # Ids of tokens in a row, (N,).
 Ids = Union[Sequence[int], numpy.ndarray]
@@ -17,23 +18,28 @@ UNK = '<unk>'
 PARTS = ('train', 'valid', 'test')
 
 
+# Of a stream, whose size is not known before it has been read.
+MOST_STREAMED = 2 ** 30
+
+# Bytes of memory for a byte of text: itself, its characters and its tokens.
+TEXT_MEMORY = 4
+
+
 def read_text(path: Union[str, os.PathLike]) -> str:
-    """Text of a UTF-8 file, with or without a byte order mark."""
-    try:
-        with open(path, 'rb') as f:
-            data = f.read()
-    except (OSError, ValueError) as e:  # of a path with a NUL
-        reason = getattr(e, 'strerror', e)
-        raise InputError(
-            f'{path}: expected a file that can be read: {reason}') from e
-    try:
-        text = data.decode('utf-8')
-    except UnicodeDecodeError as e:
-        raise InputError(
-            f'{path}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
-            f'offset {e.start} ({e.reason}); convert it, for example with '
-            'iconv -t utf-8') from None
-    return text[1:] if text.startswith('\ufeff') else text
+    """Text of a UTF-8 file, with or without a byte order mark.
+
+    Args:
+        path: A regular file; or a stream of this process, ``/dev/stdin`` or what the
+            shell makes of ``<(command)``.
+
+    Raises:
+        rnnlm.errors.InputError: If it is neither, too large for memory, or no text.
+    """
+    if reading.is_stream(path):
+        return reading.decode(reading.read_stream(path, MOST_STREAMED), str(path))
+    return reading.decode(
+        reading.read_regular(path, 'a file that can be read', memory=TEXT_MEMORY),
+        str(path))
 
 
 def tokenise(path: Union[str, os.PathLike], tokens: str,

@@ -9,12 +9,16 @@ from typing import Iterable, Optional, Union
 
 import numpy
 
-from rnnlm.data.text import UNK, Ids, read_text
+from rnnlm.data.text import UNK, Ids
 from rnnlm.errors import InputError, short_repr
+from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import writing
 
 _FORMAT = 'rnnlm vocabulary'
 _VERSION = 1
+
+# Of a file; tens of millions of words.
+MOST_BYTES = 2 ** 28
 
 
 class Vocabulary:
@@ -230,13 +234,7 @@ class Vocabulary:
             rnnlm.InputError: If the file cannot be read or is not such a file.
         """
         path = os.fspath(path)
-        text = read_text(path)
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as e:
-            raise InputError(
-                f'{path}: expected a vocabulary in JSON, but it does not parse: '
-                f'{e}') from None
+        data = reading.read_json(path, 'a vocabulary', MOST_BYTES)
         if not isinstance(data, dict) or data.get('format') != _FORMAT:
             raise InputError(
                 f'{path}: expected a vocabulary, a JSON object with "format": '

@@ -80,7 +80,7 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         The id of the next word, `length` times.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range.
+        rnnlm.InputError: If an argument is out of range, or the model gives NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -104,7 +104,7 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         logits = _next(model, word)
     for _ in range(length):
         if sample:
-            p = _probabilities(logits / temperature, top_k, top_p)
+            p = _probabilities(logits, temperature, top_k, top_p)
             word = int((random or numpy.random).choice(len(p), p=p))
         else:
             word = int(logits.argmax())
@@ -112,9 +112,13 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         logits = _next(model, word)
 
 
-def _probabilities(logits: numpy.ndarray, top_k: Optional[int],
+def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[int],
                    top_p: Optional[float]) -> numpy.ndarray:
-    p = numpy.exp(logits - logits.max())
+    with numpy.errstate(over='ignore'):  # to minus infinity, at 1e-310 say
+        scaled = logits / temperature
+        if not numpy.isfinite(scaled).all():
+            scaled = (logits - logits.max()) / temperature
+    p = numpy.exp(scaled - scaled.max())
     p /= p.sum()
     if top_k is None and top_p is None:
         return p
@@ -143,7 +147,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int,
         its probability.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range.
+        rnnlm.InputError: If an argument is out of range, or the model gives NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -181,6 +185,12 @@ def _next(model: LanguageModel, word: int) -> numpy.ndarray:
 def _logits(model: LanguageModel, words: Sequence[int]) -> numpy.ndarray:
     """Logits of the words after these, a stream each: float64 (B, V)."""
     # Not around a yield: the caller would run under this configuration.
-    with chainer.using_config('train', False), chainer.no_backprop_mode():
+    with chainer.using_config('train', False), chainer.no_backprop_mode(), (
+            numpy.errstate(over='ignore', invalid='ignore')):
         y = model(model.xp.array(words, dtype='i'))
-    return chainer.cuda.to_cpu(y.array).astype(numpy.float64)
+    logits = chainer.cuda.to_cpu(y.array).astype(numpy.float64)
+    if not numpy.isfinite(logits).all():
+        raise InputError(
+            'model: expected finite weights, found some that give NaN or infinity for '
+            'the next word; train it anew, or take an older snapshot')
+    return logits

@@ -18,6 +18,9 @@ DTYPES = {'torch FloatStorage': 'f4', 'torch DoubleStorage': 'f8',
           'torch ShortStorage': 'i2', 'torch CharStorage': 'i1',
           'torch ByteStorage': 'u1', 'torch BoolStorage': '?'}
 
+# Of a pickle; that of a model has a few kilobytes, and each of them costs time.
+MOST_BYTES = 2 ** 21
+
 PLAIN = {'BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT', 'BINUNICODE',
          'SHORT_BINUNICODE'}
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False, 'EMPTY_TUPLE': ()}
@@ -56,6 +59,8 @@ def parse(data):
         rnnlm.errors.InputError: if it would call something else.
         ValueError, TypeError, IndexError, KeyError: if it is no pickle.
     """
+    if len(data) > MOST_BYTES:
+        raise ValueError(f'a pickle of {len(data):,} bytes')
     stack, marks, memo = [], [], {}
 
     def pop(n=None):

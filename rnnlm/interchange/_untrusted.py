@@ -1,19 +1,19 @@
 """What every reader asks of a file before it believes it."""
 import contextlib
-import json
 import math
 import zipfile
 
 import numpy
 
 from rnnlm.errors import InputError
+from rnnlm.serializers import reading
+
+parse_json = reading.parse_json
 
 # How often the same bytes of a file may be used, by tied weights say.
 MOST_SHARED = 4
 MOST_AXES = 32
 MOST_ROWS = 2 ** 31
-# Of a configuration, in JSON.
-MOST_TEXT = 16 * 2 ** 20
 
 
 def read_bytes(path):
@@ -22,12 +22,7 @@ def read_bytes(path):
     Raises:
         rnnlm.errors.InputError: if it cannot be read.
     """
-    try:
-        with open(path, 'rb') as f:
-            return bytearray(f.read())
-    except OSError as e:
-        raise InputError(
-            f'{path}: expected a file that can be read, found: {e.strerror}') from None
+    return reading.read_regular(path, 'a file of weights', memory=3)
 
 
 @contextlib.contextmanager
@@ -49,23 +44,6 @@ def damaged(path, what):
             f'damaged one ({type(e).__name__}: {reason}); get the file again') from None
 
 
-def parse_json(text):
-    """What JSON says; ValueError if it says something twice or is too long."""
-    if len(text) > MOST_TEXT:
-        raise ValueError(f'{len(text):,} bytes of JSON')
-    try:
-        return json.loads(text, object_pairs_hook=_once)
-    except RecursionError:
-        raise ValueError('JSON nested too deep') from None
-
-
-def _once(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError('the same name twice')
-    return found
-
-
 def require_room(path, tensors, n_bytes):
     """Refuses tensors that share their bytes so often that copies would fill memory.
 
@@ -74,7 +52,7 @@ def require_room(path, tensors, n_bytes):
         tensors (dict): name -> array, views of what the file holds.
         n_bytes (int): size of the file.
     """
-    claimed = sum(array.size * array.itemsize for array in tensors.values())
+    claimed = sum(array.nbytes for array in tensors.values())
     if claimed > MOST_SHARED * n_bytes:
         raise InputError(
             f'{path}: expected tensors that are in the file, found ones of '
@@ -119,7 +97,8 @@ def member_names(path):
     Raises:
         rnnlm.errors.InputError: if it cannot be read.
     """
-    with damaged(path, 'a zip file'), zipfile.ZipFile(path) as archive:
+    with damaged(path, 'a zip file'), reading.open_regular(path) as f, (
+            zipfile.ZipFile(f)) as archive:
         return archive.namelist()
 
 

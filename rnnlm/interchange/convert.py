@@ -6,9 +6,11 @@ from rnnlm.errors import InputError
 from rnnlm.interchange import (
     _untrusted, keras, onnx, pytorch, safetensors, torch7)
 from rnnlm.interchange.weights import check_model, untied
-from rnnlm.serializers.archive import HDF5_SIGNATURE, open_archive
+from rnnlm.serializers import reading
+from rnnlm.serializers.archive import (
+    HDF5_SIGNATURE, open_archive, open_verified)
 from rnnlm.serializers.atomic import require_writable, writing
-from rnnlm.serializers.model_files import model_prefix, read_structure
+from rnnlm.serializers.model_files import check_tied, model_prefix, read_structure
 from rnnlm.serializers.npz import save_npz
 
 # Endings, the layout and the files of each format but Chainer's and the twin.
@@ -86,12 +88,8 @@ def save(path, weights):
 
 def _format_of(path):
     """The layout and the module that reads a file; (None, None) if it is Chainer's."""
-    try:
-        with open(path, 'rb') as f:
-            begin = f.read(len(HDF5_SIGNATURE))
-    except OSError as e:
-        raise InputError(
-            f'{path}: expected a file that can be read, found: {e.strerror}') from None
+    with reading.open_regular(path, 'a file that can be read') as f:
+        begin = f.read(len(HDF5_SIGNATURE))
     if begin == HDF5_SIGNATURE:
         with open_archive(path) as archive:
             chainers = any(name.endswith('embed/W') for name in archive)
@@ -113,9 +111,10 @@ def _format_of(path):
 
 
 def _of_chainer(path):
-    with open_archive(path) as archive:
+    with open_verified(path) as archive:
         prefix = model_prefix(archive)
         structure = read_structure(archive)
+        check_tied(archive, prefix, structure.tied, structure.shapes())
         found = {name: archive[prefix + name] for name in structure.shapes()}
     return untied(found) if structure.tied else found
 

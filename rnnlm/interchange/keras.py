@@ -233,8 +233,9 @@ def _names_in_order(path, archive, recurrent_activation):
             "default was hard_sigmoid; save the whole model, or give "
             "recurrent_activation='sigmoid' if it was that")
     names, n_layers = {}, {kind: 0 for kind in VARIABLES}
+    below = _below(archive)
     for layer in archive.texts('layer_names') or ():
-        keys = [key for key in archive if key.startswith(f'{root}{layer}/')]
+        keys = below.pop(f'{root}{layer}/', [])
         # Keras 2 with TensorFlow writes kernel:0.
         variables = {key.rpartition('/')[2].partition(':')[0]: key for key in keys}
         for kind, expected in VARIABLES.items():
@@ -246,6 +247,15 @@ def _names_in_order(path, archive, recurrent_activation):
                 keys = []
         names.update((key, key) for key in keys)
     return names
+
+
+def _below(archive):
+    """{group, with a slash at its end: the names of all arrays below it}."""
+    found = {}
+    for key in archive:
+        for slash in re.finditer('/', key):
+            found.setdefault(key[:slash.end()], []).append(key)
+    return found
 
 
 def _text(archive, name):

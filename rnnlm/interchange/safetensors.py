@@ -35,6 +35,8 @@ def read(path):
         header = _untrusted.parse_json(data[8:8 + n_header])
         body = memoryview(data)[8 + n_header:]
         header.pop('__metadata__', None)
+        for name, entry in header.items():
+            _check_entry(name, entry, len(data))
         end, tensors = 0, {}
         for name, entry in sorted(header.items(), key=lambda e: e[1]['data_offsets']):
             begin, stop = entry['data_offsets']
@@ -47,13 +49,21 @@ def read(path):
         return tensors
 
 
+def _check_entry(name, entry, size):
+    """Refuses what is no entry of the header of a file of `size` bytes."""
+    offsets, shape = entry['data_offsets'], entry['shape']
+    if type(offsets) is not list or type(shape) is not list or len(offsets) != 2 or (
+            len(shape) > _untrusted.MOST_AXES) or not all(
+                type(x) is int and 0 <= x <= size for x in offsets + shape):
+        raise ValueError(f'{name[:80]!r} without two offsets and a shape in '
+                         f'{size:,} bytes')
+
+
 def _tensor(body, begin, stop, dtype, shape):
     """An array of part of the data; ValueError unless all of it fits."""
-    if not all(type(x) is int and 0 <= x <= len(body) for x in (begin, stop, *shape)):
-        raise ValueError(f'offsets {begin}, {stop} and shape {shape}')
     stored = '<u2' if dtype == 'BF16' else DTYPES[dtype]
     n_bytes = math.prod(shape) * numpy.dtype(stored).itemsize
-    if len(shape) > _untrusted.MOST_AXES or stop - begin != n_bytes:
+    if stop - begin != n_bytes or stop > len(body):
         raise ValueError(f'{shape} of {dtype} in {stop - begin:,} bytes')
     array = numpy.frombuffer(body[begin:stop], stored)
     if dtype == 'BF16':

@@ -11,7 +11,7 @@ import re
 
 import numpy
 
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, printable
 from rnnlm import structure
 from rnnlm.structure import layer_shapes
 
@@ -137,8 +137,7 @@ def check_tensors(tensors, shapes):
 
 def short_name(name):
     """str: a name from a file as it stands in a message, which it may not flood."""
-    text = str(name)
-    return text if len(text) <= 80 else text[:77] + '...'
+    return printable(name, 80)
 
 
 def _array(tensors, name):

@@ -1,10 +1,11 @@
 """The arrays in a file of either format, npz or HDF5."""
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import Union
 
+from rnnlm.errors import InputError
+from rnnlm.serializers import reading
 from rnnlm.serializers.hdf5 import Hdf5
 from rnnlm.serializers.npz import Npz
 
@@ -17,8 +18,21 @@ def open_archive(path: Union[str, os.PathLike]) -> Npz:
     Raises:
         rnnlm.errors.InputError: if the file is missing or neither.
     """
-    start = b''
-    with contextlib.suppress(OSError, ValueError):  # Npz says what is wrong
-        with open(path, 'rb') as f:
-            start = f.read(len(HDF5_SIGNATURE))
+    with reading.open_regular(path, 'an npz file') as f:
+        start = f.read(len(HDF5_SIGNATURE))
     return Hdf5(path) if start == HDF5_SIGNATURE else Npz(path)
+
+
+def open_verified(path: Union[str, os.PathLike]) -> Npz:
+    """As `open_archive`, of a file that is whole: every array in it was looked at.
+
+    Raises:
+        rnnlm.errors.InputError: if it is missing or damaged.
+    """
+    archive = open_archive(path)
+    try:
+        archive.verify()
+    except InputError:
+        archive.close()
+        raise
+    return archive

@@ -3,7 +3,6 @@
 Run as a script, with a path and the `sys.path` to import by, it writes the npz file
 to standard output.  It imports nothing of this package, so that it starts quickly.
 """
-import contextlib
 import json
 import os
 import signal
@@ -11,8 +10,13 @@ import subprocess
 import sys
 import zipfile
 
-# How much larger than in the file a dataset may claim to be: what gzip does to zeros.
+# How much larger than in the file an array may claim to be: what gzip does to zeros.
 MOST_INFLATED = 1100
+
+# What a file may unpack to: this much, or so many times its own size.  Weights hardly
+# get smaller by compression.
+MOST_UNPACKED = 2 ** 28
+MOST_RATIO = 20
 
 # Seconds of the processor for a small file, and bytes a second for a large one.
 PATIENCE = 2
@@ -64,6 +68,11 @@ def convert_apart(path, out):
             or f'the HDF5 library died of it, with status {done.returncode}')
 
 
+def most_unpacked(size):
+    """int: how many bytes a file of `size` bytes may unpack to."""
+    return max(MOST_UNPACKED, MOST_RATIO * size)
+
+
 def convert(path, out):
     """Writes the arrays of an HDF5 file, and its `ATTRIBUTES`, into `out` as npz.
 
@@ -71,7 +80,7 @@ def convert(path, out):
     """
     import h5py
     size = os.path.getsize(path)
-    room = MOST_INFLATED * (size + 1000)
+    room = most_unpacked(size)
     with h5py.File(path, 'r') as f, zipfile.ZipFile(out, 'w') as z:
         for name, dataset in _datasets(h5py, f):
             with z.open(name + '.npy', 'w', force_zip64=True) as member:
@@ -81,8 +90,7 @@ def convert(path, out):
                     _write(dataset, member)
                 except Exception as e:  # whatever the library makes of broken data
                     member.write(f'{type(e).__name__}: {e}'.encode('utf-8', 'replace'))
-        with _limited_memory(SPARE + 10 * size):
-            z.writestr(ATTRIBUTES_MEMBER, json.dumps(_attributes(h5py, f)))
+        z.writestr(ATTRIBUTES_MEMBER, json.dumps(_attributes(h5py, f)))
 
 
 def _datasets(h5py, root):
@@ -137,27 +145,22 @@ def _texts(h5py, attributes, name):
     return [text.decode('utf-8') for text in texts]
 
 
-@contextlib.contextmanager
-def _limited_memory(n_bytes):
-    """At most so much more memory, where the system can tell and limit it.
+def limit_memory(size):
+    """At most so much more memory for a file of `size` bytes, where that can be set.
 
-    The library takes for texts what a broken file says that they are long.
+    The library takes as much as a broken file says that something in it is long.
     """
     try:
         import resource
         with open('/proc/self/statm', 'rb') as f:
             pages = int(f.read().split()[0])
     except (ImportError, OSError):  # not Linux
-        yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = pages * resource.getpagesize() + n_bytes
+    limit = (pages * resource.getpagesize()
+             + SPARE + 10 * size + most_unpacked(size))
     if soft == resource.RLIM_INFINITY or limit < soft:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _check(dataset, room):
@@ -191,6 +194,7 @@ if __name__ == '__main__':
         __import__('h5py')  # which takes time of its own
         if hasattr(signal, 'setitimer'):
             signal.setitimer(signal.ITIMER_PROF, _patience(sys.argv[1]))
+        limit_memory(os.path.getsize(sys.argv[1]))
         convert(sys.argv[1], sys.stdout.buffer)
         sys.stdout.flush()
     except Exception as error:

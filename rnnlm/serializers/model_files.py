@@ -3,13 +3,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Union
+from typing import Any, Iterable, Iterator, Union
 
 import chainer
 
 from rnnlm import structure
+from rnnlm.chain import language_model
 from rnnlm.errors import InputError
-from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.archive import open_archive, open_verified
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
 
@@ -39,14 +40,72 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
         True
     """
     link = getattr(target, 'predictor', target)
-    with open_archive(path) as npz:
+    with open_verified(path) as npz:
         prefix = model_prefix(npz)
+        model = language_model(link)
+        if model is not None:
+            check_tied(npz, prefix, model.tied, _names_in_files(link))
         arrays = checked_arrays(npz, prefix, link)
         values = checked_values(npz, prefix, link)
     for param, array in arrays:
         param.array[...] = param.device.send(array)
     for owner, name, value in values:
         setattr(owner, name, value)
+
+
+def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
+    """Refuses a file whose model has other sizes, before one of them is made.
+
+    Args:
+        path: A model or snapshot file.
+        sizes: As `RNNForLM` takes them.
+
+    Raises:
+        rnnlm.InputError: Naming the size that differs.
+    """
+    with open_archive(path) as npz:
+        found = {'tied': False, **read_structure(npz).arguments()}
+    found.setdefault('n_embed', found['n_units'])
+    for name, size in sizes.items():
+        size = sizes['n_units'] if size is None else size  # n_embed
+        if found[name] != size:
+            raise InputError(
+                f'{path}: expected a model with {name}={size}, found one with '
+                f'{found[name]}; give the sizes and the corpus that it was trained '
+                'with')
+
+
+def _names_in_files(link: chainer.Link) -> Iterator[str]:
+    yield from (name for name, _ in link.namedparams())
+    for path, owner in link.namedlinks():
+        yield from (f'{path}/{name}' for name in owner._persistent)
+
+
+def check_tied(npz: Npz, prefix: str, tied: bool, names: Iterable[str]) -> None:
+    """Refuses a file of a tied model whose output matrix may only have been lost.
+
+    A file of today says whether its model is tied.  In an older one a tied model is
+    known by the output matrix that is missing, and then nothing else may be there.
+
+    Args:
+        npz: The file.
+        prefix: Where the model stands in it.
+        tied: Whether the model to be made of it is tied.
+        names: What else than its output matrix such a model has in a file.
+    """
+    said = npz.facts.get('tied')
+    if said is not None and said != tied:
+        kinds = ['an untied', 'a tied']
+        raise InputError(
+            f'{npz.path}: expected the weights of {kinds[tied]} model, found those of '
+            f'{kinds[said]} one; make the model with tied={said}')
+    if tied and said is None:
+        known = {prefix + name.lstrip('/') for name in names}
+        for name in npz:
+            if name.startswith(prefix) and name not in known:
+                raise InputError(
+                    f'{npz.path}: expected the weights of a tied model and no others, '
+                    f'found {name!r}: it may be damaged, and its output matrix lost')
 
 
 def model_prefix(npz: Npz) -> str:

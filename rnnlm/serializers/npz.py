@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import math
 import os
 import pickle
@@ -15,8 +17,9 @@ from typing import IO, Any, ContextManager, Iterator, Optional, Union
 import chainer
 import numpy
 
-from rnnlm.errors import InputError
-from rnnlm.serializers import hdf5_worker
+from rnnlm.chain import language_model
+from rnnlm.errors import InputError, short_repr
+from rnnlm.serializers import hdf5_worker, reading
 from rnnlm.serializers.atomic import writing
 
 # What may stand between two members of a zip file: sizes and CRC-32 of the first,
@@ -51,15 +54,59 @@ def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
         >>> len(numpy.load('model.npz').files)  # embedding, two layers, output
         9
     """
-    if not isinstance(target, dict):
-        serializer = chainer.serializers.DictionarySerializer()
-        serializer.save(target)
-        target = serializer.target
+    if isinstance(target, dict):
+        write_npz(path, target)
+        return
+    serializer = chainer.serializers.DictionarySerializer()
+    serializer.save(target)
+    write_npz(path, serializer.target, about(target))
+
+
+def about(target: Any) -> dict:
+    """What a file says of the object in it beside its arrays; {} if nothing.
+
+    'tied', of an `RNNForLM`: whether its output layer has the embedding's matrix, which
+    the names in a file do not tell from an output matrix that is missing.
+    """
+    model = language_model(target)
+    return {} if model is None else {'tied': bool(model.tied)}
+
+
+def write_npz(path: Union[str, os.PathLike], arrays: dict,
+              facts: Optional[dict] = None) -> None:
+    """Writes arrays and `about` them, with a digest of all that, atomically.
+
+    The digest and the facts are the comment of the zip file, which no other reader of
+    npz files looks at.
+    """
     # Weights hardly get smaller, and compressing takes ten times as long.
+    sums = {}
     with writing(path) as f, zipfile.ZipFile(f, 'w') as archive:
-        for name, array in target.items():
+        for name, array in arrays.items():
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
-                numpy.lib.format.write_array(member, numpy.asanyarray(array))
+                hashing = _Hashing(member)
+                numpy.lib.format.write_array(hashing, numpy.asanyarray(array))
+            sums[f'{name}.npy'] = hashing.sum.hexdigest()
+        archive.comment = json.dumps(
+            {**(facts or {}), 'sha256': _digest(sums, facts or {})}).encode('ascii')
+
+
+class _Hashing:
+    """A stream that is written to, and the SHA-256 of what was written."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.sum = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sum.update(data)
+        return self._stream.write(data)
+
+
+def _digest(sums: dict, facts: dict) -> str:
+    """One SHA-256 of those of all members, by name, and of the facts."""
+    text = json.dumps([sorted(sums.items()), sorted(facts.items())])
+    return hashlib.sha256(text.encode('ascii')).hexdigest()
 
 
 class Npz(Mapping):
@@ -70,6 +117,10 @@ class Npz(Mapping):
 
     Args:
         path (str): An npz file: a model or a snapshot of a trainer.
+
+    Attributes:
+        facts (dict): What `about` said of the object in it; {} if another program
+            wrote it, or an older version.
 
     Raises:
         rnnlm.errors.InputError: if the file is missing, or not a whole npz file.
@@ -83,6 +134,10 @@ class Npz(Mapping):
             self._names = {name[:-len('.npy')]: name for name in self._zip.namelist()
                            if name.endswith('.npy')}
             self._check_claims()
+            self.facts, self._sha256 = self._comment()
+        except InputError:
+            self._file.close()
+            raise
         except Exception as e:  # whatever zipfile makes of a broken file
             self._file.close()
             raise InputError(
@@ -90,15 +145,7 @@ class Npz(Mapping):
                 f'something else or a part of one ({e})') from None
 
     def _open(self) -> IO[bytes]:
-        try:
-            return open(self.path, 'rb')
-        except FileNotFoundError:
-            raise InputError(
-                f'{self.path}: expected an npz file, found nothing there') from None
-        except (OSError, ValueError) as e:
-            raise InputError(
-                f'{self.path}: expected an npz file, found none that can be read '
-                f'({e})') from None
+        return reading.open_regular(self.path, 'an npz file')
 
     def _check_claims(self) -> None:
         """Refuses members that say of themselves what cannot be."""
@@ -106,9 +153,28 @@ class Npz(Mapping):
         if len(members) > MOST_MEMBERS:
             raise ValueError(f'{len(members):,} arrays')
         # Members that share their bytes would each be unpacked.
-        if sum(m.compress_size for m in members) > os.fstat(
-                self._file.fileno()).st_size:
+        size = os.fstat(self._file.fileno()).st_size
+        if sum(m.compress_size for m in members) > size:
             raise ValueError('arrays of more bytes than the file has')
+        if len(self._zip.NameToInfo) < len(members):
+            raise ValueError('two arrays of the same name')
+        unpacked = sum(m.file_size for m in members)
+        if unpacked > hdf5_worker.most_unpacked(size):
+            raise ValueError(
+                f'{size:,} bytes that claim to unpack to {unpacked:,}, more than '
+                f'{hdf5_worker.MOST_RATIO} times as much')
+        reading.require_memory(self.path, unpacked)
+
+    def _comment(self) -> tuple[dict, Optional[str]]:
+        """What `write_npz` said beside the arrays: the facts, and their digest."""
+        comment = self._zip.comment
+        if not comment:
+            return {}, None
+        facts = reading.parse_json(comment)
+        sha256 = facts.pop('sha256')
+        if type(facts.get('tied', False)) is not bool or type(sha256) is not str:
+            raise ValueError(f'the comment {short_repr(comment)}')
+        return facts, sha256
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -133,23 +199,51 @@ class Npz(Mapping):
             return _read_header(f, size)
 
     def verify(self) -> None:
-        """Raises InputError unless every member is there, as its checksum says.
+        """Raises InputError unless every array is there, as it was written.
 
         A zip file has a CRC-32 of each member, and none of its list of members: one
-        that is lost from the list leaves a gap.
+        that is lost from the list leaves a gap.  A file that `write_npz` wrote has a
+        digest of all.
         """
-        end = 0
+        end, sums = 0, {}
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
             if info.header_offset - end not in _GAPS:
                 break
-            with self._opened(info) as (f, _):
-                while f.read(2 ** 20):
-                    pass
+            with self._opened(info) as (f, size):
+                if not info.filename.endswith('.npy'):
+                    raise ValueError('which is no array')
+                _read_header(f, size)
+            sums[info.filename] = self._sum(info)
             end = self._end_of(info)
         if self._zip.start_dir - end not in _GAPS:
-            raise InputError(
-                f'{self.path}: expected one array after the other, found a gap after '
-                f'{end} bytes: the file is damaged')
+            raise self._damaged(
+                'one array after the other', f'a gap after {end} bytes')
+        self._check_end()
+        if self._sha256 not in (None, _digest(sums, self.facts)):
+            raise self._damaged(
+                'the arrays that were written', 'others, by their digest')
+
+    def _damaged(self, expected: str, found: str) -> InputError:
+        return InputError(
+            f'{self.path}: expected {expected}, found {found}: the file is damaged')
+
+    def _sum(self, info: zipfile.ZipInfo) -> str:
+        """SHA-256 of a member; its CRC-32 is compared on the way."""
+        found = hashlib.sha256()
+        with self._opened(info) as (f, _):
+            while True:
+                piece = f.read(2 ** 20)
+                if not piece:
+                    return found.hexdigest()
+                found.update(piece)
+
+    def _check_end(self) -> None:
+        """The list of members is followed by its own end, the comment and no more."""
+        comment = len(self._zip.comment)
+        self._file.seek(-22 - comment, os.SEEK_END)
+        tail = self._file.read()
+        if tail[:4] != b'PK\5\6' or struct.unpack('<H', tail[20:22]) != (comment,):
+            raise self._damaged('the end of a zip file', 'something else at its end')
 
     def _end_of(self, info: zipfile.ZipInfo) -> int:
         """Where a member's data ends in the file."""

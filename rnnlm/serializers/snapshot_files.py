@@ -10,10 +10,12 @@ from typing import Any, Iterator, Optional, Union
 
 import chainer
 from chainer import training
+import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.serializers.archive import open_archive
-from rnnlm.serializers.loading import Deserializer, checked_arrays
+from rnnlm.serializers import snapshot_values
+from rnnlm.serializers.archive import open_archive, open_verified
+from rnnlm.serializers.loading import Deserializer
 from rnnlm.serializers.npz import Npz
 
 logger = logging.getLogger(__name__)
@@ -58,24 +60,28 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
     path = os.fspath(path)
     if os.path.isdir(path):
         path = newest_snapshot(path)
-    with open_archive(path) as npz:
-        npz.verify()
+    with open_verified(path) as npz:
         if 'updater/iteration' not in npz:
             raise InputError(
                 f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
                 'file without updater/iteration; is it a model?')
-        for name, optimizer in trainer.updater.get_all_optimizers().items():
-            checked_arrays(npz, f'updater/model:{name}/', optimizer.target)
+        snapshot_values.check(npz, trainer)
+        kept = _Kept(trainer)
         try:
             with warnings.catch_warnings(), _tolerating(npz, trainer):
                 # Old snapshots lack the triggers' memory; Chainer guesses it.
                 warnings.filterwarnings('ignore', '.*(is|are) not saved')
                 Deserializer(npz).load(trainer)
+        except InputError:
+            kept.restore()
+            raise
         except KeyError as e:
+            kept.restore()
             raise InputError(
                 f'{path}: expected a snapshot of a run with the same optimizer and '
                 f'extensions of the same kinds, found no {e}') from e
-        except (TypeError, ValueError, OverflowError, AttributeError) as e:
+        except Exception as e:  # whatever an extension makes of a value
+            kept.restore()
             raise InputError(
                 f'{path}: expected a snapshot that fits this trainer, found one that '
                 f'does not ({type(e).__name__}: {e})') from e
@@ -108,8 +114,7 @@ def snapshot_number(path: str) -> Optional[int]:
 def is_whole(path: str) -> bool:
     """Whether a file is whole; if not, a warning says what is wrong."""
     try:
-        with open_archive(path) as archive:
-            archive.verify()
+        open_verified(path).close()
         return True
     except InputError as e:
         logger.warning('passed over: %s', e)
@@ -133,6 +138,45 @@ def newest_snapshot(folder: str) -> str:
     found = f'{len(paths)}, all of them damaged' if paths else 'none'
     raise InputError(
         f'{folder}: expected a whole snapshot_iter_N to go on from, found {found}')
+
+
+class _Kept:
+    """What a trainer holds, to be put back if a snapshot turns out not to fit."""
+
+    def __init__(self, trainer: training.Trainer) -> None:
+        self._trainer = trainer
+        self._arrays: Optional[dict] = None
+        self._seconds = trainer._snapshot_elapsed_time
+        self._rules = [
+            param.update_rule
+            for optimizer in trainer.updater.get_all_optimizers().values()
+            for param in optimizer.target.params()
+            if getattr(param.update_rule, '_state', 0) is None]
+        group = getattr(trainer.updater, 'group', None)
+        if group is not None and group.size > 1:
+            return  # saving it would be an exchange; a job of several ends by the error
+        saved, start = chainer.serializers.DictionarySerializer(), trainer._start_at
+        trainer._start_at = 0.0  # one that does not run yet has no time to save
+        try:
+            saved.save(trainer)
+            self._arrays = {
+                name: numpy.array(array) for name, array in saved.target.items()}
+        except Exception as e:  # of an extension that cannot be saved before the run
+            logger.debug('not kept: %s', e)
+        finally:
+            trainer._start_at = start
+
+    def restore(self) -> None:
+        """Puts it back."""
+        if self._arrays is None:
+            return
+        for rule in self._rules:
+            rule._state = None
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter('ignore')
+            chainer.serializers.NpzDeserializer(
+                self._arrays, strict=False).load(self._trainer)
+        self._trainer._snapshot_elapsed_time = self._seconds
 
 
 def all_snapshots_in(folder: str) -> list[str]:

@@ -18,7 +18,7 @@ from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import best_effort, writing
 from rnnlm.serializers.loading import MISSING
 from rnnlm.serializers.model_files import load_model
-from rnnlm.serializers.npz import save_npz
+from rnnlm.serializers.npz import about, save_npz, write_npz
 from rnnlm.serializers.snapshot_files import snapshot_number, snapshots_in
 from rnnlm.training import nan_check, state
 
@@ -134,7 +134,7 @@ class BestModel(training.Extension):
             OSError: If it cannot be written.
         """
         if self._unwritten is not None:
-            save_npz(self.path, self._unwritten)
+            write_npz(self.path, self._unwritten, about(self.target))
             self._unwritten = None
             self._written = self.loss
 

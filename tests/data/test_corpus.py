@@ -166,7 +166,7 @@ def test_bad_vocabulary_file(write, data, parts):
 
 
 def test_missing_vocabulary_file(tmp_path):
-    with refused('v.json', 'No such file'):
+    with refused('v.json', 'nothing there'):
         Vocabulary.load(tmp_path / 'v.json')
 
 
@@ -266,7 +266,7 @@ def test_unreadable_file(write, monkeypatch):
     def forbidden(*args, **kwargs):
         raise PermissionError(13, 'Permission denied')
 
-    monkeypatch.setattr('builtins.open', forbidden)
+    monkeypatch.setattr('os.open', forbidden)
     with refused('secret.txt', 'Permission denied'):
         load(path)
 

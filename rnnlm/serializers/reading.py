@@ -1,0 +1,241 @@
+"""Opening files that may come from anywhere: what they may be, and what they may cost.
+"""
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import stat
+from typing import IO, Any, Union
+
+from rnnlm.errors import InputError
+
+Path = Union[str, os.PathLike]
+
+# Bytes of a JSON document, unless its reader says otherwise; and digits of a number.
+MOST_JSON = 2 ** 22
+MOST_DIGITS = 400
+
+_KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a socket',
+          stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device'}
+
+
+def open_regular(path: Path, expected: str = 'a file') -> IO[bytes]:
+    """Opens a regular file for reading; a pipe or a device could go on for ever.
+
+    Args:
+        path: The file; a link is followed.
+        expected: What it should be, for the message.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none, or it cannot be read.
+    """
+    try:
+        # Before it is opened, which alone does something to a pipe or a device.
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
+                             | getattr(os, 'O_BINARY', 0))
+            f = os.fdopen(handle, 'rb')
+            mode = os.fstat(handle).st_mode
+            if stat.S_ISREG(mode):
+                return f
+            f.close()
+        reason = _KINDS.get(stat.S_IFMT(mode), 'something else')
+    except FileNotFoundError:
+        reason = 'nothing there'
+    except (OSError, ValueError) as e:  # ValueError of a path with a NUL
+        reason = f'none that can be read ({getattr(e, "strerror", None) or e})'
+    raise InputError(f'{path}: expected {expected}, found {reason}')
+
+
+def read_regular(path: Path, expected: str = 'a file', most: float = float('inf'),
+                 memory: int = 2) -> bytearray:
+    """All of a regular file.
+
+    Args:
+        path: The file.
+        expected: What it should be, for the message.
+        most: The most bytes that it may have.
+        memory: How many times its size it takes to use it.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read, or is too large.
+    """
+    with open_regular(path, expected) as f:
+        size = os.fstat(f.fileno()).st_size
+        _require_size(path, expected, size, most)
+        require_memory(path, memory * size)
+        try:
+            # A file may grow, and one in /proc says that it is empty.
+            data = bytearray(f.read(size))
+            data += f.read(int(min(most, size + 2 ** 20)) - size + 1)
+        except OSError as e:
+            raise InputError(
+                f'{path}: expected {expected}, found one that cannot be read '
+                f'({e.strerror})') from None
+        except MemoryError:
+            raise _too_large(path, size, 'there is memory for') from None
+    _require_size(path, expected, len(data), most)
+    return data
+
+
+def _require_size(path: Path, expected: str, size: int, most: float) -> None:
+    if size > most:
+        raise InputError(
+            f'{path}: expected {expected} of at most {most:,} bytes, found {size:,}')
+
+
+def decode(data: Union[bytes, bytearray], source: str) -> str:
+    """Text of UTF-8, without a byte order mark.
+
+    Raises:
+        rnnlm.errors.InputError: If it is none.
+    """
+    try:
+        text = data.decode('utf-8')
+    except UnicodeDecodeError as e:
+        raise InputError(
+            f'{source}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
+            f'offset {e.start} ({e.reason}); convert it, for example with '
+            'iconv -t utf-8') from None
+    return text[1:] if text.startswith('\ufeff') else text
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path names a stream that this process was given, by ``<(command)`` say.
+    """
+    return re.fullmatch(r'/dev/(stdin|fd/\d+)|/proc/self/fd/\d+',
+                        os.fspath(path)) is not None and not os.path.isfile(path)
+
+
+def read_stream(path: Path, most: int) -> bytes:
+    """All of a pipe or a terminal that this process was given.
+
+    Args:
+        path: One for which `is_stream`.
+        most: The most bytes to read.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read, or has more bytes.
+    """
+    try:
+        with open(path, 'rb', buffering=0) as f:
+            mode = os.fstat(f.fileno()).st_mode
+            if not stat.S_ISFIFO(mode) and not os.isatty(f.fileno()):
+                found = _KINDS.get(stat.S_IFMT(mode), 'something else')
+                raise InputError(f'{path}: expected a file or a pipe, found {found}')
+            data = io.BytesIO()
+            while data.tell() <= most:
+                piece = f.read(2 ** 20)
+                if not piece:
+                    return data.getvalue()
+                data.write(piece)
+    except OSError as e:
+        raise InputError(
+            f'{path}: expected a file that can be read: {e.strerror}') from None
+    raise InputError(f'{path}: expected at most {most:,} bytes, found more')
+
+
+def require_memory(path: Path, n_bytes: int) -> None:
+    """Refuses a file that needs more memory than there is, before it is read.
+
+    Args:
+        path: The file, for the message.
+        n_bytes: What it needs, at least.
+
+    Raises:
+        rnnlm.errors.InputError: if it is more than this process can have.
+    """
+    if n_bytes > 2 ** 26 and n_bytes > free_memory():  # asking costs time
+        raise _too_large(path, n_bytes, f'the {free_memory():,.0f} that are free')
+
+
+def _too_large(path: Path, n_bytes: int, limit: str) -> InputError:
+    return InputError(
+        f'{path}: expected a file that memory can hold, found one that needs '
+        f'{n_bytes:,} bytes of it, more than {limit}; use a machine with more memory')
+
+
+def free_memory() -> float:
+    """Bytes of memory that this process can still have; infinite if not known."""
+    limits = [float('inf')]
+    try:
+        with open('/proc/meminfo', encoding='ascii') as f:
+            found = dict(re.findall(r'(\w+): +(\d+) kB', f.read()))
+        limits.append(1024.0 * (int(found['MemAvailable']) + int(found['SwapFree'])))
+        with open('/proc/self/statm', encoding='ascii') as f:
+            pages = int(f.read().split()[0])
+        import resource
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if soft != resource.RLIM_INFINITY:
+            limits.append(soft - pages * resource.getpagesize())
+    except (ImportError, OSError, LookupError, ValueError):  # not Linux
+        pass
+    try:
+        with open('/sys/fs/cgroup/memory.max', encoding='ascii') as f:
+            limits.append(float(f.read()))
+    except (OSError, ValueError):  # no limit, or another system
+        pass
+    return min(limits)
+
+
+def parse_json(text: Union[str, bytes, bytearray], most: int = MOST_JSON,
+               constants: bool = False) -> Any:
+    """What a JSON document says.
+
+    Args:
+        text: The document.
+        most: The most characters that it may have.
+        constants: Whether NaN and infinities may be in it, which Python writes.
+
+    Raises:
+        ValueError: if it is no JSON, too long or nested too deep, has a number of
+            very many digits, or says something twice.
+    """
+    if len(text) > most:
+        raise ValueError(f'{len(text):,} characters of JSON')
+    try:
+        return json.loads(text, object_pairs_hook=_once, parse_int=_integer,
+                          parse_constant=None if constants else _refuse)
+    except RecursionError:
+        raise ValueError('JSON nested too deep') from None
+
+
+def _once(pairs: list) -> dict:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError('the same name twice')
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:  # which would take time with the square of them
+        raise ValueError(f'a number of {len(digits):,} digits')
+    return int(digits)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f'{constant}, which is no number of JSON')
+
+
+def read_json(path: Path, expected: str, most: int = MOST_JSON) -> Any:
+    """What a JSON file says.
+
+    Args:
+        path: The file, in UTF-8.
+        expected: What it should be, for the message.
+        most: The most bytes that it may have.
+
+    Raises:
+        rnnlm.errors.InputError: if it cannot be read, or is no JSON.
+    """
+    data = read_regular(path, expected, most)
+    text = decode(data, str(path))
+    try:
+        return parse_json(text, most)
+    except ValueError as e:
+        raise InputError(
+            f'{path}: expected {expected} in JSON, but it does not parse: {e}'
+        ) from None

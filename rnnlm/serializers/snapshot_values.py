@@ -1,0 +1,272 @@
+"""What the values in a snapshot must be, whatever wrote it: kind, shape and range.
+
+`check` looks at all of them before a trainer takes any.  NumPy and Chainer look at few:
+a position in the random stream that is out of range ends the process.
+"""
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, Callable, Iterator
+
+import chainer
+from chainer import training
+import numpy
+
+from rnnlm import parts, states
+from rnnlm.chain import language_model
+from rnnlm.errors import InputError, printable, short_repr
+from rnnlm.serializers import reading
+from rnnlm.serializers.loading import checked_arrays, checked_values
+from rnnlm.serializers.npz import Npz
+
+# Of windows, epochs and seconds; beyond it doubles skip whole numbers.
+MOST = 2 ** 53
+
+# Bytes of a value that is looked at; parameters and their like are checked apart.
+LARGEST = 2 ** 26
+
+
+def _count(least: int = 0, most: int = MOST) -> tuple:
+    return (f'an integer from {least} to {most}',
+            lambda a: a.shape == () and a.dtype.kind in 'iu' and least <= a <= most)
+
+
+def _number(least: float, most: float, or_none: bool = False) -> tuple:
+    return (f'a number from {least:g} to {most:g}' + ' or None' * or_none,
+            lambda a: _is_none(a) and or_none or (
+                a.shape == () and a.dtype.kind in 'iuf' and least <= a <= most))
+
+
+def _is_none(a: numpy.ndarray) -> bool:
+    return a.dtype.hasobject and a.shape == () and a[()] is None
+
+
+def _json(is_good: Callable) -> Callable:
+    def check(a: numpy.ndarray) -> bool:
+        text = str(a) if a.shape == () and a.dtype.kind == 'U' else ''
+        return is_good(reading.parse_json(text, len(text), constants=True))
+    return check
+
+
+# What an entry of the log has as numbers, if it has it.
+_NUMBERS = re.compile(r'epoch|iteration|elapsed_time|lr|words/s|.*(loss|perplexity)')
+
+
+def _is_log(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(entry, dict) and all(
+            _is_good_entry(name, number) for name, number in entry.items())
+        for entry in value)
+
+
+def _is_good_entry(name: str, value: Any) -> bool:
+    if not _NUMBERS.fullmatch(name):
+        return True  # of someone else
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    if name in ('epoch', 'iteration', 'elapsed_time'):
+        return 0 <= value <= MOST
+    return abs(value) <= 1e308 or isinstance(value, float)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+FINITE = -1.7e308, 1.7e308
+ANY_NUMBER = 'a number', lambda a: a.shape == () and (
+    a.dtype.kind == 'f' or a.dtype.kind in 'iu' and -MOST <= a <= MOST)
+BOOL = 'a bool', lambda a: a.shape == () and (
+    a.dtype.kind == 'b' or a.dtype.kind in 'iu' and a in (0, 1))
+
+# What stands under which name: in words, and a test of the array.
+RULES = [(re.compile(pattern), *rule) for pattern, rule in [
+    (r'updater/iteration', _count()),
+    (r'updater/iterator:[^/]+/(iteration|epoch|current_position)', _count()),
+    (r'updater/iterator:[^/]+/previous_epoch_detail', _number(-1, MOST)),
+    (r'updater/iterator:[^/]+/is_new_epoch', BOOL),
+    (r'updater/iterator:[^/]+/_?order', (
+        'None or a row of integers', lambda a: _is_none(a) or (
+            a.ndim == 1 and a.dtype.kind in 'iu'))),
+    (r'updater/optimizer:[^/]+/(.+/)?t', _count()),
+    (r'updater/optimizer:[^/]+/epoch', _count()),
+    (r'updater/random(:\d+)?/keys', (
+        '624 integers of 32 bits', lambda a: a.shape == (624,) and (
+            a.dtype.kind in 'iu' and (a >= 0).all() and (a < 2 ** 32).all()))),
+    (r'updater/random(:\d+)?/position', _count(0, 624)),
+    (r'updater/random(:\d+)?/has_gauss', _count(0, 1)),
+    (r'updater/random(:\d+)?/gauss', _number(-100, 100)),
+    (r'updater/processes', _count(1, 2 ** 20)),
+    (r'updater/state/is_set', BOOL),
+    (r'updater/state/batch_size', (
+        'None or an integer from 1 on', lambda a: _is_none(a) or _count(1)[1](a))),
+    (r'updater/state/.+_rank', _count(0)),
+    (r'updater/loss_scale:[^/]+/scale', _number(1e-300, 1e300)),
+    (r'updater/loss_scale:[^/]+/was_nan', BOOL),
+    (r'.*_trigger/previous_iteration|extension_triggers/[^/]+/(.+/)?previous_iteration',
+     _count(-1)),
+    (r'(stop_trigger|extension_triggers/[^/]+|extensions/[^/]+)/(.+/)?'
+     r'previous_epoch_detail', _number(-1, MOST)),
+    (r'(stop_trigger|extension_triggers/[^/]+)/count', _count()),
+    (r'(stop_trigger|extension_triggers/[^/]+)/(best|pending)', ANY_NUMBER),
+    (r'(stop_trigger|extension_triggers/[^/]+)/best_value', (
+        'a number or None', lambda a: _is_none(a) or ANY_NUMBER[1](a))),
+    (r'extension_triggers/[^/]+/next_time', _number(0, MOST)),
+    (r'extension_triggers/[^/]+/(finished|_flag_first)', BOOL),
+    (r'extensions/LearningRateDecay[^/]*/lr', _number(0, 1e300, or_none=True)),
+    (r'extensions/BestModel[^/]*/loss', _number(FINITE[0], math.inf)),
+    (r'extensions/[^/]+/_log', ("LogReport's entries in JSON", _json(_is_log))),
+    (r'extensions/[^/]+/_plot_.*', (
+        "PlotReport's values in JSON", _json(lambda v: isinstance(v, (dict, list))))),
+    (r'extensions/[^/]+/(_t|_current_step)', _count()),
+    (r'extensions/[^/]+/_last_value', _number(*FINITE, or_none=True)),
+    (r'.*_?summary/_names', ('names in JSON', _json(_is_names))),
+    (r'.*_?summary/(_summaries/\d+/)?_n', _number(0, MOST)),
+    (r'.*_?summary/(_summaries/\d+/)?_x2?', ANY_NUMBER),
+    (r'_snapshot_elapsed_time', _number(0, MOST)),
+]]
+
+
+def check(npz: Npz, trainer: training.Trainer) -> None:
+    """Refuses a snapshot with a value that cannot be, before anything is loaded.
+
+    Args:
+        npz: The snapshot.
+        trainer: The trainer that is to go on from it.
+
+    Raises:
+        rnnlm.errors.InputError: naming the value, what was expected and found.
+    """
+    params: dict[str, chainer.Parameter] = {}
+    for name, optimizer in trainer.updater.get_all_optimizers().items():
+        _check_parameters(npz, f'updater/model:{name}/', optimizer.target)
+        params.update(_optimizer_states(name, optimizer))
+        _check_float32(npz, f'updater/float32:{name}/', optimizer.target)
+    for key in npz:
+        _check_value(npz, key, params)
+    _check_random(npz)
+    _check_states(npz, trainer.updater)
+
+
+def _require(npz: Npz, key: str, expected: str, good: Any, found: Any) -> None:
+    if not good:
+        if isinstance(found, numpy.ndarray) and found.size > 1:
+            found = f'{found.dtype} of shape {found.shape}'
+        elif isinstance(found, numpy.ndarray):
+            found = short_repr(found.tolist())
+        raise InputError(
+            f'{npz.path}: expected {printable(key, 200)!r} to be {expected}, found '
+            f'{found}; resume another snapshot')
+
+
+def _check_parameters(npz: Npz, prefix: str, link: chainer.Link) -> None:
+    for param, array in checked_arrays(npz, prefix, link):
+        _require(npz, prefix + (param.name or ''), f'finite in {param.dtype}',
+                 _is_finite(array, param.dtype), 'NaN, infinity or too large numbers')
+    checked_values(npz, prefix, link)
+
+
+def _is_finite(array: numpy.ndarray, dtype: Any = 'f') -> bool:
+    """Whether a float array still is when it has a dtype."""
+    return bool((numpy.abs(array) <= float(numpy.finfo(dtype).max)).all())
+
+
+def _optimizer_states(name: str, optimizer: Any) -> Iterator[tuple]:
+    """(what its state's names begin with, the parameter) of each stock update rule."""
+    for path, param in optimizer.target.namedparams():
+        rule = getattr(param, 'update_rule', None)
+        if type(rule).__module__.startswith('chainer.'):
+            yield f'updater/optimizer:{name}{path}', param
+
+
+def _check_value(npz: Npz, key: str, params: dict) -> None:
+    shape, dtype = npz.describe(key)
+    if dtype.hasobject:
+        npz[key]  # refuses what is not None
+    if math.prod(shape) * dtype.itemsize > LARGEST:
+        return
+    for pattern, expected, is_good in RULES:
+        if pattern.fullmatch(key):
+            array = npz[key]
+            try:
+                good = is_good(array)
+            except (ValueError, TypeError, AttributeError):
+                good = False
+            _require(npz, key, expected, good, array)
+            return
+    rule, _, _ = key.rpartition('/')
+    if rule in params:
+        array, shape = npz[key], params[rule].shape
+        _require(npz, key, f'None or finite numbers of shape {shape}',
+                 _is_none(array) or array.shape == shape and (
+                     array.dtype.kind == 'f' and _is_finite(array)), array)
+
+
+def _check_float32(npz: Npz, prefix: str, link: chainer.Link) -> None:
+    """The copies in float32 of parameters, which have numbers for names."""
+    for k, (_, param) in enumerate(sorted(link.namedparams())):
+        key = f'{prefix}{k}'
+        if key in npz:
+            array = npz[key]
+            _require(npz, key, f'finite numbers of shape {param.shape}',
+                     array.shape == param.shape and array.dtype.kind == 'f'
+                     and _is_finite(array), array)
+
+
+RANDOM = 'keys', 'position', 'has_gauss', 'gauss'
+
+
+def _check_random(npz: Npz) -> None:
+    """Of a random stream, all or nothing is there."""
+    folders = {key.rpartition('/')[0] for key in npz}
+    for folder in folders:
+        if re.fullmatch(r'updater/random(:\d+)?', folder):
+            for name in RANDOM:
+                _require(npz, f'{folder}/{name}', 'there, as the others beside it are',
+                         f'{folder}/{name}' in npz, 'nothing')
+
+
+def _check_states(npz: Npz, updater: Any) -> None:
+    """The recurrent states: all those of a link or none, each of (B, n)."""
+    any_set, batches = False, set()
+    for place, link in _places(updater.get_optimizer('main').target):
+        found = {key: npz[key] for key in (
+            f'updater/state/{place}/{name}' for name in states.names(link))
+            if key in npz}
+        here = {key for key, array in found.items() if not _is_none(array)}
+        any_set = any_set or bool(here)
+        if type(link) in parts.TABLE:
+            _require(npz, f'updater/state/{place}', 'a whole state, or none',
+                     not here or len(here) == len(states.names(link)), 'a part of one')
+        for key in here:
+            array, width = found[key], getattr(link, 'state_size', None)
+            good = width is None or array.ndim == 2 and array.shape[1] == width
+            _require(npz, key, f'the finite state of {width} units',
+                     good and array.dtype.kind == 'f' and _is_finite(array), array)
+            if type(link) in parts.TABLE:
+                batches.add(len(array))
+    _require(npz, 'updater/state', 'of one batch size', len(batches) < 2 and (
+        0 not in batches), f'those of {sorted(batches)[:9]}')
+    size = 'updater/state/batch_size'
+    if batches and size in npz and not _is_none(npz[size]):
+        _require(npz, size, f'{min(batches)}, as of the states beside it',
+                 int(npz[size]) in batches, npz[size])
+    is_set = 'updater/state/is_set'
+    if is_set in npz:
+        _require(npz, is_set, f'{any_set}, as the states beside it say',
+                 bool(npz[is_set]) == any_set, npz[is_set])
+    elif any_set and language_model(updater.get_optimizer('main').target):
+        _require(npz, is_set, 'there, as the states beside it are', False, 'nothing')
+
+
+def _places(target: chainer.Link) -> Iterator[tuple]:
+    """(the name of its state in a file, the link) of each link with a state.
+
+    Those of an `RNNForLM` stand by the names in it, others by their whole path.
+    """
+    model = language_model(target)
+    prefix = next((path for path, link in target.namedlinks() if link is model), '/')
+    for path, link in states.recurrent_links(target):
+        inner = path[len(prefix):] if path.startswith(prefix) else path
+        yield inner.strip('/'), link
