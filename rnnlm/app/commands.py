@@ -24,10 +24,8 @@ from rnnlm.data import corpus
 from rnnlm.data.text import read_text
 from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
-from rnnlm.interchange import convert as interchange
+from rnnlm.interchange import convert as interchange, inspecting
 from rnnlm.interchange.weights import check_model
-from rnnlm.serializers.archive import open_verified
-from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
 
 
@@ -335,15 +333,20 @@ def interpolate(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
-    with open_verified(args.file) as archive:
-        found = describe(archive)
+    found = inspecting.describe(args.file)
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
-    print(f'file     {printable(args.file)}: {found["format"]}, {found["kind"]}')
-    print(f'written  by {found["written by"]}')
+    print(f'file     {printable(args.file)}: '
+          f'{printable(found["format"], 100)}, {printable(found["kind"], 200)}')
+    print(f'written  by {printable(found["written by"], 200)}')
     if found['model']:
-        print(f'model    {found["summary"]}')
+        print(f'model    {printable(found["summary"], 300)}')
+    elif found['refused']:
+        print(f'model    none: {printable(found["refused"], 1000)}')
+    for name in 'layers', 'notes':
+        for text in found[name]:
+            print(f'{name[:-1]:9}{printable(text, 300)}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
         print(printable(f'{entry["dtype"]:9}{shape:16}{name}', 300))
@@ -354,7 +357,9 @@ def convert(args: argparse.Namespace) -> int:
     path = args.input
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)
-    weights = interchange.load(path)
-    written = interchange.save(args.output, weights)
+    weights, vocabulary, notes = interchange.load_model(path)
+    written = interchange.save(args.output, weights, vocabulary)
     print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
+    for text in notes:
+        print(f'note     {printable(text, 300)}')
     return 0

@@ -26,9 +26,12 @@ class Vocabulary:
 
     Args:
         words: The tokens, at least one, all different.
+        by_byte: Whether each is one byte of UTF-8, as the character of that number:
+            how char-rnn cuts a text that is not ASCII.
 
     Attributes:
         words (tuple of str): The tokens in the order of their ids.
+        by_byte (bool): Whether each is one byte.
 
     Raises:
         rnnlm.InputError: If there is no token, or one is not a str, is empty, cannot be
@@ -42,9 +45,11 @@ class Vocabulary:
         [0, 3]
         >>> vocabulary.decode([1, 2])
         ['dog', 'sees']
+        >>> rnnlm.Vocabulary('a\\xa4\\xc3', by_byte=True).split('ä')
+        'Ã¤'
     """
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str], by_byte: bool = False) -> None:
         try:
             self.words = tuple(words)
         except TypeError:
@@ -65,6 +70,12 @@ class Vocabulary:
                 'vocabulary: expected tokens that UTF-8 can hold, found the lone '
                 f'surrogate {e.object[e.start]!r}; decode the text with its true '
                 'encoding') from None
+        self.by_byte = bool(by_byte)
+        if by_byte and not all(len(word) == 1 and word < '\u0100'
+                               for word in self.words):
+            raise InputError(
+                'vocabulary: expected tokens of one byte each, characters up to '
+                "'\\xff', found others")
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) < len(self.words):
             word, n = collections.Counter(self.words).most_common(1)[0]
@@ -120,7 +131,7 @@ class Vocabulary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self.words == other.words
+        return (self.words, self.by_byte) == (other.words, other.by_byte)
 
     def __hash__(self) -> int:
         return hash(self.words)
@@ -134,6 +145,19 @@ class Vocabulary:
     def by_character(self) -> bool:
         """Whether the tokens are characters (and perhaps ``<unk>``)."""
         return all(len(word) == 1 or word == UNK for word in self.words)
+
+    def split(self, text: str) -> Union[str, list[str]]:
+        """Cuts a text as the tokens are: into words, characters or bytes.
+
+        Args:
+            text: The text; one line, if it is cut into words.
+
+        Returns:
+            list of str; or a str, each character of which is a token.
+        """
+        if self.by_byte:
+            return text.encode('utf-8', 'surrogateescape').decode('latin-1')
+        return text if self.by_character else text.split()
 
     def encode(self, tokens: Iterable[str]) -> numpy.ndarray:
         """Ids of tokens.
@@ -208,9 +232,10 @@ class Vocabulary:
         Raises:
             rnnlm.InputError: If the file cannot be written.
         """
-        data = json.dumps(
-            {'format': _FORMAT, 'version': _VERSION, 'words': self.words},
-            ensure_ascii=False, indent=0).encode('utf-8')
+        found = {'format': _FORMAT, 'version': _VERSION, 'words': self.words}
+        if self.by_byte:  # which an older version would take for characters
+            found.update(version=_VERSION + 1, by_byte=True)
+        data = json.dumps(found, ensure_ascii=False, indent=0).encode('utf-8')
         path = os.fspath(path)
         try:
             with writing(path) as f:
@@ -240,14 +265,15 @@ class Vocabulary:
                 f'{path}: expected a vocabulary, a JSON object with "format": '
                 f'"{_FORMAT}"; this is another kind of file')
         version = data.get('version')
-        if type(version) is not int or version != _VERSION:
+        by_byte = data.get('by_byte') is True
+        if type(version) is not int or version != _VERSION + by_byte:
             raise InputError(
                 f'{path}: expected version {_VERSION} of the vocabulary format, '
                 f'found {short_repr(version)}; a newer rnnlm may read it')
         if not isinstance(data.get('words'), list):
             raise InputError(f'{path}: expected a list under "words"')
         try:
-            return cls(data['words'])
+            return cls(data['words'], by_byte)
         except InputError as e:
             raise InputError(f'{path}: {e}') from None
 

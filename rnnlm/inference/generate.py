@@ -1,6 +1,7 @@
 """Generation of text: sampling and beam search."""
 from __future__ import annotations
 
+import codecs
 import difflib
 from typing import Iterable, Iterator, Optional, Sequence
 
@@ -28,7 +29,7 @@ def encode_prime(vocabulary: Vocabulary, text: str) -> numpy.ndarray:
         rnnlm.InputError: If there is no word, or a word is not in the vocabulary;
             unlike in a corpus, it is not replaced by ``<unk>``.
     """
-    words = text if vocabulary.by_character else text.split()
+    words = vocabulary.split(text)
     if not words:
         raise InputError('prime text: expected at least one word, found none')
     for word in words:
@@ -42,6 +43,9 @@ def encode_prime(vocabulary: Vocabulary, text: str) -> numpy.ndarray:
 
 def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
     """Yields the text of ids token by token; by word, each sentence is a line."""
+    if vocabulary.by_byte:
+        yield from _text_of_bytes(vocabulary, ids)
+        return
     gap = ''
     for word in ids:
         token, = vocabulary.decode([word])
@@ -53,6 +57,15 @@ def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
         else:
             yield gap + token
             gap = ' '
+
+
+def _text_of_bytes(vocabulary, ids):
+    """The text of bytes; a character is there with its last byte."""
+    decoder = codecs.getincrementaldecoder('utf-8')('replace')
+    for word in ids:
+        token, = vocabulary.decode([word])
+        yield decoder.decode(token.encode('latin-1'))
+    yield decoder.decode(b'', final=True)
 
 
 def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,

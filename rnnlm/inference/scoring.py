@@ -40,7 +40,7 @@ def encode_sentence(
     Raises:
         rnnlm.InputError: If a token is unknown and the vocabulary has no ``<unk>``.
     """
-    tokens = list(text) if vocabulary.by_character else text.split()
+    tokens = list(vocabulary.split(text))
     unknown = numpy.array([token not in vocabulary for token in tokens], dtype=bool)
     if unknown.any() and UNK not in vocabulary:
         raise InputError(

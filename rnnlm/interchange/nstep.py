@@ -75,4 +75,4 @@ def import_model(tensors):
     Raises:
         rnnlm.errors.InputError: as `import_layer`.
     """
-    return import_stack(tensors, NAMES, _layer_shapes, import_layer)
+    return import_stack(tensors, NAMES, _layer_shapes, import_layer, ('w4', 0))
