@@ -1,8 +1,8 @@
 """Files of torch.save: their pickles and the numbers of their tensors.
 
 Since PyTorch 1.6 they are zip files of a pickle, data.pkl, and a member for each
-storage.  Before they were five pickles, of a magic number, the protocol, the system, the
-object and the names of the storages, and the storages one after the other, each
+storage.  Before they were five pickles, of a magic number, the protocol, the system,
+the object and the names of the storages, and the storages one after the other, each
 after the count of its elements.
 """
 import io
