@@ -9,7 +9,7 @@ LABELS = {
     'persistent': 'rnnlm, graph, persistent kernels',
     'graph tf32': 'rnnlm, graph, two launches a step, TF32',
     'persistent tf32': 'rnnlm, graph, persistent kernels, TF32',
-    'persistent wave': 'rnnlm, graph, persistent kernels, wavefront of 4 parts',
+    'persistent wave': 'rnnlm, graph, persistent kernels, 4 parts where they fit',
     'torch': 'PyTorch (cuDNN), eager',
     'torch graph': 'PyTorch (cuDNN), graph',
     'torch tf32': 'PyTorch (cuDNN), eager, TF32',

@@ -50,8 +50,8 @@ from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import resume
 from rnnlm.training.evaluator import PerplexityEvaluator
-from rnnlm.training.extensions import (
-    BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.best_model import BestModel
+from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
 from rnnlm.training.plotting import PerplexityPlot
 from rnnlm.training.run import run
 from rnnlm.training.triggers import (

@@ -6,6 +6,7 @@ from typing import Union
 import chainer
 
 from rnnlm.errors import InputError
+from rnnlm.kernels import proof
 
 
 def get_device(spec: Union[str, int]) -> chainer.backend.Device:
@@ -19,7 +20,8 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
         The device.
 
     Raises:
-        rnnlm.InputError: If there is no such device, or it does not work.
+        rnnlm.InputError: If there is no such device, or it does not work, or RNNLM_CUDA
+            in the environment says nothing that is known.
 
     Example:
         >>> rnnlm.get_device(-1).xp.__name__
@@ -34,6 +36,10 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
             f'can use, found {_found(e)}; for a GPU install '
             "'chainer-rnnlm[cuda12]' or 'chainer-rnnlm[cuda13]', and NVIDIA's "
             'driver') from None
+    try:
+        proof.read_mode()
+    except ValueError as e:
+        raise InputError(str(e)) from None
     return device
 
 

@@ -208,6 +208,7 @@ template <class T> inline T atomicAdd(T* p, T v) { T old = *p; *p += v; return o
 template <class T> inline T __ldcg(const T* p) { return *p; }
 template <class T> inline T __ldg(const T* p) { return *p; }
 inline unsigned load_acquire(const unsigned* p) { return *p; }
+inline void add_release(unsigned* p) { ++*p; }
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 using std::isfinite;

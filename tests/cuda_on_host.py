@@ -28,8 +28,8 @@ _SCALARS = {
     'float': ctypes.c_float, 'double': ctypes.c_double, 'bool': ctypes.c_bool}
 _DTYPES = {
     'int': numpy.int32, 'unsigned': numpy.uint32, 'unsigned int': numpy.uint32,
-    'float': numpy.float32, 'double': numpy.float64, 'half': numpy.float16,
-    'unsigned char': numpy.uint8}
+    'long long': numpy.int64, 'float': numpy.float32, 'double': numpy.float64,
+    'half': numpy.float16, 'unsigned char': numpy.uint8}
 
 
 def compile(source, options=()):
@@ -195,7 +195,8 @@ class Cuda(launch.Cuda):
     def compile(self, text, options):
         return _Compiled(self, compile(text, options))
 
-    def start_cooperatively(self, function, grid, block, values, shared):
+    @staticmethod
+    def start_cooperatively(xp, function, grid, block, values, shared):
         function((grid,), (block,), values, shared, cooperative=True)
 
     def blocks_at_once(self, function, threads, shared):

@@ -40,3 +40,10 @@ def test_a_gpu_cannot_be_used(monkeypatch, count, found):
             rf'found {found} GPU\(s\) \(cudaErrorInsufficientDriver: it is too old'
             r'\);')):
         devices.get_device(2)
+
+
+def test_a_setting_that_is_none(monkeypatch):
+    monkeypatch.setenv('RNNLM_CUDA', 'yes')
+    with pytest.raises(InputError, match=(
+            r"RNNLM_CUDA: expected 0 \(no CUDA kernels\), 1 .* found 'yes'; unset")):
+        devices.get_device(-1)

@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.app import run_folder
+from rnnlm.app import new_run, run_folder
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -133,7 +133,7 @@ def read_run(path, text):
 
 
 def test_damaged_run(tmp_path, small_corpus):
-    run_folder.begin(str(tmp_path), small_corpus, RECIPE)
+    new_run.begin(str(tmp_path), small_corpus, RECIPE)
     os.unlink(tmp_path / 'vocabulary.json')
     path = str(tmp_path / 'run.json')
     with open(path, 'rb') as f:

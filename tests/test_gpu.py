@@ -230,11 +230,16 @@ def test_commands(run):
     for extra in ((), ('--greedy',), ('--beam', '3')):
         found = [run('generate', '0', '--length', '12', '--seed', '1', *extra,
                      '--device', device) for device in ('-1', '0')]
-        assert found[0] and found[0] == found[1]
+        assert found[0] and found[1]
+        if extra or ON_HOST:  # rounding may lead to another word that is drawn
+            assert found[0] == found[1]
     with open('lines', 'w') as f:
         f.write('the cat sat\nthe dog\n')
     found = [run('score', '0', 'lines', '--device', device) for device in ('-1', '0')]
-    assert found[0] == found[1]
+    numbers = [re.findall(r'-?\d+\.\d+', out) for out in found]
+    assert numbers[0]
+    assert list(map(float, numbers[0])) == pytest.approx(
+        list(map(float, numbers[1])), rel=1e-3)
 
 
 @pytest.mark.filterwarnings('ignore:Non finite number')  # the scale is too high yet

@@ -1,5 +1,6 @@
 """The console script `rnnlm`: its options, its errors, its exit status."""
 import argparse
+import contextlib
 import os
 import sys
 import textwrap
@@ -8,9 +9,14 @@ from typing import Any, List, Optional
 from rnnlm import parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, info
+from rnnlm.app.console import complain, let_go, open_closed_streams
 from rnnlm.app.recipes import PRESETS, add_recipe_options
-from rnnlm.errors import InputError, NotFinite, printable
+from rnnlm.errors import InputError, NotFinite
 from rnnlm.legacy import runner
+from rnnlm.serializers.snapshot_files import snapshots_in
+
+# The commands that write nothing but what they print.
+PRINT_ONLY = ('evaluate', 'generate', 'score', 'interpolate', 'inspect', 'info')
 
 
 def main(argv: Optional[List[str]] = None) -> int:
@@ -23,39 +29,65 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
         the number of the signal that stopped the training.
     """
+    given, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
+    # A script finds its streams as python gives them to it.
+    closed = [] if given[:1] == ['run'] else open_closed_streams()
     with parallel.only_root_reports():
-        args = make_parser().parse_args(argv)
+        args = make_parser().parse_args(given)
+    if args.name == 'run':
+        args.args = of_script
+    if 'stdout' in closed and args.name in PRINT_ONLY:
+        complain(f'rnnlm {args.name}: error: expected a standard output for the '
+                 'result, found it closed')
+        return 1
     _set_up_streams()
+    if args.name == 'run':
+        return _status(args)
     try:
-        return args.command(args)
+        return _status(args)
+    finally:
+        let_go(sys.stdout)
+
+
+def _status(args: argparse.Namespace) -> int:
+    """Runs the command; prints its errors."""
+    try:
+        status = args.command(args)
+        if args.name in PRINT_ONLY:
+            sys.stdout.flush()
+        return status
     except InputError as e:
-        complain(args, f'error: {message(e, args.parser)}')
+        complain(f'rnnlm {args.name}: error: {message(e, args.parser)}')
         return 2
     except NotFinite as e:
         hint = ' (or use --on-nan rollback)' if args.name == 'train' else ''
-        complain(args, f'error: {e}{hint}')
+        complain(f'rnnlm {args.name}: error: {e}{hint}')
         return 1
     except MemoryError as e:
-        complain(args, f'error: out of memory ({e}); use fewer units, a smaller batch, '
-                 'or a smaller vocabulary')
+        complain(f'rnnlm {args.name}: error: out of memory ({e}); use fewer units, '
+                 'a smaller batch, or a smaller vocabulary')
         return 2
     except KeyboardInterrupt:
-        complain(args, 'interrupted')
+        complain(f'rnnlm {args.name}: interrupted')
         return 130
     except BrokenPipeError:  # the reader, `head` say, has exited
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        let_go(sys.stdout)
         return 1
     except OSError as e:  # a full disk, a folder that was deleted
-        hint = ('; earlier snapshots are intact: fix this and continue with --resume'
-                if args.name == 'train' else '')
-        complain(args, f'error: {e.filename or "cannot write"}: '
-                 f'{e.strerror or e}{hint}')
+        what = (f'{e.filename or "cannot write"}: {e.strerror}' if e.errno else str(e))
+        complain(f'rnnlm {args.name}: error: {what}{_hint(args, e)}')
         return 1
 
 
-def complain(args: argparse.Namespace, text: str) -> None:
-    """Prints what is wrong with a command, whatever came into the text from files."""
-    print(printable(f'rnnlm {args.name}: {text}'), file=sys.stderr)
+def _hint(args: argparse.Namespace, error: OSError) -> str:
+    """How a training run goes on after an error, if it can."""
+    if args.name != 'train' or not error.errno:  # those without say it themselves
+        return ''
+    with contextlib.suppress(InputError):
+        if snapshots_in(args.out):
+            return ('; earlier snapshots are intact: fix this and continue with '
+                    '--resume')
+    return ''
 
 
 def _set_up_streams() -> None:
@@ -266,6 +298,8 @@ def make_parser() -> argparse.ArgumentParser:
     convert_parser.add_argument(
         'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
                        '.t7, .onnx or .py')
+    convert_parser.add_argument(
+        '--overwrite', action='store_true', help='replace an output that exists')
     convert_parser.set_defaults(command=commands.convert)
 
     info_parser = add_command(

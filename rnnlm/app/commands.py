@@ -26,6 +26,7 @@ from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange, inspecting
 from rnnlm.interchange.weights import check_model
+from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.snapshot_files import snapshots_in
 
 
@@ -357,7 +358,10 @@ def convert(args: argparse.Namespace) -> int:
     path = args.input
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)
+    require_new(interchange.outputs(args.output), path, args.overwrite)
     weights, vocabulary, notes = interchange.load_model(path)
+    if vocabulary is not None:
+        interchange.require_vocabulary_beside(args.output, vocabulary, args.overwrite)
     written = interchange.save(args.output, weights, vocabulary)
     print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
     for text in notes:

@@ -3,9 +3,11 @@
 The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
 keeps the training independent of its output.
 """
+import contextlib
 import math
+import os
 import sys
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 from chainer import training
 import tqdm
@@ -21,14 +23,65 @@ from rnnlm.training.updater import BPTTUpdater
 COLUMNS = ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time']
 
 
+def open_closed_streams() -> List[str]:
+    """Opens the null device in place of the standard streams that are closed.
+
+    Else the next file that is opened, a snapshot say, would get the number of one, and
+    what some library prints would go into it.
+
+    Returns:
+        The names of those that were closed, 'stdout' for example.
+    """
+    closed = []
+    for number, (name, mode) in enumerate((('stdin', 'r'), ('stdout', 'w'),
+                                           ('stderr', 'w'))):
+        if getattr(sys, name) is None:
+            closed.append(name)
+            if not _is_open(number):
+                os.open(os.devnull, os.O_RDWR)  # which has this number, the lowest
+            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))
+    return closed
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def complain(text: str) -> None:
+    """Prints a line on standard error, if that is possible."""
+    with contextlib.suppress(OSError, ValueError):
+        print(printable(text), file=sys.stderr, flush=True)
+    let_go(sys.stderr)
+
+
+def let_go(stream: Any) -> None:
+    """Drops what a stream cannot write, which else fails once more at the exit."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(text: str) -> None:
     """Prints a line of a training run."""
     print(printable(text, keep='\n'), file=Console())
 
 
 def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
-              resumed: Optional[str], device: Any) -> None:
-    """Prints what is going to be trained, and the snapshot that it resumes if any."""
+              resumed: Optional[str], device: Any, changed: Sequence[str] = ()
+              ) -> None:
+    """Prints what is going to be trained, and the snapshot that it resumes if any.
+
+    Args:
+        corpus, recipe, updater, device: The run.
+        resumed: The snapshot that it resumes, or None.
+        changed: What computes it otherwise than before, in words.
+    """
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
     n_params = updater.get_optimizer('main').target.count_params()
     say(f'corpus   {corpus.summary()}')
@@ -46,6 +99,8 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
         if updater.resumed_from != group.size:
             say(f'         (written by {updater.resumed_from} processes, now '
                 f'{group.size}: all but rank 0 draw new random numbers)')
+        for what in changed:
+            say(f'         {what}; the numbers differ by rounding')
 
 
 def say_results(result: Dict[str, Any], out: str) -> None:

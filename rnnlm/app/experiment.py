@@ -2,14 +2,14 @@
 import contextlib
 import dataclasses
 import os
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
 import chainer
 from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.app import run_folder
+from rnnlm.app import new_run, run_folder
 from rnnlm.app.console import COLUMNS, Console, ProgressBar, introduce, say
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
@@ -24,10 +24,10 @@ from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.model_files import require_sizes
 from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
+from rnnlm.training.best_model import BestModel
 from rnnlm.training.evaluator import (
     PerplexityEvaluator, evaluate_perplexity, make_classifier, make_evaluator)
-from rnnlm.training.extensions import (
-    BestModel, LearningRateDecay, Log, Snapshot, add_perplexity)
+from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
 from rnnlm.training.updater import BPTTUpdater
@@ -55,12 +55,7 @@ class TrainingRun:
         return self.trainer.updater.get_optimizer('main').target
 
     def load_best(self) -> None:
-        """Writes the best model if its file lacks it, and takes its parameters.
-
-        Raises:
-            OSError: if it cannot be written.
-        """
-        self.best.write()
+        """Takes the parameters of the best model."""
         self.best.load()
 
 
@@ -127,17 +122,24 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
     with contextlib.ExitStack() as stack, recipe.computing():
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
+        computed = new_run.computed_by(used_device)
         snapshot: Optional[str] = None
+        changed: List[str] = []
         if resume:
             snapshot = group.on_root(lambda: _snapshot_of(resume, corpus, recipe))
+            before = run_folder.RunDescription.load(os.path.dirname(snapshot))
+            changed = new_run.changes(before.computed if before else {}, computed)
         current = group.on_all(make)
         if snapshot is not None:
             group.on_all(lambda: snapshot_files.resume(snapshot, current.trainer))
-            group.on_root(lambda: run_folder.prepare_to_resume(
-                out, snapshot, corpus, recipe))
+            group.on_root(lambda: new_run.prepare_to_resume(
+                out, snapshot, corpus, recipe, current.trainer.updater.iteration,
+                computed))
         else:
-            group.on_root(lambda: run_folder.begin(out, corpus, recipe, overwrite))
-        introduce(corpus, recipe, current.trainer.updater, snapshot, used_device)
+            group.on_root(lambda: new_run.begin(
+                out, corpus, recipe, overwrite, computed))
+        introduce(corpus, recipe, current.trainer.updater, snapshot, used_device,
+                  changed)
         if on_nan == 'rollback':
             current, signal, last = run_with_rollbacks(current, make, snapshot)
         else:

@@ -1,12 +1,11 @@
 """The folder of a run: what it holds, and whether another one may use it."""
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
 import os
-import re
-import shutil
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import filelock
@@ -17,9 +16,8 @@ from rnnlm.data.corpus import Corpus
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, is_integer, require, short_repr
 from rnnlm.serializers import reading
-from rnnlm.serializers.atomic import remove_parts, writing
-from rnnlm.serializers.snapshot_files import (
-    is_whole, newest_snapshot, snapshot_number, snapshots_in)
+from rnnlm.serializers.atomic import make_folder, remove_parts, writing
+from rnnlm.serializers.snapshot_files import newest_snapshot
 
 MODEL = 'model.npz'
 VOCABULARY = 'vocabulary.json'
@@ -29,6 +27,9 @@ PICTURE = 'perplexity.png'
 LOCK = '.lock'
 
 logger = logging.getLogger(__name__)
+
+# What some network file systems answer.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 # Fields of the recipe that may be changed when a run is resumed, and in words.
 MAY_CHANGE = ('epochs', 'dropout', 'gradclip', 'bprop_len')
@@ -45,22 +46,28 @@ class RunDescription:
         tokens: 'word' or 'char'.
         training_words: Tokens of the training text.
         vocabulary: 16 hexadecimal digits of the SHA-256 of the vocabulary.
+        text: Hexadecimal digits of the SHA-256 of all ids; None if a version that did
+            not keep it wrote the file.
         source: Arguments of `rnnlm.data.corpus.load` that load the corpus: 'corpus',
             'tokens' and 'vocab_limit'; empty if they are not known.
         recipe: The recipe.
+        computed: What computed it, by name; empty if that is not known.
     """
     corpus: str
     tokens: str
     training_words: int
     vocabulary: str
+    text: Optional[str]
     source: Dict[str, Any]
     recipe: Recipe
+    computed: Dict[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, corpus: Corpus, recipe: Recipe) -> 'RunDescription':
-        words = '\n'.join(corpus.vocabulary.words).encode('utf-8', 'surrogatepass')
+    def of(cls, corpus: Corpus, recipe: Recipe,
+           computed: Optional[Dict[str, str]] = None) -> 'RunDescription':
         return cls(corpus.name, corpus.tokens, len(corpus.train),
-                   hashlib.sha256(words).hexdigest()[:16], corpus.source or {}, recipe)
+                   hash_of_vocabulary(corpus.vocabulary), hash_of_text(corpus),
+                   corpus.source or {}, recipe, computed or {})
 
     @classmethod
     def load(cls, folder: str) -> Optional['RunDescription']:
@@ -84,6 +91,7 @@ class RunDescription:
         """Checks all of it: a file can hold anything."""
         require('run', found, 'a JSON object', lambda v: isinstance(v, dict))
         source, recipe = found.get('source'), found.get('recipe')
+        text, computed = found.get('text'), found.get('computed by')
         for name in 'corpus', 'vocabulary':
             require(name, found.get(name), 'a string', lambda v: isinstance(v, str))
         require('tokens', found.get('tokens'), "'word' or 'char'",
@@ -93,19 +101,29 @@ class RunDescription:
         require('source', source, 'a corpus, its tokens and vocab_limit',
                 lambda v: v in (None, {}) or _is_source(v))
         require('recipe', recipe, 'a JSON object', lambda v: isinstance(v, dict))
+        require('text', text, 'a string', lambda v: v is None or isinstance(v, str))
+        require('computed by', computed, 'a JSON object of strings',
+                lambda v: v is None or isinstance(v, dict) and all(
+                    isinstance(one, str) for one in v.values()))
         # A field that is younger than the run has its default, as it had in effect;
         # those of a later version are not known here.
         known = {field.name for field in dataclasses.fields(Recipe)}
         fields = {name: recipe[name] for name in known.intersection(recipe)}
         return cls(found['corpus'], found['tokens'], found['training words'],
-                   found['vocabulary'], source or {}, Recipe(**fields))
+                   found['vocabulary'], text, source or {}, Recipe(**fields),
+                   computed or {})
 
     def to_json(self) -> Dict[str, Any]:
         """The fields as the file has them."""
         return {'corpus': self.corpus, 'tokens': self.tokens,
                 'training words': self.training_words, 'vocabulary': self.vocabulary,
-                'source': self.source or None,
-                'recipe': dataclasses.asdict(self.recipe)}
+                'text': self.text, 'source': self.source or None,
+                'recipe': dataclasses.asdict(self.recipe),
+                'computed by': self.computed or None}
+
+    def to_bytes(self) -> bytes:
+        """The content of the file."""
+        return json.dumps(self.to_json(), indent=1).encode()
 
     def save(self, folder: str) -> None:
         """Writes the file, atomically.
@@ -113,8 +131,23 @@ class RunDescription:
         Raises:
             OSError: if it cannot be written.
         """
-        with writing(os.path.join(folder, RUN)) as f:
-            f.write(json.dumps(self.to_json(), indent=1).encode())
+        with writing(os.path.join(folder, RUN), follow=False) as f:
+            f.write(self.to_bytes())
+
+
+def hash_of_vocabulary(vocabulary: Vocabulary) -> str:
+    """16 hexadecimal digits of the SHA-256 of the tokens in their order."""
+    words = '\n'.join(vocabulary.words).encode('utf-8', 'surrogatepass')
+    return hashlib.sha256(words).hexdigest()[:16]
+
+
+def hash_of_text(corpus: Corpus) -> str:
+    """64 hexadecimal digits of the SHA-256 of the three parts' ids."""
+    digest = hashlib.sha256()
+    for part in corpus.train, corpus.valid, corpus.test:
+        digest.update(f'{len(part)} '.encode())
+        digest.update(numpy.ascontiguousarray(part, '<i4').data)
+    return digest.hexdigest()
 
 
 def _is_source(value: Any) -> bool:
@@ -138,6 +171,8 @@ def locked(folder: str) -> Iterator[None]:
     was_there = os.path.isdir(folder)
     make(folder)
     path = os.path.join(folder, LOCK)
+    if os.path.islink(path):  # what it leads to would be emptied
+        raise InputError(f'{path}: expected a file or nothing, found a link; delete it')
     lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=0)
@@ -146,7 +181,11 @@ def locked(folder: str) -> Iterator[None]:
             f'{folder}: expected a folder that no other run is writing to, found one '
             'that is; wait until it ends, or choose another folder with --out'
         ) from None
-    except (NotImplementedError, OSError) as e:  # some network file systems
+    except (NotImplementedError, OSError) as e:
+        if isinstance(e, OSError) and e.errno not in _NO_LOCKS:
+            raise InputError(
+                f'{path}: expected a file that can be locked, found: {e.strerror}; '
+                'delete it, or choose another folder with --out') from None
         logger.warning('%s: cannot be locked (%s); make sure that no other run writes '
                        'to it', folder, e)
     try:
@@ -163,68 +202,6 @@ def locked(folder: str) -> Iterator[None]:
         if os.name == 'nt' and not was_there:  # there the lock goes only when let go
             with contextlib.suppress(OSError):
                 os.rmdir(folder)  # which leaves one alone that something is in
-
-
-def begin(folder: str, corpus: Corpus, recipe: Recipe,
-          overwrite: bool = False) -> None:
-    """Makes the folder of a new run, and writes its description and vocabulary there.
-
-    Args:
-        folder (str): where; made if it is not there.
-        corpus: `rnnlm.data.corpus.Corpus`.
-        recipe: `rnnlm.app.recipes.Recipe`.
-        overwrite (bool): whether an earlier run in it may be deleted.
-
-    Raises:
-        InputError: if it cannot be written, or holds a run that may not go.
-    """
-    make(folder)
-    old = [name for name in sorted(os.listdir(folder)) if _is_result(name)]
-    if old and not overwrite:
-        raise InputError(
-            f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
-            f'{", ..." if len(old) > 3 else ""}; continue that run with '
-            '--resume, choose another folder with --out, or delete it with --overwrite')
-    for name in old:
-        os.unlink(os.path.join(folder, name))
-    _describe(folder, corpus, recipe)
-
-
-def _describe(folder: str, corpus: Corpus, recipe: Recipe) -> None:
-    corpus.vocabulary.save(os.path.join(folder, VOCABULARY))
-    RunDescription.of(corpus, recipe).save(folder)
-
-
-def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
-                      recipe: Recipe) -> None:
-    """Prepares a folder for a run that resumes a snapshot, there or elsewhere.
-
-    Args:
-        folder (str): where the resumed run writes; it exists.
-        snapshot (str): snapshot file.
-        corpus, recipe: as of `begin`.
-
-    Raises:
-        InputError: if the folder has newer snapshots, or the run of another folder.
-    """
-    origin = os.path.dirname(snapshot) or '.'
-    if os.path.samefile(origin, folder):
-        number = snapshot_number(snapshot)
-        newer = [path for path in snapshots_in(folder) if number is not None
-                 and (snapshot_number(path) or 0) > number]
-        for path in newer:
-            if is_whole(path):
-                raise InputError(
-                    f'{snapshot}: expected the newest snapshot of its folder, found '
-                    f'{path}; resume that one, choose another folder with --out, or '
-                    'delete it')
-        _describe(folder, corpus, recipe)
-        return
-    begin(folder, corpus, recipe)
-    best = os.path.join(origin, MODEL)
-    if os.path.exists(best):
-        with open(best, 'rb') as source, writing(os.path.join(folder, MODEL)) as f:
-            shutil.copyfileobj(source, f)
 
 
 def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
@@ -253,9 +230,16 @@ def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
     recipe_then, recipe_now = then.pop('recipe'), now.pop('recipe')
     for before, after in (then, now), (recipe_then, recipe_now):
         for name in after:
-            # The same text may have come from elsewhere.
-            if name in MAY_CHANGE or name == 'source' or before[name] == after[name]:
+            # The same text may have come from elsewhere; runs of before kept no hash.
+            if (name in MAY_CHANGE or name in ('source', 'computed by')
+                    or before[name] == after[name]
+                    or name == 'text' and before[name] is None):
                 continue
+            if name == 'text':
+                raise InputError(
+                    f'{corpus.name}: expected the text of the run to be resumed '
+                    f'({os.path.join(folder, RUN)}), found one with as many words but '
+                    'other ones; resume with that text, or begin a new run')
             raise InputError(
                 f'expected {short_repr(before[name])}, as in the run to be resumed '
                 f'({os.path.join(folder, RUN)}), found {short_repr(after[name])}; '
@@ -267,15 +251,7 @@ def fingerprint(corpus: Corpus, recipe: Recipe) -> str:
     """A string that is the same for runs on the same text with the same recipe."""
     description = RunDescription.of(corpus, recipe).to_json()
     del description['source']
-    texts = [hashlib.sha256(numpy.ascontiguousarray(part).data).hexdigest()
-             for part in (corpus.train, corpus.valid, corpus.test)]
-    return json.dumps([description, *texts])
-
-
-def _is_result(name: str) -> bool:
-    """Whether a file of a run took training to make."""
-    return (name in (MODEL, LOG, PICTURE)
-            or re.fullmatch(r'snapshot_iter_\d+', name) is not None)
+    return json.dumps(description)
 
 
 def folder_of(path: str) -> str:
@@ -293,6 +269,10 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
         tuple: path of the file with the parameters: in a folder ``model.npz``, or
         while there is none the newest whole snapshot; and the `Vocabulary` beside it,
         or None.
+
+    Raises:
+        rnnlm.errors.InputError: if there is neither, or the vocabulary is not that of
+            the run.
     """
     folder = folder_of(path)
     if os.path.exists(os.path.join(path, MODEL)):
@@ -300,7 +280,16 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
     elif os.path.isdir(path):
         path = newest_snapshot(path)
     beside = os.path.join(folder, VOCABULARY)
-    return path, Vocabulary.load(beside) if os.path.exists(beside) else None
+    if not os.path.exists(beside):
+        return path, None
+    vocabulary = Vocabulary.load(beside)
+    described = RunDescription.load(folder)
+    if described and described.vocabulary != hash_of_vocabulary(vocabulary):
+        raise InputError(
+            f'{beside}: expected the vocabulary of the run ({RUN} beside it), found '
+            'another one; put back the file that the run wrote, which a --resume '
+            'does too')
+    return path, vocabulary
 
 
 def make(folder: str) -> None:
@@ -311,7 +300,7 @@ def make(folder: str) -> None:
     """
     reason: Optional[str]
     try:
-        os.makedirs(folder, exist_ok=True)
+        make_folder(folder)
         reason = None if os.access(folder, os.W_OK) else 'no permission to write'
     except OSError as e:
         reason = e.strerror

@@ -221,6 +221,13 @@ class Vocabulary:
                 f'{len(self) - 1}, the ids of this vocabulary')
         return [self.words[i] for i in array.tolist()]
 
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
+        found = {'format': _FORMAT, 'version': _VERSION, 'words': self.words}
+        if self.by_byte:  # which an older version would take for characters
+            found.update(version=_VERSION + 1, by_byte=True)
+        return json.dumps(found, ensure_ascii=False, indent=0).encode('utf-8')
+
     def save(self, path: Union[str, os.PathLike]) -> None:
         """Writes the vocabulary to a JSON file in UTF-8.
 
@@ -232,14 +239,10 @@ class Vocabulary:
         Raises:
             rnnlm.InputError: If the file cannot be written.
         """
-        found = {'format': _FORMAT, 'version': _VERSION, 'words': self.words}
-        if self.by_byte:  # which an older version would take for characters
-            found.update(version=_VERSION + 1, by_byte=True)
-        data = json.dumps(found, ensure_ascii=False, indent=0).encode('utf-8')
         path = os.fspath(path)
         try:
             with writing(path) as f:
-                f.write(data)
+                f.write(self.to_bytes())
         except OSError as e:
             raise InputError(
                 f'{path}: the vocabulary cannot be written: {e.strerror}; give a '

@@ -5,6 +5,7 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions import philox
+from rnnlm.kernels import proof
 
 
 def starts(B, widths):
@@ -39,20 +40,30 @@ class WindowDropout:
         self._starts = starts(B, widths)
         self._gpu = kernels.gpu_for(xp, dtype)
         if self._gpu:
-            self._key = xp.asarray(philox.draw_key())
+            self._key = philox.draw_key()
+            self._key_there = xp.asarray(self._key)
             return
         random = philox.uniform(xp, (T, self._starts[-1]))
-        scale = numpy.dtype(dtype).type(1 / (1 - ratio))
-        self._masks = [
-            scale * (random[:, start:stop] >= ratio).reshape(T, B, n)
-            for start, stop, n in zip(self._starts, self._starts[1:], widths)]
+        self._masks = [masks(random, dtype, ratio, start, B, n)
+                       for start, n in zip(self._starts, widths)]
 
     def __call__(self, k, x):
         """Dropout on its k-th use: x is a Variable or array (T, B, n)."""
         if not self._gpu:
             return F.dropout(x, self._ratio, mask=self._masks[k])
-        return _Dropout(self._gpu, self._key, self._ratio, self._starts[k],
-                        self._starts[-1]).apply((x,))[0]
+        return _Dropout(self._gpu, self._key, self._key_there, self._ratio,
+                        self._starts[k], self._starts[-1]).apply((x,))[0]
+
+
+def masks(random, dtype, ratio, start, B, n):
+    """(T, B, n): what dropout multiplies with.
+
+    Args:
+        random: (T, ...) in [0, 1), of which those from `start` on are its own.
+    """
+    scale = numpy.dtype(dtype).type(1 / (1 - ratio))
+    own = random[:, start:start + B * n]
+    return scale * (own >= ratio).reshape(len(own), B, n)
 
 
 class _Dropout(chainer.FunctionNode):
@@ -63,11 +74,21 @@ class _Dropout(chainer.FunctionNode):
 
     def forward(self, inputs):
         x, = inputs
-        gpu, key, ratio, start, stride = self._how
-        x = gpu.cuda.xp.ascontiguousarray(x)
-        out = gpu.cuda.xp.empty_like(x)
-        gpu.rows.dropout(x, out, key, ratio, start, stride)
-        return out,
+        T, B, n = x.shape
+        return proof.prove(
+            self._how[0], proof.key_of('dropout', x.dtype, T.bit_length(), B, n),
+            lambda: self._compute(x), lambda out: {'the output': out}),
+
+    def _compute(self, x):
+        gpu, key, key_there, ratio, start, stride = self._how
+        xp = gpu.cuda.xp
+        if not kernels.gpu_for(xp, x.dtype):
+            random = philox.numbers(xp, key, (len(x), stride))
+            return x * masks(random, x.dtype, ratio, start, *x.shape[1:])
+        x = xp.ascontiguousarray(x)
+        out = xp.empty_like(x)
+        gpu.rows.dropout(x, out, key_there, ratio, start, stride)
+        return out
 
     def backward(self, indexes, grad_outputs):
         return _Dropout(*self._how).apply(grad_outputs)

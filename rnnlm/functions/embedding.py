@@ -4,7 +4,7 @@ from chainer import backend
 import numpy
 
 from rnnlm import kernels
-from rnnlm.kernels import buffers
+from rnnlm.kernels import buffers, proof
 
 
 def embedding(ids, W, rows=None):
@@ -55,6 +55,14 @@ class EmbeddingGrad(chainer.FunctionNode):
         ids, gy = self._ids.ravel(), gy.reshape(-1, self._shape[1])
         if self._rows is not None:
             return self._rows.set(ids, gy, self._shape),
+        return proof.prove(
+            kernels.gpu_for(backend.get_array_module(gy), kernels.computing(gy.dtype)),
+            proof.key_of('the gradient of embedding', gy.dtype, len(ids).bit_length(),
+                         self._shape),
+            lambda: self._sums(ids, gy), lambda gW: {'the gradient of W': gW}),
+
+    def _sums(self, ids, gy):
+        """The gradient (V, n) of rows gy (K, n)."""
         xp, dtype = backend.get_array_module(gy), gy.dtype
         gy = gy.astype(kernels.computing(dtype), copy=False)
         gW = xp.zeros(self._shape, dtype=gy.dtype)
@@ -65,7 +73,7 @@ class EmbeddingGrad(chainer.FunctionNode):
                          xp.ascontiguousarray(gy), first, gW)
         else:
             add_rows(xp, gW, ids, gy)
-        return gW.astype(dtype, copy=False),
+        return gW.astype(dtype, copy=False)
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(

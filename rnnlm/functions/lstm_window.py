@@ -6,12 +6,13 @@ shapes and buffers.
 import chainer
 from chainer import backend
 from chainer.utils import type_check
+import numpy
 
 from rnnlm import kernels
 from rnnlm.errors import require
 from rnnlm.functions import lateral
 from rnnlm.functions.gates import GATES, SLOPES, by_gate
-from rnnlm.kernels import buffers
+from rnnlm.kernels import buffers, proof
 
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
@@ -106,12 +107,24 @@ class LSTMWindow(chainer.FunctionNode):
             type_check.expect(other.dtype == x.dtype)
 
     def forward(self, inputs):
+        x = inputs[0]
+        dtype = kernels.computing(x.dtype)
+        hs, self._kept = proof.prove(
+            kernels.gpu_for(backend.get_array_module(x), dtype),
+            _key('lstm_window', x, inputs[5], self._slope),
+            lambda: self._compute(inputs, dtype), _named_forward)
+        self.retain_inputs((0, 3, 5))
+        # The state is copied: a view would keep the whole window alive.
+        _, _, cs, _ = self._kept[1:]
+        return (hs[1:].astype(x.dtype, copy=False), cs[-1].astype(x.dtype),
+                hs[-1].astype(x.dtype))
+
+    def _compute(self, inputs, dtype):
+        """The outputs (T + 1, B, n), and what the backward needs."""
         x, c, h, upward_W, upward_b, lateral_W = inputs
         xp = backend.get_array_module(x)
         T, B, n_in = x.shape
         n = c.shape[1]
-
-        dtype = kernels.computing(x.dtype)
         upward_b, lateral_W = (
             array.astype(dtype, copy=False) for array in (upward_b, lateral_W))
 
@@ -123,17 +136,15 @@ class LSTMWindow(chainer.FunctionNode):
         hs, cs = empty(T + 1, B, n), empty(T + 1, B, n)
         tanh_cs, gate = empty(T, B, n), empty(T, 4, B, n)
         hs[0], cs[0] = h, c
-        kernel = kernels.recurrent_for(xp, dtype, T, B, n)
-        if kernel and self._slope is None:
+        kernel = self._kernel(xp, dtype, T, B, n)
+        if kernel:
             kernel.forward(z, upward_b, lateral_W, hs, cs, tanh_cs, gate)
         else:
             _forward(z, upward_b, lateral_W, hs, cs, tanh_cs, gate, self._slope)
+        return hs, (kernel, gate, hs, cs, tanh_cs)
 
-        self.retain_inputs((0, 3, 5))
-        self._kept = gate, hs, cs, tanh_cs
-        # The state is copied: a view would keep the whole window alive.
-        return (hs[1:].astype(x.dtype, copy=False), cs[T].astype(x.dtype),
-                hs[T].astype(x.dtype))
+    def _kernel(self, *size):
+        return kernels.recurrent_for(*size) if self._slope is None else None
 
     def backward(self, indexes, grad_outputs):
         # Gradients that nobody asked for are None.
@@ -152,10 +163,18 @@ class LSTMWindowGrad(chainer.FunctionNode):
         self._given = [g is not None for g in grad_outputs]
 
     def forward(self, inputs):
+        x = inputs[0]
+        return proof.prove(
+            kernels.gpu_for(backend.get_array_module(x), kernels.computing(x.dtype)),
+            _key('the gradient of lstm_window', x, inputs[2], self._slope),
+            lambda: self._compute(inputs), _named_backward,
+            lambda: 1e-2 * max(float(abs(g).max()) for g in inputs[3:]))
+
+    def _compute(self, inputs):
         x, upward_W, lateral_W = inputs[:3]
         given = iter(inputs[3:])
         ghs, gc_T, gh_T = [next(given) if g else None for g in self._given]
-        gate, hs, cs, tanh_cs = self._kept
+        kernel, gate, hs, cs, tanh_cs = self._kept
         xp = backend.get_array_module(x)
         T, B, n_in = x.shape
         n = cs.shape[2]
@@ -171,11 +190,12 @@ class LSTMWindowGrad(chainer.FunctionNode):
         ghs = (xp.zeros((T, B, n), dtype) if ghs is None
                else ghs.astype(dtype, copy=False))
         lateral_W = lateral_W.astype(dtype, copy=False)
-        kernel = kernels.recurrent_for(xp, dtype, T, B, n)
-        if kernel and self._slope is None:
+        # A kernel's gates lie as it likes; without it they are brought into order.
+        if kernel and (xp is numpy or kernels.gpu_for(xp, dtype)):
             kernel.backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
         else:
-            _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, self._slope)
+            _backward(ghs, lateral_W, cs, tanh_cs, _gates_in_order(kernel, gate), gz,
+                      gc, gh, self._slope)
 
         gz = gz.reshape(T * B, 4 * n)
         gb = kernels.column_sums(xp, gz)
@@ -193,6 +213,32 @@ class LSTMWindowGrad(chainer.FunctionNode):
             'lstm_window has first derivatives only, and a second one was asked '
             'for (enable_double_backprop).  Use the step-by-step path: call the '
             'model once per step with ids of shape (B,).')
+
+
+def _key(what, x, lateral_W, slope):
+    """What decides which kernels compute a window; T only by its size."""
+    T, B, n_in = x.shape
+    return proof.key_of(what, x.dtype, T.bit_length(), B, n_in, lateral_W.shape,
+                        lateral_W.strides, slope)
+
+
+def _gates_in_order(kernel, gate):
+    """(T, 4, B, n), from a CUDA kernel's T x B x n x 4 too."""
+    if kernel is None:
+        return gate
+    T, _, B, n = gate.shape
+    return gate.reshape(T, B, n, 4).transpose(0, 3, 1, 2)
+
+
+def _named_forward(result):
+    hs, (kernel, gate, _, cs, tanh_cs) = result
+    return {'h': hs, 'c': cs, 'tanh(c)': tanh_cs,
+            'the gates': _gates_in_order(kernel, gate)}
+
+
+def _named_backward(gradients):
+    names = 'x', 'c', 'h', 'upward_W', 'upward_b', 'lateral_W'
+    return {f'the gradient of {name}': array for name, array in zip(names, gradients)}
 
 
 def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate, slope=None):

@@ -5,8 +5,6 @@ takes a key from `numpy.random`, and its numbers are a function of the key and o
 their places: they need no state on the device, so that `numpy.random.seed` repeats a
 run there too, and a snapshot of NumPy's stream is enough to go on from.
 """
-import functools
-
 import numpy
 
 # The numbers of the generator Philox4x32 of ten rounds: Salmon, Moraes, Dror and
@@ -28,23 +26,21 @@ def uniform(xp, shape):
     """
     if xp is numpy:
         return numpy.random.rand(*shape)
-    numbers = xp.empty(shape, numpy.float32)
-    _kernel(xp)(*draw_key(), numbers)
-    return numbers
+    return numbers(xp, draw_key(), shape)
+
+
+def numbers(xp, key, shape):
+    """float32 of 24 bits in [0, 1), in the order of their places under a key.
+
+    What the CUDA kernel of dropout finds at its places, in plain functions of `xp`.
+    """
+    bits = philox(xp, key, int(numpy.prod(shape)))
+    return ((bits >> 8).astype(numpy.float32) * numpy.float32(2 ** -24)).reshape(shape)
 
 
 def draw_key():
     """(2,) uint32: the key of a window, from NumPy's stream."""
     return numpy.random.randint(0, 2 ** 32, 2, dtype=numpy.uint32)
-
-
-@functools.lru_cache(maxsize=None)
-def _kernel(xp):
-    from rnnlm.kernels.cuda.launch import source  # not on a CPU
-    return xp.ElementwiseKernel(
-        'uint32 k0, uint32 k1', 'float32 u',
-        'u = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f',  # 2^-24
-        'rnnlm_uniform', preamble=source('philox.cuh'))
 
 
 def philox(xp, key, n):

@@ -6,11 +6,13 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions.embedding import add_rows
-from rnnlm.kernels import buffers, threads
+from rnnlm.kernels import buffers, proof, threads
 
 # Rows of logits are made this many elements at a time (64 MiB of float32), so
 # that memory is bounded by the chunk and not by T x B x V.
 CHUNK_ELEMENTS = 2 ** 24
+
+GRADIENTS = 'the gradient of x', 'the gradient of W', 'the gradient of b'
 
 # What a core's cache holds of them.
 BLOCK_ELEMENTS = 2 ** 18
@@ -85,9 +87,32 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
 
     def forward(self, inputs):
         self.retain_inputs((0, 1, 2))
-        loss, self._gradients = self._compute(
-            inputs, with_gradients=chainer.config.enable_backprop, last=self._last)
+        loss, self._gradients, last = self._prove(
+            inputs, chainer.config.enable_backprop)
+        if self._last is not None:
+            self._last += last
         return loss,
+
+    def _prove(self, inputs, with_gradients):
+        """(loss, gradients or None, the logits of the last step in a list)."""
+        x, W, _ = inputs
+        T, B = x.shape[:2]
+
+        def compute():
+            last = None if self._last is None else []
+            return (*self._compute(inputs, with_gradients, last), last)
+
+        def named(result):
+            loss, gradients, _ = result
+            arrays = [loss, *(gradients or ())]
+            return dict(zip(('the loss', *GRADIENTS), arrays))
+
+        # The gradients of a model that is sure of each word are rounding alone.
+        return proof.prove(
+            kernels.gpu_for(backend.get_array_module(x), kernels.computing(x.dtype)),
+            proof.key_of('linear_softmax_cross_entropy', x.dtype, (T * B).bit_length(),
+                         B, W.shape, W.strides, with_gradients),
+            compute, named, lambda: 1e-2)
 
     def _compute(self, inputs, with_gradients, last=None):
         xp = backend.get_array_module(inputs[0])
@@ -151,8 +176,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         inputs = self.get_retained_inputs()
         gradients, self._gradients = self._gradients, None
         if gradients is None:
-            _, gradients = self._compute(
-                tuple(v.array for v in inputs), with_gradients=True)
+            _, gradients, _ = self._prove(tuple(v.array for v in inputs), True)
         grads = LinearSoftmaxCrossEntropyGrad(gradients).apply(inputs + grad_outputs)
         return tuple(grads[i] for i in indexes)
 
@@ -168,21 +192,37 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
         g = inputs[-1]
         xp = backend.get_array_module(g)
         gpu = kernels.gpu_for(xp, g.dtype)
-        for gradient in self._gradients:
-            if gpu:
-                gpu.output.scale(gradient, g)
-            # On a GPU a comparison would wait for the device.
-            elif xp is not numpy or g != 1:
-                gradient *= g
+        sizes = [gradient.size.bit_length() for gradient in self._gradients]
+        key = proof.key_of(
+            'the gradient of linear_softmax_cross_entropy', g.dtype, *sizes)
+        if gpu and proof.needed(key):  # by a factor that is not 1, as it mostly is
+            factor = xp.asarray(1.5 * g, dtype=g.dtype)
+            proof.prove(
+                gpu, key, lambda: _scaled([x.copy() for x in self._gradients], factor),
+                lambda gradients: dict(zip(GRADIENTS, gradients)))
+        gradients = _scaled(self._gradients, g)
         with numpy.errstate(over='ignore'):  # of float16, where the loss is scaled
             return tuple(gradient.astype(array.dtype, copy=False)
-                         for gradient, array in zip(self._gradients, inputs))
+                         for gradient, array in zip(gradients, inputs))
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
             'linear_softmax_cross_entropy has first derivatives only, and a '
             'second one was asked for (enable_double_backprop).  Use '
             'chainer.functions.softmax_cross_entropy on the logits.')
+
+
+def _scaled(gradients, g):
+    """Gradients times g, in their place."""
+    xp = backend.get_array_module(g)
+    gpu = kernels.gpu_for(xp, g.dtype)
+    for gradient in gradients:
+        if gpu:
+            gpu.output.scale(gradient, g)
+        # On a GPU a comparison would wait for the device.
+        elif xp is not numpy or g != 1:
+            gradient *= g
+    return gradients
 
 
 def _last_logits(xp, x, y, W, b):

@@ -111,42 +111,76 @@ def save(path, weights, vocabulary=None):
         rnnlm.errors.InputError: if the ending is another, it cannot be written, or the
             format does not have what the model is made of.
     """
-    ending = next((end for end in WRITTEN if path.endswith(end)), None)
-    if ending is None:
-        raise InputError(
-            f'{path}: expected a file ending in {", ".join(WRITTEN)}, found another '
-            'ending; choose one of them')
+    files = outputs(path)
+    ending = next(end for end in WRITTEN if path.endswith(end))
     structure = check_model(weights)
-    require_writable(path)
+    for each in files:
+        require_writable(each)
+    _write(path, ending, weights, structure, vocabulary)
     beside = os.path.join(os.path.dirname(path), VOCABULARY)
-    if vocabulary is not None:
-        _require_same(beside, vocabulary)
-    files = _write(path, ending, weights, structure, vocabulary)
-    if vocabulary is not None:
+    if vocabulary is not None and not _is_there(beside, vocabulary):
         vocabulary.save(beside)
         files.append(beside)
     return files
 
 
-def _require_same(path, vocabulary):
-    """Refuses to replace the vocabulary of another model."""
-    if os.path.exists(path) and Vocabulary.load(path) != vocabulary:
+def outputs(path):
+    """The files that `save` writes for a path: with a .py comes a .pt.
+
+    Args:
+        path (str): as of `save`.
+
+    Returns:
+        list of str: their paths.
+
+    Raises:
+        rnnlm.errors.InputError: if the ending is none of a format.
+    """
+    if not path.endswith(WRITTEN):
         raise InputError(
-            f'{path}: expected no vocabulary there but that of the model, found '
-            'another; write into another folder')
+            f'{path}: expected a file ending in {", ".join(WRITTEN)}, found another '
+            'ending; choose one of them')
+    return [path, path[:-len('.py')] + '.pt'] if path.endswith('.py') else [path]
+
+
+def require_vocabulary_beside(path, vocabulary, overwrite):
+    """Refuses to replace the vocabulary of another model beside an output.
+
+    Args:
+        path (str): as of `save`.
+        vocabulary (Vocabulary): the one to be written.
+        overwrite (bool): whether another may be replaced.
+
+    Raises:
+        rnnlm.errors.InputError: if there is another, or it cannot be written.
+    """
+    beside = os.path.join(os.path.dirname(path), VOCABULARY)
+    if _is_there(beside, vocabulary):
+        return
+    require_writable(beside)
+    if os.path.lexists(beside) and not overwrite:
+        raise InputError(
+            f'{beside}: expected the vocabulary of the model or none, found another; '
+            'write into another folder, or replace it with --overwrite')
+
+
+def _is_there(path, vocabulary):
+    """Whether a file holds that vocabulary."""
+    try:
+        return os.path.isfile(path) and Vocabulary.load(path) == vocabulary
+    except InputError:
+        return False
 
 
 def _write(path, ending, weights, structure, vocabulary):
+    """Writes the files of `outputs`."""
     if ending == '.npz':
         save_npz(path, weights)
     elif ending == '.py':
         require_sigmoids(structure)
-        beside = path[:-len('.py')] + '.pt'
-        require_writable(beside)
-        pytorch.write(beside, pytorch.export_model(weights))
+        pytorch.write(outputs(path)[1], pytorch.export_model(weights))
         with writing(path) as f:
             f.write(twin.source(structure, weights['embed/W'].dtype).encode('ascii'))
-        return [path, beside]
     elif ending == '.onnx':
         onnx.write(path, weights, _text_of(vocabulary))
     elif ending == '.safetensors':
@@ -157,7 +191,6 @@ def _write(path, ending, weights, structure, vocabulary):
     else:
         module = FORMATS[ending]
         module.write(path, module.export_model(weights))
-    return [path]
 
 
 def _text_of(vocabulary):

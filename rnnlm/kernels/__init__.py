@@ -2,8 +2,9 @@
 
 `recurrent` is the inner loop of `rnnlm.functions.lstm_window`, compiled for this
 processor; it needs llvmlite (the extra ``fast``) and is used when that is there.
-`cuda` holds the kernels for a GPU.  Set ``rnnlm.kernels.enabled = False`` (or
-RNNLM_FAST=0 in the environment) to do without either.
+`cuda` holds the kernels for a GPU, which `proof` compares with CuPy's own functions
+before they are used.  Set ``rnnlm.kernels.enabled = False`` (or RNNLM_FAST=0 in the
+environment) to do without either.
 """
 import functools
 import logging
@@ -11,6 +12,8 @@ import os
 import threading
 
 import numpy
+
+from rnnlm.kernels import proof
 
 enabled = os.environ.get('RNNLM_FAST') != '0'
 logger = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ def gpu_for(xp, dtype):
         rnnlm.kernels.cuda.gpu.Gpu
     """
     if not enabled or xp is numpy or dtype not in (numpy.float32, numpy.float64):
+        return None
+    if not proof.allowed():
         return None
     return _gpu(xp, xp.cuda.Device().id, threading.get_ident())
 

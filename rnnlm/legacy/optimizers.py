@@ -2,6 +2,7 @@
 import math
 
 from chainer import optimizer_hooks
+from chainer import serializer as serializers
 
 
 def zero_grads(original):
@@ -59,3 +60,14 @@ def hook_call(original):
             if param.grad is not None:
                 original(self, param.update_rule, param)
     return __call__
+
+
+def serialize(original):
+    """Until 2.0 the optimizer counted updates, and not each parameter's rule."""
+    def serialize(self, serializer):
+        original(self, serializer)
+        if isinstance(serializer, serializers.Deserializer):
+            for param in self.target.params():
+                if param.update_rule is not None:
+                    param.update_rule.t = self.t
+    return serialize

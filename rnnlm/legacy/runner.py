@@ -1,78 +1,178 @@
-"""Runs a script as Python would, on a Chainer that it understands."""
-import builtins
-import os
-import sys
-import traceback
-import types
-import warnings
+"""Runs a script as Python would, on a Chainer that it understands.
 
-import chainer
+A new Python takes the place of this process.  Its environment tells it, and children
+of the script, to put the old names in place (`site/sitecustomize.py`).
+"""
+import ast
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import source, table
-from rnnlm.serializers.loading import Deserializer
-from rnnlm.serializers.npz import Npz
+from rnnlm.legacy import source
 
 APIS = 'auto', 'v1', 'v2'
+SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'site')
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def split_arguments(argv):
+    """Arguments of the command line up to the script, and the script's own.
+
+    A parser of options would take ``--`` or its own options from the script.
+
+    Returns:
+        tuple: Two lists; the second is empty if the command is not ``run``.
+    """
+    if argv[:1] != ['run']:
+        return argv, []
+    at = 1
+    while at < len(argv) and argv[at].startswith('-') and argv[at] not in ('-', '--'):
+        at += 2 if argv[at] == '--api' else 1
+    at += argv[at:at + 1] == ['--']
+    return argv[:at + 1], argv[at + 1:]
 
 
 def run(path, args=(), api='auto'):
-    """Runs a script as ``python path *args`` would; this process is its from then on.
+    """Runs a script as ``python path *args`` would, in place of this process.
+
+    Args:
+        path (str): The script; or a folder or zip file with a ``__main__.py``, or '-'
+            for standard input.
+        args (sequence of str): Its arguments.
+        api (str): 'v1' or 'v2', the Chainer that it was written for, or a release such
+            as '1.24'; 'auto' decides by its source and says so on stderr.
+
+    Returns:
+        int: the exit status of the script, where a process cannot be replaced.
+
+    Raises:
+        rnnlm.errors.InputError: if there is no such script, or it is for Python 2.
+    """
+    if path == '-':
+        _keep_standard_input()
+    api, version, reason = _choose(path, api)
+    if reason:
+        print(f'rnnlm run: Chainer {"v1" if api == "v1" else "v2 to v7"}, since '
+              f'{reason} (--api {"v2" if api == "v1" else "v1"} for the other)',
+              file=sys.stderr)
+    command, environment = start(path, args, api, version)
+    sys.stderr.flush()
+    if os.name == 'posix':
+        os.execve(command[0], command, environment)
+    return subprocess.call(command, env=environment)
+
+
+def start(path, args, api, version=''):
+    """The command and the environment that Python runs a script with.
 
     Args:
         path (str): The script.
         args (sequence of str): Its arguments.
-        api (str): 'v1' or 'v2', the Chainer that it was written for; 'auto' decides
-            by its source and says so on stderr.
-
-    Returns:
-        int: 0, or 1 after an exception, whose traceback has been printed.
-
-    Raises:
-        rnnlm.errors.InputError: if there is no such script, or it is for Python 2.
-        SystemExit: when the script leaves so.
+        api (str): 'v1' or 'v2'.
+        version (str): The release that it was written for, if that is known.
     """
+    script = [os.path.join(SITE, 'run_script.py')] if _is_understood(path) else []
+    return [sys.executable, *_flags(), *script, path, *args], _environment(api, version)
+
+
+def _is_understood(path):
+    """Whether there is source that can be run; else Python itself says what it says."""
+    if path == '-':
+        return not os.isatty(0)
+    if path.endswith('.pyc') or not os.path.isfile(path) or zipfile.is_zipfile(path):
+        return not path.endswith('.pyc')
     try:
-        tree = source.parse(path)
-    except SyntaxError as e:
-        traceback.print_exception(type(e), e, None, chain=False)
-        return 1
+        with open(path, 'rb') as f:
+            ast.parse(f.read(), path)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
+def _choose(path, api):
+    """(api, release or '', reason or ''), as given or by the source."""
+    with _judged(path) as main:
+        if main is None:
+            return ('v2' if api == 'auto' else api), '', ''
+        try:
+            tree = source.parse(main)
+            # Also where it is told: modules for Python 2 are refused.
+            chosen, reason = source.choose_api(main, tree)
+        except SyntaxError:  # Python will say it
+            return 'v2', '', ''
     if api == 'auto':
-        api, reason = source.choose_api(path, tree)
-        print(f'rnnlm run: Chainer {"v1" if api == "v1" else "v2 to v7"}, since '
-              f'{reason} (--api {"v2" if api == "v1" else "v1"} for the other)',
-              file=sys.stderr)
-    table.install_surroundings()
-    chainer.serializers.load_npz = chainer.serializers.npz.load_npz = load_npz
-    if api == 'v1':
-        table.install()
-        # The script cannot know that its words are old.
-        warnings.filterwarnings('ignore', category=DeprecationWarning, module='chainer')
-    main = types.ModuleType('__main__')
-    vars(main).update(__file__=path, __builtins__=builtins, __cached__=None)
-    sys.modules['__main__'] = main
-    sys.argv = [path, *args]
-    sys.path[0] = os.path.dirname(os.path.abspath(path))
-    try:
-        exec(compile(tree, path, 'exec', dont_inherit=True), vars(main))
-    except SyntaxError as e:  # of a module that it imports
-        if e.filename and os.path.isfile(e.filename):
-            source.parse(e.filename)
-        return _print(e)
-    except (InputError, KeyboardInterrupt, BrokenPipeError):
-        raise
-    except Exception as e:
-        return _print(e)
-    return 0
+        return chosen, '', reason
+    if api[:1].isdigit():
+        return ('v1' if api.startswith('1.') else 'v2'), api, ''
+    return api, '', ''
 
 
-def _print(e):
-    """The traceback as Python would print it, without the frames of `run`."""
-    traceback.print_exception(type(e), e, e.__traceback__.tb_next)
-    return 1
+@contextlib.contextmanager
+def _judged(path):
+    """The file that tells for which Chainer a script is; None if it is not known."""
+    if path == '-':
+        with tempfile.TemporaryDirectory() as folder:
+            yield _copy_of_standard_input(os.path.join(folder, '<stdin>'))
+    elif os.path.isdir(path):
+        main = os.path.join(path, '__main__.py')
+        if not os.path.isfile(main):
+            raise InputError(f'{path}: expected a script, found a folder without '
+                             '__main__.py')
+        yield main
+    elif os.path.isfile(path) and zipfile.is_zipfile(path):
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+            archive.extractall(folder, [
+                name for name in archive.namelist() if name.endswith('.py')])
+            main = os.path.join(folder, '__main__.py')
+            yield main if os.path.isfile(main) else None
+    else:
+        yield None if path.endswith('.pyc') else path
 
 
-def load_npz(file, obj, path='', strict=True, ignore_names=None):
-    """`chainer.serializers.load_npz`, which runs no code from the file."""
-    with Npz(file) as npz:
-        Deserializer(npz, path, strict, ignore_names).load(obj)
+def _keep_standard_input():
+    """Lets a script on standard input, unless typed, be read twice."""
+    if not sys.stdin or sys.stdin.isatty():
+        return
+    file = tempfile.TemporaryFile()
+    shutil.copyfileobj(sys.stdin.buffer, file)
+    file.seek(0)
+    os.dup2(file.fileno(), 0)
+
+
+def _copy_of_standard_input(path):
+    if not sys.stdin or sys.stdin.isatty():
+        return None
+    with open(path, 'wb') as copy:
+        while True:
+            block = os.read(0, 2 ** 16)
+            if not block:
+                break
+            copy.write(block)
+    os.lseek(0, 0, os.SEEK_SET)
+    return path
+
+
+def _flags():
+    """Options of this Python, but those that would keep it from its environment."""
+    flags = [flag for flag in subprocess._args_from_interpreter_flags()
+             if flag not in ('-E', '-I')]
+    if sys.flags.isolated:
+        flags += ['-s'] + (['-P'] if sys.version_info >= (3, 11) else [])
+    if getattr(sys.__stdout__, 'write_through', False):
+        flags.append('-u')
+    return flags
+
+
+def _environment(api, version):
+    environment = {name: value for name, value in os.environ.items()
+                   if not (sys.flags.ignore_environment and name.startswith('PYTHON'))}
+    paths = environment.get('PYTHONPATH')
+    environment['PYTHONPATH'] = SITE + (os.pathsep + paths if paths else '')
+    environment['RNNLM_RUN'] = '\n'.join(
+        (PACKAGE, api, version, sys.prefix, str(sys.hexversion)))
+    return environment

@@ -200,7 +200,7 @@ def _python_2_name(tree):
                 getattr(node.left, 'id', None) == 'print'):
             found.append((node.lineno, 'print >>'))
         elif isinstance(node, ast.Call) and (
-                getattr(node.func, 'attr', None) in PYTHON_2_METHODS) and (
+                getattr(node.func, 'attr', None) in PYTHON_2_METHODS - made) and (
                 getattr(getattr(node.func, 'value', None), 'id', '') != 'six'):
             found.append((node.lineno, f'.{node.func.attr}()'))
         elif isinstance(node, (ast.Import, ast.ImportFrom)):

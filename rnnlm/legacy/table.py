@@ -3,19 +3,15 @@
 `ROWS` is the whole of it.  `install()` puts the rows in place, in this process and for
 good; a name of `GONE` fails with a message that says since when and what came instead.
 """
-import collections
-import collections.abc
 import functools
 import importlib
 import re
 import sys
-import time
 import types
 import typing
 
-import numpy
-
-from rnnlm.legacy import cuda, links, optimizers, training, variables
+from rnnlm.legacy import (
+    cuda, links, mixed, optimizers, pickles, snapshots, training, variables)
 from rnnlm.legacy.arguments import arguments, init_weight, matmul
 
 
@@ -66,6 +62,7 @@ ROWS = (
         variables.volatile),
     Row('chainer.FunctionNode.apply', '2.0', 'chainer.no_backprop_mode()',
         variables.apply),
+    Row('chainer.FunctionNode.apply', '1.2', 'F.cast', mixed.apply),
     Row('chainer.Flag', '2.0', 'chainer.no_backprop_mode()', _same(variables.Flag)),
     Row('chainer.ON', '2.0', 'chainer.no_backprop_mode()', _same(variables.ON)),
     Row('chainer.OFF', '2.0', 'chainer.no_backprop_mode()', _same(variables.OFF)),
@@ -178,7 +175,8 @@ ROWS = (
           (optimizers.clip_grads, 'optimizer_hooks.GradientClipping'),
           (optimizers.weight_decay, 'optimizer_hooks.WeightDecay'),
           (optimizers.accumulate_grads, 'link.addgrads()'),
-          (optimizers.prepare, 'nothing, it is not needed'))),
+          (optimizers.prepare, 'nothing, it is not needed'),
+          (optimizers.serialize, 'a t in each rule'))),
     *(Row(f'chainer.optimizer_hooks.{name}.__call__', '4.0', 'optimizer.add_hook()',
           optimizers.hook_call)
       for name in ('WeightDecay', 'Lasso', 'GradientNoise', 'GradientHardClipping')),
@@ -186,8 +184,6 @@ ROWS = (
     Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
 
     # The trainer.
-    Row('chainer.iterators.SerialIterator.__init__', '5.0', 'order_sampler=',
-        training.serial_init),
     *(Row(f'chainer.training.updaters.StandardUpdater.{name}', since, instead, serve)
       for name, since, instead, serve in (
           ('__init__', '6.0', 'chainer.get_device', training.updater_init),
@@ -232,50 +228,32 @@ GONE = (
      'chainer.optimizer_hooks.gradient_noise.exponential_decay_noise'),
 )
 
-# Modules that moved: (old, new).
-MOVED = (
+# Modules that went with v1, and modules that moved: (old, new).
+MOVED_OF_V1 = (
     ('chainer.flag', 'rnnlm.legacy.variables'),
     ('chainer.function_set', 'rnnlm.legacy.links'),
+)
+MOVED = (
     *((f'chainer.functions.{old}', f'chainer.functions.rnn.{old.split(".")[1]}')
-      for old in ('activation.lstm', 'activation.slstm', 'connection.n_step_lstm',
-                  'connection.n_step_gru', 'connection.n_step_rnn')),
+      for old in ('activation.lstm', 'activation.slstm', 'activation.tree_lstm',
+                  'connection.n_step_lstm', 'connection.n_step_gru',
+                  'connection.n_step_rnn')),
     *((f'chainer.links.connection.{name}', f'chainer.links.rnn.{name}')
-      for name in ('gru', 'lstm', 'peephole', 'n_step_lstm', 'n_step_gru',
-                   'n_step_rnn', 'zoneoutlstm')),
+      for name in ('gru', 'lstm', 'mgu', 'peephole', 'tree_lstm', 'n_step_lstm',
+                   'n_step_gru', 'n_step_rnn', 'zoneoutlstm')),
     ('chainer.training.triggers.interval',
      'chainer.training.triggers.interval_trigger'),
 )
 
-# What scripts of those years use of NumPy and Python; for any release of Chainer.
-SURROUNDINGS = (
-    *(Row(f'numpy.{name}', 'NumPy 1.24', name, _same(value)) for name, value in (
-        ('bool', bool), ('int', int), ('float', float), ('complex', complex),
-        ('object', object), ('str', str), ('long', int), ('unicode', str))),
-    *(Row(f'numpy.{name}', 'NumPy 2.0', instead, _same(getattr(numpy, instead)))
-      for name, instead in (
-          ('float_', 'float64'), ('complex_', 'complex128'), ('unicode_', 'str_'),
-          ('string_', 'bytes_'), ('Inf', 'inf'), ('Infinity', 'inf'), ('NaN', 'nan'),
-          ('product', 'prod'), ('cumproduct', 'cumprod'), ('alltrue', 'all'),
-          ('sometrue', 'any'), ('row_stack', 'vstack'))),
-    Row('numpy.asscalar', 'NumPy 1.23', 'array.item()', _same(lambda a: a.item())),
-    Row('time.clock', 'Python 3.8', 'time.process_time', _same(time.process_time)),
-    *(Row(f'collections.{name}', 'Python 3.10', f'collections.abc.{name}',
-          _same(getattr(collections.abc, name)))
-      for name in ('Callable', 'Iterable', 'Iterator', 'Mapping', 'MutableMapping',
-                   'Sequence', 'Set')),
-)
+# What reads the files of old releases; for any release too.
+FILES = tuple(Row(*row) for row in (*snapshots.ROWS, *pickles.ROWS))
 
 
 def install():
     """Puts `ROWS` in place: from here on this process speaks Chainer v1."""
     for row in ROWS:
         _put(row)
-    for old, new in MOVED:
-        module = importlib.import_module(new)
-        sys.modules[old] = module
-        parent, _, name = old.rpartition('.')
-        if not hasattr(_find(parent), name):
-            setattr(_find(parent), name, module)
+    _move(MOVED_OF_V1)
     for names, since, instead in GONE:
         first, *rest = names.split()
         owner, _, name = first.rpartition('.')
@@ -285,12 +263,20 @@ def install():
     functions.__getattr__ = functools.partial(_function_class, functions)
 
 
-def install_surroundings():
-    """Puts `SURROUNDINGS` in place, but for names that there are again."""
-    for row in SURROUNDINGS:
-        owner, _, name = row.name.rpartition('.')
-        if name not in vars(importlib.import_module(owner)):
-            _put(row)
+def install_files():
+    """Puts `FILES` and `MOVED` in place."""
+    for row in FILES:
+        _put(row)
+    _move(MOVED)
+
+
+def _move(modules):
+    for old, new in modules:
+        module = importlib.import_module(new)
+        sys.modules[old] = module
+        parent, _, name = old.rpartition('.')
+        if not hasattr(_find(parent), name):
+            setattr(_find(parent), name, module)
 
 
 def _find(path):

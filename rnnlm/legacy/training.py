@@ -4,7 +4,10 @@ import functools
 
 import chainer
 from chainer import reporter
+from chainer.iterators import OrderSampler
 import numpy
+
+from rnnlm.legacy import release
 
 
 def _with_variables(function, **flags):
@@ -17,21 +20,32 @@ def _with_variables(function, **flags):
 
 
 def serial_init(original):
-    """``SerialIterator``: the same order of examples from the same seed."""
-    def __init__(self, dataset, batch_size, repeat=True, shuffle=True, **later):
-        if shuffle and not later:
-            later['order_sampler'], shuffle = _shuffled, None
-        original(self, dataset, batch_size, repeat, shuffle, **later)
+    """``SerialIterator``, of releases before 5.0: the same order from the same seed."""
+    def __init__(self, dataset, batch_size, repeat=True, shuffle=None, *args, **later):
+        if release.before(5) and shuffle in (None, True) and not args and not later:
+            later['order_sampler'], shuffle = Reshuffled(batch_size), None
+        original(self, dataset, batch_size, repeat, shuffle, *args, **later)
     return __init__
 
 
-def _shuffled(order, position):
-    """At first a permutation; then the last order shuffled, not another one."""
-    if (order == numpy.arange(len(order))).all():
-        return numpy.random.permutation(len(order))
-    order = order.copy()
-    numpy.random.shuffle(order)
-    return order
+class Reshuffled(OrderSampler):
+    """At first a permutation; then the last order shuffled, not another one.
+
+    Args:
+        batch_size (int): Examples of a batch.
+    """
+
+    def __init__(self, batch_size):
+        self._batch_size = batch_size
+
+    def __call__(self, order, position):
+        if position == 0 and (order == numpy.arange(len(order))).all():
+            return numpy.random.permutation(len(order))
+        if release.before(1, 15) and position + self._batch_size == len(order):
+            return order  # they forgot it where an epoch is whole batches
+        order = order.copy()
+        numpy.random.shuffle(order)
+        return order
 
 
 def updater_init(original):

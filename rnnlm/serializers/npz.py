@@ -36,7 +36,8 @@ MOST_MEMBERS = 10000
 LONGEST_HEADER = 10000
 
 
-def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
+def save_npz(path: Union[str, os.PathLike], target: Any, *,
+             follow: bool = True) -> None:
     """Saves a link, an optimizer or a trainer to an npz file, atomically.
 
     If the process is interrupted, `path` holds the old file or the complete new one.
@@ -45,6 +46,7 @@ def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
     Args:
         path: File to write.
         target: Anything that Chainer serializes, or a dict of arrays.
+        follow: Whether a link at `path` is followed; if not, it is replaced.
 
     Raises:
         OSError: If it cannot be written; the old file is then unchanged.
@@ -55,11 +57,11 @@ def save_npz(path: Union[str, os.PathLike], target: Any) -> None:
         9
     """
     if isinstance(target, dict):
-        write_npz(path, target)
+        write_npz(path, target, follow=follow)
         return
     serializer = chainer.serializers.DictionarySerializer()
     serializer.save(target)
-    write_npz(path, serializer.target, about(target))
+    write_npz(path, serializer.target, about(target), follow)
 
 
 def about(target: Any) -> dict:
@@ -73,7 +75,7 @@ def about(target: Any) -> dict:
 
 
 def write_npz(path: Union[str, os.PathLike], arrays: dict,
-              facts: Optional[dict] = None) -> None:
+              facts: Optional[dict] = None, follow: bool = True) -> None:
     """Writes arrays and `about` them, with a digest of all that, atomically.
 
     The digest and the facts are the comment of the zip file, which no other reader of
@@ -81,7 +83,7 @@ def write_npz(path: Union[str, os.PathLike], arrays: dict,
     """
     # Weights hardly get smaller, and compressing takes ten times as long.
     sums = {}
-    with writing(path) as f, zipfile.ZipFile(f, 'w') as archive:
+    with writing(path, follow) as f, zipfile.ZipFile(f, 'w') as archive:
         for name, array in arrays.items():
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
                 hashing = _Hashing(member)

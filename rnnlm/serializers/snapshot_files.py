@@ -106,15 +106,22 @@ def snapshots_in(folder: str) -> list[str]:
 
 
 def snapshot_number(path: str) -> Optional[int]:
-    """The N of a ``snapshot_iter_N``; None for other files."""
-    match = re.fullmatch(r'snapshot_iter_(\d+)', os.path.basename(path))
+    """The N of a ``snapshot_iter_N``, as it is written; None for other files."""
+    match = re.fullmatch(r'snapshot_iter_(0|[1-9][0-9]*)', os.path.basename(path))
     return int(match.group(1)) if match else None
 
 
 def is_whole(path: str) -> bool:
-    """Whether a file is whole; if not, a warning says what is wrong."""
+    """Whether a snapshot of a trainer is whole; if not, a warning says what is wrong.
+    """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        logger.warning('passed over: %s: expected a file, found another thing', path)
+        return False
     try:
-        open_verified(path).close()
+        with open_verified(path) as archive:
+            if 'updater/iteration' not in archive:
+                raise InputError(
+                    f'{path}: expected a snapshot of a trainer, found another file')
         return True
     except InputError as e:
         logger.warning('passed over: %s', e)
@@ -187,15 +194,17 @@ def all_snapshots_in(folder: str) -> list[str]:
     iterations = {path: snapshot_number(path) for path in snapshots_in(folder)}
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if re.fullmatch(r'snapshot_(iter|epoch)_\d+(\.(npz|h5|hdf5))?', name):
-            inside = _iteration_in(path)
+        if re.fullmatch(r'snapshot_(iter|epoch)_[0-9]+(\.(npz|h5|hdf5))?', name):
+            inside = window_in(path)
             if inside is not None:
                 iterations[path] = inside
     return sorted(iterations, key=lambda path: (iterations[path], path), reverse=True)
 
 
-def _iteration_in(path: str) -> Optional[int]:
+def window_in(path: str) -> Optional[int]:
     """The number of windows that a snapshot is of; None if the file does not say."""
+    if not os.path.isfile(path):
+        return None
     try:
         with open_archive(path) as archive:
             return int(archive['updater/iteration'])

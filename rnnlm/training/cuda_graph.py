@@ -19,12 +19,15 @@ from rnnlm.training.windows import is_fused_loss
 logger = logging.getLogger(__name__)
 
 # Into how many parts of its steps a window is cut, so that a layer works at one part
-# while the layer above works at the part before: a wavefront.
+# while the layer above works at the part before: a wavefront.  One, if the kernels of
+# all layers do not fit on the GPU together.
 CHUNKS = 1
 
 
 def why_not(target, model, optimizer):
     """Why a target that goes in windows cannot be updated so; '' if it can.
+
+    Whether it goes in windows has been asked before.
 
     Args:
         target: :class:`chainer.links.Classifier` of the model.
@@ -33,6 +36,7 @@ def why_not(target, model, optimizer):
     """
     if not kernels.gpu_for(model.xp, model.embed.W.dtype):
         return 'there are no CUDA kernels'
+    from rnnlm.kernels.cuda import launch  # not on a CPU
     reason = sgd.why_not_plain_sgd(optimizer)
     if reason:
         return reason
@@ -40,9 +44,6 @@ def why_not(target, model, optimizer):
         return 'the accuracy is asked for'
     if not is_fused_loss(target):
         return 'the loss is not softmax_cross_entropy as it is'
-    reason = model.why_steps()
-    if reason:
-        return reason
     if {type(layer) for layer in model.layers} != {L.LSTM}:
         return 'a layer is no L.LSTM'
     if len(set(model.widths[1:])) > 1:
@@ -50,8 +51,9 @@ def why_not(target, model, optimizer):
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
         return 'the target has parameters beside those of the model'
     for name, param in target.namedparams():
-        if not param.array.flags.c_contiguous:
-            return f'{name} is not contiguous'
+        if not param.array.flags.c_contiguous or (
+                launch.address(param.array) % launch.ALIGNMENT):
+            return f'{name} is not contiguous, or begins between 16 bytes'
         if param.update_rule.hyperparam.lr != optimizer.lr:
             return f'{name} has a learning rate of its own'
     return ''
@@ -70,6 +72,10 @@ class WindowGraph:
     Attributes:
         result: (2,) float64: the norm of the last gradients, and what clipping
             multiplied them with.
+        grads: list of the gradients, that of the embedding first.
+        proofs (int): Windows that it has computed as Chainer does.
+        must_capture (bool): Whether it fails where no graph can be captured, instead
+            of launching the kernels one by one.
     """
 
     def __init__(self, model, optimizer, T, B, refuse=True):
@@ -77,8 +83,11 @@ class WindowGraph:
         self._T, self._B = T, B
         self._gpu = kernels.gpu_for(model.xp, model.embed.W.dtype)
         self._lanes = [self._gpu.lane() for _ in range(model.n_layers)]
+        self._beside = CHUNKS > 1 and self._gpu.recurrent.side_by_side(
+            model.n_layers, model.embed.W.dtype, T, B, model.widths[-1])
         self._graph = None
-        self._runs = 0
+        self._runs = self.proofs = 0
+        self.must_capture = False
         self._allocate(refuse)
         self.key = self._key(T, B, refuse)
 
@@ -96,6 +105,10 @@ class WindowGraph:
     def fits(self, T, B, refuse):
         """Whether windows of this shape, and the model as it is now, go through it."""
         return self.key == self._key(T, B, refuse)
+
+    def is_of(self, model, optimizer):
+        """Whether it updates this model by this optimizer; both may be replaced."""
+        return self._model is model and self._optimizer is optimizer
 
     def _allocate(self, refuse):
         from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU
@@ -134,12 +147,33 @@ class WindowGraph:
         # The embedding comes first; its gradient is zero but for the words' rows.
         self._params = [model.embed.W] + [
             p for p in model.params() if p is not model.embed.W]
-        self._grads = [xp.zeros_like(p.array) for p in self._params]
-        self._sgd = SGD(
-            self._gpu.cuda, [(p.array, g) for p, g in zip(self._params, self._grads)],
-            None if model.tied else (self._words, self._first), self._threshold(),
-            refuse)
+        self.grads = [xp.zeros_like(p.array) for p in self._params]
+        self._sgd = self._make_sgd(SGD, [p.array for p in self._params], self.grads,
+                                   self._threshold(), refuse)
         self.result = self._sgd.result
+
+    def _make_sgd(self, SGD, params, grads, threshold, refuse):
+        rows = None if self._model.tied else (self._words, self._first)
+        return SGD(self._gpu.cuda, list(zip(params, grads)), rows, threshold, refuse)
+
+    def try_sgd(self, threshold, rate):
+        """Clipping and the step of copies, after a window.
+
+        Args:
+            threshold (float): To clip the last gradients at.
+            rate (float): The learning rate.
+
+        Returns:
+            tuple: lists of the steps and of the clipped gradients; and `result`.
+        """
+        from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU
+        xp = self._model.xp
+        params = [p.array.copy() for p in self._params]
+        grads = [g.copy() for g in self.grads]
+        sgd = self._make_sgd(SGD, params, grads, threshold, True)
+        sgd(xp.asarray(numpy.array([rate])))
+        steps = [p - q.array for p, q in zip(params, self._params)]
+        return steps, grads, sgd.result
 
     def update(self, window):
         """One window: the loss and the parameters' update, after which it returns.
@@ -159,7 +193,7 @@ class WindowGraph:
                     (*key, optimizer.lr, self._dropout_key, self._rate))
         self._run()
         optimizer.t += 1
-        for param, grad in zip(self._params, self._grads):
+        for param, grad in zip(self._params, self.grads):
             param.update_rule.t += 1
             param.grad = grad
         for k, layer in enumerate(self._model.layers):
@@ -174,6 +208,8 @@ class WindowGraph:
             try:
                 self._graph = self._gpu.cuda.capture(self._sequence)
             except Exception as e:  # what CuPy raises depends on its version
+                if self.must_capture:
+                    raise
                 logger.warning('no CUDA graph, launches one by one: %s', e)
         self._runs += 1
         if self._graph is None:
@@ -207,7 +243,8 @@ class WindowGraph:
 
     def _chunks(self):
         """(first step, step after the last) of each part of the window."""
-        ends = [k * self._T // CHUNKS for k in range(CHUNKS + 1)]
+        count = CHUNKS if self._beside else 1
+        ends = [k * self._T // count for k in range(count + 1)]
         return [(a, b) for a, b in zip(ends, ends[1:]) if a < b]
 
     def _forward(self):
@@ -280,7 +317,7 @@ class WindowGraph:
             return lane.cuda.mark()
 
     def _embedding_gradient(self):
-        gpu, g, gW = self._gpu, self._gs[0], self._grads[0]
+        gpu, g, gW = self._gpu, self._gs[0], self.grads[0]
         self._drop(gpu, 0, g, g)
         if not self._model.tied:
             gpu.rows.clear(self._before, gW)
@@ -288,7 +325,7 @@ class WindowGraph:
         gpu.rows.sum(self._words, _flat(g), self._first, gW, more=self._model.tied)
 
     def _grad(self, param):
-        return next(g for p, g in zip(self._params, self._grads) if p is param)
+        return next(g for p, g in zip(self._params, self.grads) if p is param)
 
     def _drop(self, gpu, k, x, out, step=0):
         """The k-th use of dropout, from a step on; also its backward."""

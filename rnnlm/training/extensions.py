@@ -1,9 +1,8 @@
-"""Trainer extensions: snapshots, the best model, the log, the learning rate."""
+"""Trainer extensions: snapshots, the log, the learning rate."""
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
 import os
 from typing import Any, Callable, Optional
@@ -17,12 +16,9 @@ from rnnlm.errors import InputError, NotFinite, require_count, require_positive
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import best_effort, writing
 from rnnlm.serializers.loading import MISSING
-from rnnlm.serializers.model_files import load_model
-from rnnlm.serializers.npz import about, save_npz, write_npz
+from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import snapshot_number, snapshots_in
 from rnnlm.training import nan_check, state
-
-logger = logging.getLogger(__name__)
 
 
 class Snapshot(training.Extension):
@@ -49,10 +45,22 @@ class Snapshot(training.Extension):
         if n_retains is not None:
             require_count('n_retains', n_retains)
         self.n_retains = n_retains
+        self._due = False  # the last one could not be written
 
     def __call__(self, trainer: training.Trainer) -> None:
+        self._due = True
         with best_effort('a snapshot'):
             self.write(trainer)
+
+    def finish(self, trainer: training.Trainer) -> None:
+        """Writes the last snapshot of a run if that was not possible before.
+
+        Raises:
+            OSError: If it still cannot be written.
+        """
+        group = getattr(trainer.updater, 'group', SINGLE_PROCESS)
+        if group.on_root(lambda: self._due):
+            group.on_all(lambda: self.write(trainer))
 
     def write(self, trainer: training.Trainer) -> str:
         """Writes a snapshot now.
@@ -77,87 +85,20 @@ class Snapshot(training.Extension):
             state.serialize(
                 chainer.serializers.DictionarySerializer(), trainer.updater)
             return path
-        save_npz(path, trainer)
+        save_npz(path, trainer, follow=False)
+        self._due = False
         if self.n_retains is not None:
+            self._delete_old(trainer)
+        return path
+
+    def _delete_old(self, trainer: training.Trainer) -> None:
+        with contextlib.suppress(InputError):  # a folder that may not be listed
             so_far = [old for old in snapshots_in(trainer.out)
-                      if snapshot_number(old) <= trainer.updater.iteration]
+                      if snapshot_number(old) <= trainer.updater.iteration
+                      and os.path.isfile(old)]
             for old in so_far[self.n_retains:]:
                 with contextlib.suppress(OSError):
                     os.unlink(old)
-        return path
-
-
-class BestModel(training.Extension):
-    """Trainer extension that saves the model with the lowest validation loss.
-
-    If the file cannot be written, the model is kept in memory, and writing is tried
-    again after each epoch.
-
-    Args:
-        target: The link to save, a Classifier for example.
-        path: File to write.
-        key: Name of the validation loss among the reported values.
-
-    Attributes:
-        loss (float): The lowest validation loss so far.
-    """
-    trigger = 1, 'epoch'
-
-    def __init__(self, target: chainer.Link, path: str,
-                 key: str = 'validation/main/loss') -> None:
-        self.target = target
-        self.path = path
-        self.key = key
-        self.loss = math.inf
-        self._written = math.inf  # the loss of the model in the file
-        self._unwritten: Optional[dict] = None
-
-    def initialize(self, trainer: training.Trainer) -> None:
-        if self._unwritten is None and not os.path.exists(self.path):
-            self.loss = self._written = math.inf  # what a snapshot remembers is gone
-
-    def __call__(self, trainer: training.Trainer) -> None:
-        loss = float(trainer.observation.get(self.key, math.inf))
-        if loss < self.loss:
-            self.loss = loss
-            arrays = chainer.serializers.DictionarySerializer()
-            arrays.save(self.target)
-            self._unwritten = {
-                name: array.copy() for name, array in arrays.target.items()}
-        with best_effort(self.path):
-            self.write()
-
-    def write(self) -> None:
-        """Writes the file, if the best model is not in it yet.
-
-        Raises:
-            OSError: If it cannot be written.
-        """
-        if self._unwritten is not None:
-            write_npz(self.path, self._unwritten, about(self.target))
-            self._unwritten = None
-            self._written = self.loss
-
-    def take_over(self, other: BestModel) -> None:
-        """Takes the best model of another run with the same file, if it is better."""
-        if other.loss < self.loss:
-            self.loss, self._written, self._unwritten = (
-                other.loss, other._written, other._unwritten)
-
-    def load(self) -> None:
-        """Loads the best parameters into the target, if there are any yet."""
-        if self._unwritten is not None:
-            chainer.serializers.NpzDeserializer(self._unwritten).load(self.target)
-        elif self.loss < math.inf:
-            load_model(self.path, self.target)
-
-    def serialize(self, serializer: Any) -> None:
-        try:
-            self._written = float(serializer('loss', self._written))
-        except MISSING:  # a snapshot of a run without it
-            return
-        if not isinstance(serializer, chainer.Serializer):
-            self.loss = self._written
 
 
 class Log(extensions.LogReport):
@@ -179,11 +120,19 @@ class Log(extensions.LogReport):
 
     def __call__(self, trainer: training.Trainer) -> None:
         super().__call__(trainer)
+        with best_effort('the log'):
+            self.finish(trainer)
+
+    def finish(self, trainer: training.Trainer) -> None:
+        """Writes the file, if entries are missing in it.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         if len(self.log) != self._n_written:
-            with best_effort('the log'):
-                with writing(os.path.join(trainer.out, 'log')) as f:
-                    f.write(json.dumps(self.log, indent=4).encode())
-                self._n_written = len(self.log)
+            with writing(os.path.join(trainer.out, 'log'), follow=False) as f:
+                f.write(json.dumps(self.log, indent=4).encode())
+            self._n_written = len(self.log)
 
 
 class LearningRateDecay(training.Extension):

@@ -41,14 +41,27 @@ class PerplexityPlot(training.Extension):
                  file_name: str = 'perplexity.png') -> None:
         self.limit = limit
         self.file_name = file_name
+        self._due = True  # the file lacks what the log has
 
     def __call__(self, trainer: training.Trainer) -> None:
+        self._due = True
+        with best_effort(self.file_name):
+            self.finish(trainer)
+
+    def finish(self, trainer: training.Trainer) -> None:
+        """Draws the picture, if the last one could not be written.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        log = trainer.get_extension('LogReport').log
+        if not self._due or not log:
+            return
         updater = trainer.updater
         iterator = updater.get_iterator('main')
         windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
-        with best_effort(self.file_name):
-            draw(trainer.get_extension('LogReport').log, windows,
-                 os.path.join(trainer.out, self.file_name), self.limit)
+        draw(log, windows, os.path.join(trainer.out, self.file_name), self.limit)
+        self._due = False
 
 
 def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
@@ -88,5 +101,5 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
     axes.yaxis.set_minor_formatter('{x:g}')
     for side in ('top', 'right'):
         axes.spines[side].set_visible(False)
-    with writing(path) as f:
+    with writing(path, follow=False) as f:
         figure.savefig(f, format='png')

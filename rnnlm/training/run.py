@@ -2,19 +2,26 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import signal
 import sys
 import threading
-from typing import Any, Optional
+from typing import Any, Callable, Optional, Sequence
 
 from chainer import training
 
 from rnnlm.errors import NotFinite
 from rnnlm.parallel import SINGLE_PROCESS
+from rnnlm.serializers.atomic import best_effort, make_folder
 from rnnlm.serializers.snapshot_files import (
     all_snapshots_in, newest_snapshot, resume)
-from rnnlm.training.extensions import Snapshot
+from rnnlm.training.best_model import BestModel
+from rnnlm.training.extensions import Log, Snapshot
+from rnnlm.training.plotting import PerplexityPlot
+
+logger = logging.getLogger(__name__)
 
 
 def run(trainer: training.Trainer,
@@ -37,7 +44,8 @@ def run(trainer: training.Trainer,
         snapshot or None.
 
     Raises:
-        OSError: If the snapshot cannot be written; older ones are kept.
+        OSError: If the snapshot cannot be written, or at the end a file of `Snapshot`,
+            `BestModel`, `Log` or `PerplexityPlot`; older snapshots are kept.
         rnnlm.NotFinite: If a loss, a gradient or a parameter is NaN or infinite.
 
     Example:
@@ -57,8 +65,11 @@ def run(trainer: training.Trainer,
             trainer.out) and all_snapshots_in(trainer.out) else None)
         if newest:
             group.on_all(lambda: resume(newest, trainer))
+    with best_effort(trainer.out):
+        make_folder(trainer.out)
     if threading.current_thread() is not threading.main_thread():
         trainer.run(show_loop_exception_msg=False)
+        _finish(trainer, group)
         return 0, None
     given = trainer.stop_trigger
     stop = trainer.stop_trigger = _StopTrigger(given, group)
@@ -70,6 +81,7 @@ def run(trainer: training.Trainer,
     try:
         trainer.run(show_loop_exception_msg=False)
         if stop.over or not stop.signal:
+            _finish(trainer, group)
             return 0, None
         return stop.signal, Snapshot(n_retains=None).write(trainer)
     except NotFinite as e:
@@ -79,6 +91,37 @@ def run(trainer: training.Trainer,
         trainer.stop_trigger = given
         for number, handler in stop.before.items():
             signal.signal(number, handler)
+
+
+def _finish(trainer: training.Trainer, group: Any) -> None:
+    """Writes at the end of a run what could not be written in it.
+
+    Raises:
+        OSError: If something still cannot be; the rest was written before.
+    """
+    added = [entry.extension for entry in trainer._extensions.values()]
+    # Of a snapshot each process has a part.
+    works: list[Callable[[], object]] = [
+        functools.partial(extension.finish, trainer)
+        for extension in added if isinstance(extension, Snapshot)]
+    works.append(lambda: group.on_root(lambda: _attempt([
+        functools.partial(extension.finish, trainer) for extension in added
+        if isinstance(extension, (BestModel, Log, PerplexityPlot))])))
+    _attempt(works)
+
+
+def _attempt(works: Sequence[Callable[[], object]]) -> None:
+    """Does all of them, and raises the first OSError after that."""
+    errors = []
+    for work in works:
+        try:
+            work()
+        except OSError as e:
+            errors.append(e)
+    for error in errors[1:]:
+        logger.warning('%s', error)
+    if errors:
+        raise errors[0]
 
 
 # Of these no system has all.

@@ -14,7 +14,7 @@ from rnnlm import functions
 from rnnlm.chain import language_model
 from rnnlm.errors import require, require_count
 from rnnlm.parallel import SINGLE_PROCESS, Group
-from rnnlm.training import cuda_graph, nan_check, sgd, state
+from rnnlm.training import cuda_graph, graph_proof, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps
 from rnnlm.training.windows import why_not_windows, window_loss
 
@@ -122,16 +122,27 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         if optimizer.use_auto_new_epoch and getattr(iterator, 'epoch', 0) != epoch:
             optimizer.new_epoch(auto=True)
 
-    def _update(self, target, optimizer, windows):
+    def _update(self, target, optimizer, windows, window=None):
         in_blocks = windows and not sgd.why_not_blocks(optimizer)
-        if windows:
-            loss = self._window_loss(target, self._rows if in_blocks else None)
-        else:
-            loss = loss_by_steps(self, self.loss_func or target)
-        target.cleargrads()
         scale = getattr(optimizer, '_loss_scale', None)
-        found = self._backward(loss, scale, windows)
-        loss.unchain_backward()  # here the recurrent state is cut
+        if windows and window is None:
+            window = self._next_window(target)
+
+        def compute():
+            if windows:
+                rows = self._rows if in_blocks else None
+                loss = self._window_loss(target, rows, window)
+            else:
+                loss = loss_by_steps(self, self.loss_func or target)
+            target.cleargrads()
+            found = self._backward(loss, scale, windows)
+            loss.unchain_backward()  # here the recurrent state is cut
+            return found
+
+        if windows and target.xp is not numpy and self._exchange is None:
+            found = graph_proof.again(target, compute)
+        else:
+            found = compute()
         check = None
         if self._check is not None:
             check = functools.partial(self._check, self, found)
@@ -168,15 +179,16 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     def _update_by_graph(self, target, optimizer):
         """The whole update as one launch on a GPU."""
         model, refuse = target.predictor, self._check is not None
-        window = self.get_iterator('main').next_window(self.bprop_len)
-        model.check_ids(window)
-        T, B = len(window) - 1, window.shape[1]
+        window = self._next_window(target)
+        graph, self._graph = self._graph, None  # its memory is free for the next
         with chainer.using_device(target.device):
-            if self._graph is None or not self._graph.fits(T, B, refuse):
-                self._graph = None  # its memory is free for the next
-                self._graph = cuda_graph.WindowGraph(model, optimizer, T, B, refuse)
-            loss = self._graph.update(window)
-            target.loss = chainer.Variable(model.xp.asarray(loss / T))
+            self._graph, loss = graph_proof.update(
+                graph, target, optimizer, window, refuse)
+            if self._graph is None:  # it is not used any more
+                self._update(target, optimizer, True, window)
+                return
+            mean = loss / (len(window) - 1)
+            target.loss = chainer.Variable(model.xp.asarray(mean))
         report({'loss': target.loss}, target)
         if refuse:
             self._check(self, target.loss.array, self._graph.result[0])
@@ -199,8 +211,13 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             report({'loss': chainer.Variable(mean)}, target)
         return found
 
-    def _window_loss(self, target, rows):
+    def _next_window(self, target):
+        """int (T + 1, B), on the host: the words, of ids that the model has."""
         window = self.get_iterator('main').next_window(self.bprop_len)
+        target.predictor.check_ids(window)
+        return window
+
+    def _window_loss(self, target, rows, window):
         window = target.predictor.device.send(window)  # (T + 1, B)
         target.predictor.row_gradient = rows
         try:

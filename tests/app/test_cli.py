@@ -155,6 +155,8 @@ def test_words_and_weights_belong_together(command, tmp_path, story):
     assert 'expected the vocabulary of result, 9 tokens, found another one of 9' in out
     vocabulary = tmp_path / 'result' / 'vocabulary.json'
     vocabulary.write_text(vocabulary.read_text().replace('"dog",\n', ''))
+    assert 'expected the vocabulary of the run' in command('generate', status=2)
+    (tmp_path / 'result' / 'run.json').unlink()
     assert 'expected a model of 8 words' in command('generate', status=2)
     vocabulary.unlink()
     assert 'vocabulary.json beside it' in command('generate', status=2)

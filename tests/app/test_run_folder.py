@@ -34,7 +34,8 @@ def test_the_format_of_the_file(text, tmp_path):
     RunDescription.of(text, RECIPE).save(str(tmp_path))
     found = json.loads((tmp_path / 'run.json').read_text())
     assert list(found) == [
-        'corpus', 'tokens', 'training words', 'vocabulary', 'source', 'recipe']
+        'corpus', 'tokens', 'training words', 'vocabulary', 'text', 'source', 'recipe',
+        'computed by']
     assert found['recipe'] == dataclasses.asdict(RECIPE)
     assert found['training words'] == len(text.train)
 
@@ -42,11 +43,12 @@ def test_the_format_of_the_file(text, tmp_path):
 def test_a_file_of_an_earlier_or_later_version(text, tmp_path):
     described = RunDescription.of(text, RECIPE)
     found = described.to_json()
-    del found['source'], found['recipe']['precision']
+    del found['source'], found['text'], found['computed by']
+    del found['recipe']['precision']
     found['recipe']['of a later version'] = 1
     (tmp_path / 'run.json').write_text(json.dumps(found))
     assert RunDescription.load(str(tmp_path)) == dataclasses.replace(
-        described, source={})
+        described, source={}, text=None)
 
 
 @pytest.mark.parametrize('changes, found', [
@@ -58,6 +60,9 @@ def test_a_file_of_an_earlier_or_later_version(text, tmp_path):
     ({'source': 'ptb'}, "source: expected a corpus, its tokens and vocab_limit"),
     ({'source': {'corpus': 'ptb'}}, 'source: expected'),
     ({'source': {'corpus': 'ptb', 'tokens': 'word', 'vocab_limit': 'a'}}, 'source: '),
+    ({'text': 3}, 'text: expected a string, found 3'),
+    ({'computed by': []}, 'computed by: expected a JSON object of strings'),
+    ({'computed by': {'NumPy': 2}}, 'computed by: expected a JSON object of strings'),
     ({'recipe': []}, 'recipe: expected a JSON object, found []'),
     ({'recipe': {'lr': 'fast'}}, "lr: expected a finite number greater than 0, found"),
     ({'recipe': {'tied': 'no'}}, "tied: expected True or False, found 'no'"),

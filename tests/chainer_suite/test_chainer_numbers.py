@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnnlm._compat import patches
+from rnnlm._compat import edited, patches
 
 patches.apply()
 
@@ -43,9 +43,9 @@ def test_means_stay_on_a_device():
 
     value = OnDevice()
     total = Total()
-    assert patches.strong_scalars(total, value, 1) == (value, 1)
+    assert edited.strong_scalars(total, value, 1) == (value, 1)
     assert [type(v) for v in (total._x, total._n)] == [float, int]
-    assert patches.wide(value) is value and patches.weak(value) is value
+    assert edited.wide(value) is value and edited.weak(value) is value
 
 
 def gradients(hook, dtype=np.float32):

@@ -43,7 +43,9 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.repeat = repeat
         n = len(dataset)
         self.offsets = [stream * n // batch_size for stream in range(batch_size)]
-        self.reset()
+        self.epoch = self.iteration = 0
+        self.is_new_epoch = False
+        self._previous_epoch_detail = -1.0
 
     def reset(self):
         self.epoch = self.iteration = 0

@@ -50,6 +50,10 @@ EXCEPTIONS = {
 Verdict = collections.namedtuple('Verdict', 'kind detail')
 
 
+# On a GPU Chainer's own kernels write beside their arrays.
+NOT_ON_A_GPU = 'text_with_minus_one', 'valid_with_minus_one'
+
+
 class Recorder(training.Extension):
     """Keeps everything after each window; comes after all other extensions."""
 
@@ -65,7 +69,7 @@ class Recorder(training.Extension):
         world = self.world
         seen = {'parameters': {}, 'reported': {}, 'logged': list(world.logged)}
         for name, param in world.target.namedparams():
-            seen['parameters'][name] = numpy.array(param.array)
+            seen['parameters'][name] = worlds.on_host(param.array)
         for name, value in trainer.observation.items():
             value = getattr(value, 'array', value)
             if numpy.ndim(value) == 0:
@@ -144,9 +148,13 @@ def run(kind, customisations, seed, evaluator='stock', saved=None, nudge=None,
         names=None):
     """Trains one side; returns what was seen of each window, and a snapshot."""
     numpy.random.seed(seed)
+    if worlds.device != -1:  # for parameters that are made there
+        chainer.get_device(worlds.device).xp.random.seed(seed)
     with warnings.catch_warnings(), numpy.errstate(all='ignore'):
         warnings.simplefilter('ignore')
-        with worlds.World(kind, evaluator) as world:
+        # On a GPU Chainer's dropout and ours draw other numbers: there is none then.
+        with worlds.World(kind, evaluator) as world, chainer.using_config(
+                'train', worlds.device == -1):
             if kind == 'official':
                 world.Updater = _watched(world.Updater)
             world.build(customisations)
@@ -308,6 +316,8 @@ def _silent(customisations, seed, expected, difference, differs):
 
 def draw(seed, without=()):
     """The names and the options of a draw."""
+    if worlds.device != -1:
+        without = (*without, *NOT_ON_A_GPU)
     chance = random.Random(seed)
     names = chance.sample(
         sorted(CUSTOMISATIONS.keys() - set(without)), chance.choice((1, 2, 2, 3)))
@@ -327,7 +337,10 @@ def main(argv=None):
     parser.add_argument('--without', default='', help='names, with commas: not drawn')
     parser.add_argument('--singles', action='store_true', help='each one alone')
     parser.add_argument('--traceback', action='store_true')
+    parser.add_argument('--device', type=int, default=-1, help=(
+        '0: on a GPU, or where PYTHONPATH=tests/cupy_on_host is; without dropout'))
     args = parser.parse_args(argv)
+    worlds.device = args.device
     logging.getLogger('rnnlm').setLevel(logging.ERROR)
     if args.only:
         names = args.only.split(',')

@@ -1,17 +1,18 @@
 """Whatever a user changes, the numbers are Chainer's: drawn at random, and one by one.
 
-The number of draws is RNNLM_DRAWS; ``python -m tests.customisations.referee --only
-NAME,NAME --seed SEED`` repeats one.
+The number of draws is RNNLM_DRAWS, on a GPU RNNLM_GPU_DRAWS; ``python -m
+tests.customisations.referee --only NAME,NAME --seed SEED`` repeats one.
 """
 import os
 
 import pytest
 
-from tests.customisations import referee
+from tests.customisations import referee, world
 
 pytestmark = pytest.mark.slow
 
 DRAWS = int(os.environ.get('RNNLM_DRAWS', 300))
+GPU_DRAWS = int(os.environ.get('RNNLM_GPU_DRAWS', 20))
 CHUNK = 100  # draws of one test
 
 
@@ -24,8 +25,20 @@ def test_one_customisation(name):
 
 @pytest.mark.parametrize('first', range(0, DRAWS, CHUNK))
 def test_drawn_customisations(first):
+    judge_draws(first, min(first + CHUNK, DRAWS))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('first', range(0, GPU_DRAWS, CHUNK))
+def test_drawn_customisations_on_a_gpu(first, monkeypatch):
+    """Beside Chainer's example on the same GPU, without dropout."""
+    monkeypatch.setattr(world, 'device', 0)
+    judge_draws(first, min(first + CHUNK, GPU_DRAWS))
+
+
+def judge_draws(first, end):
     failing = []
-    for seed in range(first, min(first + CHUNK, DRAWS)):
+    for seed in range(first, end):
         names, options = referee.draw(seed)
         verdict = referee.judge(names, seed, **options)
         if verdict.kind in referee.FAILURES and not referee.excepted(names):

@@ -21,8 +21,14 @@ TEXT_LENGTH, VALID_LENGTH = 35, 9
 STAGES = 'classes', 'model', 'target', 'optimizer', 'trainer'
 
 CUSTOMISATIONS = {}
+device = -1  # of all runs
 _OUT = tempfile.mkdtemp(prefix='customisations')
 atexit.register(shutil.rmtree, _OUT, ignore_errors=True)
+
+
+def on_host(x):
+    """A copy of an array of any device, or of a number."""
+    return numpy.array(x.get() if hasattr(x, 'dtype') and hasattr(x, 'get') else x)
 
 
 class Customisation:
@@ -59,7 +65,7 @@ class World:
         self.random = numpy.random.RandomState(7)  # for customisations
         self.text = self.random.randint(0, V, TEXT_LENGTH).astype('i')
         self.valid = self.random.randint(0, V, VALID_LENGTH).astype('i')
-        self.bprop_len, self.streams, self.device = STEPS, STREAMS, -1
+        self.bprop_len, self.streams, self.device = STEPS, STREAMS, device
         self.windows = WINDOWS
         self.classifier = {}
         self.compute_accuracy = False
@@ -95,6 +101,8 @@ class World:
 
     def _make_target(self):
         self.target = self.make_target(self.model)
+        if self.device != -1:
+            self.target.to_device(self.device)
 
     def _make_optimizer(self):
         self.optimizer = self.make_optimizer()
@@ -153,7 +161,7 @@ class World:
 
     def log(self, name, value):
         """What the user sees here must be alike."""
-        self.logged.append((name, numpy.array(getattr(value, 'array', value))))
+        self.logged.append((name, on_host(getattr(value, 'array', value))))
 
     def close(self):
         self._stack.close()

@@ -9,7 +9,7 @@ import pytest
 from rnnlm.functions import philox
 from rnnlm.kernels.cuda.launch import source
 
-# The same as `philox.philox`, for one place; C too, but for `__device__`.
+# The same as `philox.philox`, for four places; C too, but for `__device__`.
 SOURCE = source('philox.cuh')
 
 
@@ -29,7 +29,8 @@ def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp('philox')
     (folder / 'philox.c').write_text(
         f'#define __device__\n{SOURCE}unsigned int answer(unsigned long long '
-        'place, unsigned k0, unsigned k1) { return philox(place, k0, k1); }\n')
+        'place, unsigned k0, unsigned k1) { unsigned int numbers[4]; '
+        'philox(place / 4, k0, k1, numbers); return numbers[place % 4]; }\n')
     subprocess.run([compiler, '-shared', '-fPIC', '-Wall', '-Werror', '-o',
                     str(folder / 'philox.so'), str(folder / 'philox.c')], check=True)
     answer = ctypes.CDLL(str(folder / 'philox.so')).answer
@@ -54,15 +55,15 @@ def test_the_source_compiles(tmp_path, architecture):
     path = tmp_path / 'kernel.cu'
     path.write_text(
         SOURCE + '''
-        __global__ void kernel(float* u, unsigned k0, unsigned k1, long long n) {
+        __global__ void kernel(unsigned* u, unsigned k0, unsigned k1, long long n) {
             for (long long i = threadIdx.x; i < n; i += blockDim.x)
-                u[i] = (philox(i, k0, k1) >> 8) * 5.9604644775390625e-8f;
+                philox(i, k0, k1, u + 4 * i);
         }''')
     subprocess.run([nvcc, f'-arch={architecture}', '-cubin', '-o',
                     str(tmp_path / 'kernel.cubin'), str(path)], check=True)
 
 
-def test_the_kernel_finds_the_same(xp):
+def test_uniform_numbers(xp):
     if xp is numpy:  # where the numbers are numpy.random's own
         numpy.random.seed(3)
         numbers = philox.uniform(xp, (2, 5))

@@ -80,7 +80,7 @@ def test_as_python_would(tmp_path):
     out, _ = run('../script.py', '-g', '-1', '--api', 'x', cwd=tmp_path / 'here',
                  status=3)
     assert out == ("[['../script.py', '-g', '-1', '--api', 'x'], '__main__', "
-                   "'../script.py', 'beside.py']\n")
+                   f"{str(tmp_path / 'here' / '../script.py')!r}, 'beside.py']\n")
 
 
 def test_exceptions_look_as_in_python(tmp_path):
@@ -133,8 +133,8 @@ def test_encoding_that_a_script_names(tmp_path):
     path.write_bytes('# coding: euc-jp\nprint(len("日本語"))\n'.encode('euc-jp'))
     assert run(path)[0] == '3\n'
     path.write_bytes('print(len("日本語"))\n'.encode('euc-jp'))
-    assert 'SyntaxError: invalid or missing encoding' in run(path, status=1)[1]
-    assert 'cannot be read' in run(tmp_path, status=2)[1]
+    assert 'SyntaxError' in run(path, status=1)[1]
+    assert 'without __main__.py' in run(tmp_path, status=2)[1]
 
 
 def test_python_2_beside_a_script(tmp_path):
@@ -369,8 +369,8 @@ def test_load_npz_runs_no_code(script, tmp_path):
         err = script(f'''
             model = L.EmbedID(2, 3)
             chainer.serializers.load_npz({str(tmp_path / 'evil.npz')!r}, model)
-        ''', api=api, status=2)
-        assert 'pickle' in err
+        ''', api=api, status=1)
+        assert 'InputError' in err and 'is a pickle' in err
     assert not victim.exists()
 
 

@@ -6,6 +6,7 @@ from helpers import small
 import pytest
 
 import rnnlm
+from rnnlm.serializers import atomic
 from rnnlm.serializers.atomic import writing
 
 
@@ -50,3 +51,41 @@ def test_an_error_names_the_file_it_is_about(tmp_path):
             pass
     assert caught.value.filename == os.path.realpath(tmp_path / 'no' / 'model')
     assert os.listdir(tmp_path) == []
+
+
+def test_without_following(tmp_path):
+    """Links and pipes are replaced; a plain file keeps its permissions."""
+    real, path = tmp_path / 'real', tmp_path / 'path'
+    real.write_bytes(b'old')
+    os.chmod(real, 0o640)
+    for make in (lambda: path.symlink_to(real), lambda: path.symlink_to('nowhere'),
+                 lambda: os.mkfifo(path), lambda: os.link(real, path)):
+        make()
+        with writing(str(path), follow=False) as f:
+            f.write(b'new')
+        assert path.read_bytes() == b'new' and not path.is_symlink()
+        assert real.read_bytes() == b'old'
+        assert sorted(os.listdir(tmp_path)) == ['path', 'real']
+        mode = path.stat().st_mode & 0o777
+        os.unlink(path)
+    assert mode == 0o640
+
+
+@pytest.mark.parametrize('name', ['a' * 255, '\u00e9' * 127, '\U0001f600' * 63,
+                                  '\udcff', ' ', '-x', 'a\nb'])
+def test_names_of_any_kind(tmp_path, name):
+    for follow in False, True:
+        with writing(str(tmp_path / name), follow) as f:
+            f.write(b'new')
+            part, = set(os.listdir(tmp_path)) - {name}
+            # What a killed process leaves is known by its name.
+            copy = tmp_path / 'copies' / part
+            copy.parent.mkdir(exist_ok=True)
+            copy.touch()
+            atomic.remove_parts(str(copy.parent))
+            copy.parent.rmdir()
+    assert os.listdir(tmp_path) == [name]
+    with pytest.raises(OSError):
+        with writing(str(tmp_path / ('a' * 256)), follow=False) as f:
+            f.write(b'new')
+    assert os.listdir(tmp_path) == [name]

@@ -70,6 +70,7 @@ def test_windows_are_those_of_chainer(
         gpu, kind, clip, persistent, count, chunks, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', persistent)
     monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
+    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup(kind, clip)
     assert not cuda_graph.why_not(target, model, optimizer)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
@@ -86,6 +87,20 @@ def test_windows_are_those_of_chainer(
         assert by_chainer(other, target, optimizer, window) == pytest.approx(
             loss, rel=1e-5)
     same(model, other, 1e-5)
+
+
+@pytest.mark.parametrize('persistent,places,chunks', [
+    (True, 1, 1), (True, 3, 2), (False, 1, 2)])
+def test_layers_go_side_by_side_if_they_fit(
+        gpu, persistent, places, chunks, monkeypatch):
+    """Blocks that wait for each other are all on the GPU, of all layers, or none."""
+    monkeypatch.setattr(lstm, 'persistent', persistent)
+    monkeypatch.setattr(cuda_graph, 'CHUNKS', 2)
+    blocks = gpu.cuda.multiprocessors
+    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: places * blocks)
+    model, _, optimizer = setup({})
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
+    assert len(graph._chunks()) == chunks
 
 
 def test_float64(gpu, monkeypatch):
@@ -106,6 +121,7 @@ def test_float64(gpu, monkeypatch):
 def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
     """The graph draws the keys, and so the masks, that the functions draw."""
     monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
+    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     numpy.random.seed(1)
@@ -187,6 +203,23 @@ def test_what_needs_another_graph(gpu):
     assert not graph.fits(T, B, True)
 
 
+def test_an_optimizer_that_is_replaced(gpu, monkeypatch):
+    words = numpy.random.RandomState(3).randint(0, V, 200).astype('i')
+    found = []
+    for reason in '', 'a test':
+        monkeypatch.setattr(updater_module, 'why_no_graph', lambda *_: reason)
+        model, target, optimizer = setup({}, 0.3)
+        updater = rnnlm.BPTTUpdater(
+            rnnlm.ParallelSequentialIterator(words, B), optimizer, T)
+        for k in range(5):
+            if k == 3:
+                updater._optimizers['main'] = chainer.optimizers.SGD(0.1).setup(target)
+            updater.update()
+        found.append([p.array for p in model.params()])
+    for one, other in zip(*found):
+        numpy.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+
+
 @pytest.mark.filterwarnings('ignore:invalid value')
 def test_windows_of_other_lengths_and_a_rate_that_is_none(gpu, monkeypatch):
     words = numpy.random.RandomState(3).randint(0, V, 200).astype('i')
@@ -253,9 +286,6 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     model.l1.upward.b.update_rule.hyperparam.lr = 0.1
     assert '/l1/upward/b has' in cuda_graph.why_not(target, model, optimizer)
     model, target, optimizer = setup({})
-    model.per_step = True
-    assert 'per_step' in cuda_graph.why_not(target, model, optimizer)
-    model.per_step = False
     target.compute_accuracy = True
     assert 'accuracy' in cuda_graph.why_not(target, model, optimizer)
     target.compute_accuracy = False

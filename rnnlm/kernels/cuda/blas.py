@@ -7,6 +7,7 @@ import ctypes
 import functools
 import re
 import sys
+import weakref
 
 import chainer
 import numpy
@@ -19,14 +20,15 @@ NAMES = ('libcublas.so.13', 'libcublas.so.12', 'cublas64_13.dll', 'cublas64_12.d
 
 # Of cublas_api.h and library_types.h.
 _N, _T = 0, 1
-_DEFAULT_MATH, _TF32_MATH = 0, 3
+# Sums of parts of a product are in the precision of the rest, also for float16.
+_MATH = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION, else the default
 _REAL_TYPES = {'float16': 2, 'float32': 0, 'float64': 1}
-_COMPUTE_32F, _COMPUTE_64F = 68, 70
+_COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
 _DEFAULT_ALGORITHM = -1
 
 
 class Blas:
-    """cuBLAS on the current device of a thread.
+    """cuBLAS on the current device of a thread, as long as the object lives.
 
     Args:
         xp: cupy.
@@ -38,9 +40,11 @@ class Blas:
         handle = ctypes.c_void_p()
         self._call('cublasCreate_v2', ctypes.byref(handle))
         self._handle = handle
+        # Not when Python ends: CUDA may have ended before.
+        weakref.finalize(self, self._library.cublasDestroy_v2, handle).atexit = False
+        self._call('cublasSetMathMode', handle, _MATH)
         self._workspace = xp.empty(WORKSPACE, numpy.uint8)
         self._stream = None
-        self._math = None
 
     def dot(self, a, b, out, more=False, scale=1.0):
         """``out = scale a b``, plus out if `more`, on the current stream.
@@ -75,8 +79,8 @@ class Blas:
             ctypes.byref(scalar(scale)), _pointer(b), _REAL_TYPES[b.dtype.name], b_line,
             _pointer(a), _REAL_TYPES[a.dtype.name], a_line,
             ctypes.byref(scalar(1 if more else 0)), _pointer(out),
-            _REAL_TYPES[out.dtype.name], out_line,
-            _COMPUTE_64F if wide else _COMPUTE_32F, _DEFAULT_ALGORITHM)
+            _REAL_TYPES[out.dtype.name], out_line, _compute_type(a.dtype, out.dtype),
+            _DEFAULT_ALGORITHM)
 
     def _prepare(self):
         stream = self._xp.cuda.get_current_stream().ptr
@@ -86,10 +90,6 @@ class Blas:
             self._call('cublasSetWorkspace_v2', self._handle,
                        _pointer(self._workspace), ctypes.c_size_t(WORKSPACE))
             self._stream = stream
-        math = _TF32_MATH if tf32() else _DEFAULT_MATH
-        if math != self._math:
-            self._call('cublasSetMathMode', self._handle, math)
-            self._math = math
 
     def _call(self, name, *args):
         status = getattr(self._library, name)(*args)
@@ -121,19 +121,45 @@ def _pointer(x):
 def library(xp):
     """The cuBLAS that CuPy uses, loaded already.
 
+    Others, of PyTorch say, may be loaded too: that of CuPy's version is taken.
+
     Raises:
         RuntimeError: if it is not found.
     """
-    xp.cuda.Device().cublas_handle  # loads it
+    wanted = xp.cuda.cublas.getVersion(xp.cuda.Device().cublas_handle)  # loads it
     try:
         with open('/proc/self/maps', encoding=sys.getfilesystemencoding(),
                   errors='surrogateescape') as f:
             paths = re.findall(r'(/\S*libcublas\.so\S*)', f.read())
     except OSError:
         paths = []  # not Linux
+    found = []
     for name in [*dict.fromkeys(paths), *NAMES]:
         try:
-            return ctypes.CDLL(name)
+            found.append(ctypes.CDLL(name))
         except OSError:
             pass
-    raise RuntimeError('libcublas: expected that of CuPy in this process, found none')
+    if not found:
+        raise RuntimeError('libcublas: expected that of CuPy in this process, found '
+                           'none')
+    return next((one for one in found if _version(one) == wanted), found[0])
+
+
+def _version(library):
+    """int: The version of a cuBLAS, as CuPy says it; 0 if it does not say."""
+    parts = []
+    for part in range(3):  # major, minor, patch
+        value = ctypes.c_int()
+        if library.cublasGetProperty(part, ctypes.byref(value)):
+            return 0
+        parts.append(value.value)
+    major, minor, patch = parts
+    return 10000 * major + 100 * minor + patch
+
+
+def _compute_type(factors, product):
+    """How cuBLAS computes a product of such factors."""
+    if product == numpy.float64:
+        return _COMPUTE_64F
+    fast = factors == numpy.float32 and tf32()
+    return _COMPUTE_32F_FAST_TF32 if fast else _COMPUTE_32F

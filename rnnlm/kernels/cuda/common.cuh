@@ -13,6 +13,12 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p)
                  : "memory");
     return value;
 }
+
+// Adds 1, after all that this thread, and its block before a barrier, have written.
+__device__ __forceinline__ void add_release(unsigned* p)
+{
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" : : "l"(p) : "memory");
+}
 #define SPIN() ((void)0)
 #endif
 

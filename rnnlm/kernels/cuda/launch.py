@@ -2,6 +2,7 @@
 import contextlib
 import copy
 import ctypes
+import functools
 import os
 import re
 
@@ -13,6 +14,7 @@ from rnnlm.kernels.cuda.transfer import Uploads
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADERS = ('common.cuh', 'lstm.cuh', 'philox.cuh')
 SOURCES = ('steps.cu', 'output.cu', 'rows.cu', 'sgd.cu')
+ALIGNMENT = 16  # bytes, of what kernels read as `Gates`
 THREADS = 256  # of a block, where nothing speaks for another number
 
 _KERNEL = re.compile(
@@ -20,7 +22,8 @@ _KERNEL = re.compile(
     r'(\w+)\s*\(([^)]*)\)')
 _SCALARS = {'int': numpy.int32, 'unsigned': numpy.uint32, 'long long': numpy.int64,
             'float': numpy.float32, 'double': numpy.float64}
-_ARRAYS = {'int': numpy.int32, 'unsigned': numpy.uint32, 'double': numpy.float64}
+_ARRAYS = {'int': numpy.int32, 'unsigned': numpy.uint32, 'long long': numpy.int64,
+           'double': numpy.float64}
 
 
 def source(*names):
@@ -108,7 +111,22 @@ class Module:
             raise TypeError(
                 f'{name}: expected a contiguous array of {expected}, found '
                 f'{arg.dtype}, contiguous: {arg.flags.c_contiguous}')
+        if kind == 'Gates' and address(arg) % ALIGNMENT:
+            raise ValueError(
+                f'{name}: expected an array that begins at a multiple of {ALIGNMENT} '
+                f'bytes, found the address {address(arg)}')
         return arg
+
+
+def address(x):
+    """int: Where an array begins, on a GPU or on the host."""
+    return x.data.ptr if hasattr(x.data, 'ptr') else x.ctypes.data
+
+
+def aligned(xp, x):
+    """An array, or a copy that is contiguous and begins at `ALIGNMENT`."""
+    x = xp.ascontiguousarray(x)
+    return x.copy() if address(x) % ALIGNMENT else x
 
 
 class Cuda:
@@ -208,15 +226,17 @@ class Cuda:
             text = source(*HEADERS, *names)
             real = {'float32': 'float', 'float64': 'double'}[key[0].name]
             options = ('--std=c++17', f'-DREAL={real}', *(f'-D{d}' for d in defines))
-            self._modules[key] = Module(
-                self.compile(text, options), text, dtype,
-                self.start_cooperatively if cooperative else None)
+            # All lanes share it: it may not hold this one.
+            start = functools.partial(self.start_cooperatively, self.xp)
+            self._modules[key] = Module(self.compile(text, options), text, dtype,
+                                        start if cooperative else None)
         return self._modules[key]
 
     def compile(self, text, options):
         return self.xp.RawModule(code=text, options=options, backend='nvrtc')
 
-    def start_cooperatively(self, function, grid, block, values, shared):
+    @staticmethod
+    def start_cooperatively(xp, function, grid, block, values, shared):
         """Starts a kernel all of whose blocks run at once, or none.
 
         RawModule's own way would first link a library that is often not there.
@@ -225,9 +245,9 @@ class Cuda:
                                  else numpy.uint64(value.data.ptr)) for value in values]
         parameters = (ctypes.c_void_p * len(holders))(
             *(holder.ctypes.data for holder in holders))
-        self.xp.cuda.driver.launchCooperativeKernel(
+        xp.cuda.driver.launchCooperativeKernel(
             function.kernel.ptr, grid, 1, 1, block, 1, 1, shared,
-            self.xp.cuda.get_current_stream().ptr, ctypes.addressof(parameters))
+            xp.cuda.get_current_stream().ptr, ctypes.addressof(parameters))
 
     def blocks_at_once(self, function, threads, shared):
         """How many blocks of a kernel the whole GPU holds at once."""

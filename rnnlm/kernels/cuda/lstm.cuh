@@ -1,6 +1,6 @@
 // The equations of an LSTM unit, once for all kernels; rnnlm/functions/lstm_window.py
 // has them in NumPy.  A unit's four gates lie side by side: a, i, f, o.
-struct __align__(4 * sizeof(REAL)) Gates {
+struct __align__(16) Gates {
     real a, i, f, o;
 };
 

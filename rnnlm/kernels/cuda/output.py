@@ -46,20 +46,20 @@ class Output:
                 dtype, 'softmax_cross_entropy', len(r), threads,
                 (first, t.shape[1], V, cached, gradients is not None, part, b, t,
                  rows_loss), shared)
+            if gradients is not None:
+                gx, gW, gb = gradients
+                scale, probabilities = 1.0, part
+                if x.dtype != dtype:  # as large as float16 wants them
+                    scale = 1 / t.shape[1]
+                    part = (part * t.shape[1]).astype(x.dtype)
+                # What the layers below wait for comes first.
+                cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)], scale=scale)
+                if first + len(r) == len(flat):
+                    ready()
+                self.column_sums(probabilities, gb, more)
+                cuda.dot(part.T, r, gW, more, scale)
             cuda.launch(dtype, 'total_loss', 1, THREADS,
                         (len(r), more, rows_loss, loss), THREADS * 8)
-            if gradients is None:
-                continue
-            gx, gW, gb = gradients
-            self.column_sums(part, gb, more)
-            scale = 1.0
-            if x.dtype != dtype:  # probabilities as large as float16 wants them
-                scale = 1 / t.shape[1]
-                part = (part * t.shape[1]).astype(x.dtype)
-            cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)], scale=scale)
-            if first + len(r) == len(flat):
-                ready()
-            cuda.dot(part.T, r, gW, more, scale)
 
     def column_sums(self, x, out, more=False):
         """out (columns,) = the sums of the columns of x (rows, columns)."""

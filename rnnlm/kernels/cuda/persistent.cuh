@@ -1,7 +1,7 @@
 // What the two kernels for all T steps of a layer share, in float32.  The lateral
 // weights stay in shared memory, spread over the multiprocessors, so that a step reads
 // no more than what the step before has written: h forward, the gradients of the gates
-// backward.  One cooperative launch; between two steps all blocks wait for one another.
+// backward.  One cooperative launch; between two steps blocks wait for one another.
 //
 // Fixed when compiled, by rnnlm/kernels/cuda/plans.py:
 //   N, B           units and rows
@@ -21,22 +21,20 @@
 #define LINE (INNER / 4 % 2 ? INNER : INNER + 4)
 #define QUADS (INNER / 4)
 
+// All of the block have written what others wait for.
 __device__ __forceinline__ void arrive(unsigned* counter)
 {
     __syncthreads();
-    if (threadIdx.x == 0) {
-        __threadfence();
-        atomicAdd(counter, 1u);
-    }
+    if (threadIdx.x == 0) add_release(counter);
 }
 
-// Until all blocks have arrived `times` times.
-__device__ __forceinline__ void wait(unsigned* counter, unsigned times)
+// Until `blocks` have arrived `times` times.  What they have written is then read by way
+// of the L2 cache.
+__device__ __forceinline__ void wait(const unsigned* counter, unsigned blocks,
+                                     unsigned times)
 {
-    if (threadIdx.x == 0) {
-        while (load_acquire(counter) < times * gridDim.x) SPIN();
-        __threadfence();
-    }
+    if (threadIdx.x == 0)
+        while (load_acquire(counter) < times * blocks) SPIN();
     __syncthreads();
 }
 
@@ -65,9 +63,12 @@ __device__ __forceinline__ void product(const real* weights, const real* operand
 #pragma unroll
             for (int r = 0; r < TILE_R; ++r)
 #pragma unroll
-                for (int b = 0; b < TILE_B; ++b)
-                    sum[r][b] += w[r].x * v[b].x + w[r].y * v[b].y
-                               + w[r].z * v[b].z + w[r].w * v[b].w;
+                for (int b = 0; b < TILE_B; ++b) {  // four fused products
+                    sum[r][b] += w[r].x * v[b].x;
+                    sum[r][b] += w[r].y * v[b].y;
+                    sum[r][b] += w[r].z * v[b].z;
+                    sum[r][b] += w[r].w * v[b].w;
+                }
         }
     }
     __syncthreads();  // the operand's place is free
@@ -90,15 +91,35 @@ __device__ __forceinline__ real total(const real* sums, int row, int b)
     return result;
 }
 
-// (rows, INNER) from lines `stride` apart, 16 bytes at a time, by way of the L2 cache,
-// where other multiprocessors have written it.
-__device__ __forceinline__ void load_quads(real* to, const real* from, int rows,
+// 16 bytes to shared memory, by way of the L2 cache, where other multiprocessors have
+// written them.  From compute capability 8.0 on they are on their way together, until
+// `arrived`.
+__device__ __forceinline__ void send(float4* to, const float4* from)
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+                 : : "r"((unsigned)__cvta_generic_to_shared(to)), "l"(from) : "memory");
+#else
+    *to = __ldcg(from);
+#endif
+}
+
+__device__ __forceinline__ void arrived()
+{
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_all;" : : : "memory");
+#endif
+    __syncthreads();
+}
+
+// (rows, INNER) from lines `stride` apart; there after `arrived`.
+__device__ __forceinline__ void send_quads(real* to, const real* from, int rows,
                                            int stride, int quads)
 {
 #pragma unroll 4
     for (int k = threadIdx.x; k < rows * quads; k += THREADS) {
         const int row = k / quads, quad = k % quads;
-        ((float4*)(to + row * LINE))[quad] =
-            __ldcg((const float4*)(from + (size_t)row * stride) + quad);
+        send((float4*)(to + row * LINE) + quad,
+             (const float4*)(from + (size_t)row * stride) + quad);
     }
 }

@@ -1,11 +1,16 @@
 // ghs: (T, B, N) or null; gate, gz: (T, B, 4N); cs: (T + 1, B, N); tanh_cs: (T, B, N);
 // gc, gh: (B, N), of the state after the window, become those of the state before;
-// partial: (GROUPS, B, N); counter: 0.
+// partial: (GROUPS, B, N); counters: zeros, SPACE for each barrier.
+//
+// GROUPS blocks side by side, a team, make the gradients of h of the same units, and
+// work at these units' gates in the next step: only they wait for each other then.
+#define SPACE 32  // of a barrier's own line of the cache
+
 extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     int T, const real* __restrict__ ghs, const real* __restrict__ W,
     const real* __restrict__ cs, const real* __restrict__ tanh_cs,
     const Gates* __restrict__ gate, Gates* gz, real* __restrict__ gc,
-    real* __restrict__ gh, real* partial, unsigned* counter)
+    real* __restrict__ gh, real* partial, unsigned* counters)
 {
     DYNAMIC_SHARED(real, weights);
     real* const operand = weights + ROWS_UP * LINE;
@@ -25,39 +30,46 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
             ? W[(size_t)(4 * from + gate_row) * N + to + column] : (real)0;
     }
 
-    const int unit = threadIdx.x % OWN, b = threadIdx.x / OWN;
-    const int first = blockIdx.x * OWN;
-    const bool busy = first + unit < N && b < B;
-    const int place = b * N + first + unit;
-    real c_gradient = 0, h_gradient = 0;
+    // Each thread has one unit of one row of its team, if any.
+    const int unit = blockIdx.x % GROUPS * OWN + threadIdx.x % OWN;
+    const int b = threadIdx.x / OWN;
+    const bool busy = unit < columns && b < B;
+    const int place = b * N + to + unit;
+    unsigned* const all = counters;
+    unsigned* const team = counters + (1 + blockIdx.x / GROUPS) * SPACE;
+    real c_gradient = 0, h_gradient = 0, c_before, tanh_c, gradient;
+    Gates g;
     if (busy) {
         c_gradient = gc[place];
         h_gradient = gh[place];
     }
+    // What a step takes that does not depend on the one before.
+    auto prepare = [&](int t) {
+        if (!busy || t < 0) return;
+        const size_t at = (size_t)t * B * N + place;
+        g = gate[at];
+        c_before = cs[at];
+        tanh_c = tanh_cs[at];
+        gradient = ghs ? ghs[at] : (real)0;
+    };
+    prepare(T - 1);
 
     for (int t = T - 1; t >= 0; --t) {
         const unsigned step = T - 1 - t;
-        const size_t at = (size_t)t * B * N + place;
-        Gates g;
-        real c_before, tanh_c;
-        if (busy) {
-            g = gate[at];
-            c_before = cs[at];
-            tanh_c = tanh_cs[at];
-            if (ghs) h_gradient += ghs[at];
-            gz[at] = unit_backward(g, c_before, tanh_c, h_gradient, &c_gradient);
-        }
-        arrive(counter);
-        wait(counter, 2 * step + 1);
+        if (busy)
+            gz[(size_t)t * B * N + place] = unit_backward(
+                g, c_before, tanh_c, h_gradient + gradient, &c_gradient);
+        arrive(all);
+        wait(all, gridDim.x, step + 1);
         if (works) {
             if (inner < INNER)
                 for (int k = threadIdx.x; k < B * (INNER - inner); k += THREADS)
                     operand[k / (INNER - inner) * LINE + inner + k % (INNER - inner)] =
                         0;
-            load_quads(operand, (const real*)(gz + (size_t)t * B * N + from), B, 4 * N,
+            send_quads(operand, (const real*)(gz + (size_t)t * B * N + from), B, 4 * N,
                        inner / 4);
         }
-        __syncthreads();
+        arrived();
         product(weights, operand, sums);
         if (works) {
             for (int k = threadIdx.x; k < ROWS * B; k += THREADS) {
@@ -67,8 +79,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
                         total(sums, row, line);
             }
         }
-        arrive(counter);
-        wait(counter, 2 * step + 2);
+        arrive(team);
+        prepare(t - 1);
+        wait(team, GROUPS, step + 1);
         if (busy) {
             h_gradient = 0;
             for (int group = 0; group < GROUPS; ++group)

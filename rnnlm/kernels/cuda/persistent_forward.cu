@@ -38,10 +38,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
                 operand[k] = column < N ? hs[row * N + column] : (real)0;
             }
         } else {
-            wait(counter, t);
-            load_quads(operand, exchange + (t & 1) * B * INNER, B, INNER, QUADS);
+            wait(counter, gridDim.x, t);
+            send_quads(operand, exchange + (t & 1) * B * INNER, B, INNER, QUADS);
         }
-        __syncthreads();
+        arrived();
         product(weights, operand, sums);
 
         Gates g;

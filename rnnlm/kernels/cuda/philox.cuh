@@ -1,8 +1,8 @@
-// The number of the generator Philox4x32-10 at a place; rnnlm/functions/philox.py.
-static __inline__ __device__ unsigned int philox(
-    unsigned long long place, unsigned int k0, unsigned int k1)
+// The numbers at places 4 block to 4 block + 3 of the generator Philox4x32-10;
+// rnnlm/functions/philox.py.
+static __inline__ __device__ void philox(
+    unsigned long long block, unsigned int k0, unsigned int k1, unsigned int* numbers)
 {
-    const unsigned long long block = place / 4;
     unsigned int c0 = (unsigned int)block, c1 = (unsigned int)(block >> 32);
     unsigned int c2 = 0, c3 = 0;
     for (int round = 0; round < 10; ++round) {
@@ -15,10 +15,8 @@ static __inline__ __device__ unsigned int philox(
         k0 += 0x9E3779B9U;
         k1 += 0xBB67AE85U;
     }
-    switch (place % 4) {
-        case 0: return c0;
-        case 1: return c1;
-        case 2: return c2;
-        default: return c3;
-    }
+    numbers[0] = c0;
+    numbers[1] = c1;
+    numbers[2] = c2;
+    numbers[3] = c3;
 }

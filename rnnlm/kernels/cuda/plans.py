@@ -49,7 +49,7 @@ def backward(n, B, multiprocessors, shared_per_block):
     blocks = GROUPS * -(-n // rows)
     if blocks > multiprocessors:
         return None
-    return _plan(n, B, -(-n // blocks), rows, 4 * group, blocks, shared_per_block,
+    return _plan(n, B, -(-rows // GROUPS), rows, 4 * group, blocks, shared_per_block,
                  GROUPS=GROUPS, GROUP=group)
 
 

@@ -1,23 +1,27 @@
 // Dropout, the rows of the embedding, and the sum of their gradients.
 
-// What dropout at `place` multiplies with: 0 where the random number, of 24 bits in
-// [0, 1), is below the ratio.
-__device__ __forceinline__ real kept(unsigned long long place, const unsigned* key,
-                                     float ratio, real scale)
-{
-    const float u = (philox(place, key[0], key[1]) >> 8) * 5.9604644775390625e-8f;
-    return u >= ratio ? scale : (real)0;
-}
-
-// out = dropout(x), both (T, row): the numbers of step t begin at t stride + start.
-// x and out may be the same.  The same call on gradients is its backward.
+// out = dropout(x), both (T, row): the numbers of step t stand at the places from
+// t stride + start on.  0 where the number, of 24 bits in [0, 1), is below the ratio.
+// x and out may be the same.  The same call on gradients is its backward.  A thread has
+// the four places of one block of the generator, as far as they are the step's; there
+// are `blocks` of them, row / 4 + 2, whatever place is the first.
 extern "C" __global__ void dropout(
-    long long size, int row, long long start, long long stride, const unsigned* key,
-    float ratio, real scale, const real* x, real* out)
+    long long threads, int blocks, int row, long long start, long long stride,
+    const unsigned* key, float ratio, real scale, const real* x, real* out)
 {
-    const long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x;
-    if (k >= size) return;
-    out[k] = x[k] * kept(k / row * stride + start + k % row, key, ratio, scale);
+    const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (thread >= threads) return;
+    const long long t = thread / blocks, begin = t * stride + start;
+    const long long block = begin / 4 + thread % blocks;
+    unsigned numbers[4];
+    philox(block, key[0], key[1], numbers);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+        const long long column = 4 * block + i - begin;
+        if (column < 0 || column >= row) continue;
+        const float u = (numbers[i] >> 8) * 5.9604644775390625e-8f;
+        out[t * row + column] = u >= ratio ? x[t * row + column] * scale : (real)0;
+    }
 }
 
 // out (K, n) = W[ids], a block for each row; NaN for an id that W (V, n) has not.
@@ -43,14 +47,15 @@ extern "C" __global__ void clear_rows(int V, int n, const int* __restrict__ ids,
 // gW[id] = the sum of the rows of gy (K, n) that have this id, plus gW[id] if `more`;
 // first (K,) says which of the K is the first of its id, if V has it.  A block for each
 // of the K; only the first one works, in the order of the rows, so that the sum is
-// always the same, `tile` of the K at a time.  Shared memory: tile + 2 integers.
+// always the same, `tile` of the K at a time.  Shared memory: 2 tile + 2 integers.
 extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
                                     const int* __restrict__ ids,
                                     const real* __restrict__ gy, int* first, real* gW)
 {
     DYNAMIC_SHARED(int, list);
-    int* const before = list + tile;
-    int* const length = list + tile + 1;
+    int* const same = list + tile;
+    int* const before = same + tile;
+    int* const length = before + 1;
     const int here = blockIdx.x, id = ids[here];
     if (threadIdx.x == 0) *before = id < 0 || id >= V;
     __syncthreads();
@@ -63,14 +68,16 @@ extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
     real* to = gW + (size_t)id * n;
     for (int start = here; start < K; start += tile) {
         const int size = min(tile, K - start);
+        if (threadIdx.x == 0) *length = 0;
         for (int k = threadIdx.x; k < size; k += blockDim.x)
-            list[k] = ids[start + k] == id;
+            same[k] = ids[start + k] == id;
         __syncthreads();
-        if (threadIdx.x == 0) {
-            int found = 0;
-            for (int k = 0; k < size; ++k)
-                if (list[k]) list[found++] = start + k;  // found <= k
-            *length = found;
+        for (int k = threadIdx.x; k < size; k += blockDim.x) {
+            if (!same[k]) continue;
+            int rank = 0;  // of how many it is the next
+            for (int j = 0; j < k; ++j) rank += same[j];
+            list[rank] = start + k;
+            atomicAdd(length, 1);
         }
         __syncthreads();
         for (int column = threadIdx.x; column < n; column += blockDim.x) {

@@ -2,7 +2,7 @@
 from rnnlm.kernels.cuda.launch import THREADS
 
 # Ids that a block looks through at a time: a window of any size fits.
-TILE = 4096
+TILE = 2048
 
 
 class Rows:
@@ -25,9 +25,11 @@ class Rows:
             start, stride (int): The numbers of step t begin at ``t stride + start``.
         """
         T, B, n = x.shape
+        blocks = B * n // 4 + 2  # of four numbers, that a step may touch
         self._cuda.launch(
-            x.dtype, 'dropout', -(-x.size // THREADS), THREADS,
-            (x.size, B * n, start, stride, key, ratio, 1 / (1 - ratio), x, out))
+            x.dtype, 'dropout', -(-T * blocks // THREADS), THREADS,
+            (T * blocks, blocks, B * n, start, stride, key, ratio, 1 / (1 - ratio), x,
+             out))
 
     def take(self, W, ids, out):
         """``out = W[ids]``: ids (K,) int32, out (K, n); NaN for ids not in [0, V)."""
@@ -53,4 +55,4 @@ class Rows:
         tile = min(K, TILE)
         self._cuda.launch(gy.dtype, 'sum_rows', K, THREADS,
                           (K, len(gW), n, more, tile, ids, gy, first, gW),
-                          (tile + 2) * ids.dtype.itemsize)
+                          (2 * tile + 2) * ids.dtype.itemsize)

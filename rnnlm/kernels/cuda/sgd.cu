@@ -1,29 +1,47 @@
 // SGD with gradient clipping, without the host: the norm, the factor, the step.
 // Of an embedding, only the rows that the window has touched.
 
-// partial (gridDim.x,) = the sums of the squares of g (size,), a part each.
-extern "C" __global__ void sum_of_squares(long long size, const real* __restrict__ g,
-                                          double* __restrict__ partial)
+// A part of a parameter and of its gradient, as a block goes through it.
+struct Share {
+    real *p, *g;
+    int size;
+};
+
+// The block's share.  The first `rows` blocks have the rows of W and gW that `ids` name,
+// of n numbers, none where `first` is 0; each other one has a line of `parts`: the
+// addresses of parameter and gradient, and how many numbers.
+__device__ __forceinline__ Share share_of_block(
+    int rows, int n, const int* ids, const int* first, real* W, real* gW,
+    const long long* parts)
 {
-    DYNAMIC_SHARED(double, scratch);
-    double sum = 0;
-    for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size;
-         k += (long long)gridDim.x * blockDim.x)
-        sum += (double)g[k] * g[k];
-    sum = reduce_block(sum, scratch, Add());
-    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+    const int k = blockIdx.x;
+    Share share;
+    if (k < rows) {
+        const size_t at = first[k] ? (size_t)ids[k] * n : 0;
+        share.p = W + at;
+        share.g = gW + at;
+        share.size = first[k] ? n : 0;
+    } else {
+        const long long* part = parts + 3 * (size_t)(k - rows);
+        share.p = (real*)part[0];
+        share.g = (real*)part[1];
+        share.size = (int)part[2];
+    }
+    return share;
 }
 
-// The same of the rows of gW that `ids` name, a block for each; 0 where first is 0.
-extern "C" __global__ void sum_of_squares_of_rows(
-    int n, const int* __restrict__ ids, const int* __restrict__ first,
-    const real* __restrict__ gW, double* __restrict__ partial)
+// partial (gridDim.x,) = the sums of the squares of the gradients, a share each.
+extern "C" __global__ void sum_of_squares(
+    int rows, int n, const int* __restrict__ ids, const int* __restrict__ first,
+    real* W, real* gW, const long long* __restrict__ parts,
+    double* __restrict__ partial)
 {
     DYNAMIC_SHARED(double, scratch);
-    const real* g = gW + (size_t)ids[blockIdx.x] * n;
+    const Share share = share_of_block(rows, n, ids, first, W, gW, parts);
     double sum = 0;
-    if (first[blockIdx.x])
-        for (int k = threadIdx.x; k < n; k += blockDim.x) sum += (double)g[k] * g[k];
+#pragma unroll 4
+    for (int k = threadIdx.x; k < share.size; k += blockDim.x)
+        sum += (double)share.g[k] * share.g[k];
     sum = reduce_block(sum, scratch, Add());
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -47,38 +65,22 @@ extern "C" __global__ void clip(int size, int refuse, double threshold,
     result[1] = factor;
 }
 
-// One element: the gradient is clipped, the parameter moves against it.
-__device__ __forceinline__ void step(real* p, real* g, double factor, real rate)
-{
-    if (factor != 1) *g *= (real)factor;
-    *p -= rate * *g;
-}
-
-// p and g: (size,); result: of `clip`; rate[0]: the learning rate.  With a factor of
-// NaN nothing changes.
-extern "C" __global__ void sgd(long long size, int refuse,
-                               const double* __restrict__ result,
-                               const double* __restrict__ rate, real* p, real* g)
+// The gradients are clipped, the parameters move against them.  result: of `clip`;
+// rate[0]: the learning rate.  With a factor of NaN and `refuse` nothing changes.
+extern "C" __global__ void sgd(
+    int rows, int n, const int* __restrict__ ids, const int* __restrict__ first,
+    real* W, real* gW, const long long* __restrict__ parts, int refuse,
+    const double* __restrict__ result, const double* __restrict__ rate)
 {
     const double factor = result[1];
     if (refuse && factor != factor) return;
+    const Share share = share_of_block(rows, n, ids, first, W, gW, parts);
     const real by = (real)rate[0];
-    for (long long k = (long long)blockIdx.x * blockDim.x + threadIdx.x; k < size;
-         k += (long long)gridDim.x * blockDim.x)
-        step(&p[k], &g[k], factor, by);
-}
-
-// The same of the rows of W and gW that `ids` name, a block for each.
-extern "C" __global__ void sgd_of_rows(
-    int n, int refuse, const int* __restrict__ ids, const int* __restrict__ first,
-    const double* __restrict__ result, const double* __restrict__ rate, real* W,
-    real* gW)
-{
-    const double factor = result[1];
-    if (refuse && factor != factor || !first[blockIdx.x]) return;
-    const size_t row = (size_t)ids[blockIdx.x] * n;
-    for (int k = threadIdx.x; k < n; k += blockDim.x)
-        step(&W[row + k], &gW[row + k], factor, (real)rate[0]);
+#pragma unroll 4
+    for (int k = threadIdx.x; k < share.size; k += blockDim.x) {
+        if (factor != 1) share.g[k] *= (real)factor;
+        share.p[k] -= by * share.g[k];
+    }
 }
 
 // What changes from window to window: dropout's key and the learning rate.

@@ -1,18 +1,21 @@
 """SGD with gradient clipping on a GPU: the host is never waited for."""
 import numpy
 
-from rnnlm.kernels.cuda.launch import THREADS
+from rnnlm.kernels.cuda.launch import THREADS, address
 
-# Elements that a block of a large parameter goes through, about.
+# Numbers of a parameter that a block goes through.
 SHARE = 16 * THREADS
 
 
 class SGD:
     """Clipping and the step of all parameters, after the gradients are there.
 
+    Three launches, whatever the number of parameters.
+
     Args:
         cuda: `rnnlm.kernels.cuda.launch.Cuda`.
-        params: list of (parameter, gradient), arrays of one dtype.
+        params: list of (parameter, gradient), contiguous arrays of one dtype; where
+            they lie is read once.
         rows: (ids, first) if the gradient of the first pair is zero but for the rows
             that the ids name; see `rnnlm.kernels.cuda.rows.Rows.sum`.
         threshold (float): Largest norm; None for any.
@@ -24,15 +27,21 @@ class SGD:
     """
 
     def __init__(self, cuda, params, rows, threshold, refuse):
-        self._cuda, self._params, self._rows = cuda, params, rows
+        self._cuda, self._params = cuda, params
         self._threshold = -1.0 if threshold is None else threshold
         self._refuse = refuse
-        self._blocks = [min(-(-p.size // SHARE), 8 * cuda.multiprocessors)
-                        for p, _ in params]
-        if rows:
-            self._blocks[0] = len(rows[0])
+        self._dtype = params[0][0].dtype
         xp = cuda.xp
-        self._partial = xp.empty(sum(self._blocks), numpy.float64)
+        whole = params[1:] if rows else params
+        parts = numpy.array([part for p, g in whole for part in _parts(p, g)],
+                            numpy.int64).reshape(-1, 3)
+        self._parts = xp.asarray(parts)
+        count = len(rows[0]) if rows else 0
+        self._blocks = count + len(parts)
+        W, gW = params[0]
+        ids, first = rows or (None, None)
+        self._shares = count, W.size // len(W), ids, first, W, gW, self._parts
+        self._partial = xp.empty(self._blocks, numpy.float64)
         self.result = xp.zeros(2, numpy.float64)
 
     def __call__(self, rate):
@@ -41,26 +50,18 @@ class SGD:
         Args:
             rate: (1,) float64, the learning rate, on the GPU.
         """
-        start = 0
-        for k, (blocks, (p, g)) in enumerate(zip(self._blocks, self._params)):
-            partial = self._partial[start:start + blocks]
-            start += blocks
-            if k == 0 and self._rows:
-                ids, first = self._rows
-                self._launch(g.dtype, 'sum_of_squares_of_rows', blocks,
-                             (g.shape[1], ids, first, g, partial))
-            else:
-                self._launch(g.dtype, 'sum_of_squares', blocks, (g.size, g, partial))
-        self._launch(g.dtype, 'clip', 1, (len(self._partial), self._refuse,
-                                          self._threshold, self._partial, self.result))
-        for k, (blocks, (p, g)) in enumerate(zip(self._blocks, self._params)):
-            if k == 0 and self._rows:
-                ids, first = self._rows
-                self._launch(g.dtype, 'sgd_of_rows', blocks, (
-                    g.shape[1], self._refuse, ids, first, self.result, rate, p, g))
-            else:
-                self._launch(g.dtype, 'sgd', blocks, (
-                    g.size, self._refuse, self.result, rate, p, g))
+        self._launch('sum_of_squares', self._blocks, (*self._shares, self._partial))
+        self._launch('clip', 1, (self._blocks, self._refuse, self._threshold,
+                                 self._partial, self.result))
+        self._launch('sgd', self._blocks,
+                     (*self._shares, self._refuse, self.result, rate))
 
-    def _launch(self, dtype, name, blocks, args):
-        self._cuda.launch(dtype, name, blocks, THREADS, args, THREADS * 8)
+    def _launch(self, name, blocks, args):
+        self._cuda.launch(self._dtype, name, blocks, THREADS, args, THREADS * 8)
+
+
+def _parts(p, g):
+    """(address of a part of p, that of g's, its size) of each part."""
+    size = p.dtype.itemsize
+    return [(address(p) + start * size, address(g) + start * size,
+             min(SHARE, p.size - start)) for start in range(0, p.size, SHARE)]

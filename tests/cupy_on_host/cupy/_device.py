@@ -121,6 +121,7 @@ class Stream:
             event.of.graph.apart.discard(event.of)
             if self.graph is None:
                 self.graph = event.of.graph
+                self.graph.joined.add(self)
 
     def begin_capture(self, mode=None):
         """Records the work to come."""

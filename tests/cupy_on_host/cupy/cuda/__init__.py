@@ -130,7 +130,7 @@ driver = types.SimpleNamespace(
     occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: 2)
 nvtx = types.SimpleNamespace(
     available=True, RangePush=lambda *args: None, RangePop=lambda: None)
-cublas = types.SimpleNamespace()
+cublas = types.SimpleNamespace(getVersion=lambda handle: 131211)
 
 
 def __getattr__(name):

@@ -1,0 +1,233 @@
+"""Beginning a run in a folder: what may be there already, and what takes its place."""
+import filecmp
+import os
+import shutil
+import stat
+from typing import Dict, List, Optional, Sequence
+
+import numpy
+
+from rnnlm.app import info
+from rnnlm.app.recipes import Recipe
+from rnnlm.app.run_folder import (
+    LOCK, LOG, MODEL, PICTURE, RUN, VOCABULARY, RunDescription, make)
+from rnnlm.data.corpus import Corpus
+from rnnlm.errors import InputError
+from rnnlm.serializers.archive import open_archive
+from rnnlm.serializers.atomic import same_file, writing
+from rnnlm.serializers.snapshot_files import (
+    all_snapshots_in, is_whole, snapshot_number, window_in)
+
+# Where a snapshot has the lowest validation loss of its run so far.
+_BEST_LOSS = 'extensions/BestModel/loss'
+
+
+def begin(folder: str, corpus: Corpus, recipe: Recipe, overwrite: bool = False,
+          computed: Optional[Dict[str, str]] = None) -> None:
+    """Makes the folder of a new run, and writes its description and vocabulary there.
+
+    Of an earlier run nothing is deleted before the new files are on the disk.
+
+    Args:
+        folder (str): where; made if it is not there.
+        corpus: `rnnlm.data.corpus.Corpus`.
+        recipe: `rnnlm.app.recipes.Recipe`.
+        overwrite (bool): whether an earlier run in it may be deleted.
+        computed: as of `computed_by`.
+
+    Raises:
+        InputError: if it cannot be written, or holds a run that may not go.
+        OSError: if the files cannot be written, or the old ones not deleted; its
+            message says what became of the earlier run.
+    """
+    make(folder)
+    check_places(folder, corpus)
+    old = _results(folder)
+    if old and not overwrite:
+        raise _in_use(folder, old)
+    _describe(folder, corpus, recipe, computed, old)
+
+
+def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus, recipe: Recipe,
+                      window: int, computed: Optional[Dict[str, str]] = None) -> None:
+    """Prepares a folder for a run that resumes a snapshot, there or elsewhere.
+
+    Another folder gets copies of the best model and, last, of the snapshot, so that
+    from then on the run can be resumed there.
+
+    Args:
+        folder (str): where the resumed run writes; it exists.
+        snapshot (str): snapshot file.
+        corpus, recipe, computed: as of `begin`.
+        window: the window that the snapshot is of.
+
+    Raises:
+        InputError: if the folder has newer snapshots, or the run of another folder.
+        OSError: if it cannot be written.
+    """
+    check_places(folder, corpus)
+    origin = os.path.dirname(snapshot) or '.'
+    if os.path.samefile(origin, folder):
+        newer = _newer(folder, window)
+        if newer:
+            raise InputError(
+                f'{snapshot}: expected the newest snapshot of its folder, found '
+                f'{newer}; resume that one, choose another folder with --out, or '
+                'delete it')
+        _describe(folder, corpus, recipe, computed)
+        return
+    copy = os.path.join(folder, f'snapshot_iter_{window}')
+    best = os.path.join(origin, MODEL)
+    old = _results(folder)
+    if not _same_content(copy, snapshot) or _newer(folder, window):
+        # All that a run which was killed before it got its snapshot leaves there.
+        old = [name for name in old if name != MODEL
+               or not _same_content(os.path.join(folder, name), best)]
+        if old:
+            raise _in_use(folder, old)
+    _describe(folder, corpus, recipe, computed)
+    if os.path.exists(best) and _has_best_of(origin, snapshot, window):
+        _copy(best, os.path.join(folder, MODEL))
+    _copy(snapshot, copy)
+
+
+def check_places(folder: str, corpus: Corpus) -> None:
+    """Refuses a folder where something that is no file of a run has a name of one.
+
+    Args:
+        folder: the folder of a run, which exists.
+        corpus: what the run reads, which may not be one of its files.
+
+    Raises:
+        rnnlm.errors.InputError: if there is a folder, a pipe or a device, or the text.
+    """
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name not in (VOCABULARY, RUN, LOCK) and not _is_result(name):
+            continue
+        # A link is replaced, so what it leads to is safe, but it may be waited for.
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError(
+                f'{path}: expected a file or nothing, found {_kind(path)}; move it '
+                'away, or choose another folder with --out')
+        if any(same_file(path, text) for text in _texts(corpus)):
+            raise InputError(
+                f'{path}: expected no text to train on where a run writes, found that '
+                'of the corpus; move it, or choose another folder with --out')
+
+
+def computed_by(device: object) -> Dict[str, str]:
+    """What computes on a device in this process, as ``run.json`` keeps it.
+
+    Args:
+        device (chainer.backend.Device): The device.
+    """
+    blas = ', '.join(sorted({info.blas_line(library) for library in info.blas()}))
+    return {'device': str(device),
+            'kernels': 'compiled' if info.compiled_kernels()['on'] else 'NumPy',
+            'NumPy': numpy.__version__, 'BLAS': blas}
+
+
+def changes(before: Dict[str, str], now: Dict[str, str]) -> List[str]:
+    """What computes otherwise than before, in words; [] if that is not known."""
+    return [f'{name}: {before[name]} before, now {now[name]}'
+            for name in now if before.get(name, now[name]) != now[name]]
+
+
+def _describe(folder: str, corpus: Corpus, recipe: Recipe,
+              computed: Optional[Dict[str, str]], old: Sequence[str] = ()) -> None:
+    """Writes vocabulary and description; deletes old results when both are written."""
+    described = RunDescription.of(corpus, recipe, computed)
+    try:
+        with writing(os.path.join(folder, VOCABULARY), follow=False) as vocabulary, \
+                writing(os.path.join(folder, RUN), follow=False) as run:
+            for f, content in ((vocabulary, corpus.vocabulary.to_bytes()),
+                               (run, described.to_bytes())):
+                f.write(content)
+                f.flush()
+                os.fsync(f.fileno())
+            _delete(folder, old)
+    except OSError as e:
+        if not old or not e.errno:
+            raise
+        left = 'is as it was' if _results(folder) == list(old) else 'is deleted'
+        raise OSError(f'{e.filename or folder}: {e.strerror}; the earlier run in '
+                      f'{folder} {left}') from e
+
+
+def _delete(folder: str, names: Sequence[str]) -> None:
+    """Deletes results, those that are missed the least first.
+
+    Raises:
+        OSError: if one cannot be deleted; the others are left then.
+    """
+    order = sorted(names, key=lambda name: (
+        name == MODEL, snapshot_number(name) or 0, name))
+    for k, name in enumerate(order):
+        try:
+            os.unlink(os.path.join(folder, name))
+        except OSError as e:
+            gone = f'{", ".join(order[:k])} of it are' if k else 'nothing of it is'
+            raise OSError(
+                f'{os.path.join(folder, name)}: the earlier run cannot be deleted '
+                f'({e.strerror}); {gone} deleted') from e
+
+
+def _results(folder: str) -> List[str]:
+    return [name for name in sorted(os.listdir(folder)) if _is_result(name)]
+
+
+def _is_result(name: str) -> bool:
+    """Whether a file of a run took training to make."""
+    return name in (MODEL, LOG, PICTURE) or snapshot_number(name) is not None
+
+
+def _in_use(folder: str, old: Sequence[str]) -> InputError:
+    can_go_on = any(snapshot_number(name) is not None for name in old)
+    return InputError(
+        f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
+        f'{", ..." if len(old) > 3 else ""}; '
+        + ('continue that run with --resume, ' if can_go_on else '')
+        + 'choose another folder with --out, or delete it with --overwrite')
+
+
+def _newer(folder: str, window: int) -> Optional[str]:
+    """The newest whole snapshot of a folder, if it is of a later window."""
+    return next((path for path in all_snapshots_in(folder)
+                 if (window_in(path) or 0) > window and is_whole(path)), None)
+
+
+def _has_best_of(origin: str, snapshot: str, window: int) -> bool:
+    """Whether the model in a folder is the best of the run up to a snapshot."""
+    newer = _newer(origin, window)
+    return newer is None or _best_loss(newer) == _best_loss(snapshot)
+
+
+def _best_loss(snapshot: str) -> Optional[str]:
+    with open_archive(snapshot) as archive:
+        return str(archive[_BEST_LOSS]) if _BEST_LOSS in archive else None
+
+
+def _same_content(path: str, other: str) -> bool:
+    return (os.path.isfile(path) and os.path.isfile(other)
+            and filecmp.cmp(path, other, shallow=False))
+
+
+def _copy(source: str, path: str) -> None:
+    with open(source, 'rb') as old, writing(path, follow=False) as new:
+        shutil.copyfileobj(old, new)
+
+
+def _texts(corpus: Corpus) -> List[str]:
+    """The files that a corpus was read from, as far as that is known."""
+    path = (corpus.source or {}).get('corpus', '')
+    if os.path.isdir(path):
+        return [os.path.join(path, name) for name in os.listdir(path)
+                if name.endswith('.txt')]
+    return [path] if os.path.isfile(path) else []
+
+
+def _kind(path: str) -> str:
+    mode = os.stat(path).st_mode
+    return ('a folder' if stat.S_ISDIR(mode) else 'a pipe' if stat.S_ISFIFO(mode)
+            else 'a socket' if stat.S_ISSOCK(mode) else 'a device')

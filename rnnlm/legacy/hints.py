@@ -1,0 +1,109 @@
+"""What NumPy 1 and Python 3.6 did where a script stops, and what to do about it."""
+import ast
+import linecache
+import re
+import traceback
+
+from rnnlm.legacy import numpy_1, old_modules, rewriting
+
+# NumPy's functions that make a float64 of a number, which then widens an array.
+SCALARS = {'sqrt', 'log', 'log2', 'log10', 'exp', 'power', 'mean', 'std', 'var', 'sum',
+           'prod', 'max', 'min', 'median', 'float64', 'rand', 'randn', 'uniform',
+           'normal', 'sin', 'cos', 'tanh', 'abs', 'float_power', 'norm'}
+
+CURE = ("An environment with the NumPy of its time runs the script as it is: Python "
+        "3.11 or older with pip install 'numpy<1.24'.")
+ENDS = ('NumPy 1 took an array of one element for a number.  Write array.item() or '
+        'array[0].')
+
+# (type, what its message holds, what it means).
+KNOWN = (
+    (ValueError, 'inhomogeneous shape',
+     'NumPy made an array of objects of lists of different lengths, until 1.23.  Write '
+     'numpy.array(lists, dtype=object).'),
+    (OverflowError, 'Python integer .* out of bounds',
+     'NumPy 1 took the integer modulo the range of the type: -1 was 255 as uint8.  '
+     'Write numpy.array(number).astype(dtype).'),
+    (TypeError, 'only 0-dimensional arrays can be converted', ENDS),
+    (ValueError, 'setting an array element with a sequence', ENDS),
+)
+PICKLED = ('Until 1.16.2 NumPy unpickled what a file of objects held, which runs code '
+           'from it.  If you trust the file, write numpy.load(..., allow_pickle=True).')
+
+
+def explain(error):
+    """What an exception of a script has to do with today's NumPy and Python.
+
+    Args:
+        error (Exception): As it left the script.
+
+    Returns:
+        str: The script's line, what was there once, and the cure; None if it is the
+        script's own.
+    """
+    text = _removed(error) or _numpy_2(error)
+    if not text:
+        return None
+    place = place_of(error)
+    return f'{place[0]}:{place[1]}: {place[2]}\n    {text}' if place else text
+
+
+def place_of(error):
+    """(path, line, what stands there) of the last line of the user's in a traceback."""
+    finder = rewriting.Finder()
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        path = frame.f_code.co_filename
+        if finder.is_users(frame.f_globals.get('__name__', ''), path):
+            return path, line, linecache.getline(path, line).strip()
+    return None
+
+
+def _numpy_2(error):
+    if isinstance(error, ValueError) and 'allow_pickle=False' in str(error):
+        return PICKLED
+    for kind, words, meaning in KNOWN:
+        if isinstance(error, kind) and re.search(words, str(error)):
+            return f'{meaning}\n    {CURE}'
+    if not numpy_1.NUMPY_2 or not _widened(error):
+        return None
+    lines = ''.join(f'\n        line {line}: {text}'
+                    for line, text in _suspects(place_of(error)))
+    return ('float64 met a narrower type.  In NumPy 1 an array times a scalar kept '
+            'its type:\n    float32 array * numpy.float64 was float32.  Since NumPy 2 '
+            'it is float64 (NEP 50).\n    Write float(...) around the scalar, or '
+            ".astype('f') behind the result."
+            + (f'  It may be made here:{lines}' if lines else '') + f'\n    {CURE}')
+
+
+def _widened(error):
+    """Whether floating types of different width are what an exception is about."""
+    if type(error).__name__ == 'InvalidType':
+        return 'dtype' in str(error) and len(set(re.findall(
+            r'float(?:16|32|64)', str(error)))) > 1
+    return isinstance(error, TypeError) and 'float64' in str(error) and bool(
+        re.search('float(16|32)', str(error)))
+
+
+def _suspects(place):
+    """[(line, text)] where a function that makes scalars is part of a calculation."""
+    if place is None:
+        return []
+    text = ''.join(linecache.getlines(place[0]))
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.BinOp):
+            found.update(part.lineno for part in (node.left, node.right)
+                         if isinstance(part, ast.Call)
+                         and getattr(part.func, 'attr', None) in SCALARS)
+    return [(line, linecache.getline(place[0], line).strip())
+            for line in sorted(found)][:5]
+
+
+def _removed(error):
+    """What came instead of a module or name that is gone and not served."""
+    if isinstance(error, ModuleNotFoundError) and error.name in old_modules.GONE:
+        return (f'Python has dropped the module {error.name}.  Install what came '
+                f'instead: pip install {old_modules.GONE[error.name]}')
+    found = re.match(r"module 'numpy' has no attribute '(\w+)'", str(error))
+    instead = found and numpy_1.gone(found.group(1))
+    return instead and f'NumPy has dropped {found.group(1)}.  Instead: {instead}.'

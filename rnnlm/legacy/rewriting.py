@@ -1,0 +1,236 @@
+"""Old scripts as today's Python runs them: small changes of their syntax tree.
+
+Of a script, and of the modules that it imports from beside it, but of no library:
+
+- in a generator, StopIteration ends it, as until Python 3.6 (PEP 479);
+- `float(x)`, `int(x)`, `math.f(x)` and `'%f' % x` take an array of one element, as
+  until NumPy 2.3;
+- methods that arrays have lost (`x.ptp()`) are found.
+
+Whatever else stands there stays as it is, with its line numbers.
+"""
+import ast
+import builtins
+import functools
+import importlib.machinery
+import os
+import site
+import sys
+import sysconfig
+
+import numpy
+
+from rnnlm.legacy import numpy_1, python_3
+
+HELPERS = '__rnnlm_legacy__'  # the name of this module among the built-in ones
+METHODS = {*numpy_1.METHODS, *(name for names in python_3.METHODS.values()
+                               for name in names)}
+OURS = {'rnnlm', 'chainer', 'chainermn', 'cupy', 'cupyx'}
+NUMBERS = {'float', 'int', 'complex', 'long'}  # numpy.float among them
+ONE_ELEMENT_IS_NO_NUMBER = tuple(map(int, numpy.__version__.split('.')[:2])) >= (1, 25)
+
+
+# What the rewritten lines call ------------------------------------------------------
+
+def number(function, *args):
+    """A function of numbers, to which an array of one element is a number."""
+    return function(*map(_single, args))
+
+
+def _single(value):
+    if isinstance(value, numpy.ndarray) and value.ndim and value.size == 1:
+        return value.reshape(())[()]
+    return value
+
+
+def percent(text, values):
+    """text % values; the arrays of one element among them are also numbers."""
+    if isinstance(values, tuple):
+        return text % tuple(map(_printed, values))
+    if type(values) is dict:
+        return text % {name: _printed(value) for name, value in values.items()}
+    return text % _printed(values)
+
+
+def _printed(value):
+    if isinstance(value, numpy.ndarray) and value.ndim and value.size == 1:
+        return _Printed(value)
+    return value
+
+
+class _Printed:
+    """An array of one element: a number to %f, itself to %s."""
+
+    def __init__(self, array):
+        self._array = array
+
+    def __float__(self):
+        return float(_single(self._array))
+
+    def __int__(self):
+        return int(_single(self._array))
+
+    def __str__(self):
+        return str(self._array)
+
+    def __repr__(self):
+        return repr(self._array)
+
+
+def attribute(owner, name):
+    """owner.name, where it is a method that its type has lost too."""
+    try:
+        return getattr(owner, name)
+    except AttributeError:
+        if isinstance(owner, (numpy.ndarray, numpy.generic)):
+            methods = numpy_1.METHODS
+        else:
+            methods = python_3.METHODS.get(type(owner), {})
+        if name not in methods:
+            raise
+    return functools.partial(methods[name], owner)
+
+
+def generator(values):
+    """A generator expression in which StopIteration is the end."""
+    try:
+        yield from values
+    except RuntimeError as e:
+        if not isinstance(e.__cause__, StopIteration):
+            raise
+
+
+# The tree --------------------------------------------------------------------------
+
+def rewrite(tree):
+    """The tree of a module, changed in place and returned."""
+    if any(isinstance(node, ast.ImportFrom) and node.module == '__future__'
+           and any(alias.name == 'generator_stop' for alias in node.names)
+           for node in tree.body):
+        return tree
+    setattr(builtins, HELPERS, sys.modules[__name__])
+    maths = {alias.asname or alias.name for node in ast.walk(tree)
+             if isinstance(node, ast.ImportFrom) and node.module == 'math'
+             for alias in node.names}
+    return ast.fix_missing_locations(_Rewriter(maths).visit(tree))
+
+
+class _Rewriter(ast.NodeTransformer):
+
+    def __init__(self, maths):
+        self._numbers = NUMBERS | maths  # names of functions that take numbers
+
+    def visit_FunctionDef(self, node):
+        own = list(_own_nodes(node))
+        self.generic_visit(node)
+        manages = any('contextmanager' in ast.dump(decorator)
+                      for decorator in node.decorator_list)
+        if not manages and any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in own):
+            _end_at_stop(node)
+        return node
+
+    def visit_GeneratorExp(self, node):
+        self.generic_visit(node)
+        if any(isinstance(n, ast.Call) and getattr(
+                n.func, 'id', getattr(n.func, 'attr', '')) in ('next', '__next__')
+                for n in ast.walk(node)):
+            return _call('generator', node, node)
+        return node
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        name = getattr(node.func, 'id', getattr(node.func, 'attr', None))
+        of_math = getattr(getattr(node.func, 'value', None), 'id', None) == 'math'
+        if ONE_ELEMENT_IS_NO_NUMBER and (name in self._numbers or of_math) and (
+                not node.keywords and not all(
+                    isinstance(arg, ast.Constant) for arg in node.args)):
+            return _call('number', node, node.func, *node.args)
+        return node
+
+    def visit_Attribute(self, node):
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load) and node.attr in METHODS:
+            return _call('attribute', node, node.value, ast.Constant(node.attr))
+        return node
+
+    def visit_BinOp(self, node):
+        self.generic_visit(node)
+        if ONE_ELEMENT_IS_NO_NUMBER and isinstance(node.op, ast.Mod) and isinstance(
+                getattr(node.left, 'value', None), str):
+            return _call('percent', node, node.left, node.right)
+        return node
+
+
+def _own_nodes(function):
+    """The nodes of a function's body, but not of functions within it."""
+    waiting = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda,
+                                 ast.ClassDef, ast.GeneratorExp)):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _end_at_stop(function):
+    """Put the body of a generator into `try: ... except StopIteration: return`."""
+    body = function.body
+    start = 1 if ast.get_docstring(function, clean=False) is not None else 0
+    if not body[start:]:
+        return
+    stop = '__rnnlm_stop__'
+    caught = ast.parse(f'try: pass\nexcept StopIteration as {stop}: '
+                       f'return {stop}.value').body[0]
+    for node in ast.walk(caught):
+        if hasattr(node, 'lineno'):
+            ast.copy_location(node, body[start])
+    caught.body = body[start:]
+    function.body = [*body[:start], caught]
+
+
+def _call(helper, place, *args):
+    """The node of a call of a function of this module."""
+    function = ast.Attribute(ast.Name(HELPERS, ast.Load()), helper, ast.Load())
+    call = ast.copy_location(ast.Call(function, list(args), []), place)
+    for node in (function, function.value, *args):
+        if not hasattr(node, 'lineno'):
+            ast.copy_location(node, place)
+    return call
+
+
+# The modules beside a script -----------------------------------------------------
+
+class Finder:
+    """Finds the modules of the user, and none of a library."""
+
+    def __init__(self):
+        libraries = [sysconfig.get_path(name) for name in
+                     ('stdlib', 'platstdlib', 'purelib', 'platlib')]
+        libraries += [site.getusersitepackages()]
+        self._libraries = tuple(os.path.realpath(path) + os.sep for path in libraries)
+
+    def is_users(self, module, path):
+        """Whether a module is the user's own."""
+        return module.split('.')[0] not in OURS and os.path.isfile(path) and (
+            not os.path.realpath(path).startswith(self._libraries))
+
+    def find_spec(self, fullname, path=None, target=None):
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec and type(spec.loader) is importlib.machinery.SourceFileLoader and (
+                self.is_users(fullname, spec.origin)):
+            spec.loader = _Loader(fullname, spec.loader.path)
+            return spec
+        return None
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Runs a module's rewritten source; the file and its .pyc stay as they are."""
+
+    def get_code(self, fullname):
+        tree = ast.parse(self.get_data(self.path), self.path)
+        return compile(rewrite(tree), self.path, 'exec', dont_inherit=True)
+
+
+def install():
+    """From here on the modules that a script imports are rewritten."""
+    sys.meta_path.insert(0, Finder())

@@ -1,0 +1,7 @@
+"""What `rnnlm run` starts Python with: ``python run_script.py script.py args``."""
+import numpy  # noqa: F401  with it come the old names, see sitecustomize.py
+
+from rnnlm.legacy import boot, main, rewriting
+
+if __name__ == '__main__':
+    main.run(rewriting.rewrite, boot.advise)
