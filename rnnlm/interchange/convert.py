@@ -22,7 +22,7 @@ VOCABULARY = 'vocabulary.json'
 FORMATS = {'.pt': pytorch, '.pth': pytorch, '.net': pytorch, '.bin': pytorch,
            '.model': pytorch, '.pkl': pytorch, '.safetensors': safetensors,
            '.t7': torch7, '.weights.h5': keras, '.keras': keras, '.onnx': onnx}
-WRITTEN = ('.npz', '.pt', '.pth', '.safetensors', '.t7', '.weights.h5', '.keras',
+ENDINGS = ('.npz', '.pt', '.pth', '.safetensors', '.t7', '.weights.h5', '.keras',
            '.onnx', '.py')
 
 # What the first pickle of an old file of PyTorch holds: its magic number.
@@ -112,7 +112,7 @@ def save(path, weights, vocabulary=None):
             format does not have what the model is made of.
     """
     files = outputs(path)
-    ending = next(end for end in WRITTEN if path.endswith(end))
+    ending = next(end for end in ENDINGS if path.endswith(end))
     structure = check_model(weights)
     for each in files:
         require_writable(each)
@@ -136,9 +136,9 @@ def outputs(path):
     Raises:
         rnnlm.errors.InputError: if the ending is none of a format.
     """
-    if not path.endswith(WRITTEN):
+    if not path.endswith(ENDINGS):
         raise InputError(
-            f'{path}: expected a file ending in {", ".join(WRITTEN)}, found another '
+            f'{path}: expected a file ending in {", ".join(ENDINGS)}, found another '
             'ending; choose one of them')
     return [path, path[:-len('.py')] + '.pt'] if path.endswith('.py') else [path]
 

@@ -20,7 +20,7 @@ from rnnlm.interchange._by_shape import LEAVE, Matrix
 from rnnlm.interchange.naming import (
     Names, export_blocks, export_stack, import_blocks)
 from rnnlm.interchange.weights import (
-    as_float32, check_dtypes, check_model, short_name)
+    as_float32, check_arrays, check_dtypes, check_model, short_name)
 from rnnlm.serializers.atomic import writing
 
 ORDER = ('i', 'f', 'a', 'o')
@@ -117,13 +117,12 @@ def import_model(tensors):
 
 def import_noted(tensors):
     """As `import_model`, a `rnnlm.interchange._by_shape.Model`."""
+    check_arrays(tensors)
     recurrent, others, notes = _sorted(tensors)
     if not recurrent:
         raise InputError(
             'weight_ih_l0: expected one tensor with that ending, for the LSTM, found '
             f'none among {_listed(tensors)}{_what(tensors)}; {LEAVE}')
-    used = [name for parts in recurrent.values() for name in parts.values()]
-    check_dtypes({name: tensors[name] for name in [*used, *others]})
     prefixes = _by_shape.in_order(
         list(dict.fromkeys(prefix for prefix, _ in recurrent)), 'weight_ih_l0')
     layers = []
@@ -139,6 +138,8 @@ def import_noted(tensors):
             layers.append((name, import_layer(_completed(parts, tensors))))
     matrices = _matrices(others, tensors)
     found = _by_shape.assemble(layers, matrices)
+    used = [name for parts in recurrent.values() for name in parts.values()]
+    check_dtypes({name: tensors[name] for name in [*used, *others]})
     if [matrix.name for matrix in matrices] == ['embed', 'output'] and all(
             re.fullmatch(r'lstm(\.\d+)?', prefix) for prefix in prefixes):
         return found._replace(notes=notes)  # as `export_model` calls them
@@ -206,6 +207,11 @@ def _completed(parts, tensors):
         raise InputError(
             f'{short_name(parts["weight_hh"])}: expected the shape {(4 * n, n)} of an '
             f'LSTM, found {(rows, n)}, that of {kind}; only LSTMs can be converted')
+    if ('bias_ih' in given) != ('bias_hh' in given):
+        part = 'bias_hh' if 'bias_ih' in given else 'bias_ih'
+        raise InputError(
+            f'{part}: expected a tensor of that name beside '
+            f'{short_name(parts["weight_ih"])}, as the other bias is there, found none')
     dtype = given['weight_ih'].dtype
     for part in 'bias_ih', 'bias_hh':
         given.setdefault(part, numpy.full(rows, -0.0, dtype))

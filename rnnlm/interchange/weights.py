@@ -135,6 +135,16 @@ def check_tensors(tensors, shapes):
                 f'leave only {known}')
 
 
+def check_arrays(tensors):
+    """Refuses what are no NumPy arrays.
+
+    Raises:
+        rnnlm.errors.InputError: naming the first.
+    """
+    for name in tensors:
+        _array(tensors, name)
+
+
 def check_dtypes(tensors):
     """Refuses tensors that are not all of one float dtype, 32 or 64.
 
