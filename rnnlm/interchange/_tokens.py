@@ -70,7 +70,7 @@ def tokens_of(value, n_vocab):
     if type(value) is not dict or len(value) != n_vocab:
         return None
     by_id = value
-    if all(type(i) is int for i in value.values()):
+    if all(type(i) in (int, float) for i in value.values()):  # Lua has no others
         by_id = {i: token for token, i in value.items()}
     for first in 0, 1:
         if all(i in by_id for i in range(first, first + n_vocab)):
