@@ -7,9 +7,12 @@ with a W.
 """
 import re
 
+import numpy
+
 from rnnlm.errors import InputError
 from rnnlm.interchange import _by_shape, d2l, nstep, textbook
 from rnnlm.interchange._by_shape import LEAVE, Matrix
+from rnnlm.interchange.interleaving import added
 from rnnlm.interchange.weights import check_dtypes, check_tensors, short_name
 from rnnlm.structure import layer_shapes
 
@@ -38,6 +41,11 @@ def import_noted(tensors):
         rnnlm.errors.InputError: if it is no language model, or has more than one has.
     """
     check_dtypes(tensors)
+    for name, array in tensors.items():
+        if array.ndim not in (1, 2) or not array.size:
+            raise InputError(
+                f'{short_name(name)}: expected a matrix or a bias, found the shape '
+                f'{array.shape}{_what([name])}; {LEAVE}')
     for module, key in ((textbook, 'wg'), (d2l, 'W_xi')):
         if any(name.rpartition('/')[2] == key for name in tensors):
             return _in_plain_numpy(tensors, module, key)
@@ -73,7 +81,7 @@ def _layer(link, given):
                 f'{short_name(link)}: expected w0 to w7, those of an NStepLSTM, found '
                 f'{kind} of w0 to w{last}; only LSTMs can be converted')
         return nstep.import_layer(given)
-    if 'lateral/W' in given and 'upward/b' not in given and 'upward/W' in given:
+    if given.get('lateral/W', numpy.empty(0)).ndim == 2 and 'upward/W' in given:
         rows, n = given['lateral/W'].shape
         if rows != 4 * n:
             raise InputError(
@@ -84,7 +92,8 @@ def _layer(link, given):
                for name in ('upward/W', 'lateral/W'))
     check_tensors(given, layer_shapes(n_in, n))
     if b is not None:
-        given['upward/b'] = given['upward/b'] + b
+        check_tensors({'lateral/b': b}, {'lateral/b': (4 * n,)})
+        given['upward/b'] = added(given['upward/b'], b)
     return given
 
 

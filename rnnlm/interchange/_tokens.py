@@ -16,7 +16,7 @@ NAMES = ('tokens', 'chars', 'characters', 'vocab', 'vocabulary', 'itos', 'idx2wo
          'index_to_char', 'char_to_index', 'idx_to_char', 'all_characters')
 
 # How deep in a checkpoint tokens are looked for, and among how many values.
-MOST_DEPTH, MOST_VALUES = 3, 10000
+MOST_DEPTH, MOST_VALUES, MOST_TRIES = 3, 10000, 20
 
 
 def find(root, n_vocab):
@@ -31,6 +31,7 @@ def find(root, n_vocab):
         lists that differ.
     """
     found, waiting, n_values, seen = None, [(root, 0)], 0, set()
+    n_tries = 0
     while waiting:
         value, depth = waiting.pop()
         entries = getattr(value, 'attributes', value)
@@ -43,7 +44,9 @@ def find(root, n_vocab):
                 return found
             tokens = None
             if type(name) is str and name.lower().strip('_') in NAMES:
-                tokens = tokens_of(inner, n_vocab)
+                n_tries += 1
+                if n_tries <= MOST_TRIES:
+                    tokens = tokens_of(inner, n_vocab)
             if tokens is not None:
                 if found is not None and found != tokens:
                     return None

@@ -3,7 +3,8 @@ import dataclasses
 from typing import Callable
 
 from rnnlm.errors import InputError
-from rnnlm.interchange.interleaving import from_blocks, second_bias, to_blocks
+from rnnlm.interchange.interleaving import (
+    added, from_blocks, second_bias, to_blocks)
 from rnnlm.interchange.weights import (
     axis_size, check_layer, check_model, check_tensors, layer_of)
 
@@ -151,7 +152,7 @@ def import_blocks(tensors, order, names):
     """
     check_tensors(tensors, block_shapes(
         axis_size(tensors, names['W'], 1), axis_size(tensors, names['U'], 1), names))
-    b = tensors[names['b']] + tensors[names['second b']]
+    b = added(tensors[names['b']], tensors[names['second b']])
     return {'upward/W': from_blocks(tensors[names['W']], order),
             'upward/b': from_blocks(b, order),
             'lateral/W': from_blocks(tensors[names['U']], order)}

@@ -118,6 +118,8 @@ def import_model(tensors):
 def import_noted(tensors):
     """As `import_model`, a `rnnlm.interchange._by_shape.Model`."""
     check_arrays(tensors)
+    if len(tensors) > _by_shape.MOST_TENSORS:
+        raise InputError(f'expected a model, found {len(tensors):,} tensors; {LEAVE}')
     recurrent, others, notes = _sorted(tensors)
     if not recurrent:
         raise InputError(
@@ -153,6 +155,7 @@ def _sorted(tensors):
         tuple: {(prefix, level): {'weight_ih': name, ...}}; list of names; notes.
     """
     recurrent, others, notes, raw = {}, [], [], set()
+    modules = {name.rpartition('.')[0] for name in tensors}
     for name in tensors:
         match = PARAMETER.fullmatch(name)
         if not match:
@@ -168,7 +171,7 @@ def _sorted(tensors):
             raise InputError(
                 f'{short_name(name)}: expected no tensor of that name, found one, that '
                 f'of {what}; the model cannot be converted')
-        if is_raw and any(other.startswith(f'{prefix}.module.') for other in tensors):
+        if is_raw and f'{prefix}.module' in modules:
             prefix = f'{prefix}.module'
         parts = recurrent.setdefault((prefix or '', int(level or 0)), {})
         place = prefix, level, part

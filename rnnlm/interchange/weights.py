@@ -171,8 +171,9 @@ def check_dtypes(tensors):
 def as_float32(tensors):
     """dict: the same with float32 where there was float16, which has all its numbers.
     """
-    return {name: array.astype('f4') if array.dtype == numpy.float16 else array
-            for name, array in tensors.items()}
+    with numpy.errstate(all='ignore'):
+        return {name: array.astype('f4') if array.dtype == numpy.float16 else array
+                for name, array in tensors.items()}
 
 
 def short_name(name):

@@ -1,4 +1,4 @@
-"""Every model that can be brought in can be written to every format that can hold it."""
+"""Every model that can be read can be written to every format that can hold it."""
 import importlib.util
 
 import chainer

@@ -132,3 +132,28 @@ def test_plain_numpy(module, names, one_hot, tmp_path):
     numpy.savez(path, **tensors, more=numpy.ones(3, 'f4'))
     with pytest.raises(rnnlm.InputError, match='expected one bias'):
         convert.load(path)
+
+
+@pytest.mark.parametrize('name', ['other_names.npz', 'espnet.npz', 'old.npz',
+                                  'nstep.npz'])
+def test_arrays_that_are_otherwise(name, write, tmp_path):
+    path = write(name, members('chainer-7.8.1.tar.xz')[name])
+    with numpy.load(path) as f:
+        whole = {key: f[key] for key in f.files}
+    path = str(tmp_path / 'a.npz')
+    for key, array in whole.items():
+        for other in (None, array[0], array[..., 0], array[None], array[:0], array.T,
+                      array[:-1], array[..., :-1], array.astype('i4'), array[None] * 0,
+                      array.astype('f8'), numpy.array(1., 'f4')):
+            changed = {**whole, key: other}
+            if other is None:
+                del changed[key]
+            elif other.shape == array.shape and other.dtype == array.dtype:
+                continue  # a square matrix, turned round
+            numpy.savez(path, **changed)
+            if other is None and key.endswith('/b'):  # the output layer may have none
+                inspecting.describe(path)
+                continue
+            with pytest.raises(rnnlm.InputError):
+                convert.load(path)
+            assert inspecting.describe(path)['model'] is None

@@ -121,7 +121,8 @@ def test_without_torch(model, tmp_path, monkeypatch, capsys):
     ('none.npz', 'b.npz', 'none.npz: expected a file that can be read'),
     ('a.npz', 'b.tflite', 'b.tflite: expected a file ending in .npz, .pt'),
     ('a.npz', 'none/b.pt', 'no folder'), ('a.txt', 'b.npz', 'the ending of its format'),
-    ('a.zip', 'b.npz', 'expected'), ('other.npz', 'b.npz', 'expected the parameters of an LSTM'),
+    ('a.zip', 'b.npz', 'expected'), (
+        'other.npz', 'b.npz', 'expected the parameters of an LSTM'),
 ])
 def test_what_cannot_be_converted(model, source, target, message, tmp_path, capsys):
     rnnlm.save_npz(str(tmp_path / 'a.npz'), model)

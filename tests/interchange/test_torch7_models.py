@@ -1,4 +1,5 @@
-"""Checkpoints of char-rnn and torch-rnn, with their tokens, by the rules of File.lua."""
+"""Checkpoints of char-rnn and torch-rnn with their tokens, by the rules of File.lua.
+"""
 import json
 
 import chainer
