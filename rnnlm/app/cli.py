@@ -265,16 +265,20 @@ def make_parser() -> argparse.ArgumentParser:
         subcommands, 'run', 'run a script written for Chainer 1 to 7, unmodified',
         'Runs a script as python would, with the API of the Chainer version that it '
         'was written for.',
-        'rnnlm run train_ptb.py --epoch 5', 'rnnlm run --api v1 train.py')
+        'rnnlm run train_ptb.py --epoch 5', 'rnnlm run --api 1.24 train.py',
+        'rnnlm run --explain train.py')
     run_parser.add_argument(
-        '--api', choices=runner.APIS, default='auto',
-        help="v1 for Chainer 1.0 to 1.24, v2 for later versions (default: auto, from "
-             "the script's source)")
+        '--api', default='auto', metavar='RELEASE',
+        help="the Chainer that it was written for: v1 (1.0 to 1.24), v2 (2.0 to 7.8), "
+             "or a release such as 1.24 (default: auto, from the script's source)")
+    run_parser.add_argument(
+        '--explain', action='store_true',
+        help='run nothing; print, line by line, what the script uses that is gone or '
+             'changed, since which release, and what to write today')
     run_parser.add_argument('script', help='Python script')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')
-    run_parser.set_defaults(
-        command=lambda args: runner.run(args.script, args.args, args.api))
+    run_parser.set_defaults(command=commands.run)
 
     inspect_parser = add_command(
         subcommands, 'inspect', 'show what a snapshot contains',

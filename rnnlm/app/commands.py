@@ -26,6 +26,7 @@ from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import dynamic, generate as generating, scoring
 from rnnlm.interchange import convert as interchange, inspecting
 from rnnlm.interchange.weights import check_model
+from rnnlm.legacy import explain as explaining, runner
 from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.snapshot_files import snapshots_in
 
@@ -330,6 +331,17 @@ def interpolate(args: argparse.Namespace) -> int:
               f'test     perplexity {found["second"]:.3f}  {printable(args.other)}\n'
               f'test     perplexity {found["mixture"]:.3f}  interpolated, weights '
               f'{weight:.3f} and {1 - weight:.3f}')
+    return 0
+
+
+def run(args: argparse.Namespace) -> int:
+    if not args.explain:
+        return runner.run(args.script, args.args, args.api)
+    try:
+        print('\n'.join(explaining.explain(args.script)))
+    except SyntaxError as e:
+        raise InputError(
+            f'{args.script}:{e.lineno}: expected Python, found {e.msg}') from None
     return 0
 
 

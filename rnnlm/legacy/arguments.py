@@ -10,6 +10,9 @@ import math
 
 import chainer
 from chainer import initializers
+import numpy
+
+from rnnlm.legacy import release
 
 # Argument of v1 -> (name in chainer.config, its value from the argument's).
 CONFIGURED = {
@@ -52,9 +55,11 @@ def arguments(signature):
 def _scale_initial_values(given):
     """``wscale`` and ``bias`` of a link, which became part of other arguments."""
     if 'wscale' in given:
-        # 1.10 to 1.24 took its root; until 1.9 it was the factor itself.
-        scale = math.sqrt(given.pop('wscale'))
-        if scale != 1:
+        scale = given.pop('wscale')
+        # Since 1.9 its root, of given values too; before, the factor itself.
+        if not release.before(1, 9):
+            scale = math.sqrt(scale)
+        if scale != 1 and (not release.before(1, 9) or given['initialW'] is None):
             given['initialW'] = _scaled(given['initialW'], scale)
     if 'bias' in given:
         bias = given.pop('bias')
@@ -96,3 +101,16 @@ def matmul(original):
                 for x in map(chainer.as_variable, (a, b)))
         return original(a, b, transa=transa, transb=transb)
     return matmul
+
+
+def lstm_of_1_5(original):
+    """``L.LSTM(in_size, out_size)`` of 1.5 to 1.8: the order of its random numbers."""
+    def __init__(self, in_size, out_size, **later):
+        if later or not release.before(1, 9):
+            original(self, in_size, out_size, **later)
+            return
+        original(self, in_size, out_size, lateral_init=0, upward_init=0)
+        for link, size in (self.upward, in_size), (self.lateral, out_size):
+            link.W.array[...] = numpy.random.normal(
+                0, numpy.sqrt(1. / size), link.W.shape)
+    return __init__

@@ -18,8 +18,9 @@ def install(api: str, version: str) -> None:
     release.script = tuple(map(int, version.split('.'))) if version else None
     surroundings.install()
     table.install_files()
+    if release.script:
+        table.install(release.script)
     if api == 'v1':
-        table.install()
         # The script cannot know that its words are old.
         warnings.filterwarnings('ignore', category=DeprecationWarning, module='chainer')
 

@@ -13,9 +13,10 @@ import tempfile
 import zipfile
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import source
+from rnnlm.legacy import releases, source, verdict
 
-APIS = 'auto', 'v1', 'v2'
+# What the names of a whole series stand for.
+SERIES = {'v1': '1.24', 'v2': '7.8.1'}
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'site')
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -44,8 +45,8 @@ def run(path, args=(), api='auto'):
         path (str): The script; or a folder or zip file with a ``__main__.py``, or '-'
             for standard input.
         args (sequence of str): Its arguments.
-        api (str): 'v1' or 'v2', the Chainer that it was written for, or a release such
-            as '1.24'; 'auto' decides by its source and says so on stderr.
+        api (str): The Chainer that it was written for: 'v1', 'v2' (to v7) or a release
+            such as '1.24'; 'auto' decides by its source and says so on stderr.
 
     Returns:
         int: the exit status of the script, where a process cannot be replaced.
@@ -55,12 +56,11 @@ def run(path, args=(), api='auto'):
     """
     if path == '-':
         _keep_standard_input()
-    api, version, reason = _choose(path, api)
-    if reason:
-        print(f'rnnlm run: Chainer {"v1" if api == "v1" else "v2 to v7"}, since '
-              f'{reason} (--api {"v2" if api == "v1" else "v1"} for the other)',
-              file=sys.stderr)
-    command, environment = start(path, args, api, version)
+    version, notice = _choose(path, api)
+    if notice:
+        print(f'rnnlm run: {notice}', file=sys.stderr)
+    api = 'v1' if version < (2,) else 'v2'
+    command, environment = start(path, args, api, releases.as_text(version))
     sys.stderr.flush()
     if os.name == 'posix':
         os.execve(command[0], command, environment)
@@ -95,21 +95,26 @@ def _is_understood(path):
 
 
 def _choose(path, api):
-    """(api, release or '', reason or ''), as given or by the source."""
+    """(version, notice): for which release a script is, and what to say of that or ''.
+    """
+    if api != 'auto':
+        version = releases.load().named(SERIES.get(api, api))
+    else:
+        version = releases.as_tuple(SERIES['v2'])
     with _judged(path) as main:
         if main is None:
-            return ('v2' if api == 'auto' else api), '', ''
+            return version, ''
         try:
             tree = source.parse(main)
             # Also where it is told: modules for Python 2 are refused.
-            chosen, reason = source.choose_api(main, tree)
+            found = verdict.of_script(main, tree)
         except SyntaxError:  # Python will say it
-            return 'v2', '', ''
-    if api == 'auto':
-        return chosen, '', reason
-    if api[:1].isdigit():
-        return ('v1' if api.startswith('1.') else 'v2'), api, ''
-    return api, '', ''
+            return version, ''
+    if api != 'auto':
+        return version, ''
+    return found.version, (
+        f'Chainer {found.api} ({found.releases}), since {found.reason} '
+        f'(--api {"v2" if found.api == "v1" else "v1"} for the other)')
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import typing
 
 from rnnlm.legacy import (
     cuda, links, mixed, optimizers, pickles, snapshots, training, variables)
-from rnnlm.legacy.arguments import arguments, init_weight, matmul
+from rnnlm.legacy.arguments import arguments, init_weight, lstm_of_1_5, matmul
 
 
 class Row(typing.NamedTuple):
@@ -142,6 +142,8 @@ ROWS = (
         arguments('self, x, test=False, finetune=False')),
     _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
                   'bias_init=0, forget_bias_init=0', 'forget_bias_init=1'),
+    Row('chainer.links.LSTM.__init__', '1.9', 'lateral_init and upward_init',
+        lstm_of_1_5),
     _link('StatelessLSTM', 'in_size, out_size=None, lateral_init=None, '
           'upward_init=None, bias_init=0, forget_bias_init=0', 'forget_bias_init=1'),
     Row('chainer.links.StatefulZoneoutLSTM.__init__', '2.0', CONFIG,
@@ -249,8 +251,22 @@ MOVED = (
 FILES = tuple(Row(*row) for row in (*snapshots.ROWS, *pickles.ROWS))
 
 
-def install():
-    """Puts `ROWS` in place: from here on this process speaks Chainer v1."""
+# Rows that serve releases of 2.0 and later, each without the others.
+LATER = '3.0', '4.0', '5.0'
+
+
+def install(version=(1, 24, 0)):
+    """Puts `ROWS` in place: from here on this process speaks an older Chainer.
+
+    Args:
+        version (tuple of int): That one.  For all of v1 the rows are the same; what
+            changed within it they look up in `release`.
+    """
+    if version >= (2,):
+        for row in ROWS:
+            if row.since in LATER and tuple(map(int, row.since.split('.'))) > version:
+                _put(row)
+        return
     for row in ROWS:
         _put(row)
     _move(MOVED_OF_V1)

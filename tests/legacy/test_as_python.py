@@ -297,7 +297,7 @@ print([sys.stdin.read()], __loader__, __spec__)
     python, ours = done
     assert (ours.returncode, ours.stdout) == (1, python.stdout)
     assert ours.stderr.split('\n', 1)[1] == python.stderr
-    assert 'rnnlm run: Chainer v2 to v7' in ours.stderr
+    assert 'rnnlm run: Chainer v2 (1.0 to 7.8.1)' in ours.stderr
 
 
 def test_arguments_of_the_command_line():

@@ -50,7 +50,7 @@ def numbers(out, *names):
 
 def test_official_trajectory(golden_1, tmp_path):
     out, err = run(SCRIPTS / 'golden_v1.py', golden_1.path, '--out', tmp_path / 'out')
-    assert 'Chainer v1, since golden_v1.py:' in err
+    assert 'Chainer v1 (1.14 to 1.24), since golden_v1.py:' in err
     numpy.testing.assert_allclose(
         numbers(out, 'window'), golden_1.window_mean_loss, rtol=1e-4)
     numpy.testing.assert_allclose(
@@ -100,7 +100,7 @@ PYTHON_2 = {
     'try:\n    pass\nexcept ValueError, e:\n    pass': 3, 'raise E, "x"': 1,
     'for i in xrange(3):\n    pass': 1, 'x = raw_input()': 1, 'import cPickle': 1,
     'd = {}\nfor k, v in d.iteritems():\n    pass': 2, 'exec "x = 1"': 1,
-    'from urllib2 import urlopen': 1, 'x = 0777': 1,
+    'from urllib2 import urlopen': 1, 'x = 0777': 1, 'import commands': 1,
 }
 PYTHON_3 = (
     'try:\n    xrange\nexcept NameError:\n    xrange = range\nxrange(3)',
@@ -144,32 +144,45 @@ def test_python_2_beside_a_script(tmp_path):
     assert 'net.py:1' in err and 'modernize' in err and 'Traceback' not in err
 
 
-@pytest.mark.parametrize('text, api', [
-    ('F.dropout(x, train=False)', 'v1'), ('Variable(x, volatile=True)', 'v1'),
-    ('m = FunctionSet(l=1)', 'v2'), ('from chainer import FunctionSet', 'v1'),
-    ('o.zero_grads()', 'v1'), ('F.Linear(3, 4)', 'v1'), ('L.Linear(3, 4)', 'v2'),
-    ('F.softmax(x, use_cudnn=False)', 'v1'), ('m.zerograds()', 'v1'),
-    ('super(A, self).__init__(l1=L.Linear(3, 4))', 'v1'),
-    ('with self.init_scope(): super().__init__(l1=L.Linear(3, 4))', 'v2'),
-    ('f(x, train=False)', 'v2'), ('cuda.zeros((3,))', 'v1'),
-    ('chainer.config.train = False', 'v2'), ('x = 1', 'v2'),
-    ('extensions.snapshot(trigger=(1, "epoch"))', 'v1'),
-    ('if two: chainer.config.train = False\nelse: F.dropout(x, train=False)', 'v2'),
-])
-def test_choice_of_api(text, api, tmp_path):
-    path = tmp_path / 'script.py'
-    path.write_text(text)
-    chosen, reason = source.choose_api(str(path), source.parse(str(path)))
-    assert chosen == api and reason
-
-
 def test_modules_beside_a_script_count(tmp_path):
     (tmp_path / 'script.py').write_text('import net\n')
-    (tmp_path / 'net.py').write_text('x = F.dropout(y, train=False)\n')
+    (tmp_path / 'net.py').write_text(
+        'import chainer.functions as F\nx = F.dropout(y, train=False)\n')
     _, err = run(tmp_path / 'script.py', status=1)
-    assert 'Chainer v1, since net.py:1 has dropout(train=...)' in err
+    assert 'Chainer v1 (1.0 to 1.24), since net.py:2 has F.dropout(train=...)' in err
     _, err = run('--api', 'v2', tmp_path / 'script.py', status=1)
     assert 'since' not in err
+    _, err = run('--api', '1.99', tmp_path / 'script.py', status=2)
+    assert '--api: expected auto, v1, v2, or a release of Chainer' in err
+
+
+def test_what_changed_within_v1(script):
+    """Until 1.8 wscale was no root, and L.LSTM drew its weights in another order."""
+    lines = '''
+        x = np.ones((3, 2), 'f')
+        np.random.seed(0)
+        a = L.LSTM(2, 3)
+        np.random.seed(0)
+        up = np.random.normal(0, 2 ** -.5, (12, 2)).astype('f')
+        low = np.random.normal(0, 3 ** -.5, (12, 3)).astype('f')
+        w = F.Linear(2000, 3, wscale=4).W.data.std() * 2000 ** .5
+        given = L.Linear(2, 3, wscale=4, initialW=np.ones((3, 2), 'f')).W.data[0, 0]
+        print(json.dumps([bool((a.upward.W.data == up).all()
+                               and (a.lateral.W.data == low).all()),
+                          round(float(w)), float(given)]))
+    '''
+    assert script(lines, api='1.8') == [[True, 4, 1]]
+    assert script(lines, api='1.9') == script(lines, api='v1') == [[False, 2, 2]]
+
+
+def test_what_changed_after_v1(script):
+    lines = '''
+        np.random.seed(0)
+        it = chainer.iterators.SerialIterator(np.arange(9), 9)
+        print(json.dumps([int(x) for x in it.next() + it.next()]))
+    '''
+    assert script(lines, api='4.0') == script(lines, api='v1')
+    assert script(lines, api='5.0') == script(lines, api='v2') != script(lines)
 
 
 def test_nothing_is_patched_unasked():

@@ -1,0 +1,217 @@
+"""Scripts for Python 2: how they are recognised, and what to see to in them."""
+import ast
+import builtins
+import os
+import re
+
+from rnnlm.errors import InputError
+
+# What Python 3 says of Python 2's syntax, and what it looks like.
+PYTHON_2_ERRORS = re.compile(
+    r"Missing parentheses in call to '(print|exec)'|multiple exception types must be|"
+    r'leading zeros in decimal|inconsistent use of tabs|invalid (decimal )?literal|'
+    r'except clauses')
+PYTHON_2_SYNTAX = re.compile(
+    r'^\s*(print\s+[^(=\s.,)]|print\s*>>|exec\s+["\'\w]|raise\s+\w+\s*,|'
+    r'except\s+[\w.()]+\s*,\s*\w+\s*:)|<>|\bur["\']|`[^`]+`', re.MULTILINE)
+PYTHON_2_NAMES = {
+    'xrange', 'raw_input', 'unicode', 'basestring', 'unichr', 'long', 'reduce',
+    'reload', 'execfile', 'file', 'cmp', 'apply'}
+PYTHON_2_METHODS = {'iteritems', 'itervalues', 'iterkeys', 'has_key'}
+PYTHON_2_MODULES = {'cPickle', 'urllib2', 'ConfigParser', 'StringIO', 'cStringIO',
+                    'Queue', 'commands'}
+# What `modernize` leaves, and Python 3 lacks: (what, what to write).
+PYTHON_2_ATTRIBUTES = {
+    'sys.maxint': 'sys.maxsize', 'sys.setdefaultencoding': 'nothing: drop the line',
+    'string.letters': 'string.ascii_letters', 'string.lowercase':
+    'string.ascii_lowercase', 'string.uppercase': 'string.ascii_uppercase',
+    'string.maketrans': 'str.maketrans', 'string.join': "' '.join(words)",
+    'string.split': 'text.split()', 'string.replace': 'text.replace()',
+    'string.strip': 'text.strip()', 'string.atoi': 'int', 'string.atof': 'float',
+    'os.getcwdu': 'os.getcwd', 'itertools.izip': 'zip', 'itertools.imap': 'map',
+    'commands.getoutput': 'subprocess.getoutput',
+    'commands.getstatusoutput': 'subprocess.getstatusoutput'}
+CONVERT = ('    pip install modernize && python -m modernize -w {path}')
+DIVISION = 'libmodernize.fixes.fix_classic_division'
+
+
+def is_meant(error, text):
+    """Whether a text that is no Python 3 is Python 2."""
+    return bool(PYTHON_2_ERRORS.search(str(error)) or PYTHON_2_SYNTAX.search(text))
+
+
+def error(path, line, what, text):
+    """The error that says how to convert a script, and what that leaves to do."""
+    left = pitfalls(text)
+    listed = ''.join(f'\n    {path}:{number}: {advice}' for number, advice in left[:12])
+    more = f'\n    and {len(left) - 12} more' * (len(left) > 12)
+    return InputError(
+        f'{path}:{line}: expected Python 3, found Python 2 ({what}); convert it, the '
+        'old file being kept as .bak:\n' + CONVERT.format(path=path)
+        + ('\nwhich leaves these to you:' + listed + more if left else ''))
+
+
+def pitfalls(text):
+    """[(line, advice)] for what `modernize` leaves, and Python 3 means otherwise."""
+    try:
+        tree = ast.parse(as_python_3(text))
+    except (SyntaxError, ValueError):
+        return []
+    true_division = any(
+        isinstance(node, ast.ImportFrom) and node.module == '__future__'
+        and any(alias.name == 'division' for alias in node.names)
+        for node in ast.walk(tree))
+    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)
+              and not node.args and not node.keywords}
+    found = []
+    for node in ast.walk(tree):
+        advice = _advice(node, true_division, called)
+        if advice:
+            found.append((node.lineno, advice))
+    return sorted(set(found))
+
+
+def _advice(node, true_division, called):
+    if isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.Div):
+        if not true_division and not _has_float(node):
+            return (f'{_short(node)}: of two whole numbers Python 2 made a whole '
+                    f'number; write // if that is meant (-f default -f {DIVISION} '
+                    'writes it everywhere, for float numbers too)')
+    elif isinstance(node, ast.Attribute):
+        name = _short(node)
+        if node.attr == 'next' and id(node) not in called and (
+                isinstance(node.ctx, ast.Load)):
+            return f'{name}: the method is __next__ now'
+        if name in PYTHON_2_ATTRIBUTES:
+            return f'{name}: now {PYTHON_2_ATTRIBUTES[name]}'
+    elif isinstance(node, ast.Call):
+        return _advice_on_call(node)
+    return None
+
+
+def _advice_on_call(node):
+    name = _short(node.func)
+    if isinstance(node.func, ast.Call) and (
+            'getwriter' in name or 'getreader' in name) and 'std' in _short(node):
+        return (f'{_short(node)}: drop the line, or give it .buffer, as in '
+                'sys.stdout.buffer; text needs no encoding')
+    if name == 'reload' or name.endswith('.reload'):
+        return f'{_short(node)}: drop the line, or importlib.reload'
+    if not isinstance(node.func, ast.Attribute):
+        compares = name == 'sorted' and len(node.args) > 1
+    elif node.func.attr == 'decode':
+        return f'{_short(node)}: a str has no decode; leave it out unless it is bytes'
+    elif node.func.attr == 'encode':
+        return (f'{_short(node)}: gives bytes, which print and write show as '
+                "b'...'; leave it out where text is meant")
+    else:
+        compares = node.func.attr == 'sort' and node.args
+    if compares or any(keyword.arg == 'cmp' for keyword in node.keywords):
+        return f'{_short(node)}: key=functools.cmp_to_key(...) instead of a comparison'
+    return None
+
+
+def _short(node):
+    text = ast.unparse(node).split('\n')[0]
+    return text if len(text) <= 40 else text[:37] + '...'
+
+
+def _has_float(node):
+    """Whether a division is surely of float numbers."""
+    return any(
+        isinstance(part, ast.Constant) and isinstance(part.value, float)
+        or isinstance(part, ast.Call) and (
+            getattr(part.func, 'id', '') == 'float'
+            or getattr(part.func, 'attr', '') in (
+                'float', 'float32', 'float64', 'sqrt', 'exp', 'log', 'mean', 'std',
+                'time', 'astype', 'norm'))
+        for part in ast.walk(node))
+
+
+def as_python_3(text):
+    """A text whose syntax was Python 2's with that of Python 3, line for line.
+
+    It is to be read, not run: ``print x`` becomes an assignment.
+    """
+    for old, new in (
+            (r'(?m)^(\s*|.*?:\s*)(?:print|exec)(?: +|(?=["\']))(?:>> *)?(?=[^\s=(,.])',
+             r'\1_ = '),
+            (r'(?m)^(\s*|.*?:\s*)print *>> *', r'\1_ = '),
+            (r'\bexcept\s+([\w.]+|\([^)]*\))\s*,\s*(\w+)\s*:', r'except \1 as \2:'),
+            (r'(?m)\braise +([\w.]+) *, *', r'raise \1 or '),
+            (r'<>', '!='), (r'`([^`\n]+)`', r'(\1)'),
+            (r'(?<![\w.])0(\d+)(?![\w.])', r'0o\1'),
+            (r'(?<![\w.])(\d+)[lL]\b', r'\1'), (r'\b[uU][rR](?=["\'])', 'r'),
+            (r'lambda *\(([\w, ]+)\) *:', r'lambda \1:')):
+        text = re.sub(old, new, text)
+    text = re.sub(
+        r'(?m)^(\s*def \w+\(.*)$', lambda line: re.sub(
+            r'([(,] *)\(([\w, ]+)\)',
+            lambda pair: pair[1] + re.sub(r'\W+', '_', pair[2]), line[1]), text)
+    return text.expandtabs(8)
+
+
+def _is_beside(name, folder):
+    path = os.path.join(folder, name.split('.')[0])
+    return os.path.isfile(path + '.py') or os.path.isdir(path)
+
+
+def first_name(tree, folder):
+    """(line, what) of the first use of what only Python 2 has; None if guarded.
+
+    Args:
+        tree (ast.AST): A script.
+        folder (str): Where it is: a module beside it may have the name of one that
+            Python has dropped.
+    """
+    made = set(dir(builtins))
+    guarded = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            made.add(node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            made.add(node.name)
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            made.update((alias.asname or alias.name).split('.')[0]
+                        for alias in node.names)
+            if any(alias.name == '*' for alias in node.names):
+                made.update(PYTHON_2_NAMES)
+        if _thinks_of_both(node):
+            guarded.update(map(id, ast.walk(node)))
+    found = []
+    for node in ast.walk(tree):
+        if id(node) in guarded:
+            continue
+        if isinstance(node, ast.Name) and node.id in PYTHON_2_NAMES - made:
+            found.append((node.lineno, node.id))
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.RShift) and (
+                getattr(node.left, 'id', None) == 'print'):
+            found.append((node.lineno, 'print >>'))
+        elif isinstance(node, ast.Call) and (
+                getattr(node.func, 'attr', None) in PYTHON_2_METHODS) and (
+                getattr(getattr(node.func, 'value', None), 'id', '') != 'six'):
+            found.append((node.lineno, f'.{node.func.attr}()'))
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names = ({alias.name for alias in node.names}
+                     if isinstance(node, ast.Import) else
+                     set() if node.level else {node.module})
+            found += [(node.lineno, f'import {name}')
+                      for name in sorted(names & PYTHON_2_MODULES)
+                      if not _is_beside(name, folder)]
+    return min(found) if found else None
+
+
+def _thinks_of_both(node):
+    """Whether this asks which Python it is: by a version, or by what fails."""
+    if isinstance(node, (ast.If, ast.IfExp)):
+        asked = {getattr(part, 'attr', getattr(part, 'id', ''))
+                 for part in ast.walk(node.test)}
+        return bool(asked & {'version_info', 'version', 'PY2', 'PY3', 'hexversion'})
+    if isinstance(node, ast.Try):
+        caught = {getattr(part, 'id', '') for handler in node.handlers
+                  for part in ast.walk(handler.type or ast.Name('NameError'))}
+        return bool(caught & {'ImportError', 'ModuleNotFoundError', 'NameError',
+                              'AttributeError', 'Exception'})
+    return False

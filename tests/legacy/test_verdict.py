@@ -1,0 +1,173 @@
+"""For which release a script was written: small scripts in the idioms of each."""
+import os
+import textwrap
+
+import pytest
+
+import rnnlm
+from rnnlm.legacy import releases, source, verdict
+
+IMPORTS = '''\
+import chainer
+import chainer.functions as F
+import chainer.links as L
+from chainer import cuda, optimizers, serializers, training, Variable
+from chainer.training import extensions
+'''
+
+
+def judge(text, folder, imports=''):
+    path = folder / 'script.py'
+    path.write_text(imports + textwrap.dedent(text))
+    return verdict.of_script(str(path), source.parse(str(path)))
+
+
+@pytest.mark.parametrize('text, api', [
+    ('F.dropout(x, train=False)', 'v1'), ('F.dropout(x, 0.5, train)', 'v1'),
+    ('Variable(x, volatile=True)', 'v1'), ('m = chainer.FunctionSet(l=1)', 'v1'),
+    ('from chainer import FunctionSet', 'v1'), ('F.Linear(3, 4)', 'v1'),
+    ('L.Linear(3, 4)', 'v2'), ('F.softmax(x, use_cudnn=False)', 'v1'),
+    ('o = optimizers.SGD()\no.zero_grads()', 'v1'), ('m.zerograds()', 'v1'),
+    ('cuda.init(0)', 'v1'), ('chainer.config.train = False', 'v2'), ('x = 1', 'v2'),
+    ('extensions.snapshot(trigger=(1, "epoch"))', 'v1'), ('f(x, train=False)', 'v2'),
+    ('if two: chainer.config.train = False\nelse: F.dropout(x, train=False)', 'v2'),
+    # The last releases of v1 had these already.
+    ('l = L.LSTM(2, 2)\nwith chainer.no_backprop_mode(): F.dropout(x, .5, False)',
+     'v1'),
+    ('cuda.get_device_from_id(0).use()\nL.Linear(3, 4, wscale=2)', 'v1'),
+    # What is not Chainer's says nothing.
+    ('import helper\nhelper.Sequential()\nF.dropout(x, train=False)', 'v1'),
+    ('def dropout(x, train): return x\ndropout(x, train=False)', 'v2'),
+    ('F = object()\nF.Linear(3, 4)', 'v2'),
+    ('import numpy as np\nnp.array([1])\nF.relu(x, use_cudnn=True)', 'v1'),
+    # What a variable is follows from how it was made.
+    ('x = Variable(a)\nx.array', 'v2'), ('y = F.tanh(x)\ny.volatile', 'v1'),
+    ('h = F.tanh(x)\nfor p in L.Linear(2, 3).params(): p.array', 'v2'),
+    ('class U(training.StandardUpdater):\n    def __init__(self, a, b):\n'
+     '        training.StandardUpdater.__init__(self, a, b, device=0)\n'
+     'F.relu(1, use_cudnn=True)', 'v1'),
+    ('class B(chainer.Function):\n    def __init__(self):\n'
+     '        super(B, self).__init__()\nchainer.config.train = False', 'v2'),
+    # Who asks is not taken at his word.
+    ('try:\n    chainer.config.train = False\nexcept AttributeError:\n    pass\n'
+     'F.dropout(x, train=False)', 'v1'),
+    ('try:\n    from chainer import using_config\nexcept ImportError:\n    pass', 'v2'),
+    ('if hasattr(chainer, "config"):\n    chainer.config.train = 0\n'
+     'else:\n    F.dropout(x, train=False)', 'v2'),
+    ('if chainer.__version__ < "2":\n    F.dropout(x, train=False)\n'
+     'else:\n    chainer.config.train = False', 'v2'),
+])
+def test_one_sign(text, api, tmp_path):
+    found = judge(text, tmp_path, IMPORTS.replace(
+        'training, ', 'training, ' if 'extensions' in text else ''))
+    assert found.api == api and found.reason
+
+
+CHAIN = '''
+class Net(chainer.Chain):
+    def __init__(self):
+        super(Net, self).__init__(l1=L.LSTM(2, 3), l2=L.Linear(3, 2))
+'''
+
+
+@pytest.mark.parametrize('lines, api', [
+    ('', 'v1'), ('net = Net()\nnet.l1.reset_state()', 'v1'),
+    ('    def forward(self, x): return self.l2(self.l1(x))\nNet()(1)', 'v2'),
+    ('    def __call__(self, x): return self.l2(self.l1(x))\nNet()(1)', 'v1'),
+    ('    def __call__(self, x): return self.l2(self.l1(x))\ny = Net()(1)\ny.array',
+     'v2'),
+    ('net = Net()\nchainer.get_dtype()', 'v2'),
+    ('net = Net()\ncuda.get_device_from_id(0).use()\nnet.to_gpu()', 'v1'),
+    ('net = Net()\nnet.to_device(0)', 'v2'), ('print(loss.array)', 'v2'),
+    ('net = Net()\nprint(f"{net}")', 'v2'), ('h = F.dropout(net(x))', 'v2'),
+    ('cuda.get_device(0).use()\nh = F.dropout(net(x))', 'v1'),
+    ('# for Chainer 1.24\nh = F.dropout(net(x))', 'v1'),
+    ('# Chainer v4.1\nnet = Net()', 'v2'),
+])
+def test_links_as_arguments(lines, api, tmp_path):
+    assert judge(CHAIN + lines, tmp_path, IMPORTS).api == api
+
+
+def test_requirements_beside_it(tmp_path):
+    (tmp_path / 'requirements.txt').write_text('numpy\nchainer==3.2.0\n')
+    assert judge(CHAIN, tmp_path, IMPORTS).api == 'v2'
+
+
+def test_which_release_exactly(tmp_path):
+    found = judge('with chainer.no_backprop_mode():\n    Variable(x, volatile=True)',
+                  tmp_path, IMPORTS)
+    assert found.releases == '1.16 to 1.24' and found.version == (1, 24, 0)
+    assert 'script.py:6 has chainer.no_backprop_mode, there since 1.16' in found.reason
+    assert 'script.py:7 has Variable(volatile=...), gone since 2.0' in found.reason
+    found = judge('import chainer\nchainer.cuda.mem_alloc(3)', tmp_path)
+    assert found.releases == '1.0 to 1.2' and found.version == (1, 2, 0)
+
+
+def test_a_script_mixed_of_two(tmp_path):
+    found = judge('''
+        chainer.config.train = False
+        chainer.using_config('train', True)
+        F.dropout(x, train=False)
+    ''', tmp_path, IMPORTS)
+    assert found.api == 'v2'
+    assert 'though script.py:9 has F.dropout(train=...), gone since' in found.reason
+
+
+def test_modules_of_its_own(tmp_path, monkeypatch):
+    sign = 'import chainer.functions as F\nF.dropout(1, train=False)\n'
+    for name, text in {
+            'pk/__init__.py': '', 'pk/net/__init__.py': 'from . import out\n',
+            'pk/net/out.py': 'from ..deep import *\n', 'pk/deep.py': sign}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(text)
+    found = judge('from pk.net import out', tmp_path)
+    assert found.api == 'v1'
+    assert os.path.join('pk', 'deep.py') + ':2 has F.dropout(train=...)' in found.reason
+    assert judge('x = 1', tmp_path).api == 'v2'
+
+    (tmp_path / 'examples').mkdir()
+    (tmp_path / 'above.py').write_text(sign)
+    for line in ('sys.path.append(os.pardir)', 'sys.path.insert(0, "..")',
+                 'sys.path.append(os.path.join(os.path.dirname(__file__), ".."))',
+                 'sys.path.append(os.path.dirname(os.path.dirname('
+                 'os.path.abspath(__file__))))',
+                 'sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))'
+                 ):
+        found = judge(f'import os, sys, pathlib\n{line}\nimport above',
+                      tmp_path / 'examples')
+        assert found.api == 'v1', line
+
+
+def test_a_module_beside_it_that_is_called_chainer(tmp_path):
+    (tmp_path / 'chainer.py').write_text('config = 1\n')
+    assert judge('import chainer\nchainer.FunctionSet()', tmp_path).releases == (
+        '1.0 to 7.8.1')
+
+
+def test_python_2_modules_of_its_own(tmp_path):
+    (tmp_path / 'commands.py').write_text('x = 1\n')
+    judge('import commands', tmp_path)
+    (tmp_path / 'old.py').write_text('print "a"\n')
+    with pytest.raises(rnnlm.InputError, match='old.py:1'):
+        judge('import old', tmp_path)
+    judge('try:\n    import old\nexcept ImportError:\n    pass', tmp_path)
+
+
+def test_strange_sources(tmp_path):
+    """Long chains take no time, deep expressions and classes in circles no harm."""
+    chain = 'x = a' + '.b()' * 60 + '\n'
+    deep = 'y = ' + '+'.join(['1'] * 900) + '\n'
+    circle = 'class A: pass\nclass B(A): pass\nA.__bases__ = (B,)\nclass A(B): pass\n'
+    found = judge(chain + circle + deep + 'F.dropout(x, train=False)\n', tmp_path,
+                  IMPORTS)
+    assert found.api == 'v1'
+    assert judge('', tmp_path).api == 'v2'
+
+
+def test_versions():
+    table = releases.load()
+    assert table.named('1.24') == table.named('1') == (1, 24, 0)
+    assert table.named('1.15') == (1, 15, 0, 1) and table.named('7.8.1')[:2] == (7, 8)
+    for text in 'v3', '1.25', 'x', '', '1.':
+        with pytest.raises(rnnlm.InputError, match='a release of Chainer'):
+            table.named(text)
