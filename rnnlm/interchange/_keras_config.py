@@ -46,7 +46,7 @@ SOFTMAX = ('softmax', 'softmax_v2', 'log_softmax', 'log_softmax_v2')
 IDENTITY = ('linear', None)
 
 # Settings that an LSTM must have, if it says anything of them.
-SETTINGS = {'activation': 'tanh', 'go_backwards': False}
+SETTINGS = {'activation': 'tanh', 'go_backwards': False, 'time_major': False}
 
 ONE_HOT = 'its input is one-hot: the embedding is the identity'
 LAST_STEP = (
@@ -115,6 +115,7 @@ def straight(config):
 
 
 def check_class(kind, name):
+    """Refuses a layer that is not known, by its class and its name."""
     if kind not in KNOWN:
         reason = REFUSED.get(kind)
         raise InputError(
@@ -125,7 +126,8 @@ def check_class(kind, name):
 
 
 def _name(settings):
-    return short_name(settings.get('name', 'a layer'))
+    """str: of a layer; of a Sequential of Keras 1 the settings are a list."""
+    return short_name(settings['name'] if 'name' in settings else 'a layer')
 
 
 def _in_line(inner, layers):
@@ -173,7 +175,19 @@ def _inputs(layer):
             f'{short_name(layer["name"])}: expected one input, the first output of a '
             f'layer that is used once, found {len(nodes)} uses or {len(found)} inputs; '
             'it cannot be converted')
+    if _trains(nodes[0]):
+        raise InputError(
+            f'{short_name(layer["name"])}: expected a layer that is called as outside '
+            'of training, found training=True; it cannot be converted')
     return found[0][0]
+
+
+def _trains(node):
+    """Whether a layer is called with training=True, whatever the model is used for."""
+    if isinstance(node, dict):
+        return node.get('kwargs', {}).get('training') is True
+    entry = node if isinstance(node[0], str) else node[0]
+    return len(entry) > 3 and entry[3].get('training') is True
 
 
 def _histories(node):
@@ -232,7 +246,8 @@ class _Chain:
         elif kind == 'Activation':
             self._activate(name, function_name(settings.get('activation')))
         elif kind == 'Softmax':
-            self._activate(name, 'softmax')
+            last = settings.get('axis', -1) in (-1, [-1])
+            self._activate(name, 'softmax' if last else 'a softmax of another axis')
 
     def _expect(self, name, kind, before, where):
         if self._above() not in (before if isinstance(before, tuple) else (before,)):
@@ -294,7 +309,8 @@ def _cell(name, settings):
     if kind != 'LSTMCell':
         check_class(f'RNN({short_name(kind)})', name)
     found = dict(settings['cell']['config'])
-    found['go_backwards'] = settings.get('go_backwards', False)
+    found.update((key, settings[key]) for key in ('go_backwards', 'time_major')
+                 if key in settings)
     return found
 
 

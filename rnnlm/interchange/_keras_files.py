@@ -20,6 +20,7 @@ import numpy
 from rnnlm.errors import InputError
 from rnnlm.interchange import _untrusted
 from rnnlm.interchange.weights import short_name
+from rnnlm.serializers import reading
 from rnnlm.serializers.hdf5 import Hdf5
 from rnnlm.serializers.hdf5_worker import EMPTY_GROUPS
 
@@ -49,7 +50,8 @@ class File(NamedTuple):
     """What is in a file of Keras.
 
     Attributes:
-        format (str): '.keras', '.weights.h5' or '.h5'.
+        format (str): '.keras', '.weights.h5' or '.h5'; '' if nothing in it is as
+            Keras writes it.
         config: What its JSON configuration says; None if there is none.
         beside (str): The file that the configuration is in, if it is another.
         version, backend (str): Of Keras; None if it does not say.
@@ -90,7 +92,7 @@ def opened(path):
                 members = _untrusted.read_members(
                     io.BytesIO(data), lambda name: name in (*INSIDE, METADATA))
                 text, data = (members[name] for name in INSIDE)
-                config = _untrusted.parse_json(text)
+                config = _untrusted.parse_json(text, constants=True)
                 metadata = _untrusted.parse_json(members.get(METADATA, b'{}'))
                 version = _text_of(metadata.get('keras_version'))
         with Hdf5(path, data) as archive:
@@ -115,31 +117,37 @@ def _read(path, archive, n_bytes, config, version, archived):
     if not archived:
         text, version, backend = (_text(archive, name) for name in (
             'model_config', 'keras_version', 'backend'))
-        if text is None:
-            text, beside = _text_beside(path)
         if text is not None:
-            config = _untrusted.parse_json(text)
-            if beside is not None:
-                version = version or _version_of(config)
+            config = _untrusted.parse_json(text, constants=True)
+        else:
+            config, beside = _config_beside(path)
+            version = version or _version_of(config or {})
     if numbered or archived:
         layers = _numbered(keys, archive.texts(EMPTY_GROUPS) or ())
     else:
         layers = _named_layers(keys, archive.texts('layer_names') or ())
+        if version is None and any(
+                name[0] in 'WUb' for inside in layers.values() for name in inside
+                if NAMED_ONCE.fullmatch(name)):
+            version = '1'  # whose files of weights do not say it
     kind = '.keras' if archived else '.weights.h5' if numbered else '.h5'
+    if not layers and config is None:
+        kind = ''
     return File(kind, config, beside, version, backend, layers,
                 not (numbered or archived), archive, n_bytes)
 
 
-def _text_beside(path):
-    """(text, file) of a configuration in JSON beside a file of weights alone."""
-    stem = re.sub(r'(\.weights)?\.\w+$', '', path)
+def _config_beside(path):
+    """(configuration, file) beside a file of weights alone; None if there is none."""
+    stem = re.sub(r'(\.weights)?\.\w+$', '', os.fspath(path))
     for beside in (f'{stem}.json', os.path.join(os.path.dirname(path), 'model.json')):
-        if os.path.isfile(beside) and os.path.getsize(beside) <= _untrusted.MOST_TEXT:
-            text = bytes(_untrusted.read_bytes(beside))
-            with _untrusted.damaged(beside, "a model's to_json()"):
-                found = _untrusted.parse_json(text)
-                if isinstance(found, dict) and 'class_name' in found:
-                    return text, beside
+        if os.path.isfile(beside):
+            try:
+                found = reading.read_json(beside, "a model's to_json()")
+            except InputError:
+                continue  # of something else
+            if isinstance(found, dict) and {'class_name', 'config'} <= set(found):
+                return found, beside
     return None, None
 
 

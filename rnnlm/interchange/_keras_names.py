@@ -43,7 +43,7 @@ def layers_by_names(file, gates=None):
     """
     line = []
     for name, inside in file.layers.items():
-        kind = _class_of(file, name, inside, first=not line)
+        kind = _class_of(file, name, inside, not line or not file.ordered)
         config.check_class(kind, short_name(name))
         line.append((kind, {'name': name}))
     if not file.ordered:
@@ -92,17 +92,18 @@ def _class_of(file, name, inside, first):
         found = EMBEDDING if first else DENSE
     if found is None and not inside:
         # A name of someone's own; what it does stands nowhere.
-        found = ('Dropout' if 'drop' in name.lower() else
+        idle = re.search(r'drop|(^|_)input(_|$)', name.lower())
+        found = ('Dropout' if idle else
                  f'a layer {short_name(name)} without weights')
     if found is None:
         found = f'a layer of {", ".join(map(short_name, variables[:5]))}'
-    return _by_shape(file, inside) if found == LSTM else found
+    return _by_shape(file, inside) if found in (LSTM, 'RNN') else found
 
 
 def _by_shape(file, inside):
     """'LSTM', or what else has matrices of these names."""
-    keys = [inside[name] for name in (
-        'kernel', 'recurrent_kernel', 'bias') if name in inside]
+    names = 'kernel', 'recurrent_kernel', 'bias', *(f'cell/vars/{k}' for k in range(3))
+    keys = [inside[name] for name in names if name in inside]
     shapes = [file.arrays.describe(key)[0] for key in keys]
     if len(shapes) < 2 or any(len(shape) != 2 for shape in shapes[:2]):
         return LSTM

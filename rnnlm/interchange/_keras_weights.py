@@ -38,6 +38,10 @@ def layers_of(file, recurrent_activation=None):
     Raises:
         rnnlm.errors.InputError: if it is no language model, naming what is not known.
     """
+    if not file.format:
+        raise InputError(
+            'expected an HDF5 file of Chainer or Keras, found one of something else, '
+            f'with {", ".join(map(short_name, list(file.arrays)[:5])) or "no arrays"}')
     if file.config is None:
         return _keras_names.layers_by_names(file, recurrent_activation)
     layers, notes = _keras_config.chain(file.config, file.version)

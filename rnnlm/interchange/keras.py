@@ -14,7 +14,8 @@ Its files need h5py: .keras, .weights.h5 and the .h5 of Keras 1, 2 and 3.
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _keras_files, _keras_weights, _keras_writer
+from rnnlm.interchange import (
+    _keras_files, _keras_weights, _keras_writer, _untrusted)
 from rnnlm.interchange._keras_files import INSIDE  # noqa: F401
 from rnnlm.interchange.interleaving import from_blocks, to_blocks
 from rnnlm.interchange.weights import (
@@ -139,7 +140,14 @@ def _n_layers(tensors):
 def _shapes(tensors):
     """{name: shape} of a model's tensors, from those that give its sizes."""
     n_vocab = axis_size(tensors, f'{OUTPUT}/kernel', 1)
-    n_in = axis_size(tensors, EMBED, 1) if EMBED in tensors else n_vocab
+    n_in = n_vocab
+    if EMBED in tensors:
+        n_in, n_words = (axis_size(tensors, EMBED, axis) for axis in (1, 0))
+        if n_words != n_vocab:
+            raise InputError(
+                f'{OUTPUT}/kernel: expected one output for each of the {n_words:,} '
+                f'words of the embedding, found {n_vocab:,}, as of a classifier; the '
+                'model cannot be converted')
     shapes = {EMBED: (n_vocab, n_in)}
     for k in range(_n_layers(tensors)):
         n = axis_size(tensors, f'{layer_name(k)}/recurrent_kernel', 0)
@@ -189,6 +197,23 @@ def read(path, recurrent_activation=None):
         return _keras_weights.tensors_of(file, layers)
 
 
+def load(path):
+    """A model from a file, and what there is to say of it.
+
+    Args:
+        path (str): the file.
+
+    Returns:
+        tuple: weights as of `rnnlm.interchange.weights`; list of str, the notes.
+
+    Raises:
+        rnnlm.errors.InputError: as `read` and `import_model`.
+    """
+    with _keras_files.opened(path) as file:
+        layers, notes = _keras_weights.layers_of(file)
+        return import_model(_keras_weights.tensors_of(file, layers)), notes
+
+
 def describe(path):
     """What a file holds and what wrote it.
 
@@ -206,7 +231,7 @@ def describe(path):
     """
     with _keras_files.opened(path) as file:
         found = {
-            'format': f'Keras {file.format}',
+            'format': f'Keras {file.format}' if file.format else 'HDF5',
             'kind': 'weights' if file.config is None or file.beside else 'model',
             'written by': _writer(file), 'model': None, 'summary': None,
             'layers': [], 'notes': [], 'refused': None, 'arrays': {}}
@@ -214,19 +239,22 @@ def describe(path):
             shape, dtype = file.arrays.describe(name)
             found['arrays'][name] = {'shape': list(shape), 'dtype': str(dtype)}
         try:
-            layers, found['notes'] = _keras_weights.layers_of(file)
-            weights = import_model(_keras_weights.tensors_of(file, layers))
+            with _untrusted.damaged(path, 'a model of Keras'):
+                layers, notes = _keras_weights.layers_of(file)
+                weights = import_model(_keras_weights.tensors_of(file, layers))
         except InputError as e:
             found['refused'] = str(e)
         else:
             sizes = check_model(weights)
             found.update(
-                model=sizes.as_dict(), summary=str(sizes),
+                model=sizes.as_dict(), summary=str(sizes), notes=notes,
                 layers=[f'{layer.class_name} {layer.name}' for layer in layers])
     return found
 
 
 def _writer(file):
+    if not file.format:
+        return 'neither Chainer nor Keras'
     if file.version is None:
         return 'Keras 3, or 2.12 and later' if file.format == '.weights.h5' else (
             'Keras of a version that it does not say')

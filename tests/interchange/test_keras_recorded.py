@@ -15,6 +15,7 @@ import pytest
 import rnnlm
 from rnnlm.interchange import keras
 from rnnlm.interchange.weights import check_model
+from rnnlm.serializers import hdf5_worker
 
 pytest.importorskip('h5py')
 
@@ -70,20 +71,41 @@ def check(weights, entry):
     assert numpy.ptp(expected) > .05
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """HDF5 files are read by this process, which saves most of the time."""
+    def convert(path, out):
+        hdf5_worker.convert(path, out)
+        return ''
+    monkeypatch.setattr(hdf5_worker, 'convert_apart', convert)
+
+
+def written_by(archive, name):
+    """What is said of who wrote a file."""
+    version = archive.split('-')[1]
+    if name == 'beside.weights.h5' and version >= '2.12':
+        return version if version < '3' else 'Keras 3'
+    if name.endswith('.weights.h5') and version >= '2.12':
+        return 'Keras 3, or 2.12 and later'
+    if 'weights.h5' in name and version < '2':
+        return 'Keras 1'
+    return f'Keras {version}'
+
+
 @pytest.mark.parametrize('archive, name, entry', list(cases()))
-def test_recorded_file(archive, name, entry, tmp_path):
+def test_recorded_file(archive, name, entry, tmp_path, here):
     path = extract(archive, name, tmp_path)
     found = keras.describe(path)
-    version = archive.split('-')[1]
-    assert version in found['written by'] or found['format'] == 'Keras .weights.h5'
+    assert written_by(archive, name) in found['written by']
     if 'refused' in entry:
         with pytest.raises(rnnlm.InputError, match=entry['refused']) as e:
-            keras.import_model(keras.read(path))
+            keras.load(path)
         assert found['model'] is None and found['refused'] in str(e.value)
         return
-    check(keras.import_model(keras.read(path)), entry)
-    assert found['refused'] is None and found['layers'][-1].startswith(
-        ('Dense', 'TimeDistributed'))
+    weights, notes = keras.load(path)
+    check(weights, entry)
+    assert found['refused'] is None and found['notes'] == notes
+    assert found['layers'][-1].startswith(('Dense', 'TimeDistributed'))
 
 
 def test_there_are_recorded_files():
