@@ -71,8 +71,7 @@ def load_model(path):
             f'{path}: expected a format that is read, found ONNX, which is written '
             'only; convert the file that it was made of')
     elif module is keras:
-        weights = keras.import_model(keras.read(path))
-        notes = keras.describe(path)['notes']
+        weights, notes = keras.load(path)
     else:
         (weights, notes), tokens = module.load(path)
     structure = check_model(weights)
@@ -83,7 +82,8 @@ def _vocabulary(path, tokens, n_vocab):
     """That of the file, else the one beside it, if it has as many tokens."""
     if tokens is not None:
         try:
-            return Vocabulary(*_tokens.words_of(tokens))
+            words, by_byte = _tokens.words_of(tokens)
+            return Vocabulary(words, 'byte' if by_byte else None)
         except InputError as e:
             raise InputError(f'{path}: {e}') from None
     beside = os.path.join(os.path.dirname(path), VOCABULARY)

@@ -190,7 +190,7 @@ def path_of_text(folder):
 
 def test_tokens_there_and_back(write, tmp_path):
     weights = draw(model_shapes(V, V, N, 1), 'f4')
-    for vocabulary in (rnnlm.Vocabulary([b.decode('latin-1') for b in BYTES], True),
+    for vocabulary in (rnnlm.Vocabulary([b.decode('latin-1') for b in BYTES], 'byte'),
                        rnnlm.Vocabulary('abcdä')):
         for k, ending in enumerate(('.t7', '.safetensors')):
             path = str(tmp_path / f'{vocabulary.by_byte}{k}' / f'm{ending}')
@@ -202,13 +202,13 @@ def test_tokens_there_and_back(write, tmp_path):
 
 def test_a_vocabulary_of_bytes_is_another_version(tmp_path):
     path = str(tmp_path / 'vocabulary.json')
-    vocabulary = rnnlm.Vocabulary('a\xc3', by_byte=True)
+    vocabulary = rnnlm.Vocabulary('a\xc3', tokens='byte')
     vocabulary.save(path)
     assert rnnlm.Vocabulary.load(path) == vocabulary != rnnlm.Vocabulary('a\xc3')
     with open(path, encoding='utf-8') as f:
         assert json.load(f)['version'] == 2
     with pytest.raises(rnnlm.InputError, match='one byte each'):
-        rnnlm.Vocabulary(['\u0100'], by_byte=True)
+        rnnlm.Vocabulary(['\u0100'], tokens='byte')
 
 
 def test_torch7_tensors_are_those_of_the_file(write):
