@@ -283,18 +283,20 @@ def make_parser() -> argparse.ArgumentParser:
     run_parser.set_defaults(command=commands.run)
 
     inspect_parser = add_command(
-        subcommands, 'inspect', 'show what a snapshot contains',
-        'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
-        'model and what wrote it; never executes code from the file.',
+        subcommands, 'inspect', 'show what a snapshot or a file of weights contains',
+        'Prints the format of a file, what wrote it, the sizes of its model or why it '
+        'is none, and the names, shapes and dtypes of its arrays; never executes code '
+        'from the file.',
         'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
     inspect_parser.add_argument(
-        'file', help='a model or snapshot file, or the folder of a run for its model')
+        'file', help='a model or snapshot file, one that convert reads, or the folder '
+                     'of a run for its model')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
 
     convert_parser = add_command(
         subcommands, 'convert', 'convert weights from and to other frameworks',
-        'Reads a model of Chainer, PyTorch, Keras or char-rnn and writes it for '
+        'Reads a model of Chainer, PyTorch, Keras or Torch7 and writes it for '
         'another of them, for ONNX, or as a PyTorch module in Python; never executes '
         'code from the input.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
@@ -304,7 +306,7 @@ def make_parser() -> argparse.ArgumentParser:
                       'Chainer, .pt, .pth, .safetensors, .keras, .h5, .t7')
     convert_parser.add_argument(
         'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
-                       '.t7, .onnx or .py')
+                       '.keras, .t7, .onnx or .py')
     convert_parser.add_argument(
         '--overwrite', action='store_true', help='replace an output that exists')
     convert_parser.set_defaults(command=commands.convert)

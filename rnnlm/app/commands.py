@@ -18,12 +18,10 @@ from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.texts import choose_corpus, load_corpus
 from rnnlm.data import corpus, files
 from rnnlm.errors import InputError, printable
-from rnnlm.interchange import convert as interchange
+from rnnlm.interchange import convert as interchange, inspecting
 from rnnlm.interchange.weights import check_model
 from rnnlm.legacy import explain as explaining, runner
-from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.atomic import require_new
-from rnnlm.serializers.model_files import describe
 from rnnlm.serializers.snapshot_files import snapshots_in
 
 
@@ -94,15 +92,20 @@ def inspect(args: argparse.Namespace) -> int:
     path = args.file
     if os.path.isdir(path):
         path = run_folder.find_file(path)
-    with open_verified(path) as archive:
-        found = describe(archive)
+    found = inspecting.describe(path)
     if args.json:
         print(json.dumps(found, indent=1))
         return 0
-    print(f'file     {printable(path)}: {found["format"]}, {found["kind"]}')
-    print(f'written  by {found["written by"]}')
+    print(f'file     {printable(path)}: '
+          f'{printable(found["format"], 100)}, {printable(found["kind"], 200)}')
+    print(f'written  by {printable(found["written by"], 200)}')
     if found['model']:
-        print(f'model    {found["summary"]}')
+        print(f'model    {printable(found["summary"], 300)}')
+    elif found['refused']:
+        print(f'model    none: {printable(found["refused"], 1000)}')
+    for name in 'layers', 'notes':
+        for text in found[name]:
+            print(f'{name[:-1]:9}{printable(text, 300)}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
         print(printable(f'{entry["dtype"]:9}{shape:16}{name}', 300))
@@ -114,7 +117,11 @@ def convert(args: argparse.Namespace) -> int:
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)
     require_new(interchange.outputs(args.output), path, args.overwrite)
-    weights = interchange.load(path)
-    written = interchange.save(args.output, weights)
+    weights, vocabulary, notes = interchange.load_model(path)
+    if vocabulary is not None:
+        interchange.require_vocabulary_beside(args.output, vocabulary, args.overwrite)
+    written = interchange.save(args.output, weights, vocabulary)
     print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
+    for text in notes:
+        print(f'note     {printable(text, 300)}')
     return 0

@@ -256,7 +256,8 @@ class TrainedModel:
         vocabulary = self.require_vocabulary()
         tokens = split_text(
             text, 'char' if vocabulary.by_character else 'word', blank_lines=False)
-        ids = vocabulary.encode(tokens)
+        ids = vocabulary.encode(
+            vocabulary.split(tokens) if isinstance(tokens, str) else tokens)
         between = scoring.boundary(vocabulary)
         if between is not None:
             ids = numpy.insert(ids, 0, between)

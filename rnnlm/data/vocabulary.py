@@ -26,12 +26,15 @@ class Vocabulary:
 
     Args:
         words: The tokens, at least one, all different.
-        tokens: 'word' or 'char', what they are.  By default they are taken for
-            characters if each is one character (or ``<unk>``), and else for words.
+        tokens: 'word', 'char' or 'byte', what they are: a byte of UTF-8 is the
+            character of that number, as char-rnn cuts texts.  By default they are
+            taken for characters if each is one character (or ``<unk>``), and else for
+            words.
 
     Attributes:
         words (tuple of str): The tokens in the order of their ids.
-        tokens (str): 'word' or 'char', what they are.
+        tokens (str): 'word', 'char' or 'byte', what they are.
+        by_byte (bool): Whether each is one byte.
 
     Raises:
         rnnlm.InputError: If there is no token, or one is not a str, is empty, cannot be
@@ -45,6 +48,8 @@ class Vocabulary:
         [0, 3]
         >>> vocabulary.decode([1, 2])
         ['dog', 'sees']
+        >>> rnnlm.Vocabulary('a\\xa4\\xc3', 'byte').split('ä')
+        'Ã¤'
     """
 
     def __init__(self, words: Iterable[str], tokens: Optional[str] = None) -> None:
@@ -71,8 +76,15 @@ class Vocabulary:
         if tokens is None:
             single = all(len(word) == 1 or word == UNK for word in self.words)
             tokens = 'char' if single else 'word'
-        require('tokens', tokens, "'word' or 'char'", lambda v: v in ('word', 'char'))
+        require('tokens', tokens, "'word', 'char' or 'byte'",
+                lambda v: v in ('word', 'char', 'byte'))
         self.tokens = tokens
+        self.by_byte = tokens == 'byte'
+        if self.by_byte and not all(
+                len(word) == 1 and word < '\u0100' for word in self.words):
+            raise InputError(
+                'vocabulary: expected tokens of one byte each, characters up to '
+                "'\\xff', found others")
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) < len(self.words):
             word, n = collections.Counter(self.words).most_common(1)[0]
@@ -138,7 +150,7 @@ class Vocabulary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self.words == other.words
+        return (self.words, self.by_byte) == (other.words, other.by_byte)
 
     def __hash__(self) -> int:
         return hash(self.words)
@@ -151,12 +163,25 @@ class Vocabulary:
     @property
     def by_character(self) -> bool:
         """Whether the tokens are characters (and perhaps ``<unk>``)."""
-        return self.tokens == 'char'
+        return self.tokens in ('char', 'byte')
 
     @property
     def unknown(self) -> Optional[int]:
         """The id of ``<unk>``; None if there is none."""
         return self._ids.get(UNK)
+
+    def split(self, text: str) -> Union[str, list[str]]:
+        """Cuts a text as the tokens are: into words, characters or bytes.
+
+        Args:
+            text: The text; one line, if it is cut into words.
+
+        Returns:
+            list of str; or a str, each character of which is a token.
+        """
+        if self.by_byte:
+            return text.encode('utf-8', 'surrogateescape').decode('latin-1')
+        return text if self.by_character else text.split()
 
     def encode(self, tokens: Iterable[str]) -> numpy.ndarray:
         """Ids of tokens.
@@ -222,10 +247,11 @@ class Vocabulary:
 
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
-        return json.dumps(
-            {'format': _FORMAT, 'version': _VERSION, 'tokens': self.tokens,
-             'words': self.words},
-            ensure_ascii=False, indent=0).encode('utf-8')
+        found = {'format': _FORMAT, 'version': _VERSION, 'tokens': self.tokens,
+                 'words': self.words}
+        if self.by_byte:  # which an older version would take for characters
+            found['version'] = _VERSION + 1
+        return json.dumps(found, ensure_ascii=False, indent=0).encode('utf-8')
 
     def save(self, path: Union[str, os.PathLike]) -> None:
         """Writes the vocabulary to a JSON file in UTF-8.
@@ -267,7 +293,8 @@ class Vocabulary:
                 f'{path}: expected a vocabulary, a JSON object with "format": '
                 f'"{_FORMAT}"; this is another kind of file')
         version = data.get('version')
-        if type(version) is not int or version != _VERSION:
+        by_byte = data.get('tokens') == 'byte'
+        if type(version) is not int or version != _VERSION + by_byte:
             raise InputError(
                 f'{path}: expected version {_VERSION} of the vocabulary format, '
                 f'found {short_repr(version)}; a newer rnnlm may read it')

@@ -1,6 +1,7 @@
 """Generation of text: sampling and beam search."""
 from __future__ import annotations
 
+import codecs
 import difflib
 from typing import Callable, Iterable, Iterator, Optional, Sequence
 
@@ -33,7 +34,9 @@ def encode_prime(vocabulary: Vocabulary, text: str,
             unlike in a corpus, it is not replaced by ``<unk>``.
     """
     words: Sequence[str] = text.replace('\r\n', '\n')
-    if not vocabulary.by_character:
+    if vocabulary.by_byte:
+        words = vocabulary.split(text)
+    elif not vocabulary.by_character:
         words = text.replace('\n', f' {EOS} ' if EOS in vocabulary else ' ').split()
     if skip_unknown:
         words = [word for word in words if word in vocabulary]
@@ -53,6 +56,9 @@ def encode_prime(vocabulary: Vocabulary, text: str,
 
 def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
     """Yields the text of ids token by token; by word, each sentence is a line."""
+    if vocabulary.by_byte:
+        yield from _text_of_bytes(vocabulary, ids)
+        return
     gap = ''
     for word in ids:
         token, = vocabulary.decode([word])
@@ -64,6 +70,15 @@ def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
         else:
             yield gap + token
             gap = ' '
+
+
+def _text_of_bytes(vocabulary, ids):
+    """The text of bytes; a character is there with its last byte."""
+    decoder = codecs.getincrementaldecoder('utf-8')('replace')
+    for word in ids:
+        token, = vocabulary.decode([word])
+        yield decoder.decode(token.encode('latin-1'))
+    yield decoder.decode(b'', final=True)
 
 
 def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,

@@ -42,7 +42,7 @@ def encode_sentence(
         for unknown ones, which are left out if the vocabulary has no ``<unk>``; and
         bool (N,), which are unknown.
     """
-    tokens = list(text) if vocabulary.by_character else text.split()
+    tokens = list(vocabulary.split(text))
     unknown = numpy.array([token not in vocabulary for token in tokens], dtype=bool)
     kept = [UNK if new else token for token, new in zip(tokens, unknown)
             if not new or UNK in vocabulary]

@@ -137,7 +137,7 @@ def test_the_kind_of_the_tokens_is_kept(write, tmp_path):
         assert Vocabulary.load(tmp_path / 'v.json').tokens == tokens
     path = write('v.json', '{"format": "rnnlm vocabulary", "version": 1, '
                            '"tokens": "letters", "words": ["a"]}')
-    with refused('v.json', 'tokens', "'word' or 'char'", "'letters'"):
+    with refused('v.json', 'tokens', "'char' or 'byte'", "'letters'"):
         Vocabulary.load(path)
 
 
