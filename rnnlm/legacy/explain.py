@@ -66,7 +66,7 @@ def _gone(reader: Reader) -> typing.Iterator[Note]:
     for use in reader.uses:
         if not use.argument and (
                 use.name.endswith('.__init__') or in_successor(use.name, reader.table)
-                or is_member(use.name, reader.table)):
+                or not use.releases & now and is_member(use.name, reader.table)):
             continue  # its class is told of
         if use.argument == '()' and not is_there(
                 use.name.replace('.__init__', ''), reader.table):
