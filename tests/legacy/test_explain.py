@@ -118,3 +118,10 @@ def test_a_name_that_became_a_keyword(line, tmp_path):
     (tmp_path / 'script.py').write_text('async def f(): (')
     with pytest.raises(SyntaxError):
         source.parse(str(tmp_path / 'script.py'))
+
+
+def test_what_no_python_3_has(tmp_path):
+    (tmp_path / 'script.py').write_text('from __builtin__ import True\n')
+    with pytest.raises(rnnlm.InputError) as e:
+        source.parse(str(tmp_path / 'script.py'))
+    assert 'modernize' in str(e.value)
