@@ -22,6 +22,10 @@ from __future__ import annotations
 
 import os as _os
 
+from rnnlm import _starting
+
+_starting.begin()
+
 # Read when NumPy loads OpenBLAS: how long idle BLAS threads spin, as a power of 2
 # of clock cycles.  The default, 26, keeps a core from the work between products.
 _os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')

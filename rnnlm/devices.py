@@ -14,7 +14,7 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
 
     Args:
         spec: As for :func:`chainer.get_device`: -1 or '@numpy' for NumPy; 0, 1, ... or
-            '@cupy:0' for a GPU through CuPy.
+            '@cupy:0' for a GPU through CuPy.  'cpu' is NumPy too.
 
     Returns:
         The device.
@@ -28,14 +28,14 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
         'numpy'
     """
     try:
-        device = chainer.get_device(spec)
+        device = chainer.get_device('@numpy' if spec == 'cpu' else spec)
         device.send(device.xp.zeros(1, dtype='f'))
     except Exception as e:  # what CuPy raises depends on what is missing
         raise InputError(
-            f'device {spec!r}: expected -1 (NumPy) or the number of a GPU that CuPy '
-            f'can use, found {_found(e)}; for a GPU install '
+            'expected -1 or cpu (NumPy), or the number of a GPU that CuPy can use, '
+            f'found {spec!r} and {_found(e)}; for a GPU install '
             "'chainer-rnnlm[cuda12]' or 'chainer-rnnlm[cuda13]', and NVIDIA's "
-            'driver') from None
+            'driver', 'device') from None
     try:
         proof.read_mode()
     except ValueError as e:

@@ -4,6 +4,7 @@ Run as a script, `damage.py FOLDER KIND FIRST LAST`, it reads damaged HDF5 files
 kind in one process, which the library may hang.
 """
 import io
+import json
 import os
 import random
 import signal
@@ -117,7 +118,9 @@ def convert_here(path, out):
     return ''
 
 
-CONFIG = b'{"layers": [{"class_name": "LSTM", "config": {"activation": "tanh"}}]}'
+CONFIG = json.dumps({'class_name': 'Sequential', 'config': {'layers': [
+    {'class_name': kind, 'config': {'name': name, 'return_sequences': True}}
+    for kind, name in [('Embedding', 'a'), ('LSTM', 'b'), ('Dense', 'c')]]}}).encode()
 
 
 def keras_weights(path):
@@ -132,6 +135,7 @@ def keras_archive(path):
         inner = f.read()
     with zipfile.ZipFile(path, 'w') as archive:
         archive.writestr('config.json', CONFIG)
+        archive.writestr('metadata.json', b'{"keras_version": "3.0.0"}')
         archive.writestr('model.weights.h5', inner)
 
 
@@ -139,11 +143,13 @@ def keras_2(path):
     with h5py.File(path, 'w') as f:
         f.attrs['model_config'] = CONFIG
         root = f.create_group('model_weights')
-        root.attrs['layer_names'] = [b'a', b'b']
+        root.attrs['layer_names'] = [b'a', b'b', b'c']
         root.attrs['keras_version'] = b'2.3.1'
         root['a/a/embeddings:0'] = numpy.ones((4, 2), 'f')
-        root['b/b/kernel:0'] = numpy.ones((2, 4), 'f')
-        root['b/b/bias:0'] = numpy.ones(4, 'f')
+        root['b/b/kernel:0'] = root['b/b/recurrent_kernel:0'] = numpy.ones((2, 8), 'f')
+        root['b/b/bias:0'] = numpy.ones(8, 'f')
+        root['c/c/kernel:0'] = numpy.ones((2, 4), 'f')
+        root['c/c/bias:0'] = numpy.ones(4, 'f')
 
 
 def read_keras(path):

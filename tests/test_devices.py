@@ -16,6 +16,7 @@ def no_driver():
 
 def test_numpy():
     assert devices.get_device(-1) == devices.get_device('@numpy')
+    assert devices.get_device('cpu') == devices.get_device('@numpy')
 
 
 def test_cupy_cannot_be_imported(monkeypatch):
@@ -24,7 +25,8 @@ def test_cupy_cannot_be_imported(monkeypatch):
                         ImportError('libcublas.so.12: not found\nand more'),
                         raising=False)
     with pytest.raises(InputError, match=(
-            r'device 0: .* no CuPy with a GPU \(libcublas.so.12: not found\); for '
+            r'device: expected .* found 0 and no CuPy with a GPU '
+            r'\(libcublas.so.12: not found\); for '
             r"a GPU install 'chainer-rnnlm\[cuda12\]'")):
         devices.get_device(0)
 
@@ -37,8 +39,8 @@ def test_a_gpu_cannot_be_used(monkeypatch, count, found):
         cuda=types.SimpleNamespace(runtime=runtime)))
     monkeypatch.setattr(chainer, 'get_device', lambda spec: no_driver())
     with pytest.raises(InputError, match=(
-            rf'found {found} GPU\(s\) \(cudaErrorInsufficientDriver: it is too old'
-            r'\);')):
+            rf'found 2 and {found} GPU\(s\) \(cudaErrorInsufficientDriver: it is '
+            r'too old\);')):
         devices.get_device(2)
 
 

@@ -131,7 +131,9 @@ def faults(node):
     name = getattr(node.func, 'id', getattr(node.func, 'attr', None))
     if isinstance(node.func, ast.Name) and name == 'open':
         mode = node.args[1] if len(node.args) > 1 else given.get('mode')
-        mode = ast.literal_eval(mode) if mode else 'r'
+        if mode and not isinstance(mode, ast.Constant):
+            return None  # as its caller says
+        mode = mode.value if mode else 'r'
         if 'b' not in mode and 'encoding' not in given:
             return 'no encoding'
         thrown_away = 'devnull' in ast.dump(node.args[0])

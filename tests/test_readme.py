@@ -47,7 +47,7 @@ def test_the_lines_of_use_run(run_block, tmp_path):
 
 def test_the_example_of_a_variant_runs(tmp_path):
     with open(os.path.join(ROOT, 'docs', 'customising.md'), encoding='utf-8') as f:
-        block, = re.findall(r'```python\n(.*?)```', f.read(), re.S)
+        block = ''.join(re.findall(r'```python\n(.*?)```', f.read(), re.S))
     check = '''
 import numpy, rnnlm
 numpy.random.seed(0)

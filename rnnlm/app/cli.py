@@ -4,13 +4,15 @@ import contextlib
 import os
 import sys
 import textwrap
-from typing import Any, List, Optional
+from typing import Any, List, NoReturn, Optional
 
-from rnnlm import parallel
+from rnnlm import _starting, parallel
 from rnnlm._version import __version__
-from rnnlm.app import commands, info
+from rnnlm.app import commands, evaluate, generate, info, score
 from rnnlm.app.console import complain, let_go, open_closed_streams
 from rnnlm.app.recipes import PRESETS, add_recipe_options
+from rnnlm.app.texts import (
+    add_corpus_options, add_text_options, add_vocabulary_options)
 from rnnlm.errors import InputError, NotFinite
 from rnnlm.legacy import runner
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -29,11 +31,14 @@ def main(argv: Optional[List[str]] = None) -> int:
         The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
         the number of the signal that stopped the training.
     """
+    _starting.over()
     given, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
     # A script finds its streams as python gives them to it.
     closed = [] if given[:1] == ['run'] else open_closed_streams()
     with parallel.only_root_reports():
-        args = make_parser().parse_args(given)
+        args, unknown = make_parser().parse_known_args(given)
+        if unknown:
+            args.parser.error(f'unrecognized arguments: {" ".join(unknown)}')
     if args.name == 'run':
         args.args = of_script
     if 'stdout' in closed and args.name in PRINT_ONLY:
@@ -57,7 +62,7 @@ def _status(args: argparse.Namespace) -> int:
             sys.stdout.flush()
         return status
     except InputError as e:
-        complain(f'rnnlm {args.name}: error: {message(e, args.parser)}')
+        complain(f'rnnlm {args.name}: error: {message(e, args.parser)}{_apart(args)}')
         return 2
     except NotFinite as e:
         hint = ' (or use --on-nan rollback)' if args.name == 'train' else ''
@@ -77,6 +82,15 @@ def _status(args: argparse.Namespace) -> int:
         what = (f'{e.filename or "cannot write"}: {e.strerror}' if e.errno else str(e))
         complain(f'rnnlm {args.name}: error: {what}{_hint(args, e)}')
         return 1
+
+
+def _apart(args: argparse.Namespace) -> str:
+    """A hint for runs that mpiexec started side by side, perhaps by mistake."""
+    size = parallel.launched_size()
+    if args.name != 'train' or args.communicator or size == 1:
+        return ''
+    return (f' (mpiexec started {size} processes, and each trains a model of its own; '
+            'to train one together, add --communicator naive)')
 
 
 def _hint(args: argparse.Namespace, error: OSError) -> str:
@@ -114,9 +128,17 @@ def message(error: InputError, parser: argparse.ArgumentParser) -> str:
     return str(error)
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors do not print all options before themselves."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n'{self.prog} --help' shows the "
+                     'options and examples\n')
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='rnnlm',
         description="Chainer's recurrent language model on today's machines.",
         epilog="'rnnlm COMMAND --help' shows the options of a command.")
@@ -130,11 +152,16 @@ def make_parser() -> argparse.ArgumentParser:
         'rnnlm train', 'rnnlm train --corpus novel.txt --tokens char --out novel',
         'rnnlm train --preset small --corpus ptb --out small',
         'rnnlm train --corpus ptb --out small --resume')
-    add_corpus_options(train_parser)
+    add_corpus_options(train_parser, several=True)
+    add_vocabulary_options(train_parser)
+    add_device_option(train_parser)
     train_parser.add_argument(
         '--preset', choices=sorted(PRESETS),
-        help="defaults of the options below (default: demo for the demo corpus, else "
-             "chainer, the values of Chainer's example)")
+        help='defaults of the options below (default: demo for the demo corpus, '
+             "chainer, the values of Chainer's example, for the Penn Treebank, and "
+             'sizes for a few minutes to an hour on a CPU for any other text): '
+             + '; '.join(f'{name}: {recipe.summary()}'
+                         for name, recipe in PRESETS.items()))
     add_recipe_options(train_parser)
     train_parser.add_argument(
         '--seed', type=seed, help='random seed (default: 0)')
@@ -160,10 +187,16 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate_parser = add_command(
         subcommands, 'evaluate', 'compute the perplexity of a corpus',
         'Prints the perplexity of a part of a corpus.',
-        'rnnlm evaluate', 'rnnlm evaluate small --corpus ptb --part valid',
+        'rnnlm evaluate', 'rnnlm evaluate novel --text other.txt',
+        'rnnlm evaluate small --corpus ptb --part valid',
         'rnnlm evaluate small --corpus ptb --dynamic sgd --json')
     add_model_argument(evaluate_parser)
     add_corpus_options(evaluate_parser)
+    add_text_options(evaluate_parser)
+    add_device_option(evaluate_parser)
+    evaluate_parser.add_argument(
+        '--sentences', action='store_true',
+        help='begin each line in a fresh state, as score does')
     evaluate_parser.add_argument(
         '--part', choices=('test', 'valid', 'train'), default='test',
         help='part of the corpus (default: test)')
@@ -180,86 +213,55 @@ def make_parser() -> argparse.ArgumentParser:
         help='rate of decay of --dynamic back to the trained parameters (default: '
              '0.002)')
     add_json_option(evaluate_parser)
-    evaluate_parser.set_defaults(command=commands.evaluate)
+    add_quiet_option(evaluate_parser)
+    evaluate_parser.set_defaults(command=evaluate.evaluate)
 
     generate_parser = add_command(
         subcommands, 'generate', 'generate text',
         'Continues a text with words sampled from a model.',
         'rnnlm generate', "rnnlm generate novel -p 'It was ' --temperature 0.7",
-        "rnnlm generate small -p 'the company' --beam 5 --length 10")
+        "rnnlm generate -p 'the king' --beam 5 --sentence",
+        'rnnlm generate --samples 5 --sentence --no-unk')
     add_model_argument(generate_parser)
-    generate_parser.add_argument(
-        '--primetext', '-p', help='text to continue (default: start a new sentence)')
-    generate_parser.add_argument(
-        '--length', type=int, default=100,
-        help='number of words or characters to generate (default: 100)')
+    generate.add_options(generate_parser)
     generate_parser.add_argument(
         '--seed', '-s', type=seed,
         help='random seed (default: a different one each time)')
-    generate_parser.add_argument(
-        '--greedy', action='store_true',
-        help='take the most probable word at each step')
-    generate_parser.add_argument(
-        '--temperature', type=float, default=1.0,
-        help='divide the logits by this; below 1 likely words become likelier '
-             '(default: 1)')
-    generate_parser.add_argument(
-        '--top-k', type=int, metavar='K',
-        help='sample from the K most probable words')
-    generate_parser.add_argument(
-        '--top-p', type=float, metavar='P',
-        help='sample from the smallest set of words with total probability P (nucleus '
-             'sampling)')
-    generate_parser.add_argument(
-        '--samples', type=int, default=1, help='number of texts (default: 1)')
-    generate_parser.add_argument(
-        '--beam', type=int, metavar='WIDTH',
-        help='find the most probable text by beam search of this width')
     add_device_option(generate_parser)
-    generate_parser.set_defaults(command=commands.generate)
+    generate_parser.set_defaults(command=generate.generate)
 
     score_parser = add_command(
         subcommands, 'score', 'compute log probabilities of sentences',
         'Reads sentences, one per line, and prints for each the logarithm (base 10) of '
         'its probability, the number of unknown words, and each word with its own log '
-        'probability, end of sentence included.  Unknown words are scored as <unk>.',
-        "echo 'a dog sleeps' | rnnlm score",
+        'probability, end of sentence included.  Unknown words are scored as <unk>; if '
+        'the vocabulary has none, they are left out and counted.',
+        "echo 'a sleepy king sleeps' | rnnlm score",
         'rnnlm score --srilm small sentences.txt',
-        'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt')
+        'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt',
+        'rnnlm score --total --mix other small sentences.txt')
     add_model_argument(score_parser)
-    score_parser.add_argument(
-        'file', nargs='?', help='a text file (default: standard input)')
-    form = score_parser.add_mutually_exclusive_group()
-    form.add_argument(
-        '--srilm', action='store_true',
-        help="output format of SRILM's ngram -debug 2 -ppl")
-    form.add_argument(
-        '--nbest', action='store_true',
-        help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
-             'their new score and are sorted by it within each ID')
-    add_json_option(form)
-    score_parser.add_argument(
-        '--lm-weight', type=float, default=1.0,
-        help='with --nbest: weight of the natural log probability (default: 1)')
-    score_parser.add_argument(
-        '--word-penalty', type=float, default=0.0,
-        help='with --nbest: added to the score for each word (default: 0)')
+    score.add_options(score_parser)
     add_device_option(score_parser)
-    score_parser.set_defaults(command=commands.score)
+    score_parser.set_defaults(command=score.score)
 
     mix_parser = add_command(
         subcommands, 'interpolate', 'interpolate two models',
         'Prints the perplexities of two models with the same vocabulary, and of their '
         'linear interpolation, on the test part of a corpus.',
-        'rnnlm interpolate small medium --corpus ptb')
+        'rnnlm interpolate small medium --corpus ptb',
+        'rnnlm interpolate one two --text other.txt --weight 0.5')
     mix_parser.add_argument('model', help='the first model, as for evaluate')
     mix_parser.add_argument('other', help='the second model')
     mix_parser.add_argument(
         '--weight', type=float,
         help='weight of the first model (default: the best on the validation part)')
     add_corpus_options(mix_parser)
+    add_text_options(mix_parser)
+    add_device_option(mix_parser)
     add_json_option(mix_parser)
-    mix_parser.set_defaults(command=commands.interpolate)
+    add_quiet_option(mix_parser)
+    mix_parser.set_defaults(command=evaluate.interpolate)
 
     run_parser = add_command(
         subcommands, 'run', 'run a script written for Chainer 1 to 7, unmodified',
@@ -281,17 +283,20 @@ def make_parser() -> argparse.ArgumentParser:
     run_parser.set_defaults(command=commands.run)
 
     inspect_parser = add_command(
-        subcommands, 'inspect', 'show what a snapshot contains',
-        'Prints the names, shapes and dtypes in an npz or HDF5 file, the sizes of its '
-        'model and what wrote it; never executes code from the file.',
-        'rnnlm inspect snapshot_iter_1000')
-    inspect_parser.add_argument('file', help='model or snapshot file')
+        subcommands, 'inspect', 'show what a snapshot or a file of weights contains',
+        'Prints the format of a file, what wrote it, the sizes of its model or why it '
+        'is none, and the names, shapes and dtypes of its arrays; never executes code '
+        'from the file.',
+        'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
+    inspect_parser.add_argument(
+        'file', help='a model or snapshot file, one that convert reads, or the folder '
+                     'of a run for its model')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
 
     convert_parser = add_command(
         subcommands, 'convert', 'convert weights from and to other frameworks',
-        'Reads a model of Chainer, PyTorch, Keras or char-rnn and writes it for '
+        'Reads a model of Chainer, PyTorch, Keras or Torch7 and writes it for '
         'another of them, for ONNX, or as a PyTorch module in Python; never executes '
         'code from the input.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
@@ -301,7 +306,7 @@ def make_parser() -> argparse.ArgumentParser:
                       'Chainer, .pt, .pth, .safetensors, .keras, .h5, .t7')
     convert_parser.add_argument(
         'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
-                       '.t7, .onnx or .py')
+                       '.keras, .t7, .onnx or .py')
     convert_parser.add_argument(
         '--overwrite', action='store_true', help='replace an output that exists')
     convert_parser.set_defaults(command=commands.convert)
@@ -327,20 +332,6 @@ def add_command(subcommands: Any, name: str, summary: str, description: str,
     return parser
 
 
-def add_corpus_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--corpus', metavar='CORPUS',
-        help="'demo', 'ptb', a folder with ptb.{train,valid,test}.txt, or a text file "
-             '(default: the corpus of the run; for a new run demo)')
-    parser.add_argument(
-        '--tokens', choices=('word', 'char'),
-        help='split the text into words or characters (default: word)')
-    parser.add_argument(
-        '--vocab-limit', type=int, metavar='N',
-        help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest')
-    add_device_option(parser)
-
-
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         'model', nargs='?', default='result',
@@ -353,10 +344,15 @@ def add_json_option(parser: argparse._ActionsContainer) -> None:
         '--json', action='store_true', help='print JSON')
 
 
+def add_quiet_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--quiet', '-q', action='store_true', help='show no progress')
+
+
 def add_device_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--device', '-d', default='-1',
-        help='-1: CPU (default); 0, 1, ...: GPU, with CuPy')
+        help='-1 or cpu: CPU (default); 0, 1, ...: GPU, with CuPy')
 
 
 def add_parallel_options(parser: argparse.ArgumentParser) -> None:

@@ -4,23 +4,30 @@ The bar is tqdm's, which knows about narrow and resized terminals.  What is here
 keeps the training independent of its output.
 """
 import contextlib
+import json
 import math
 import os
 import sys
+import time
 from typing import Any, Dict, List, Optional, Sequence
 
 from chainer import training
+import numpy
 import tqdm
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
+from rnnlm.data.text import PARTS, UNK
 from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
 
-# Of the table, as Chainer's PrintReport prints it.
-COLUMNS = ['epoch', 'perplexity', 'val_perplexity', 'lr', 'words/s', 'elapsed_time']
+def columns(corpus: Corpus) -> List[str]:
+    """Those of the table, as Chainer's PrintReport prints it."""
+    unknown = ['val_unknown'] if corpus.unknown_rate('valid') else []
+    return ['epoch', 'perplexity', 'val_perplexity', *unknown, 'lr',
+            f'{corpus.unit}s/s', 'elapsed_time']
 
 
 def open_closed_streams() -> List[str]:
@@ -85,12 +92,14 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
     n_params = updater.get_optimizer('main').target.count_params()
     say(f'corpus   {corpus.summary()}')
+    say_unknown(corpus)
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
         f'{n_params:,} parameters, dropout {recipe.dropout:g}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
-        f'({recipe.batch_size} x {recipe.bprop_len} words) on {device}{by}')
+        f'({recipe.batch_size} x {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
+    say_time(corpus, recipe, updater, device)
     if not plotting.available():
         say('         without perplexity.png: matplotlib cannot be imported')
     if resumed:
@@ -103,12 +112,69 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
             say(f'         {what}; the numbers differ by rounding')
 
 
+def say_unknown(corpus: Corpus) -> None:
+    """Prints how many tokens of each part are unknown, if some are or <unk> is."""
+    if UNK not in corpus.vocabulary:
+        return
+    rates = [corpus.unknown_rate(part) for part in PARTS]
+    shares = ' / '.join(f'{100 * rate:.3g}%' for rate in rates)
+    say(f'unknown  {shares} of the {corpus.unit}s are {UNK}')
+    if not rates[0]:
+        say(f'         {UNK} is not in the training part, and so never trained: '
+            'compare perplexities without it, or use --min-count or --vocab-limit')
+
+
+# The part of the speed of large matrix products at which training runs, about.
+EFFICIENCY = 0.4
+
+
+def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) -> None:
+    """Prints about how long a run will take on this CPU, unless that is soon.
+
+    By the floating point operations of all its tokens, at `EFFICIENCY` of the speed of
+    a matrix product that is timed.
+    """
+    if device.xp is not numpy:
+        return
+    left = max(0.0, recipe.epochs - updater.epoch_detail) * len(corpus.train)
+    work = left * recipe.operations(len(corpus.vocabulary)) / updater.group.size
+    minutes = work / (EFFICIENCY * _operations_per_second()) / 60
+    if minutes < 1:
+        return
+    about = f'{minutes:.0f} minutes' if minutes < 100 else f'{minutes / 60:.0f} hours'
+    say(f'         about {about}; fewer with --unit, --epoch or --vocab-limit')
+
+
+def _operations_per_second() -> float:
+    """Of a product of two matrices, the fastest of three."""
+    a = numpy.full((384, 384), 0.5, 'f')
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        a.dot(a)
+        seconds.append(time.perf_counter() - start)
+    return 2 * 384 ** 3 / max(min(seconds), 1e-9)
+
+
 def say_results(result: Dict[str, Any], out: str) -> None:
     """Prints the perplexities that `rnnlm.train` returned, and what to do next."""
+    unit = 'word' if result['tokens'] == 'word' else 'character'
     for part in 'valid', 'test':
+        rate = result[f'{part}_unknown']
+        unknown = '' if not rate else (
+            f', with {100 * rate:.3g}% unknown {unit}s; '
+            f'{result[part + "_known"]:.3f} without them')
         say(f'{part:9}perplexity {result[part]:.3f}'
-            + relative_to_limit(result[part], result['limit']))
+            + bits(result[part], result['tokens'])
+            + relative_to_limit(result[part], result['limit']) + unknown)
     say(f'written  {out}/; generate text with: rnnlm generate {out}')
+
+
+def bits(perplexity: float, tokens: str) -> str:
+    """The perplexity in bits per character, where the tokens are characters."""
+    if tokens != 'char':
+        return ''
+    return f' per character, {numpy.log2(perplexity):.3f} bits'
 
 
 def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
@@ -149,6 +215,36 @@ _OUTPUT = _Output()
 class _Bar(tqdm.tqdm):
     monitor_interval = 0  # no thread that wakes a bar whose updates are rare
 
+    def update_to(self, n: int) -> None:
+        """Moves the bar to `n` of its total."""
+        self.update(n - self.n)
+
+
+def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
+    """A progress bar on standard error, if that is a terminal; a context manager.
+
+    Args:
+        total: What there is to do.
+        unit: Its unit, with a blank before a word.
+        hidden: Whether nothing is shown at a terminal either.
+    """
+    return _Bar(total=total, unit=unit, unit_scale=True, file=sys.stderr,
+                dynamic_ncols=True, leave=False,
+                disable=hidden or not sys.stderr.isatty())
+
+
+def to_json(value: Any) -> str:
+    """JSON in a line.  NaN and infinity, which JSON has not, are null."""
+    return printable(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
 
 class Console:
     """A text stream of whole lines, printed above the progress bar if there is one.
@@ -172,6 +268,19 @@ class Console:
         _OUTPUT.flush()
 
 
+# What fits in a terminal of so many columns.
+_FORMATS = ((62, '{desc} |{bar}| {rate_fmt}, {remaining} left'),
+            (46, '{desc}, {remaining} left'), (0, '{desc}'))
+
+
+def _bar_format() -> str:
+    """What of the progress fits in the terminal as it is now."""
+    columns = 80
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns or columns
+    return next(form for width, form in _FORMATS if columns >= width)
+
+
 class ProgressBar(training.Extension):
     """A progress bar with the perplexity, the speed and the time left.
 
@@ -182,22 +291,25 @@ class ProgressBar(training.Extension):
         epochs: Epochs in all.
         words: Words of an epoch.
         interval: Seconds between two updates of the bar.
+        unit: What is counted.
     """
     trigger = 1, 'iteration'
     priority = training.PRIORITY_READER
 
-    def __init__(self, epochs: int, words: int, interval: float = 0.5) -> None:
+    def __init__(self, epochs: int, words: int, interval: float = 0.5,
+                 unit: str = 'word') -> None:
         self._epochs, self._words, self._interval = epochs, words, interval
+        self._unit = unit
         self._bar: Optional[_Bar] = None
         self._loss: Optional[float] = None
 
     def initialize(self, trainer: Any) -> None:
         self._bar = _Bar(
             total=self._epochs * self._words, initial=self._done(trainer),
-            unit=' words', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
+            unit=f' {self._unit}s', unit_scale=True, file=_OUTPUT, dynamic_ncols=True,
             leave=False, mininterval=self._interval, miniters=0,
             desc=f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}',
-            bar_format='{desc} |{bar}| {rate_fmt}, {remaining} left')
+            bar_format=_bar_format())
 
     def __call__(self, trainer: Any) -> None:
         bar = self._bar
@@ -205,6 +317,7 @@ class ProgressBar(training.Extension):
             return
         # Only now: on a GPU it waits until the window is computed.
         loss = float(trainer.observation['main/loss'].array)
+        bar.bar_format = _bar_format()
         self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
         bar.set_description_str(
             f'epoch {trainer.updater.epoch_detail:.2f}/{self._epochs}, perplexity '

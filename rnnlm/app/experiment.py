@@ -10,12 +10,13 @@ from chainer.training import extensions
 import numpy
 
 from rnnlm.app import new_run, run_folder
-from rnnlm.app.console import COLUMNS, Console, ProgressBar, introduce, say
+from rnnlm.app.console import Console, ProgressBar, columns, introduce, say
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, require
+from rnnlm.inference.perplexity import without_unknown
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
@@ -89,8 +90,10 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     Returns:
         'signal', the number of the signal that ended the run or 0; and
         if the run was completed, 'valid' and 'test', the perplexities of the
-        model with the lowest one in validation, which is that of ``model.npz``, and
-        'limit', the lowest possible one or None.
+        model with the lowest one in validation, which is that of ``model.npz``;
+        'valid_unknown' and 'test_unknown', the shares of tokens that are ``<unk>``;
+        'valid_known' and 'test_known', the perplexities without them; 'limit', the
+        lowest possible one or None; and 'tokens', 'word' or 'char'.
 
     Raises:
         rnnlm.errors.InputError: for anything given that cannot be used; nothing
@@ -154,10 +157,16 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
         group.on_root(current.load_best)
         group.broadcast(current.classifier)
-        return {'signal': 0, 'valid': evaluate_perplexity(current.validation),
-                'test': evaluate_perplexity(
-                    make_evaluator(corpus.test, current.classifier, group)),
-                'limit': corpus.perplexity_limit}
+        result = {'signal': 0, 'valid': evaluate_perplexity(current.validation),
+                  'test': evaluate_perplexity(
+                      make_evaluator(corpus.test, current.classifier, group)),
+                  'limit': corpus.perplexity_limit, 'tokens': corpus.tokens}
+        for part in 'valid', 'test':
+            rate = result[f'{part}_unknown'] = corpus.unknown_rate(part)
+            result[f'{part}_known'] = result[part] if not rate else group.on_root(
+                lambda: without_unknown(current.classifier.predictor,
+                                        getattr(corpus, part), corpus.vocabulary))
+        return result
 
 
 def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
@@ -245,6 +254,7 @@ def make_training_run(
 
     validation = make_evaluator(corpus.valid, classifier, group)
     trainer.extend(validation)
+    trainer.extend(_StopDiverged())
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
     trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(Snapshot(), trigger=SnapshotTrigger(
@@ -255,26 +265,56 @@ def make_training_run(
     trainer.extend(extensions.observe_lr())
     words = recipe.batch_size * recipe.bprop_len
     report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
-    trainer.extend(Log(report, _Postprocess(words)))
+    trainer.extend(Log(report, _Postprocess(words, corpus)))
     trainer.extend(extensions.PrintReport(
-        COLUMNS, out=Console()), trigger=report)
+        columns(corpus), out=Console()), trigger=report)
     if progress_bar:
-        trainer.extend(ProgressBar(recipe.epochs, len(corpus.train)))
+        trainer.extend(ProgressBar(
+            recipe.epochs, len(corpus.train), unit=corpus.unit))
     if plotting.available():
-        trainer.extend(plotting.PerplexityPlot(corpus.perplexity_limit))
+        trainer.extend(plotting.PerplexityPlot(
+            corpus.perplexity_limit, unit=corpus.unit,
+            unknown=corpus.unknown_rate('valid')))
     return TrainingRun(trainer, validation, best)
+
+
+class _StopDiverged(training.Extension):
+    """Ends a run whose validation perplexity is more than a float holds.
+
+    Its losses are finite, but what they are of is no model: none is written.
+    """
+    trigger = 1, 'epoch'
+    priority = training.PRIORITY_EDITOR  # after the evaluation, before what writes
+
+    def __call__(self, trainer: training.Trainer) -> None:
+        loss = float(trainer.observation.get('validation/main/loss', 0.0))
+        with numpy.errstate(over='ignore'):
+            if numpy.exp(loss) < numpy.inf:
+                return
+        optimizer = trainer.updater.get_optimizer('main')
+        raise NotFinite(
+            f'window {trainer.updater.iteration}: expected a finite perplexity in '
+            f'validation, found a loss of {loss:g} per word at the learning rate '
+            f'{optimizer.lr:g}: the training diverged.  Lower the learning rate')
 
 
 class _Postprocess:
     """Adds the perplexities and the speed to an entry of the log."""
 
-    def __init__(self, words: int) -> None:
+    def __init__(self, words: int, corpus: Corpus) -> None:
         self._words = words  # of a window
         self._last = 0, 0.0
+        self._speed = f'{corpus.unit}s/s'
+        self._rates = {
+            name: corpus.unknown_rate(part)
+            for name, part in (('unknown', 'train'), ('val_unknown', 'valid'))
+            if corpus.vocabulary.unknown is not None}
 
     def __call__(self, result: Dict[str, Any]) -> None:
         add_perplexity(result)
         now = result['iteration'], result['elapsed_time']
         windows, seconds = (b - a for a, b in zip(self._last, now))
         self._last = now
-        result['words/s'] = round(windows * self._words / max(seconds, 1e-9))
+        result[self._speed] = round(windows * self._words / max(seconds, 1e-9))
+        for name, rate in self._rates.items():
+            result[name] = round(rate, 6)

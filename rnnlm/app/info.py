@@ -15,12 +15,12 @@ from typing import Any, Dict, Iterator, List, Optional, Union
 
 import chainer
 import numpy
-import threadpoolctl
 
 from rnnlm import kernels
 from rnnlm._version import __version__
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError
+from rnnlm.functions import lateral
 
 # Variables that take the choice of a kernel, of its instructions, blocks or digits
 # from a library.  A library that is left alone chooses what is best for the processor.
@@ -109,7 +109,7 @@ def blas() -> List[Dict[str, Any]]:
               'kernel': library.get('architecture'), 'threads': library['num_threads'],
               'threading': library.get('threading_layer'),
               'thread timeout': _thread_timeout(library['filepath'])}
-             for library in threadpoolctl.threadpool_info()
+             for library in lateral.loaded_libraries()
              if library['user_api'] == 'blas']
     return found or [_as_built()]
 

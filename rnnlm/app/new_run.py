@@ -222,11 +222,17 @@ def _copy(source: str, path: str) -> None:
 
 def _texts(corpus: Corpus) -> List[str]:
     """The files that a corpus was read from, as far as that is known."""
-    path = (corpus.source or {}).get('corpus', '')
-    if os.path.isdir(path):
-        return [os.path.join(path, name) for name in os.listdir(path)
-                if name.endswith('.txt')]
-    return [path] if os.path.isfile(path) else []
+    source = corpus.source or {}
+    paths = source.get('corpus', [])
+    found = []
+    for path in [paths] if isinstance(paths, str) else paths:
+        if os.path.isdir(path):
+            found += [os.path.join(path, name) for name in os.listdir(path)
+                      if name.endswith(('.txt', '.gz', '.tokens', '.raw'))]
+        elif os.path.isfile(path):
+            found.append(path)
+    vocabulary = source.get('vocabulary')
+    return found + ([vocabulary] if vocabulary else [])
 
 
 def _kind(path: str) -> str:

@@ -111,6 +111,24 @@ class Recipe:
         for field in dataclasses.fields(self):
             field.metadata['check'](field.name, getattr(self, field.name))
 
+    def summary(self) -> str:
+        """The sizes and rates in a few words."""
+        decay = (f', divided by {self.decay:g} after each epoch past '
+                 f'{self.decay_after}' if self.decay != 1 else '')
+        return (f'{self.n_layers} x {self.n_units} units, dropout {self.dropout:g}, '
+                f'{self.epochs} epochs, learning rate {self.lr:g}{decay}')
+
+    def operations(self, n_vocab: int) -> float:
+        """Floating point operations of the training on one token, nearly.
+
+        Twice those of the matrix products, forward and back in three equal parts.
+        """
+        n_in, products = self.n_embed or self.n_units, 0
+        for _ in range(self.n_layers):
+            products += 4 * self.n_units * (n_in + self.n_units)
+            n_in = self.n_units
+        return 6.0 * (products + n_in * n_vocab)
+
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
         """A context in which Chainer computes as `precision` says."""
@@ -136,6 +154,42 @@ PRESETS = {
     'large': Recipe(n_units=1500, dropout=0.65, init_scale=0.04, bprop_len=35,
                     epochs=55, decay=1.15, decay_after=14, gradclip=10.0),
 }
+
+
+# What a training run may cost unless its sizes are given, in floating point
+# operations: on two cores of today ten minutes to an hour.
+BUDGET = 2e14
+
+
+def recipe_for(n_words: int, n_vocab: int, tokens: str) -> Recipe:
+    """The recipe for a text of one's own, by its size alone.
+
+    Args:
+        n_words: Tokens of the training part.
+        n_vocab: Size of the vocabulary.
+        tokens: 'word' or 'char'.
+
+    Returns:
+        At least 13 epochs, and up to 40 of a short text, at least 1 and as many as
+        `BUDGET` allows of a long one; in their second half the learning rate falls
+        to a 64th.
+
+    Example:
+        >>> recipe_for(929_589, 10_000, 'word').summary()
+        '2 x 200 units, dropout 0.2, 13 epochs, learning rate 1, divided by 2 after \
+each epoch past 7'
+    """
+    sizes: Dict[str, Any] = dict(
+        n_units=96 if n_words < 50_000 else 200, dropout=0.2,
+        bprop_len=50 if tokens == 'char' else 20,
+        batch_size=max(1, min(20, n_words // 20)))
+    windows = n_words / (sizes['batch_size'] * sizes['bprop_len'])
+    wanted = min(40, max(13, 2500 / windows))
+    affordable = BUDGET / (Recipe(**sizes).operations(n_vocab) * n_words)
+    epochs = int(max(1, min(wanted, affordable)))
+    half = (epochs + 1) // 2
+    decay = round(64 ** (1 / (epochs - half)), 2) if epochs > half else 1.0
+    return Recipe(**sizes, epochs=epochs, decay=decay, decay_after=half)
 
 
 def add_recipe_options(parser: argparse.ArgumentParser,

@@ -50,7 +50,8 @@ class RunDescription:
         text: Hexadecimal digits of the SHA-256 of all ids; None if a version that did
             not keep it wrote the file.
         source: Arguments of `rnnlm.data.corpus.load` that load the corpus: 'corpus',
-            'tokens' and 'vocab_limit'; empty if they are not known.
+            'tokens', 'vocab_limit', and since there are such 'min_count' and
+            'vocabulary'; empty if they are not known.
         recipe: The recipe.
         computed: What computed it, by name; empty if that is not known.
     """
@@ -152,8 +153,15 @@ def hash_of_text(corpus: Corpus) -> str:
 
 
 def _is_source(value: Any) -> bool:
-    return (isinstance(value['corpus'], str) and value['tokens'] in ('word', 'char')
-            and (value['vocab_limit'] is None or is_integer(value['vocab_limit'])))
+    paths, vocabulary = value['corpus'], value.get('vocabulary')
+    if isinstance(paths, str):
+        paths = [paths]
+    counts = value['vocab_limit'], value.get('min_count')
+    return (isinstance(paths, list) and paths != []
+            and all(isinstance(path, str) for path in paths)
+            and value['tokens'] in ('word', 'char')
+            and all(count is None or is_integer(count) for count in counts)
+            and (vocabulary is None or isinstance(vocabulary, str)))
 
 
 @contextlib.contextmanager
@@ -270,6 +278,21 @@ def folder_of(path: str) -> str:
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
+def find_file(path: str) -> str:
+    """The file with the parameters: `path`, or that in the folder of a run.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none.
+    """
+    if not os.path.exists(path):
+        raise InputError(
+            f'{path}: expected the folder of a run or a model file, found nothing '
+            "there; 'rnnlm train' makes a model")
+    if os.path.exists(os.path.join(path, MODEL)):
+        return os.path.join(path, MODEL)
+    return newest_snapshot(path) if os.path.isdir(path) else path
+
+
 def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
     """Finds the files that a trained model consists of.
 
@@ -285,13 +308,14 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
         rnnlm.errors.InputError: if there is neither, or the vocabulary is not that of
             the run.
     """
-    folder = folder_of(path)
-    if os.path.exists(os.path.join(path, MODEL)):
-        path = os.path.join(path, MODEL)
-    elif os.path.isdir(path):
-        path = newest_snapshot(path)
-    beside = os.path.join(folder, VOCABULARY)
-    if not os.path.exists(beside):
+    path = find_file(path)
+    # Beside the file; else, if it is a link to one in the folder of a run, there.
+    folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
+    for folder in folders:
+        beside = os.path.join(folder, VOCABULARY)
+        if os.path.exists(beside):
+            break
+    else:
         return path, None
     vocabulary = Vocabulary.load(beside)
     described = RunDescription.load(folder)
@@ -300,6 +324,8 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
             f'{beside}: expected the vocabulary of the run ({RUN} beside it), found '
             'another one; put back the file that the run wrote, which a --resume '
             'does too')
+    if described:  # that of an old run does not say it, and is guessed
+        vocabulary.tokens = described.tokens
     return path, vocabulary
 
 

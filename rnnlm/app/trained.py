@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Iterator, Optional, Sequence, Union
+from typing import Callable, Iterator, Optional, Sequence, Union
 
 import numpy
 
 from rnnlm import structure
 from rnnlm.app import run_folder
 from rnnlm.chain import LanguageModel
-from rnnlm.data.text import split_text
+from rnnlm.data.text import UNK, split_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require
@@ -29,8 +29,9 @@ class SentenceScore:
         tokens: The N tokens of the sentence and the one that ends it, N + 1 in all.
         token_log_probs: float64 (N + 1,), the natural logarithm of the probability of
             each token given those before it.
-        n_unknown: How many of the tokens are not in the vocabulary; they are scored
-            as ``<unk>``.
+        n_unknown: How many of the tokens are not in the vocabulary.  They are scored
+            as ``<unk>``; if the vocabulary has none, their logarithm is -inf and the
+            model does not read them.
     """
     tokens: list[str]
     token_log_probs: numpy.ndarray
@@ -38,8 +39,12 @@ class SentenceScore:
 
     @property
     def log_prob(self) -> float:
-        """Natural logarithm of the probability of the sentence, its end included."""
-        return float(self.token_log_probs.sum())
+        """Natural logarithm of the probability of the sentence, its end included.
+
+        Unknown tokens of -inf are left out.
+        """
+        found = self.token_log_probs
+        return float(found[found > -numpy.inf].sum())
 
 
 class TrainedModel:
@@ -118,8 +123,8 @@ class TrainedModel:
             One `SentenceScore` for each, in their order.
 
         Raises:
-            rnnlm.InputError: If a token is not in the vocabulary, which has no
-                ``<unk>``; or if the vocabulary has no token that ends a sentence.
+            rnnlm.InputError: If the vocabulary has no token that ends a sentence, or a
+                probability is NaN.
         """
         require('sentences', sentences, 'a list of str', lambda given: not isinstance(
             given, str) and all(isinstance(one, str) for one in given))
@@ -127,13 +132,21 @@ class TrainedModel:
         encoded = [scoring.encode_sentence(vocabulary, text) for text in sentences]
         found = scoring.score_sentences(
             self.model, [ids for _, ids, _ in encoded], between)
-        end = vocabulary.words[between]
-        return [SentenceScore([*tokens, end], log_probs, int(unknown.sum()))
-                for (tokens, _, unknown), log_probs in zip(encoded, found)]
+        end, scores = vocabulary.words[between], []
+        for (tokens, _, unknown), log_probs in zip(encoded, found):
+            if len(log_probs) <= len(tokens):  # without <unk>
+                known = numpy.append(~unknown, True)
+                every = numpy.full(len(known), -numpy.inf)
+                every[known] = log_probs
+                log_probs = every
+            scores.append(
+                SentenceScore([*tokens, end], log_probs, int(unknown.sum())))
+        return scores
 
     def generate(self, prime: Optional[str] = None, length: int = 100,
                  temperature: float = 1.0, top_k: Optional[int] = None,
-                 top_p: Optional[float] = None, seed: Optional[int] = None) -> str:
+                 top_p: Optional[float] = None, seed: Optional[int] = None,
+                 one_sentence: bool = False, no_unknown: bool = False) -> str:
         """Draws a continuation of a text from the model.
 
         Args:
@@ -144,6 +157,8 @@ class TrainedModel:
             top_p: If given, only the fewest tokens that together have at least this
                 probability are drawn from (Holtzman et al. 2020).
             seed: Seed of the draws; by default they come from ``numpy.random``.
+            one_sentence: Whether the text ends with its first sentence.
+            no_unknown: Whether ``<unk>`` is never drawn.
 
         Returns:
             The continuation, without `prime`; sentences end with a line feed.
@@ -152,17 +167,22 @@ class TrainedModel:
             rnnlm.InputError: If a token of `prime` is not in the vocabulary, or an
                 argument is out of range.
         """
-        return ''.join(self.stream(prime, length, temperature, top_k, top_p, seed))
+        return ''.join(self.stream(prime, length, temperature, top_k, top_p, seed,
+                                   one_sentence=one_sentence, no_unknown=no_unknown))
 
     def stream(self, prime: Optional[str] = None, length: int = 100,
                temperature: float = 1.0, top_k: Optional[int] = None,
                top_p: Optional[float] = None, seed: Optional[int] = None,
-               sample: bool = True) -> Iterator[str]:
+               sample: bool = True, one_sentence: bool = False,
+               no_unknown: bool = False, skip_unknown: bool = False
+               ) -> Iterator[str]:
         """The pieces of the text of `generate`, each as soon as it is drawn.
 
         Args:
-            prime, length, temperature, top_k, top_p, seed: As for `generate`.
+            prime, length, temperature, top_k, top_p, seed, one_sentence, no_unknown: As
+                for `generate`.
             sample: If false, the most probable token is taken at each step.
+            skip_unknown: Whether unknown tokens of `prime` are left out.
 
         Yields:
             The text of each token, with the blank or line feed before it.
@@ -174,12 +194,24 @@ class TrainedModel:
                     lambda v: 0 <= v < 2 ** 32 and int(v) == v)
             random = numpy.random.RandomState(seed)
         ids = generate.generate(
-            self.model, self.encode_prime(prime), length, sample, temperature, top_k,
-            top_p, random)
-        yield from generate.text_of(vocabulary, ids)
+            self.model, self.encode_prime(prime, skip_unknown), length, sample,
+            temperature, top_k, top_p, random,
+            self.require_boundary() if one_sentence else None,
+            self.unknown_ids() if no_unknown else None)
+        return generate.text_of(vocabulary, ids)
 
-    def encode_prime(self, prime: Optional[str] = None) -> numpy.ndarray:
+    def unknown_ids(self) -> list[int]:
+        """The id of ``<unk>``; none if the vocabulary has no such token."""
+        vocabulary = self.require_vocabulary()
+        return vocabulary.encode([UNK]).tolist() if UNK in vocabulary else []
+
+    def encode_prime(self, prime: Optional[str] = None,
+                     skip_unknown: bool = False) -> numpy.ndarray:
         """Ids of a text to continue; by default of the token before a sentence.
+
+        Args:
+            prime: The text.
+            skip_unknown: Whether unknown tokens are left out.
 
         Returns:
             int32 (N,), N >= 1.
@@ -189,11 +221,12 @@ class TrainedModel:
         """
         vocabulary = self.require_vocabulary()
         if prime is not None:
-            return generate.encode_prime(vocabulary, prime)
+            return generate.encode_prime(vocabulary, prime, skip_unknown)
         between = scoring.boundary(vocabulary)
         return numpy.array([0 if between is None else between], dtype='i')
 
-    def perplexity(self, text: Union[str, Sequence[int], numpy.ndarray]) -> float:
+    def perplexity(self, text: Union[str, Sequence[int], numpy.ndarray],
+                   progress: Optional[Callable[[int], object]] = None) -> float:
         """Perplexity of a text, per token.
 
         Args:
@@ -203,6 +236,7 @@ class TrainedModel:
                 Or ids (N,), as in `Corpus`.  They are read as a ring, in which the
                 first follows the last, as by `PerplexityEvaluator` and by ``rnnlm
                 evaluate``, and give the same number.
+            progress: Called with the number of tokens read, now and then.
 
         Returns:
             exp of the mean of -log p(token).
@@ -212,17 +246,24 @@ class TrainedModel:
                 ``<unk>``; or if there are too few tokens.
         """
         if not isinstance(text, str):
-            return evaluate_perplexity(
-                make_evaluator(text, make_classifier(self.model)))
+            evaluator = make_evaluator(text, make_classifier(self.model))
+            evaluator.progress = progress
+            with numpy.errstate(invalid='ignore'):
+                found = evaluate_perplexity(evaluator)
+            if numpy.isnan(found):
+                raise InputError(scoring.NAN_PROBABILITY)
+            return found
         vocabulary = self.require_vocabulary()
         tokens = split_text(
             text, 'char' if vocabulary.by_character else 'word', blank_lines=False)
-        ids = vocabulary.encode(tokens)
+        ids = vocabulary.encode(
+            vocabulary.split(tokens) if isinstance(tokens, str) else tokens)
         between = scoring.boundary(vocabulary)
         if between is not None:
             ids = numpy.insert(ids, 0, between)
         with numpy.errstate(over='ignore'):
-            return float(numpy.exp(-scoring.score_text(self.model, ids).mean()))
+            return float(numpy.exp(-scoring.score_text(
+                self.model, ids, progress=progress).mean()))
 
 
 def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> TrainedModel:

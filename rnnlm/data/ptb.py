@@ -8,7 +8,8 @@ from typing import Any, Sequence
 
 import numpy
 
-from rnnlm.data.text import PARTS, read_text, tokenise
+from rnnlm.data.files import tokenise
+from rnnlm.data.text import PARTS, read_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 

@@ -6,7 +6,6 @@ from typing import Sequence, Union
 
 import numpy
 
-from rnnlm.errors import InputError
 from rnnlm.serializers import reading
 
 # Ids of tokens in a row, (N,).
@@ -42,23 +41,12 @@ def read_text(path: Union[str, os.PathLike]) -> str:
         str(path))
 
 
-def tokenise(path: Union[str, os.PathLike], tokens: str,
-             blank_lines: bool = True) -> Union[str, list[str]]:
-    """Tokens of a file: list of str by word, a str by character.
+def split_text(text: str, tokens: str,
+               blank_lines: bool = True) -> Union[str, list[str]]:
+    """Tokens of a text: list of str by word, a str by character.
 
     `blank_lines` tells if a line without a word gives an `<eos>`.
     """
-    text = read_text(path)
-    if not text:
-        raise InputError(f'{path}: expected a text, but the file is empty')
-    if text.isspace():
-        raise InputError(f'{path}: expected a text, but it is whitespace only')
-    return split_text(text, tokens, blank_lines)
-
-
-def split_text(text: str, tokens: str,
-               blank_lines: bool = True) -> Union[str, list[str]]:
-    """Tokens of a text: list of str by word, a str by character; as of `tokenise`."""
     text = text.replace('\r\n', '\n').replace('\r', '\n')
     if tokens == 'char':
         return text

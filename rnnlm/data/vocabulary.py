@@ -9,8 +9,8 @@ from typing import Iterable, Optional, Union
 
 import numpy
 
-from rnnlm.data.text import UNK, Ids
-from rnnlm.errors import InputError, short_repr
+from rnnlm.data.text import EOS, UNK, Ids
+from rnnlm.errors import InputError, require, require_count, short_repr
 from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import writing
 
@@ -26,9 +26,15 @@ class Vocabulary:
 
     Args:
         words: The tokens, at least one, all different.
+        tokens: 'word', 'char' or 'byte', what they are: a byte of UTF-8 is the
+            character of that number, as char-rnn cuts texts.  By default they are
+            taken for characters if each is one character (or ``<unk>``), and else for
+            words.
 
     Attributes:
         words (tuple of str): The tokens in the order of their ids.
+        tokens (str): 'word', 'char' or 'byte', what they are.
+        by_byte (bool): Whether each is one byte.
 
     Raises:
         rnnlm.InputError: If there is no token, or one is not a str, is empty, cannot be
@@ -42,9 +48,11 @@ class Vocabulary:
         [0, 3]
         >>> vocabulary.decode([1, 2])
         ['dog', 'sees']
+        >>> rnnlm.Vocabulary('a\\xa4\\xc3', 'byte').split('ä')
+        'Ã¤'
     """
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str], tokens: Optional[str] = None) -> None:
         try:
             self.words = tuple(words)
         except TypeError:
@@ -65,6 +73,18 @@ class Vocabulary:
                 'vocabulary: expected tokens that UTF-8 can hold, found the lone '
                 f'surrogate {e.object[e.start]!r}; decode the text with its true '
                 'encoding') from None
+        if tokens is None:
+            single = all(len(word) == 1 or word == UNK for word in self.words)
+            tokens = 'char' if single else 'word'
+        require('tokens', tokens, "'word', 'char' or 'byte'",
+                lambda v: v in ('word', 'char', 'byte'))
+        self.tokens = tokens
+        self.by_byte = tokens == 'byte'
+        if self.by_byte and not all(
+                len(word) == 1 and word < '\u0100' for word in self.words):
+            raise InputError(
+                'vocabulary: expected tokens of one byte each, characters up to '
+                "'\\xff', found others")
         self._ids = {word: i for i, word in enumerate(self.words)}
         if len(self._ids) < len(self.words):
             word, n = collections.Counter(self.words).most_common(1)[0]
@@ -74,7 +94,8 @@ class Vocabulary:
 
     @classmethod
     def from_tokens(cls, tokens: Iterable[str], limit: Optional[int] = None,
-                    unknown: bool = False) -> Vocabulary:
+                    unknown: bool = False, min_count: int = 1,
+                    kind: Optional[str] = None) -> Vocabulary:
         """The vocabulary of a text, in order of first appearance.
 
         Args:
@@ -85,31 +106,40 @@ class Vocabulary:
                 which has the place of the first of them.
             unknown: If true, the vocabulary always has ``<unk>``; at the end, unless
                 the text or the limit gives it another place.
+            min_count: Tokens that occur fewer times than this become ``<unk>`` too,
+                the end of a sentence excepted.
+            kind: 'word' or 'char', what the tokens are, as for `Vocabulary`.
 
         Returns:
             The vocabulary.
 
         Raises:
-            rnnlm.InputError: If `limit` is not an int of at least 2, or the text is
-                empty.
+            rnnlm.InputError: If `limit` is not an int of at least 2, `min_count` is
+                less than 1, or the text is empty.
+
+        Example:
+            >>> text = 'a dog sees a cat and a cat'.split()
+            >>> rnnlm.Vocabulary.from_tokens(text, min_count=2).words
+            ('a', '<unk>', 'cat')
         """
         check_limit(limit)
+        require_count('min_count', min_count)
         counts: dict[str, int]
-        if limit is None:
+        if limit is None and min_count == 1:
             counts = dict.fromkeys(tokens, 1)
         else:
             counts = collections.Counter(tokens)
-        size = len(counts) + (unknown and UNK not in counts)
-        if limit is None or size <= limit:
-            words = list(counts)
-            if unknown and UNK not in counts:
-                words.append(UNK)
-            return cls(words)
-        counts.setdefault(UNK, 0)
-        ranked = sorted((w for w in counts if w != UNK), key=counts.__getitem__,
-                        reverse=True)
-        kept = set(ranked[:limit - 1])
-        return cls(dict.fromkeys(w if w in kept else UNK for w in counts))
+        known = [word for word, n in counts.items()
+                 if word != UNK and (n >= min_count or word in (EOS, '\n'))]
+        unknown = unknown or len(known) < len(counts)
+        if limit is not None and len(known) + unknown > limit:
+            ranked = sorted(known, key=counts.__getitem__, reverse=True)
+            known, unknown = ranked[:limit - 1], True
+        kept = set(known)
+        words = dict.fromkeys(word if word in kept else UNK for word in counts)
+        if unknown:
+            words.setdefault(UNK)
+        return cls(words, kind)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -120,7 +150,7 @@ class Vocabulary:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
             return NotImplemented
-        return self.words == other.words
+        return (self.words, self.by_byte) == (other.words, other.by_byte)
 
     def __hash__(self) -> int:
         return hash(self.words)
@@ -133,7 +163,25 @@ class Vocabulary:
     @property
     def by_character(self) -> bool:
         """Whether the tokens are characters (and perhaps ``<unk>``)."""
-        return all(len(word) == 1 or word == UNK for word in self.words)
+        return self.tokens in ('char', 'byte')
+
+    @property
+    def unknown(self) -> Optional[int]:
+        """The id of ``<unk>``; None if there is none."""
+        return self._ids.get(UNK)
+
+    def split(self, text: str) -> Union[str, list[str]]:
+        """Cuts a text as the tokens are: into words, characters or bytes.
+
+        Args:
+            text: The text; one line, if it is cut into words.
+
+        Returns:
+            list of str; or a str, each character of which is a token.
+        """
+        if self.by_byte:
+            return text.encode('utf-8', 'surrogateescape').decode('latin-1')
+        return text if self.by_character else text.split()
 
     def encode(self, tokens: Iterable[str]) -> numpy.ndarray:
         """Ids of tokens.
@@ -199,9 +247,11 @@ class Vocabulary:
 
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
-        return json.dumps(
-            {'format': _FORMAT, 'version': _VERSION, 'words': self.words},
-            ensure_ascii=False, indent=0).encode('utf-8')
+        found = {'format': _FORMAT, 'version': _VERSION, 'tokens': self.tokens,
+                 'words': self.words}
+        if self.by_byte:  # which an older version would take for characters
+            found['version'] = _VERSION + 1
+        return json.dumps(found, ensure_ascii=False, indent=0).encode('utf-8')
 
     def save(self, path: Union[str, os.PathLike]) -> None:
         """Writes the vocabulary to a JSON file in UTF-8.
@@ -243,14 +293,15 @@ class Vocabulary:
                 f'{path}: expected a vocabulary, a JSON object with "format": '
                 f'"{_FORMAT}"; this is another kind of file')
         version = data.get('version')
-        if type(version) is not int or version != _VERSION:
+        by_byte = data.get('tokens') == 'byte'
+        if type(version) is not int or version != _VERSION + by_byte:
             raise InputError(
                 f'{path}: expected version {_VERSION} of the vocabulary format, '
                 f'found {short_repr(version)}; a newer rnnlm may read it')
         if not isinstance(data.get('words'), list):
             raise InputError(f'{path}: expected a list under "words"')
         try:
-            return cls(data['words'])
+            return cls(data['words'], data.get('tokens'))
         except InputError as e:
             raise InputError(f'{path}: {e}') from None
 

@@ -126,4 +126,12 @@ def _blas_takes_small():
     return any(
         library['internal_api'] == 'openblas'
         and library.get('architecture', '').lower() in SMALL_ON
-        for library in threadpoolctl.threadpool_info())
+        for library in loaded_libraries())
+
+
+def loaded_libraries():
+    """list of dict: threadpoolctl's; none where the system does not tell them."""
+    try:
+        return threadpoolctl.threadpool_info()
+    except OSError:  # no /proc
+        return []

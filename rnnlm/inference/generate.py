@@ -1,8 +1,9 @@
 """Generation of text: sampling and beam search."""
 from __future__ import annotations
 
+import codecs
 import difflib
-from typing import Iterable, Iterator, Optional, Sequence
+from typing import Callable, Iterable, Iterator, Optional, Sequence
 
 import chainer
 import numpy
@@ -12,14 +13,18 @@ from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
     InputError, require, require_count, require_ids, require_positive)
 from rnnlm.chain import LanguageModel
+from rnnlm.inference.scoring import NAN_PROBABILITY
 
 
-def encode_prime(vocabulary: Vocabulary, text: str) -> numpy.ndarray:
+def encode_prime(vocabulary: Vocabulary, text: str,
+                 skip_unknown: bool = False) -> numpy.ndarray:
     """Ids of a text to continue.
 
     Args:
         vocabulary: The tokens of the model.
-        text: Words separated by blanks; or characters, if the tokens are characters.
+        text: Words separated by blanks, in which a line feed is ``<eos>`` if there is
+            such a token; or characters, if the tokens are characters.
+        skip_unknown: Whether words that are not in the vocabulary are left out.
 
     Returns:
         int32 (N,), N >= 1.
@@ -28,20 +33,32 @@ def encode_prime(vocabulary: Vocabulary, text: str) -> numpy.ndarray:
         rnnlm.InputError: If there is no word, or a word is not in the vocabulary;
             unlike in a corpus, it is not replaced by ``<unk>``.
     """
-    words = text if vocabulary.by_character else text.split()
+    words: Sequence[str] = text.replace('\r\n', '\n')
+    if vocabulary.by_byte:
+        words = vocabulary.split(text)
+    elif not vocabulary.by_character:
+        words = text.replace('\n', f' {EOS} ' if EOS in vocabulary else ' ').split()
+    if skip_unknown:
+        words = [word for word in words if word in vocabulary]
     if not words:
-        raise InputError('prime text: expected at least one word, found none')
+        raise InputError('expected at least one word'
+                         + (' of the vocabulary' if skip_unknown else '')
+                         + ', found none', 'prime')
     for word in words:
         if word not in vocabulary:
             close = difflib.get_close_matches(word, vocabulary.words, 3)
             raise InputError(
-                f'prime text: expected words of the vocabulary, found {word!r}'
-                + (f'; close to it: {", ".join(map(repr, close))}' if close else ''))
+                f'expected words of the vocabulary, found {word!r}'
+                + (f'; close to it: {", ".join(map(repr, close))}' if close else ''),
+                'prime')
     return vocabulary.encode(words)
 
 
 def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
     """Yields the text of ids token by token; by word, each sentence is a line."""
+    if vocabulary.by_byte:
+        yield from _text_of_bytes(vocabulary, ids)
+        return
     gap = ''
     for word in ids:
         token, = vocabulary.decode([word])
@@ -55,10 +72,20 @@ def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
             gap = ' '
 
 
+def _text_of_bytes(vocabulary, ids):
+    """The text of bytes; a character is there with its last byte."""
+    decoder = codecs.getincrementaldecoder('utf-8')('replace')
+    for word in ids:
+        token, = vocabulary.decode([word])
+        yield decoder.decode(token.encode('latin-1'))
+    yield decoder.decode(b'', final=True)
+
+
 def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
              temperature: float = 1.0, top_k: Optional[int] = None,
              top_p: Optional[float] = None,
-             random: Optional[numpy.random.RandomState] = None) -> Iterator[int]:
+             random: Optional[numpy.random.RandomState] = None,
+             stop: Optional[int] = None, never: Optional[Ids] = None) -> Iterator[int]:
     """Continues a sequence of words, drawing each from the model's distribution.
 
     The recurrent state of the model is reset first.  The draws are those of Chainer's
@@ -75,9 +102,12 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         top_p: If given, only the fewest words that together have at least this
             probability are drawn from (nucleus sampling).
         random: Random generator; by default the global one of ``numpy.random``.
+        stop: If given, the id of the word that ends the text, ``<eos>`` say; it is not
+            yielded.
+        never: Ids that are not drawn, that of ``<unk>`` say.
 
     Yields:
-        The id of the next word, `length` times.
+        The id of the next word, `length` times, or until `stop`.
 
     Raises:
         rnnlm.InputError: If an argument is out of range, or the model gives NaN.
@@ -97,26 +127,49 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
     if top_k is not None:
         require_count('top_k', top_k)
     if top_p is not None:
-        require('top_p', top_p, 'a probability above 0', lambda v: 0 < v <= 1)
+        require('top_p', top_p, 'a probability above 0 and at most 1',
+                lambda v: 0 < v <= 1)
     prime = require_ids('prime', prime)
+    left_out = _left_out(never, model.n_vocab)
+
+    def draw(logits: numpy.ndarray) -> int:
+        logits[left_out] = -numpy.inf
+        if not sample:
+            return int(logits.argmax())
+        p = _probabilities(logits, temperature, top_k, top_p)
+        return int((random or numpy.random).choice(len(p), p=p))
+
+    # The arguments are checked now, the words drawn when they are asked for.
+    return _continue(model, prime, length, draw, stop)
+
+
+def _continue(model: LanguageModel, prime: numpy.ndarray, length: int,
+              draw: Callable[[numpy.ndarray], int], stop: Optional[int]
+              ) -> Iterator[int]:
     model.reset_state()
     for word in prime:
         logits = _next(model, word)
     for _ in range(length):
-        if sample:
-            p = _probabilities(logits, temperature, top_k, top_p)
-            word = int((random or numpy.random).choice(len(p), p=p))
-        else:
-            word = int(logits.argmax())
+        word = draw(logits)
+        if word == stop:
+            return
         yield word
         logits = _next(model, word)
+
+
+def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
+    """The ids that are not drawn, checked."""
+    ids = require_ids('never', [] if never is None else never, least=0)
+    require('never', sorted(set(ids.tolist())), f'ids below {n_vocab}, not all of them',
+            lambda v: len(v) < n_vocab and (not v or 0 <= v[0] and v[-1] < n_vocab))
+    return ids.astype(int)
 
 
 def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[int],
                    top_p: Optional[float]) -> numpy.ndarray:
     with numpy.errstate(over='ignore'):  # to minus infinity, at 1e-310 say
         scaled = logits / temperature
-        if not numpy.isfinite(scaled).all():
+        if not scaled.max() < numpy.inf:
             scaled = (logits - logits.max()) / temperature
     p = numpy.exp(scaled - scaled.max())
     p /= p.sum()
@@ -130,8 +183,9 @@ def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[in
     return p / p.sum()
 
 
-def beam_search(model: LanguageModel, prime: Ids, length: int,
-                width: int) -> tuple[list[int], float]:
+def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
+                stop: Optional[int] = None, never: Optional[Ids] = None
+                ) -> tuple[list[int], float]:
     """Searches the most probable continuation of a sequence of words.
 
     The recurrent state of the model is reset first.
@@ -141,10 +195,13 @@ def beam_search(model: LanguageModel, prime: Ids, length: int,
         prime: Ids (N,) of the words to continue, N >= 1.
         length: Number of words to add.
         width: Number of candidates that are kept at each step.
+        stop: If given, the id of the word that ends a continuation, ``<eos>`` say.  A
+            shorter one that has ended competes with those that have not.
+        never: Ids that are not used.
 
     Returns:
-        The ids of the best continuation that was found, and the natural logarithm of
-        its probability.
+        The ids of the best continuation that was found, without `stop`, and the natural
+        logarithm of its probability, that of `stop` included.
 
     Raises:
         rnnlm.InputError: If an argument is out of range, or the model gives NaN.
@@ -158,22 +215,35 @@ def beam_search(model: LanguageModel, prime: Ids, length: int,
     require_count('length', length, least=0)
     require_count('width', width)
     prime = require_ids('prime', prime)
+    left_out = _left_out(never, model.n_vocab)
     model.reset_state()
     for word in prime[:-1]:
         _next(model, word)
     beams: list[tuple[float, list[int]]] = [(0.0, [prime[-1]])]
+    ended: tuple[float, list[int]] = (-numpy.inf, [])
     for _ in range(length):
         logits = _logits(model, [words[-1] for _, words in beams])
         logits -= logits.max(axis=1, keepdims=True)
         logits -= numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))
         scores = logits + numpy.array([score for score, _ in beams])[:, None]
+        scores[:, left_out] = -numpy.inf
+        if stop is not None:
+            row = int(scores[:, stop].argmax())
+            ended = max(ended, (float(scores[row, stop]), beams[row][1]),
+                        key=lambda beam: beam[0])
+            scores[:, stop] = -numpy.inf
+        if scores.max() <= ended[0]:  # longer ones are less probable still
+            break
         best = numpy.argsort(-scores, axis=None, kind='stable')[:width]
+        best = best[scores.ravel()[best] > -numpy.inf]
         rows, words = numpy.unravel_index(best, scores.shape)
         beams = [(float(scores[row, word]), beams[row][1] + [int(word)])
                  for row, word in zip(rows, words)]
         model.set_state([tuple(state[rows] for state in layer)
                          for layer in model.get_state() or ()])
-    score, found = max(beams, key=lambda beam: beam[0])
+    else:
+        ended = max(ended, *beams, key=lambda beam: beam[0])
+    score, found = ended
     return found[1:], score
 
 
@@ -189,8 +259,6 @@ def _logits(model: LanguageModel, words: Sequence[int]) -> numpy.ndarray:
             numpy.errstate(over='ignore', invalid='ignore')):
         y = model(model.xp.array(words, dtype='i'))
     logits = chainer.cuda.to_cpu(y.array).astype(numpy.float64)
-    if not numpy.isfinite(logits).all():
-        raise InputError(
-            'model: expected finite weights, found some that give NaN or infinity for '
-            'the next word; train it anew, or take an older snapshot')
+    if not (logits.max(axis=1) < numpy.inf).all():  # infinite, or NaN
+        raise InputError(NAN_PROBABILITY)
     return logits

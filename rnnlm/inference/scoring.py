@@ -1,7 +1,7 @@
 """Probabilities of sentences and texts, word by word."""
 from __future__ import annotations
 
-from typing import Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 import chainer
 import numpy
@@ -16,6 +16,10 @@ BATCH = 32
 
 # Elements of logits at once.
 CHUNK_ELEMENTS = 2 ** 24
+
+NAN_PROBABILITY = (
+    'model: expected finite weights, found some that give NaN or infinity for the next '
+    'word; train it anew, or take an older snapshot')
 
 
 def boundary(vocabulary: Vocabulary) -> Optional[int]:
@@ -34,21 +38,15 @@ def encode_sentence(
         text: One line: words separated by blanks, or characters.
 
     Returns:
-        The N tokens; their ids, int32 (N,), that of ``<unk>`` for unknown ones; and
+        The N tokens; the ids of those that can be scored, int32, that of ``<unk>``
+        for unknown ones, which are left out if the vocabulary has no ``<unk>``; and
         bool (N,), which are unknown.
-
-    Raises:
-        rnnlm.InputError: If a token is unknown and the vocabulary has no ``<unk>``.
     """
-    tokens = list(text) if vocabulary.by_character else text.split()
+    tokens = list(vocabulary.split(text))
     unknown = numpy.array([token not in vocabulary for token in tokens], dtype=bool)
-    if unknown.any() and UNK not in vocabulary:
-        raise InputError(
-            f'{tokens[int(unknown.argmax())]!r}: expected a token of the vocabulary, '
-            f'which has no {UNK} for others; train with --vocab-limit to have one')
-    ids = vocabulary.encode(
-        [UNK if new else token for token, new in zip(tokens, unknown)])
-    return tokens, numpy.asarray(ids, dtype='i'), unknown
+    kept = [UNK if new else token for token, new in zip(tokens, unknown)
+            if not new or UNK in vocabulary]
+    return tokens, numpy.asarray(vocabulary.encode(kept), dtype='i'), unknown
 
 
 def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
@@ -101,6 +99,9 @@ def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndar
 
     Returns:
         float64 (T, B), natural logarithms.
+
+    Raises:
+        rnnlm.InputError: If one is NaN.
     """
     T, B = len(window) - 1, window.shape[1]
     scores = numpy.empty((T, B))
@@ -111,13 +112,18 @@ def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndar
             logits = chainer.cuda.to_cpu(model.logits(ids[:-1]).array)
             target = chainer.cuda.to_cpu(ids[1:])[..., None]
             top = logits.max(axis=2, keepdims=True)
-            total = numpy.exp(logits - top).sum(axis=2, dtype='d')
-            found = numpy.take_along_axis(logits, target, axis=2) - top
-            scores[start:start + steps] = found[..., 0] - numpy.log(total)
+            # Infinite logits give NaN, of which more is said below.
+            with numpy.errstate(invalid='ignore'):
+                total = numpy.exp(logits - top).sum(axis=2, dtype='d')
+                found = numpy.take_along_axis(logits, target, axis=2) - top
+                scores[start:start + steps] = found[..., 0] - numpy.log(total)
+    if numpy.isnan(scores).any():
+        raise InputError(NAN_PROBABILITY)
     return scores
 
 
-def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000) -> numpy.ndarray:
+def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,
+               progress: Optional[Callable[[int], object]] = None) -> numpy.ndarray:
     """Log probabilities of the words of a text, given all words before them.
 
     The text is read as one stream from the zero state.  The recurrent state of the
@@ -127,12 +133,14 @@ def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000) -> numpy.ndarr
         model: The model.
         ids: Ids (N + 1,) of the text; the first word is not predicted.
         chunk: Number of steps that are computed at once.
+        progress: Called with the number of words read, after each chunk.
 
     Returns:
         float64 (N,), natural logarithms.
 
     Raises:
-        rnnlm.InputError: If there are fewer than two ids, or they are not ints.
+        rnnlm.InputError: If there are fewer than two ids, or they are not ints; or
+            if a probability is NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -143,10 +151,36 @@ def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000) -> numpy.ndarr
     """
     require_count('chunk', chunk)
     text = require_ids('text', ids, least=2)
+    found = []
     with _fresh_state(model):
-        return numpy.concatenate([
-            log_probabilities(model, text[start:start + chunk + 1, None])[:, 0]
-            for start in range(0, len(text) - 1, chunk)])
+        for start in range(0, len(text) - 1, chunk):
+            window = text[start:start + chunk + 1, None]
+            found.append(log_probabilities(model, window)[:, 0])
+            if progress:
+                progress(start + len(window) - 1)
+    return numpy.concatenate(found)
+
+
+def score_ring(model: LanguageModel, ids: Ids,
+               progress: Optional[Callable[[int], object]] = None) -> numpy.ndarray:
+    """Log probabilities of all words of a text, whose first follows its last.
+
+    Chainer's iterators read a text so, and the perplexities of training and of
+    ``rnnlm evaluate`` are of these words.
+
+    Args:
+        model: The model.
+        ids: Ids (N,) of the text, N >= 1.
+        progress: As of `score_text`.
+
+    Returns:
+        float64 (N,), natural logarithms, of the second word first.
+
+    Raises:
+        rnnlm.InputError: If there are no ids, or they are not ints.
+    """
+    text = require_ids('text', ids)
+    return score_text(model, numpy.append(text, text[:1]), progress=progress)
 
 
 def mixture_weight(one: numpy.ndarray, other: numpy.ndarray) -> float:

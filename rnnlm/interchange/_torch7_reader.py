@@ -21,6 +21,7 @@ import struct
 import numpy
 
 from rnnlm.interchange import _untrusted
+from rnnlm.serializers import reading
 
 NIL, NUMBER, STRING, TABLE, OBJECT, BOOLEAN = range(6)
 FUNCTIONS = OLD_FUNCTION, _, _ = 6, 7, 8
@@ -60,8 +61,18 @@ def load(path):
     data = _untrusted.read_bytes(path)
     with _untrusted.damaged(path, 'a file of Torch7'):
         # In ASCII it begins with a digit and the end of a line.
-        source = Ascii(data) if re.match(rb'\d\n', data) else Binary(data)
+        source = Ascii(data) if _is_ascii(data) else Binary(data)
         return _read(source)
+
+
+def is_ascii(path):
+    """Whether a file of Torch7 is in ASCII, not binary."""
+    with reading.open_regular(path) as f:
+        return _is_ascii(f.read(2))
+
+
+def _is_ascii(data):
+    return re.match(rb'\d\n', data) is not None
 
 
 class Binary:

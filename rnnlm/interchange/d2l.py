@@ -11,6 +11,11 @@ ORDER = ('i', 'f', 'o', 'a')
 LETTERS = 'ifoc'
 
 
+def names():
+    """list of str: what a layer's arrays are called."""
+    return [f'{kind}{letter}' for kind in ('W_x', 'W_h', 'b_') for letter in LETTERS]
+
+
 def export_layer(layer):
     """A layer as the matrices and biases of the four gates.
 

@@ -47,6 +47,12 @@ def from_blocks(x, order):
     return join(numpy.split(x, len(order)), order)
 
 
+def added(b, second):
+    """The sum of two biases; of numbers that are none, without a word."""
+    with numpy.errstate(all='ignore'):
+        return b + second
+
+
 def second_bias(b):
     """What a second bias must be for the sum of both to be `b`, to the bit.
 

@@ -4,68 +4,35 @@ An LSTM keeps the transposed matrices, kernel (in, 4n) and recurrent_kernel (n, 
 the gates in blocks i, f, c, o (c is the cell input, our a); Dense has a kernel (n, V).
 See https://keras.io/api/layers/recurrent_layers/lstm/
 
-Our gates are sigmoids.  Before Keras 2.3 the default of an LSTM was
-recurrent_activation='hard_sigmoid', another function: `check_config` refuses it.
+Before Keras 2.3 the default of an LSTM was recurrent_activation='hard_sigmoid'.  Such
+a layer has beside its variables a 'slope', 0.2 until Keras 2 and 1/6 since Keras 3, and
+becomes a `rnnlm.links.HardSigmoidLSTM`.  A model without an Embedding has one-hot
+input: its embedding is the identity.
 
-Its files of weights are .weights.h5, .keras and the .h5 of Keras 2; they need h5py.
-A .keras file is a zip file of config.json and model.weights.h5.  There and in a
-.weights.h5 layers have the name of their class and a number, variables are numbers:
-layers/lstm_1/cell/vars/0.  In a .h5 both have names, and the order of the layers is
-in an attribute.
+Its files need h5py: .keras, .weights.h5 and the .h5 of Keras 1, 2 and 3.
 """
-import io
-import math
-import re
+import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _untrusted
+from rnnlm.interchange import (
+    _keras_files, _keras_weights, _keras_writer, _untrusted)
+from rnnlm.interchange._keras_files import INSIDE  # noqa: F401
 from rnnlm.interchange.interleaving import from_blocks, to_blocks
-from rnnlm.interchange.naming import Names, export_stack, import_stack
-from rnnlm.interchange.weights import axis_size, check_layer, check_tensors, short_name
+from rnnlm.interchange.weights import (
+    axis_size, check_layer, check_model, check_tensors, layer_of)
 from rnnlm.serializers.atomic import writing
-from rnnlm.serializers.hdf5 import Hdf5
 
 ORDER = ('i', 'f', 'a', 'o')
 
-# What an LSTM's configuration must say, if it says anything of it.
-CONFIG = {'activation': 'tanh', 'recurrent_activation': 'sigmoid',
-          'go_backwards': False, 'use_bias': True}
+EMBED, OUTPUT = 'embedding/embeddings', 'dense'
 
-# Variables by number, in a .weights.h5; by these names in a .h5.
-VARIABLES = {'embedding': ('embeddings',), 'dense': ('kernel', 'bias'),
-             'lstm': ('kernel', 'recurrent_kernel', 'bias')}
-
-LSTMS = ['LSTM', 'LSTMCell']
-
-INSIDE = 'config.json', 'model.weights.h5'
+# The identity of one-hot input takes memory that no file did.
+MOST_ONE_HOT = 10_000
 
 
 def layer_name(k):
     """str: what Keras calls LSTM layer k, 0 the lowest, unless it is told otherwise."""
     return f'lstm_{k}' if k else 'lstm'
-
-
-NAMES = Names('embedding/embeddings', 'dense/kernel', 'dense/bias',
-              lambda k, name: f'{layer_name(k)}/{name}', transposed=True)
-
-
-def check_config(config):
-    """Refuses an LSTM layer that computes something else than ours.
-
-    Args:
-        config (dict): of the layer, as Keras's get_config gives it.
-
-    Raises:
-        rnnlm.errors.InputError: naming what it has otherwise.
-    """
-    for name, expected in CONFIG.items():
-        found = config.get(name, expected)
-        if found != expected:
-            layer = short_name(config.get('name', 'lstm'))
-            raise InputError(
-                f'{layer}: expected an LSTM with {name}={expected!r}, found '
-                f'{short_name(repr(found))}, which computes something else; train it '
-                'with what is expected')
 
 
 def export_layer(layer):
@@ -112,177 +79,211 @@ def export_model(weights):
 
     Returns:
         dict: 'embedding/embeddings' (V, m), 'lstm/kernel', ..., 'lstm_1/kernel', ...,
-        'dense/kernel' (n, V), 'dense/bias' (V,).
+        'dense/kernel' (n, V), 'dense/bias' (V,); 'lstm/slope' of hard gates.
 
     Raises:
         rnnlm.errors.InputError: if they are no weights of a model.
     """
-    return export_stack(weights, NAMES, export_layer)
+    n_layers = len(check_model(weights).layers)
+    tensors = {EMBED: weights['embed/W']}
+    for k in range(n_layers):
+        layer = export_layer(layer_of(weights, k + 1))
+        slope = weights.get(f'l{k + 1}/slope')
+        if slope is not None:
+            layer['slope'] = slope
+        tensors.update((f'{layer_name(k)}/{name}', layer[name]) for name in layer)
+    tensors[f'{OUTPUT}/kernel'] = weights[f'l{n_layers + 1}/W'].T.copy()
+    tensors[f'{OUTPUT}/bias'] = weights[f'l{n_layers + 1}/b']
+    return tensors
 
 
 def import_model(tensors):
     """The inverse of `export_model`.
 
+    Args:
+        tensors (dict): as `export_model` returns them; without 'embedding/embeddings'
+            the input is one-hot.
+
+    Returns:
+        dict: weights as of `rnnlm.interchange.weights`.
+
     Raises:
-        rnnlm.errors.InputError: as `import_layer`.
+        rnnlm.errors.InputError: as `import_layer`, or if the input is neither words nor
+            one-hot.
     """
-    return import_stack(tensors, NAMES, _layer_shapes, import_layer)
+    shapes = _shapes(tensors)
+    if EMBED not in tensors:
+        tensors = {EMBED: _identity(tensors, shapes), **tensors}
+    check_tensors(tensors, shapes)
+    weights = {'embed/W': tensors[EMBED]}
+    n_layers = _n_layers(tensors)
+    for k in range(n_layers):
+        layer = import_layer({name: tensors[f'{layer_name(k)}/{name}']
+                              for name in _layer_shapes(1, 1)})
+        weights.update((f'l{k + 1}/{name}', layer[name]) for name in layer)
+        slope = tensors.get(f'{layer_name(k)}/slope')
+        if slope is not None:
+            weights[f'l{k + 1}/slope'] = slope
+    weights[f'l{n_layers + 1}/W'] = tensors[f'{OUTPUT}/kernel'].T.copy()
+    weights[f'l{n_layers + 1}/b'] = tensors[f'{OUTPUT}/bias']
+    return weights
+
+
+def _n_layers(tensors):
+    n_layers = 1
+    while any(f'{layer_name(n_layers)}/{name}' in tensors
+              for name in _layer_shapes(1, 1)):
+        n_layers += 1
+    return n_layers
+
+
+def _shapes(tensors):
+    """{name: shape} of a model's tensors, from those that give its sizes."""
+    n_vocab = axis_size(tensors, f'{OUTPUT}/kernel', 1)
+    n_in = n_vocab
+    if EMBED in tensors:
+        n_in, n_words = (axis_size(tensors, EMBED, axis) for axis in (1, 0))
+        if n_words != n_vocab:
+            raise InputError(
+                f'{OUTPUT}/kernel: expected one output for each of the {n_words:,} '
+                f'words of the embedding, found {n_vocab:,}, as of a classifier; the '
+                'model cannot be converted')
+    shapes = {EMBED: (n_vocab, n_in)}
+    for k in range(_n_layers(tensors)):
+        n = axis_size(tensors, f'{layer_name(k)}/recurrent_kernel', 0)
+        layer = _layer_shapes(n_in, n)
+        shapes.update((f'{layer_name(k)}/{name}', layer[name]) for name in layer)
+        if f'{layer_name(k)}/slope' in tensors:
+            shapes[f'{layer_name(k)}/slope'] = ()
+        n_in = n
+    return {**shapes, f'{OUTPUT}/kernel': (n_in, n_vocab),
+            f'{OUTPUT}/bias': (n_vocab,)}
+
+
+def _identity(tensors, shapes):
+    """The embedding of a model whose input is one-hot."""
+    kernel, (n_vocab, _) = tensors[f'{OUTPUT}/kernel'], shapes[EMBED]
+    n_in = axis_size(tensors, 'lstm/kernel', 0)
+    if n_in != n_vocab:
+        raise InputError(
+            'lstm/kernel: expected an Embedding before it, or one-hot input of as '
+            f'many numbers as the output has words, {n_vocab:,}, found input of '
+            f'{n_in:,}; the model cannot be converted')
+    if n_vocab > MOST_ONE_HOT:
+        raise InputError(
+            f'lstm/kernel: expected one-hot input of at most {MOST_ONE_HOT:,} words, '
+            f'found {n_vocab:,}; its embedding would be the identity of that size')
+    return numpy.eye(n_vocab, dtype=kernel.dtype)
 
 
 def read(path, recurrent_activation=None):
-    """Reads a model of Embedding, LSTM layers and Dense.
+    """Reads a model of Embedding or one-hot input, LSTM layers and Dense.
 
     Args:
         path (str): the file.
-        recurrent_activation (str): what the LSTM layers were made with, where the
-            file does not say; 'sigmoid' is what can be read.
+        recurrent_activation (str): what the LSTM layers were made with, 'sigmoid' or
+            'hard_sigmoid', where the file does not say.
 
     Returns:
         dict: 'embedding/embeddings', 'lstm/kernel', 'lstm_1/kernel', ..., as
         `import_model` takes it.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing, the file cannot be read, or its
-            LSTM computes something else than ours.
+        rnnlm.errors.InputError: if h5py is missing, the file cannot be read, or the
+            model computes something else, naming what that is.
     """
-    if recurrent_activation is not None:
-        check_config({'recurrent_activation': recurrent_activation})
-    data = _untrusted.read_bytes(path)
-    if data.startswith(b'PK'):
-        with _untrusted.damaged(path, 'a .keras file'):
-            members = _untrusted.read_members(
-                io.BytesIO(data), lambda name: name in INSIDE)
-            config, weights = (members[name] for name in INSIDE)
-            _check_layers(path, _untrusted.parse_json(config))
-        data = weights
-    with Hdf5(path, data) as archive:
-        with _untrusted.damaged(path, 'weights of Keras'):
-            if any(name.startswith('layers/') for name in archive):
-                names = _names_by_number(archive)
-            else:
-                names = _names_in_order(path, archive, recurrent_activation)
-            tensors, room = {}, _untrusted.MOST_SHARED * len(data)
-            for name, key in names.items():
-                shape, dtype = archive.describe(key)
-                room -= math.prod(shape) * dtype.itemsize
-                if dtype.kind not in 'fiu' or room < 0:
-                    raise ValueError(f'{name!r} of {shape} of {dtype} in {len(data):,} '
-                                     'bytes, which are not there')
-                tensors[name] = archive[key]
-    return tensors
+    with _keras_files.opened(path) as file:
+        layers, _ = _keras_weights.layers_of(file, recurrent_activation)
+        return _keras_weights.tensors_of(file, layers)
 
 
-def write(path, tensors):
-    """Writes a .weights.h5, for the load_weights of a Keras 3 model.
-
-    The model is keras.Sequential of Embedding, LSTM layers and Dense.
+def load(path):
+    """A model from a file, and what there is to say of it.
 
     Args:
         path (str): the file.
-        tensors (dict): as `read` returns them.
+
+    Returns:
+        tuple: weights as of `rnnlm.interchange.weights`; list of str, the notes.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing.
+        rnnlm.errors.InputError: as `read` and `import_model`.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise InputError(
-            f'{path}: expected h5py to write an HDF5 file, found it missing; '
-            'pip install h5py') from None
-    data = io.BytesIO()
-    with h5py.File(data, 'w') as f:
-        for name, array in tensors.items():
-            layer, variable = name.split('/')
-            kind = re.sub(r'_\d+$', '', layer)
-            cell = 'cell/' if kind == 'lstm' else ''
-            number = VARIABLES[kind].index(variable)
-            f[f'layers/{layer}/{cell}vars/{number}'] = array
-            f.require_group(f'layers/{layer}/vars')
-    with writing(path) as f:
-        f.write(data.getvalue())
+    with _keras_files.opened(path) as file:
+        layers, notes = _keras_weights.layers_of(file)
+        return import_model(_keras_weights.tensors_of(file, layers)), notes
 
 
-def _names_by_number(archive):
-    """{our name: name in the file} of a .weights.h5."""
-    names = {}
-    for key in archive:
-        found = re.fullmatch(
-            r'layers/((embedding|lstm|dense)(?:_\d{1,5})?)/(?:cell/)?vars/(\d)', key)
-        if found:
-            variable = VARIABLES[found.group(2)][int(found.group(3))]
-            names[f'{found.group(1)}/{variable}'] = key
-        elif '/seed_generator/' not in key and not key.startswith('optimizer/'):
-            names[key] = key  # something else, which the import refuses by name
-    return names
+def describe(path):
+    """What a file holds and what wrote it.
 
+    Args:
+        path (str): the file.
 
-def _names_in_order(path, archive, recurrent_activation):
-    """{our name: name in the file} of a .h5 of Keras 2."""
-    config, version = (_text(archive, name) for name in (
-        'model_config', 'keras_version'))
-    root = ''
-    if any(name.startswith('model_weights/') for name in archive):
-        root = 'model_weights/'
-    if config is not None:
-        _check_layers(path, _untrusted.parse_json(config))
-    elif recurrent_activation is None and not _sigmoid_by_default(version):
-        raise InputError(
-            f"{path}: expected weights of Keras 2.3 or later, or a model that says its "
-            f"recurrent_activation, found weights of Keras {str(version)[:20]}, whose "
-            "default was hard_sigmoid; save the whole model, or give "
-            "recurrent_activation='sigmoid' if it was that")
-    names, n_layers = {}, {kind: 0 for kind in VARIABLES}
-    below = _below(archive)
-    for layer in archive.texts('layer_names') or ():
-        keys = below.pop(f'{root}{layer}/', [])
-        # Keras 2 with TensorFlow writes kernel:0.
-        variables = {key.rpartition('/')[2].partition(':')[0]: key for key in keys}
-        for kind, expected in VARIABLES.items():
-            if keys and sorted(variables) == sorted(expected):
-                k, n_layers[kind] = n_layers[kind], n_layers[kind] + 1
-                name = f'{kind}_{k}' if k else kind
-                names.update((f'{name}/{variable}', key)
-                             for variable, key in variables.items())
-                keys = []
-        names.update((key, key) for key in keys)
-    return names
+    Returns:
+        dict: 'format', 'kind' ('model' or 'weights'), 'written by', 'model' (its sizes,
+        or None if it is no language model), 'summary' (the same as text), 'layers' (a
+        list of texts), 'notes' (what there is to say of it), 'refused' (why it cannot
+        be converted, or None) and 'arrays' (name -> 'shape' and 'dtype').
 
-
-def _below(archive):
-    """{group, with a slash at its end: the names of all arrays below it}."""
-    found = {}
-    for key in archive:
-        for slash in re.finditer('/', key):
-            found.setdefault(key[:slash.end()], []).append(key)
+    Raises:
+        rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
+    """
+    with _keras_files.opened(path) as file:
+        found = {
+            'format': f'Keras {file.format}' if file.format else 'HDF5',
+            'kind': 'weights' if file.config is None or file.beside else 'model',
+            'written by': _writer(file), 'model': None, 'summary': None,
+            'layers': [], 'notes': [], 'refused': None, 'arrays': {}}
+        for name in sorted(file.arrays):
+            shape, dtype = file.arrays.describe(name)
+            found['arrays'][name] = {'shape': list(shape), 'dtype': str(dtype)}
+        try:
+            with _untrusted.damaged(path, 'a model of Keras'):
+                layers, notes = _keras_weights.layers_of(file)
+                weights = import_model(_keras_weights.tensors_of(file, layers))
+        except InputError as e:
+            found['refused'] = str(e)
+        else:
+            sizes = check_model(weights)
+            found.update(
+                model=sizes.as_dict(), summary=str(sizes), notes=notes,
+                layers=[f'{layer.class_name} {layer.name}' for layer in layers])
     return found
 
 
-def _text(archive, name):
-    """The only text of an attribute; None if there is none."""
-    texts = archive.texts(name) or [None]
-    if len(texts) > 1:
-        raise ValueError(f'{len(texts)} texts of {name}')
-    return texts[0]
+def _writer(file):
+    if not file.format:
+        return 'neither Chainer nor Keras'
+    if file.version is None:
+        return 'Keras 3, or 2.12 and later' if file.format == '.weights.h5' else (
+            'Keras of a version that it does not say')
+    return f'Keras {file.version}' + (f' on {file.backend}' if file.backend else '')
 
 
-def _sigmoid_by_default(version):
-    found = re.match(r'(\d{1,5})\.(\d{1,5})', version or '')
-    return found and tuple(map(int, found.groups())) >= (2, 3)
+def write(path, tensors):
+    """Writes a .weights.h5, or a whole model in a .keras file, for Keras 3.
 
+    A .weights.h5 is for the load_weights of a keras.Sequential of Embedding, LSTM
+    layers and Dense; a .keras file for keras.saving.load_model.  Its output are logits.
+    Hard gates are those of Keras 3, of slope 1/6: those of slope 0.2 have their weights
+    multiplied by 1.2.
 
-def _check_layers(path, config):
-    """Refuses a model with an LSTM that computes something else, wherever it is."""
-    waiting = [config]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, list):
-            waiting += value
-        elif isinstance(value, dict):
-            waiting += value.values()
-            inner = value.get('config')
-            if isinstance(inner, dict) and value.get('class_name') in LSTMS:
-                try:
-                    check_config(inner)
-                except InputError as e:
-                    raise InputError(f'{path}: {e}') from None
+    Args:
+        path (str): the file, ending in .keras for a whole model.
+        tensors (dict): as `read` returns them.
+
+    Raises:
+        rnnlm.errors.InputError: if h5py is missing, or hard gates, of which a
+            .weights.h5 says nothing, are to be written to one.
+    """
+    if path.endswith('.keras'):
+        data = _keras_writer.archive(path, tensors)
+    elif any(name.endswith('/slope') for name in tensors):
+        raise InputError(
+            f'{path}: expected LSTM layers whose gates are sigmoids, as a .weights.h5 '
+            'does not say what they are, found hard ones; write a .keras file')
+    else:
+        data = _keras_writer.weights_h5(path, tensors)
+    with writing(path) as f:
+        f.write(data)

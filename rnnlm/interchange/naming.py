@@ -2,7 +2,9 @@
 import dataclasses
 from typing import Callable
 
-from rnnlm.interchange.interleaving import from_blocks, second_bias, to_blocks
+from rnnlm.errors import InputError
+from rnnlm.interchange.interleaving import (
+    added, from_blocks, second_bias, to_blocks)
 from rnnlm.interchange.weights import (
     axis_size, check_layer, check_model, check_tensors, layer_of)
 
@@ -39,7 +41,9 @@ def export_stack(weights, names, export_layer):
     Raises:
         rnnlm.errors.InputError: if they are no weights of a model.
     """
-    n_layers = check_model(weights).arguments()['n_layers']
+    structure = check_model(weights)
+    require_sigmoids(structure)
+    n_layers = len(structure.layers)
     output_W = weights[f'l{n_layers + 1}/W']
     tensors = {names.embed: weights['embed/W']}
     for k in range(n_layers):
@@ -50,7 +54,7 @@ def export_stack(weights, names, export_layer):
     return tensors
 
 
-def import_stack(tensors, names, layer_shapes, import_layer):
+def import_stack(tensors, names, layer_shapes, import_layer, lateral):
     """The inverse of `export_stack`.
 
     Args:
@@ -58,6 +62,8 @@ def import_stack(tensors, names, layer_shapes, import_layer):
         names (Names): what the system calls them.
         layer_shapes: function of in and n to a dict, the shapes of a layer.
         import_layer: the system's function of that name.
+        lateral (tuple): the name within a layer of a matrix that has an axis of n, and
+            that axis.
 
     Returns:
         dict: weights as of `rnnlm.interchange.weights`.
@@ -68,13 +74,14 @@ def import_stack(tensors, names, layer_shapes, import_layer):
     """
     n_vocab = axis_size(tensors, names.embed, 0)
     n_in = axis_size(tensors, names.embed, 1)
-    n = axis_size(tensors, names.output_W, 0 if names.transposed else 1)
     n_layers = 1
-    while any(names.layer(n_layers, name) in tensors for name in layer_shapes(n, n)):
+    while any(names.layer(n_layers, name) in tensors for name in layer_shapes(1, 1)):
         n_layers += 1
-    shapes = {names.embed: (n_vocab, n_in)}
+    shapes, n = {names.embed: (n_vocab, n_in)}, n_in
     for k in range(n_layers):
-        layer = layer_shapes(n if k else n_in, n)
+        name, axis = lateral
+        n_in, n = n, axis_size(tensors, names.layer(k, name), axis)
+        layer = layer_shapes(n_in, n)
         shapes.update((names.layer(k, name), layer[name]) for name in layer)
     shapes[names.output_W] = (n, n_vocab) if names.transposed else (n_vocab, n)
     shapes[names.output_b] = (n_vocab,)
@@ -83,12 +90,25 @@ def import_stack(tensors, names, layer_shapes, import_layer):
     weights = {'embed/W': tensors[names.embed]}
     for k in range(n_layers):
         layer = import_layer({name: tensors[names.layer(k, name)]
-                              for name in layer_shapes(n, n)})
+                              for name in layer_shapes(1, 1)})
         weights.update((f'l{k + 1}/{name}', layer[name]) for name in layer)
     output_W = tensors[names.output_W]
     weights[f'l{n_layers + 1}/W'] = output_W.T.copy() if names.transposed else output_W
     weights[f'l{n_layers + 1}/b'] = tensors[names.output_b]
     return weights
+
+
+def require_sigmoids(structure):
+    """Refuses a model whose gates a system does not have.
+
+    Raises:
+        rnnlm.errors.InputError: naming the layer.
+    """
+    for k, layer in enumerate(structure.layers, 1):
+        if layer.link != 'LSTM':
+            raise InputError(
+                f'l{k}: expected an LSTM whose gates are sigmoids, which is what this '
+                f'format has, found a {layer.link}; write a .npz, .keras or .onnx file')
 
 
 def block_shapes(n_in, n, names):
@@ -132,7 +152,7 @@ def import_blocks(tensors, order, names):
     """
     check_tensors(tensors, block_shapes(
         axis_size(tensors, names['W'], 1), axis_size(tensors, names['U'], 1), names))
-    b = tensors[names['b']] + tensors[names['second b']]
+    b = added(tensors[names['b']], tensors[names['second b']])
     return {'upward/W': from_blocks(tensors[names['W']], order),
             'upward/b': from_blocks(b, order),
             'lateral/W': from_blocks(tensors[names['U']], order)}

@@ -5,7 +5,7 @@ the output before, both in the order i, f, a, o; so are b0 to b7 (n,), which are
 up in pairs.  The equations in the documentation of Chainer's n_step_lstm have the last
 two the other way round; its code is as here, and so is cuDNN.
 """
-from rnnlm.interchange.interleaving import join, second_bias, split
+from rnnlm.interchange.interleaving import added, join, second_bias, split
 from rnnlm.interchange.naming import Names, export_stack, import_stack
 from rnnlm.interchange.weights import axis_size, check_layer, check_tensors
 
@@ -44,7 +44,7 @@ def import_layer(tensors):
     check_tensors(tensors, _layer_shapes(
         axis_size(tensors, 'w0', 1), axis_size(tensors, 'w4', 1)))
     ws = [tensors[f'w{i}'] for i in range(8)]
-    bs = [tensors[f'b{i}'] + tensors[f'b{i + 4}'] for i in range(4)]
+    bs = [added(tensors[f'b{i}'], tensors[f'b{i + 4}']) for i in range(4)]
     return {'upward/W': join(ws[:4], ORDER), 'upward/b': join(bs, ORDER),
             'lateral/W': join(ws[4:], ORDER)}
 
@@ -75,4 +75,4 @@ def import_model(tensors):
     Raises:
         rnnlm.errors.InputError: as `import_layer`.
     """
-    return import_stack(tensors, NAMES, _layer_shapes, import_layer)
+    return import_stack(tensors, NAMES, _layer_shapes, import_layer, ('w4', 0))

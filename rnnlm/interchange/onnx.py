@@ -5,6 +5,9 @@ Of inputs and outputs T, the steps, and B, the streams, may be anything:
     ids (T, B) int64, h and c (N, B, n) of the N layers
         -> logits (T, B, V), next_h and next_c (N, B, n)
 
+Where layers differ in size each has its own state, h0 and c0 (1, B, n0), h1 and c1, ...
+and next_h0, ...
+
 The gates of ONNX's LSTM stand in blocks i, o, f, c (c is the cell input), its biases
 are two, one after the other.  https://onnx.ai/onnx/operators/onnx__LSTM.html
 """
@@ -12,6 +15,7 @@ import numpy
 
 from rnnlm._version import __version__
 from rnnlm.errors import InputError
+from rnnlm.interchange import _tokens
 from rnnlm.interchange.interleaving import second_bias, to_blocks
 from rnnlm.interchange.weights import check_model, layer_of
 from rnnlm.serializers.atomic import writing
@@ -24,12 +28,13 @@ OPSET = 14
 MOST_BYTES = 2 ** 31 - 2 ** 20
 
 
-def write(path, weights):
+def write(path, weights, tokens=None):
     """Writes a model as ONNX; needs onnx.
 
     Args:
         path (str): the file.
         weights (dict): as of `rnnlm.interchange.weights`.
+        tokens (str): the text of the tokens, for the metadata.
 
     Raises:
         rnnlm.errors.InputError: if they are no weights of a model, are too large, or
@@ -41,13 +46,15 @@ def write(path, weights):
         raise InputError(
             f'{path}: expected onnx to write an ONNX file, found it missing; pip '
             'install onnx') from None
-    sizes = check_model(weights).arguments()
+    structure = check_model(weights)
     n_bytes = sum(array.nbytes for array in weights.values())
     if n_bytes > MOST_BYTES:
         raise InputError(
             f'{path}: expected weights of at most {MOST_BYTES:,} bytes, which is what '
             f'an ONNX file holds, found {n_bytes:,}; write a .safetensors file')
-    n_vocab, n, n_layers = sizes['n_vocab'], sizes['n_units'], sizes['n_layers']
+    n_vocab, units = structure.n_vocab, [layer.n_units for layer in structure.layers]
+    n_layers = len(units)
+    together = len(set(units)) == 1
     tensors, nodes = {}, []
 
     def node(kind, inputs, *outputs, **attributes):
@@ -56,41 +63,57 @@ def write(path, weights):
     tensors['embed'] = weights['embed/W']
     node('Gather', ['embed', 'ids'], 'x0')
     tensors['directions'] = numpy.array([1])  # the axis that LSTM has for them
-    for k in range(n_layers):
-        tensors[f'layer{k}'] = numpy.array([k])
-        node('Gather', ['h', f'layer{k}'], f'h{k}', axis=0)
-        node('Gather', ['c', f'layer{k}'], f'c{k}', axis=0)
+    for k, n in enumerate(units):
+        if together:
+            tensors[f'layer{k}'] = numpy.array([k])
+            node('Gather', ['h', f'layer{k}'], f'h{k}', axis=0)
+            node('Gather', ['c', f'layer{k}'], f'c{k}', axis=0)
         parameters = _layer(layer_of(weights, k + 1))
         tensors.update((f'{name}{k}', array) for name, array in parameters.items())
         node('LSTM', [f'x{k}', f'W{k}', f'R{k}', f'B{k}', '', f'h{k}', f'c{k}'],
-             f'y{k}', f'next_h{k}', f'next_c{k}', hidden_size=n)
+             f'y{k}', f'next_h{k}', f'next_c{k}', hidden_size=n,
+             **_gates(weights.get(f'l{k + 1}/slope')))
         node('Squeeze', [f'y{k}', 'directions'], f'x{k + 1}')
     tensors['W'] = weights[f'l{n_layers + 1}/W'].T.copy()
     tensors['b'] = weights[f'l{n_layers + 1}/b']
     node('MatMul', [f'x{n_layers}', 'W'], 'product')
     node('Add', ['product', 'b'], 'logits')
-    for name in 'next_h', 'next_c':
-        node('Concat', [f'{name}{k}' for k in range(n_layers)], name, axis=0)
-
     kind = helper.np_dtype_to_tensor_dtype(weights['embed/W'].dtype)
 
     def value(name, shape, kind=kind):
         return helper.make_tensor_value_info(name, kind, shape)
 
-    state = [n_layers, 'B', n]
+    if together:
+        for name in 'next_h', 'next_c':
+            node('Concat', [f'{name}{k}' for k in range(n_layers)], name, axis=0)
+        states = {'h': [n_layers, 'B', units[0]], 'c': [n_layers, 'B', units[0]]}
+    else:
+        states = {f'{name}{k}': [1, 'B', n] for k, n in enumerate(units)
+                  for name in 'hc'}
     graph = helper.make_graph(
         nodes, 'RNNForLM',
-        [value('ids', ['T', 'B'], TensorProto.INT64), value('h', state),
-         value('c', state)],
-        [value('logits', ['T', 'B', n_vocab]), value('next_h', state),
-         value('next_c', state)],
+        [value('ids', ['T', 'B'], TensorProto.INT64),
+         *(value(name, shape) for name, shape in states.items())],
+        [value('logits', ['T', 'B', n_vocab]),
+         *(value(f'next_{name}', shape) for name, shape in states.items())],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()])
     model = helper.make_model(
         graph, producer_name='rnnlm', producer_version=__version__,
         opset_imports=[helper.make_opsetid('', OPSET)], ir_version=8)
+    if tokens is not None:
+        helper.set_model_props(model, {_tokens.METADATA: tokens})
     checker.check_model(model)
     with writing(path) as f:
         f.write(model.SerializeToString())
+
+
+def _gates(slope):
+    """Attributes of an LSTM node: nothing for sigmoids; `slope` is that of hard gates.
+    """
+    if slope is None:
+        return {}
+    return {'activations': ['HardSigmoid', 'Tanh', 'Tanh'],
+            'activation_alpha': [float(slope)], 'activation_beta': [0.5]}
 
 
 def _layer(layer):

@@ -2,23 +2,25 @@
 
 nn.LSTM keeps the gates in blocks i, f, g, o (g is the cell input), layer k in
 weight_ih_l{k} (4n, in) and weight_hh_l{k} (4n, n), and adds up two biases; see
-https://pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+https://pytorch.org/docs/stable/generated/torch.nn.LSTM.html.  An nn.LSTMCell has the
+same without _l{k}.
 
-Its files are state dicts: a zip file of a pickle and the data.  torch is needed to
-write one, not to read it: `_torch_pickle` finds out what the pickle describes without
+Its files hold state dicts, checkpoints of them, or whole modules.  torch is needed to
+write one, not to read it: `_torch_pickle` finds out what a pickle describes without
 running it.
 """
-import io
+import dataclasses
 import re
-from collections.abc import Mapping
 
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _torch_pickle, _untrusted
+from rnnlm.interchange import _by_shape, _tokens, _torch_files, _torch_module
+from rnnlm.interchange._by_shape import LEAVE, Matrix
 from rnnlm.interchange.naming import (
-    Names, block_shapes, export_blocks, export_stack, import_blocks, import_stack)
-from rnnlm.interchange.weights import short_name
+    Names, export_blocks, export_stack, import_blocks)
+from rnnlm.interchange.weights import (
+    as_float32, check_arrays, check_dtypes, check_model, short_name)
 from rnnlm.serializers.atomic import writing
 
 ORDER = ('i', 'f', 'a', 'o')
@@ -26,8 +28,23 @@ ORDER = ('i', 'f', 'a', 'o')
 LAYER = {'W': 'weight_ih_l0', 'U': 'weight_hh_l0', 'b': 'bias_ih_l0',
          'second b': 'bias_hh_l0'}
 
-# Where checkpoints of whole runs keep the state dict.
-INNER = ('state_dict', 'model_state_dict', 'model')
+NAMES = Names('embed.weight', 'output.weight', 'output.bias',
+              lambda k, name: f'lstm.{name[:-1]}{k}')
+NAMES_OF_SIZES = dataclasses.replace(
+    NAMES, layer=lambda k, name: f'lstm.{k}.{name}')
+
+# awd-lstm-lm keeps the weights without their dropout in ..._raw, which count.
+PARAMETER = re.compile(
+    r'(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(?:_l(\d{1,4}))?(_reverse)?(_raw)?')
+
+# Buffers that a model does not need in use: the state, from which no text begins, if it
+# is zeros; what hides later words, which a recurrent model never sees; and weights of
+# words in the loss.
+STATES = re.compile(r'(.*\.)?_?(h|c|h0|c0|h_0|c_0|hx|cx|hidden|hidden_state|'
+                    r'cell_state|state|init_hidden|zeros)\d?')
+MASKS = re.compile(r'(.*\.)?_?(causal_mask|mask|attn_mask|position_ids|'
+                   r'num_batches_tracked)')
+LOSSES = re.compile(r'(.*\.)?(criterion|loss|loss_fn|crit)\.(weight|pos_weight)')
 
 
 def export_layer(layer):
@@ -56,10 +73,6 @@ def import_layer(tensors):
     return import_blocks(tensors, ORDER, LAYER)
 
 
-def _layer_shapes(n_in, n):
-    return block_shapes(n_in, n, LAYER)
-
-
 def export_model(weights):
     """A model as a state dict.
 
@@ -68,20 +81,26 @@ def export_model(weights):
 
     Returns:
         dict: 'embed.weight' (V, m), 'lstm.weight_ih_l0', ..., 'output.weight' (V, n),
-        'output.bias' (V,).
+        'output.bias' (V,).  Where layers differ in size each is an LSTM of its own,
+        'lstm.0.weight_ih_l0', ..., 'lstm.1.weight_ih_l0', ...
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model.
+        rnnlm.errors.InputError: if they are no weights of a model, or its gates are
+            not sigmoids.
     """
-    return export_stack(weights, _names('embed.', 'lstm.', 'output.'), export_layer)
+    layers = check_model(weights).layers
+    if len(set(layers)) == 1:
+        return export_stack(weights, NAMES, export_layer)
+    return export_stack(weights, NAMES_OF_SIZES, export_layer)
 
 
 def import_model(tensors):
-    """The inverse of `export_model`, whatever the three modules are called.
+    """The inverse of `export_model`, whatever the modules are called.
 
     The LSTM is the module with a weight_ih_l0, the output layer the one with a bias,
     the embedding the one without; in PyTorch's example word_language_model they are
-    rnn, decoder and encoder.
+    rnn, decoder and encoder.  Several LSTMs follow each other by the numbers in their
+    names.  Without an embedding the input is one-hot.
 
     Args:
         tensors (dict): a state dict as NumPy arrays.
@@ -93,38 +112,165 @@ def import_model(tensors):
         rnnlm.errors.InputError: if the modules are not told apart by that, or a
             tensor is missing, one too many, or of another shape or dtype.
     """
-    lstm = _prefix('LSTM', 'weight_ih_l0', tensors)
-    others = {name for name in tensors if not re.fullmatch(
-        re.escape(lstm) + r'(weight|bias)_\w+', name)}
-    output = _prefix('output layer', 'bias', others)
-    embed = _prefix('embedding', 'weight', others - {output + 'weight'})
-    return import_stack(
-        tensors, _names(embed, lstm, output), _layer_shapes, import_layer)
+    return import_noted(tensors).weights
 
 
-def _names(embed, lstm, output):
-    return Names(embed + 'weight', output + 'weight', output + 'bias',
-                 lambda k, name: f'{lstm}{name[:-1]}{k}')
-
-
-def _prefix(what, ending, names):
-    """What stands before the only name that is `ending` or ends in a dot and that."""
-    found = [name[:-len(ending)] for name in names
-             if name == ending or name.endswith('.' + ending)]
-    if len(found) != 1:
-        others = ', '.join(map(short_name, sorted(names)[:8]))
+def import_noted(tensors):
+    """As `import_model`, a `rnnlm.interchange._by_shape.Model`."""
+    check_arrays(tensors)
+    if len(tensors) > _by_shape.MOST_TENSORS:
+        raise InputError(f'expected a model, found {len(tensors):,} tensors; {LEAVE}')
+    recurrent, others, notes = _sorted(tensors)
+    if not recurrent:
         raise InputError(
-            f'{ending}: expected one tensor with that ending, for the {what}, found '
-            f'{len(found) or "none"} among {others or "no tensors at all"}; leave only '
-            'an embedding, an LSTM and an output layer')
-    return found[0]
+            'weight_ih_l0: expected one tensor with that ending, for the LSTM, found '
+            f'none among {_listed(tensors)}{_what(tensors)}; {LEAVE}')
+    prefixes = _by_shape.in_order(
+        list(dict.fromkeys(prefix for prefix, _ in recurrent)), 'weight_ih_l0')
+    layers = []
+    for prefix in prefixes:
+        levels = sorted(level for one, level in recurrent if one == prefix)
+        for expected, level in enumerate(levels):
+            parts = recurrent[prefix, level]
+            if level != expected:
+                raise InputError(
+                    f'{short_name(prefix)}.weight_ih_l{expected}: expected a tensor of '
+                    f'that name, found none below layer {level}')
+            name = f'{prefix} layer {level}' if len(levels) > 1 else prefix
+            layers.append((name, import_layer(_completed(parts, tensors))))
+    matrices = _matrices(others, tensors)
+    found = _by_shape.assemble(layers, matrices)
+    used = [name for parts in recurrent.values() for name in parts.values()]
+    check_dtypes({name: tensors[name] for name in [*used, *others]})
+    if [matrix.name for matrix in matrices] == ['embed', 'output'] and all(
+            re.fullmatch(r'lstm(\.\d+)?', prefix) for prefix in prefixes):
+        return found._replace(notes=notes)  # as `export_model` calls them
+    return found._replace(notes=found.notes + notes)
+
+
+def _sorted(tensors):
+    """Names of recurrent layers, of others, and what is said of those left out.
+
+    Returns:
+        tuple: {(prefix, level): {'weight_ih': name, ...}}; list of names; notes.
+    """
+    recurrent, others, notes, raw = {}, [], [], set()
+    modules = {name.rpartition('.')[0] for name in tensors}
+    for name in tensors:
+        match = PARAMETER.fullmatch(name)
+        if not match:
+            if _is_idle(name, tensors[name]):
+                notes.append(f'{short_name(name)} is left out, it changes nothing')
+            else:
+                others.append(name)
+            continue
+        prefix, part, level, reverse, is_raw = match.groups()
+        if reverse or part == 'weight_hr':
+            what = ('a bidirectional LSTM' if reverse else 'an LSTM with projections, '
+                    'proj_size')
+            raise InputError(
+                f'{short_name(name)}: expected no tensor of that name, found one, that '
+                f'of {what}; the model cannot be converted')
+        if is_raw and f'{prefix}.module' in modules:
+            prefix = f'{prefix}.module'
+        parts = recurrent.setdefault((prefix or '', int(level or 0)), {})
+        place = prefix, level, part
+        if is_raw or place not in raw:
+            parts[part] = name
+        if is_raw:
+            raw.add(place)
+    return recurrent, others, notes
+
+
+def _is_idle(name, array):
+    """Whether a buffer cannot change what a model computes from its beginning on."""
+    if LOSSES.fullmatch(name):
+        return True
+    if STATES.fullmatch(name):
+        return not numpy.any(array)
+    return MASKS.fullmatch(name) is not None and array.dtype.kind in 'biu'
+
+
+def _completed(parts, tensors):
+    """The tensors of a layer by `LAYER`'s names; biases that are missing are zeros."""
+    given = {part: tensors[name] for part, name in parts.items()}
+    for part in 'weight_ih', 'weight_hh':
+        name = next(iter(parts.values()))
+        if part not in given:
+            raise InputError(
+                f'{part}: expected a tensor of that name beside {short_name(name)}, '
+                'found none')
+        if getattr(given[part], 'ndim', 0) != 2:
+            raise InputError(
+                f'{short_name(parts[part])}: expected two dimensions, found the shape '
+                f'{getattr(given[part], "shape", None)}')
+    rows, n = given['weight_hh'].shape
+    kind = {3 * n: 'a GRU', n: 'an RNN of one matrix, nn.RNN'}.get(rows)
+    if kind and given['weight_ih'].shape[0] == rows:
+        raise InputError(
+            f'{short_name(parts["weight_hh"])}: expected the shape {(4 * n, n)} of an '
+            f'LSTM, found {(rows, n)}, that of {kind}; only LSTMs can be converted')
+    if ('bias_ih' in given) != ('bias_hh' in given):
+        part = 'bias_hh' if 'bias_ih' in given else 'bias_ih'
+        raise InputError(
+            f'{part}: expected a tensor of that name beside '
+            f'{short_name(parts["weight_ih"])}, as the other bias is there, found none')
+    dtype = given['weight_ih'].dtype
+    for part in 'bias_ih', 'bias_hh':
+        given.setdefault(part, numpy.full(rows, -0.0, dtype))
+    return {f'{part}_l0': array for part, array in given.items()}
+
+
+def _matrices(names, tensors):
+    """list of `Matrix`: modules of a weight of two dimensions, with a bias or not."""
+    modules = {}
+    for name in names:
+        prefix, _, part = name.rpartition('.')
+        array = tensors[name]
+        expected = {'weight': 2, 'bias': 1}.get(part)
+        if expected is None:
+            raise InputError(
+                f'{short_name(name)}: expected no tensor of that name, found one'
+                f'{_what([name])}; {LEAVE}')
+        if array.ndim != expected or not array.size:
+            what = {1: ', that of a normalisation', 3: ', that of a convolution',
+                    4: ', that of a convolution'}.get(array.ndim, '')
+            raise InputError(
+                f'{short_name(name)}: expected {expected} dimensions, found the shape '
+                f'{array.shape}{what if part == "weight" else ""}; {LEAVE}')
+        modules.setdefault(prefix, {})[part] = array
+    for prefix, module in modules.items():
+        W, b = module.get('weight'), module.get('bias')
+        if W is not None and b is not None and len(W) != len(b):
+            raise InputError(
+                f'{short_name(prefix)}.bias: expected the shape {(len(W),)}, found '
+                f'{b.shape}')
+    return [Matrix(prefix, module.get('weight'), module.get('bias'))
+            for prefix, module in modules.items()]
+
+
+def _what(names):
+    """What else the names say that a model is."""
+    for pattern, what in (
+            (r'(?i)attn|attention|in_proj|transformer|\.wpe\.', 'a Transformer'),
+            (r'(?i)conv', 'a convolution'), (r'(?i)norm|\.bn\d|running_mean',
+                                             'a normalisation'),
+            (r'weight_[gv]$|original\d', 'weights in a parametrisation'),
+            (r'(?i)tail|cluster', 'an adaptive softmax'), (r'(?i)gru', 'a GRU')):
+        if any(re.search(pattern, str(name)[:500]) for name in list(names)[:1000]):
+            return f', those of {what}'
+    return ''
+
+
+def _listed(names):
+    return ', '.join(map(short_name, sorted(names)[:8])) or 'no tensors at all'
 
 
 def read(path):
-    """Reads a state dict, or a checkpoint that holds one.
+    """Reads a state dict, a checkpoint that holds one, or a whole module.
 
     Args:
-        path (str): a file of torch.save, from PyTorch 1.6 on.
+        path (str): a file of torch.save, from PyTorch 0.1.10 on.
 
     Returns:
         dict: name -> array; bfloat16 becomes float32, which has all its numbers.
@@ -132,31 +278,26 @@ def read(path):
     Raises:
         rnnlm.errors.InputError: if the file cannot be read or holds something else.
     """
-    data = _untrusted.read_bytes(path)
-    if not data.startswith(b'PK'):
-        raise InputError(
-            f'{path}: expected a file of PyTorch 1.6 or later, which is a zip file, '
-            'found something else; load it in PyTorch and save its state_dict() again')
-    with _untrusted.damaged(path, 'a state dict of PyTorch'):
-        members = _untrusted.read_members(io.BytesIO(data), _is_needed)
-        name, = (name for name in members if name.endswith('/data.pkl'))
-        folder = name[:-len('data.pkl')]
-        order = '>' if members.get(folder + 'byteorder') == b'big' else '<'
-        try:
-            found = _torch_pickle.parse(members[name])
-        except InputError as e:
-            raise InputError(f'{path}: {e}') from None
-        state = _state_dict(path, found)
-        numbers = {
-            storage: _numbers(members[f'{folder}data/{storage.key}'], storage, order)
-            for storage in {tensor.storage for tensor in state.values()}}
-        tensors = {
-            name: _untrusted.view(
-                numbers[tensor.storage], tensor.first, tensor.shape, tensor.strides)
-            for name, tensor in state.items()}
-    _untrusted.require_room(path, tensors, len(data))
-    return {name: numpy.array(array, array.dtype.newbyteorder('='), order='C')
-            for name, array in tensors.items()}
+    return _torch_files.read(path).tensors
+
+
+def load(path):
+    """The model in a file, with its tokens if they are there.
+
+    Args:
+        path (str): as for `read`.
+
+    Returns:
+        tuple: `rnnlm.interchange._by_shape.Model`, and a list of tokens or None.
+
+    Raises:
+        rnnlm.errors.InputError: as `read` and `import_model`, or if the file has a
+            module that computes something else.
+    """
+    file = _torch_files.read(path)
+    _torch_module.check_classes(file.classes)
+    found = import_noted(as_float32(file.tensors))
+    return found, _tokens.find(file.root, len(found.weights['embed/W']))
 
 
 def write(path, tensors):
@@ -178,31 +319,3 @@ def write(path, tensors):
     state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     with writing(path) as f:
         torch.save(state, f)
-
-
-def _is_needed(name):
-    return re.fullmatch(r'[^/]*/(data\.pkl|byteorder|data/\d+)', name) is not None
-
-
-def _numbers(content, storage, order):
-    """The elements of a storage, one after the other."""
-    if storage.dtype == 'bfloat16':
-        return _untrusted.float32(numpy.frombuffer(content, order + 'u2'))
-    return numpy.frombuffer(content, order + storage.dtype)
-
-
-def _state_dict(path, found):
-    """{name: tensor}, which may be in one of the usual places of a checkpoint."""
-    for name in INNER:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    if not isinstance(found, Mapping):
-        raise InputError(
-            f'{path}: expected a state dict, found {type(found).__name__}; save the '
-            "model's state_dict()")
-    for name, value in found.items():
-        if type(name) is not str or type(value) is not _torch_pickle.Tensor:
-            raise InputError(
-                f'{path}: expected {short_name(name)!r} to be a tensor, found '
-                f"{type(value).__name__}; save the model's state_dict()")
-    return found

@@ -9,7 +9,8 @@ import struct
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _untrusted
+from rnnlm.interchange import _tokens, _untrusted, pytorch
+from rnnlm.interchange.weights import as_float32
 from rnnlm.serializers.atomic import writing
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
@@ -27,14 +28,39 @@ def read(path):
     Raises:
         rnnlm.errors.InputError: if it cannot be read.
     """
+    return _read(path)[0]
+
+
+def load(path):
+    """The model in a file, of PyTorch's names, with its tokens if they are there.
+
+    Args:
+        path (str): the file.
+
+    Returns:
+        tuple: `rnnlm.interchange._by_shape.Model`, and a list of tokens or None.
+
+    Raises:
+        rnnlm.errors.InputError: as `read`, or if it is no language model.
+    """
+    tensors, metadata = _read(path)
+    found = pytorch.import_noted(as_float32(tensors))
+    return found, _tokens.of_text(
+        metadata.get(_tokens.METADATA, ''), len(found.weights['embed/W']))
+
+
+def _read(path):
+    """The tensors, and the metadata: a dict of texts."""
     data = _untrusted.read_bytes(path)
     with _untrusted.damaged(path, 'a safetensors file'):
         n_header, = struct.unpack_from('<Q', data)
         if n_header > len(data) - 8:
             raise ValueError(f'a header of {n_header:,} bytes in {len(data):,}')
-        header = _untrusted.parse_json(data[8:8 + n_header])
+        header = _untrusted.parse_json(data[8:8 + n_header], _tokens.MOST_BYTES)
         body = memoryview(data)[8 + n_header:]
-        header.pop('__metadata__', None)
+        metadata = header.pop('__metadata__', None) or {}
+        if not all(type(text) is str for text in metadata.values()):
+            raise ValueError('metadata that are no texts')
         for name, entry in header.items():
             _check_entry(name, entry, len(data))
         end, tensors = 0, {}
@@ -46,7 +72,7 @@ def read(path):
             end = stop
         if end != len(body):
             raise ValueError(f'{len(body):,} bytes of data, not {end:,}')
-        return tensors
+        return tensors, metadata
 
 
 def _check_entry(name, entry, size):
@@ -71,12 +97,13 @@ def _tensor(body, begin, stop, dtype, shape):
     return array.reshape(shape).astype(array.dtype.newbyteorder('='), copy=False)
 
 
-def write(path, tensors):
+def write(path, tensors, metadata=None):
     """Writes a safetensors file.
 
     Args:
         path (str): the file.
         tensors (dict): name -> array of float16, float32, float64, int32 or int64.
+        metadata (dict): texts by name, for the header.
 
     Raises:
         rnnlm.errors.InputError: if a dtype is none of these.
@@ -93,6 +120,8 @@ def write(path, tensors):
         header[name] = {'dtype': names[stored], 'shape': list(array.shape),
                         'data_offsets': [end, end + len(parts[-1])]}
         end += len(parts[-1])
+    if metadata:
+        header['__metadata__'] = metadata
     text = json.dumps(header).encode()
     text += b' ' * (-len(text) % 8)  # data at a multiple of 8 bytes
     with writing(path) as f:

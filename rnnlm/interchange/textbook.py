@@ -12,6 +12,11 @@ ORDER = ('a', 'i', 'f', 'o')
 LETTERS = 'gifo'
 
 
+def names():
+    """list of str: what a layer's arrays are called."""
+    return [f'{kind}{letter}' for kind in 'wb' for letter in LETTERS]
+
+
 def export_layer(layer):
     """A layer as the matrices and biases of the four gates.
 

@@ -8,7 +8,8 @@ is an embedding that is the identity, (V, V), and so it is imported.  The other 
 round, what the embedding does is put into the first layer: W_u (E^T onehot) is
 (W_u E^T) onehot, up to rounding, unless E is the identity and nothing is to be done.
 
-Its files are those of a char-rnn checkpoint, or of a table of tensors.
+Its files are checkpoints of char-rnn, of torch-rnn, which has an embedding, or tables
+of tensors.
 """
 import os
 import struct
@@ -16,14 +17,12 @@ import struct
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _torch7_reader as lua
-from rnnlm.interchange import _untrusted
+from rnnlm.interchange import (
+    _by_shape, _tokens, _torch7_models, _torch7_reader as lua, _untrusted)
 from rnnlm.interchange.naming import (
     Names, block_shapes, export_blocks, export_stack, import_blocks, import_stack)
-from rnnlm.interchange.weights import axis_size, check_tensors, short_name
+from rnnlm.interchange.weights import as_float32, axis_size, check_tensors
 from rnnlm.serializers.atomic import writing
-
-MOST_CHARACTERS = 10_000
 
 ORDER = ('i', 'f', 'o', 'a')
 
@@ -88,27 +87,27 @@ def import_model(tensors):
     """The inverse of `export_model`, for an embedding that is the identity.
 
     Args:
-        tensors (dict): as `export_model` returns them.
+        tensors (dict): as `export_model` returns them; or with 'embed' (V, m) of a
+            model that has an embedding.
 
     Returns:
-        dict: weights as of `rnnlm.interchange.weights`, 'embed/W' of (V, V).
+        dict: weights as of `rnnlm.interchange.weights`, 'embed/W' of (V, V) if
+        there was none.
 
     Raises:
         rnnlm.errors.InputError: as `import_layer`.
     """
-    n_vocab = axis_size(tensors, 'decoder.weight', 0)
-    dtype = tensors['decoder.weight'].dtype
-    # Before (V, V) is made, which takes memory that the file did not.
-    if n_vocab > MOST_CHARACTERS:
-        raise InputError(
-            f'decoder.weight: expected a model of at most {MOST_CHARACTERS:,} '
-            f'characters, found one of {n_vocab:,}; its embedding would be the '
-            'identity of that size')
-    n_rows = axis_size(tensors, 'i2h_1.weight', 0)
-    check_tensors({'i2h_1.weight': tensors['i2h_1.weight']},
-                  {'i2h_1.weight': (n_rows, n_vocab)})
-    return import_stack({NAMES.embed: numpy.eye(n_vocab, dtype=dtype), **tensors},
-                        NAMES, _layer_shapes, import_layer)
+    if NAMES.embed not in tensors:
+        n_vocab = axis_size(tensors, 'decoder.weight', 0)
+        # Before (V, V) is made, which takes memory that the file did not.
+        _by_shape.require_one_hot(n_vocab)
+        n_rows = axis_size(tensors, 'i2h_1.weight', 0)
+        check_tensors({'i2h_1.weight': tensors['i2h_1.weight']},
+                      {'i2h_1.weight': (n_rows, n_vocab)})
+        tensors = {NAMES.embed: numpy.eye(
+            n_vocab, dtype=tensors['decoder.weight'].dtype), **tensors}
+    return import_stack(
+        tensors, NAMES, _layer_shapes, import_layer, ('h2h.weight', 1))
 
 
 def _is_identity(embed):
@@ -117,58 +116,63 @@ def _is_identity(embed):
 
 
 def read(path):
-    """The tensors of a char-rnn checkpoint, or of a table of tensors.
+    """The tensors of a checkpoint of char-rnn or torch-rnn, or of a table of tensors.
 
     Args:
         path (str): the file, binary or ASCII.
 
     Returns:
-        dict: name -> array.  In a graph of nngraph a module that is annotated has that
-        name: 'i2h_1.weight', 'i2h_1.bias', ..., 'decoder.bias'; see
-        `rnnlm.interchange.torch7`.
+        dict: name -> array: 'i2h_1.weight', 'i2h_1.bias', ..., 'decoder.bias'; see
+        `rnnlm.interchange.torch7`; and 'embed' (V, m) of a torch-rnn.
 
     Raises:
         rnnlm.errors.InputError: if it cannot be read or holds neither.
     """
+    return _read(path)[0]
+
+
+def _read(path):
     root = lua.load(path)
-    tensors = _annotated(path, root)
-    if not tensors and isinstance(root, dict):
-        tensors = {name: value for name, value in root.items()
-                   if isinstance(name, str) and isinstance(value, numpy.ndarray)}
-    if not tensors:
-        raise InputError(
-            f'{path}: expected a char-rnn checkpoint or a table of tensors, found '
-            'neither')
+    tensors = _torch7_models.tensors_of(path, root)
     _untrusted.require_room(path, tensors, os.path.getsize(path))
     return {name: numpy.ascontiguousarray(array, array.dtype.newbyteorder('='))
-            for name, array in tensors.items()}
+            for name, array in tensors.items()}, root
 
 
-def _annotated(path, root):
-    """The parameters of modules that a graph gives a name."""
-    tensors, seen, waiting = {}, set(), [root]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, lua.Object):
-            value = value.fields
-        if not isinstance(value, dict) or id(value) in seen:
-            continue
-        seen.add(id(value))
-        waiting += value.values()
-        name, module = value.get('annotations'), value.get('module')
-        name = name.get('name') if isinstance(name, dict) else None
-        fields = module.fields if isinstance(module, lua.Object) else None
-        if not isinstance(name, str) or not isinstance(fields, dict):
-            continue
-        for key in 'weight', 'bias':
-            array = fields.get(key)
-            if not isinstance(array, numpy.ndarray):
-                continue
-            if tensors.setdefault(f'{name}.{key}', array) is not array:
-                raise InputError(
-                    f'{path}: expected one {short_name(name)}.{key}, found two that '
-                    'differ; save one model')
-    return tensors
+def load(path):
+    """The model in a file, with its tokens if they are there.
+
+    Args:
+        path (str): as for `read`.
+
+    Returns:
+        tuple: `rnnlm.interchange._by_shape.Model`, and a list of tokens or None.
+
+    Raises:
+        rnnlm.errors.InputError: as `read` and `import_model`.
+    """
+    tensors, root = _read(path)
+    weights = import_model(as_float32(tensors))
+    notes = [] if NAMES.embed in tensors else ['embed is one-hot input, the identity']
+    tokens = _tokens.find(_torch7_models.tokens_in(root), len(weights['embed/W']))
+    return _by_shape.Model(weights, notes), tokens
+
+
+def with_tokens(tensors, tokens):
+    """A table of tensors with the tokens of the model, as char-rnn's `vocab`.
+
+    Args:
+        tensors (dict): as `export_model` returns them.
+        tokens (list of bytes): in the order of their ids; or None.
+
+    Returns:
+        dict: for `write`.
+    """
+    if tokens is None:
+        return tensors
+    return {**tensors, 'vocab': {
+        token.decode('utf-8', 'surrogateescape'): i
+        for i, token in enumerate(tokens, 1)}}
 
 
 def write(path, value):

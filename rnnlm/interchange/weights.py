@@ -135,6 +135,47 @@ def check_tensors(tensors, shapes):
                 f'leave only {known}')
 
 
+def check_arrays(tensors):
+    """Refuses what are no NumPy arrays.
+
+    Raises:
+        rnnlm.errors.InputError: naming the first.
+    """
+    for name in tensors:
+        _array(tensors, name)
+
+
+def check_dtypes(tensors):
+    """Refuses tensors that are not all of one float dtype, 32 or 64.
+
+    Args:
+        tensors (dict): name -> NumPy array.
+
+    Raises:
+        rnnlm.errors.InputError: naming the tensor, what was expected and found.
+    """
+    first = None
+    for name in tensors:
+        array = _array(tensors, name)
+        if array.dtype not in FLOATS:
+            raise InputError(
+                f'{short_name(name)}: expected {" or ".join(FLOATS)}, found '
+                f"{array.dtype}; convert it first, by .astype('float32') say")
+        first = first or (name, array.dtype)
+        if array.dtype != first[1]:
+            raise InputError(
+                f'{short_name(name)}: expected {first[1]}, as of '
+                f'{short_name(first[0])}, found {array.dtype}; convert all to one')
+
+
+def as_float32(tensors):
+    """dict: the same with float32 where there was float16, which has all its numbers.
+    """
+    with numpy.errstate(all='ignore'):
+        return {name: array.astype('f4') if array.dtype == numpy.float16 else array
+                for name, array in tensors.items()}
+
+
 def short_name(name):
     """str: a name from a file as it stands in a message, which it may not flood."""
     return printable(name, 80)

@@ -1,7 +1,8 @@
 """Several processes that train one model together, on ChainerMN."""
 from rnnlm.parallel.group import Group
-from rnnlm.parallel.mpi import COMMUNICATORS, joined, only_root_reports
+from rnnlm.parallel.mpi import (
+    COMMUNICATORS, joined, launched_size, only_root_reports)
 from rnnlm.parallel.single import SINGLE_PROCESS, SingleProcess
 
 __all__ = ['COMMUNICATORS', 'Group', 'SINGLE_PROCESS', 'SingleProcess', 'joined',
-           'only_root_reports']
+           'launched_size', 'only_root_reports']

@@ -21,12 +21,18 @@ LAST_WORDS = 1.0
 LAST_RESORT = 10.0
 
 _RANKS = 'OMPI_COMM_WORLD_RANK', 'PMIX_RANK', 'PMI_RANK'
+_SIZES = 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE'
 
 
 def launched_rank():
     """int: The rank that mpiexec gave this process, 0 without it; known before MPI is.
     """
     return next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
+
+
+def launched_size():
+    """int: The number of processes that mpiexec started, 1 without it."""
+    return next((int(os.environ[name]) for name in _SIZES if name in os.environ), 1)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ class Hdf5(Npz):
             return hdf5_worker.convert_apart(path, file)
 
     def texts(self, name: str) -> Optional[list]:
-        """The texts of one of `hdf5_worker.ATTRIBUTES`.
+        """The texts of one of `hdf5_worker.ATTRIBUTES`, or its `EMPTY_GROUPS`.
 
         Returns:
             list of str: one, if it is a scalar; None if the file does not have it.

@@ -23,7 +23,9 @@ PATIENCE = 2
 SLOWEST = 10 ** 7
 
 # What Keras says in attributes, and the member of the npz file that holds them.
-ATTRIBUTES = 'model_config', 'keras_version', 'layer_names'
+ATTRIBUTES = 'model_config', 'keras_version', 'layer_names', 'backend'
+# Beside them the groups that hold nothing: Keras's layers without weights.
+EMPTY_GROUPS = 'empty groups'
 ATTRIBUTES_MEMBER = 'attributes.json'
 MOST_TEXTS = 10_000
 
@@ -82,7 +84,8 @@ def convert(path, out):
     size = os.path.getsize(path)
     room = most_unpacked(size)
     with h5py.File(path, 'r') as f, zipfile.ZipFile(out, 'w') as z:
-        for name, dataset in _datasets(h5py, f):
+        empty = []
+        for name, dataset in _datasets(h5py, f, empty):
             with z.open(name + '.npy', 'w', force_zip64=True) as member:
                 try:
                     _check(dataset, room)
@@ -90,11 +93,15 @@ def convert(path, out):
                     _write(dataset, member)
                 except Exception as e:  # whatever the library makes of broken data
                     member.write(f'{type(e).__name__}: {e}'.encode('utf-8', 'replace'))
-        z.writestr(ATTRIBUTES_MEMBER, json.dumps(_attributes(h5py, f)))
+        z.writestr(ATTRIBUTES_MEMBER, json.dumps(
+            {**_attributes(h5py, f), EMPTY_GROUPS: empty}))
 
 
-def _datasets(h5py, root):
-    """(name, dataset) of all that hang below `root` without a link."""
+def _datasets(h5py, root, empty):
+    """(name, dataset) of all that hang below `root` without a link.
+
+    Groups that hold nothing are added to `empty`.
+    """
     seen = set()  # groups may hold each other
 
     def walk(group, prefix):
@@ -108,6 +115,8 @@ def _datasets(h5py, root):
                 address = h5py.h5o.get_info(item.id).addr
                 if address not in seen and prefix.count('/') < DEEPEST:
                     seen.add(address)
+                    if not len(item) and len(empty) < MOST_TEXTS:
+                        empty.append(prefix + name)
                     yield from walk(item, f'{prefix}{name}/')
 
     return walk(root, '')

@@ -3,19 +3,20 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, Iterable, Iterator, Union
+from typing import Any, Iterable, Iterator, NoReturn, Optional, Sequence, Union
 
 import chainer
 
 from rnnlm import structure
 from rnnlm.chain import language_model
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, printable
 from rnnlm.serializers.archive import open_archive, open_verified
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
 
 
-def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
+def load_model(path: Union[str, os.PathLike], target: chainer.Link,
+               strict: bool = True) -> None:
     """Loads parameters from a model file or from a snapshot of a trainer.
 
     Persistent values, such as the averages of a BatchNormalization, are loaded too if
@@ -26,10 +27,13 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
     Args:
         path: npz or HDF5 file, written by any version of Chainer or by `save_npz`.
         target: An `RNNForLM`, or a Classifier around one, of the sizes in the file.
+        strict: If true, parameters in the file that `target` does not have are
+            refused: a model with them computes something else.  If false, they are
+            left out.
 
     Raises:
-        rnnlm.InputError: If the file cannot be read, or holds a model of other sizes;
-            `target` is then unchanged.
+        rnnlm.InputError: If the file cannot be read, or holds a model of other sizes
+            or with other parameters; `target` is then unchanged.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -45,6 +49,14 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link) -> None:
         model = language_model(link)
         if model is not None:
             check_tied(npz, prefix, model.tied, _names_in_files(link))
+        extra = beyond(npz, prefix, _names_in_files(link))
+        root = prefix[:-len('predictor/')]
+        if extra and link is not target and prefix.endswith('predictor/'):
+            # Those of a Classifier that has parameters of its own.
+            extra = beyond(npz, prefix, _names_in_files(target), root)
+            link, prefix = target, root
+        if extra and strict:
+            refuse_extra(npz, extra)
         arrays = checked_arrays(npz, prefix, link)
         values = checked_values(npz, prefix, link)
     for param, array in arrays:
@@ -108,6 +120,36 @@ def check_tied(npz: Npz, prefix: str, tied: bool, names: Iterable[str]) -> None:
                     f'found {name!r}: it may be damaged, and its output matrix lost')
 
 
+def beyond(npz: Npz, prefix: str, names: Iterable[str],
+           root: Optional[str] = None) -> list[str]:
+    """Names of arrays that a model has in a file beyond its own.
+
+    In a snapshot those are below its prefix, elsewhere all of the file.
+
+    Args:
+        npz: The file.
+        prefix: Where the model stands in it.
+        names: What the model has.
+        root: Where `names` stand, if not at `prefix`.
+    """
+    known = {(prefix if root is None else root) + name.lstrip('/') for name in names}
+    below = prefix if _is_snapshot(npz) else ''
+    return sorted(name for name in npz if name.startswith(below) and name not in known)
+
+
+def _is_snapshot(npz: Npz) -> bool:
+    return 'updater/iteration' in npz
+
+
+def refuse_extra(npz: Npz, extra: Sequence[str]) -> NoReturn:
+    """Refuses a file with parameters that a model has no place for."""
+    names = ', '.join(f"'{printable(name, 80)}'" for name in extra[:8])
+    raise InputError(
+        f'{npz.path}: expected the parameters of the model and no others, found '
+        f'{names}{", ..." if len(extra) > 8 else ""}: a model that has them computes '
+        'something else')
+
+
 def model_prefix(npz: Npz) -> str:
     """Where the model stands in a file: '', 'predictor/', 'updater/model:main/'..."""
     found = [name[:-len('embed/W')] for name in npz
@@ -123,13 +165,17 @@ def read_structure(npz: Npz) -> structure.Structure:
     """The links and sizes of the model in a file, from its names and headers alone.
 
     Raises:
-        rnnlm.InputError: If the file has no such model: an array is missing or
-            has another shape than its sizes say.
+        rnnlm.InputError: If the file has no such model: an array is missing, one too
+            many, or has another shape than its sizes say.
     """
     prefix = model_prefix(npz)
     shapes = {name[len(prefix):]: npz.describe(name)[0] for name in npz
               if re.match(re.escape(prefix) + r'(embed|l\d+)/', name)}
-    return structure.of_shapes(shapes, str(npz.path))
+    found = structure.of_shapes(shapes, str(npz.path))
+    extra = beyond(npz, prefix, found.shapes())
+    if extra:
+        refuse_extra(npz, extra)
+    return found
 
 
 def describe(archive: Npz) -> dict:
@@ -140,25 +186,29 @@ def describe(archive: Npz) -> dict:
 
     Returns:
         'format', 'kind', 'written by', 'model' (its sizes or None), 'summary' (the
-        same as text) and 'arrays' (name -> 'shape' and 'dtype').
+        same as text), 'layers' (what other systems call them), 'notes' (what there is
+        to say of it), 'refused' (why it is no model, or None) and 'arrays' (name ->
+        'shape' and 'dtype').
     """
     arrays = {}
     for name in sorted(archive):
         shape, dtype = archive.describe(name)
         arrays[name] = {'shape': list(shape),
                         'dtype': 'None' if dtype.hasobject else str(dtype)}
+    found = refused = None
     try:
         found = read_structure(archive)
-    except InputError:
-        found = None
-    if 'updater/iteration' in archive:
+    except InputError as e:
+        refused = str(e)
+    if _is_snapshot(archive):
         kind, writer = 'snapshot of a trainer', _writer(archive)
     else:
         kind = 'model' if found else 'optimizer' if 't' in archive else 'arrays'
         writer = 'Chainer 1.5 or later, or rnnlm: all name a model alike'
     return {'format': type(archive).__name__.lower(), 'kind': kind,
             'written by': writer, 'model': found and found.as_dict(),
-            'summary': found and str(found), 'arrays': arrays}
+            'summary': found and str(found), 'layers': [], 'notes': [],
+            'refused': refused, 'arrays': arrays}
 
 
 def _writer(archive: Npz) -> str:

@@ -84,7 +84,8 @@ def write_npz(path: Union[str, os.PathLike], arrays: dict,
     # Weights hardly get smaller, and compressing takes ten times as long.
     sums = {}
     with writing(path, follow) as f, zipfile.ZipFile(f, 'w') as archive:
-        for name, array in arrays.items():
+        # Chainer's order is that of a set of names, another one in each process.
+        for name, array in sorted(arrays.items()):
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
                 hashing = _Hashing(member)
                 numpy.lib.format.write_array(hashing, numpy.asanyarray(array))

@@ -50,7 +50,9 @@ def _is_none(a: numpy.ndarray) -> bool:
 
 def _json(is_good: Callable) -> Callable:
     def check(a: numpy.ndarray) -> bool:
-        text = str(a) if a.shape == () and a.dtype.kind == 'U' else ''
+        text = ''
+        if a.shape == () and a.dtype.kind in 'US':  # bytes in an HDF5 file
+            text = a[()].decode() if a.dtype.kind == 'S' else str(a)
         return is_good(reading.parse_json(text, len(text), constants=True))
     return check
 
@@ -175,7 +177,8 @@ def _check_parameters(npz: Npz, prefix: str, link: chainer.Link) -> None:
 
 def _is_finite(array: numpy.ndarray, dtype: Any = 'f') -> bool:
     """Whether a float array still is when it has a dtype."""
-    return bool((numpy.abs(array) <= float(numpy.finfo(dtype).max)).all())
+    largest = float(numpy.abs(array).max(initial=0))
+    return math.isfinite(largest) and largest <= float(numpy.finfo(dtype).max)
 
 
 def _optimizer_states(name: str, optimizer: Any) -> Iterator[tuple]:
@@ -204,8 +207,9 @@ def _check_value(npz: Npz, key: str, params: dict) -> None:
     rule, _, _ = key.rpartition('/')
     if rule in params:
         array, shape = npz[key], params[rule].shape
+        # MSVAG has a number for all.
         _require(npz, key, f'None or finite numbers of shape {shape}',
-                 _is_none(array) or array.shape == shape and (
+                 _is_none(array) or array.shape in (shape, ()) and (
                      array.dtype.kind == 'f' and _is_finite(array)), array)
 
 

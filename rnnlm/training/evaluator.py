@@ -1,5 +1,5 @@
 """The perplexity of a text."""
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Optional
 
 import chainer
 from chainer import links as L
@@ -40,6 +40,9 @@ class PerplexityEvaluator(extensions.Evaluator):
             an ``eval_hook`` each evaluation begins with no state; with one, at what the
             hook leaves of the last one's.
 
+    Attributes:
+        progress: If given, called with the number of words read, after each window.
+
     Raises:
         rnnlm.errors.InputError: if the iterator repeats, and so never ends.
     """
@@ -51,6 +54,7 @@ class PerplexityEvaluator(extensions.Evaluator):
                 lambda i: getattr(i, 'repeat', False) is not True)
         super().__init__(iterator, target, *args, **kwargs)
         self.group = group
+        self.progress: Optional[Callable[[int], object]] = None
         self._left: states.State = {}
 
     def evaluate(self) -> Dict[str, Any]:
@@ -114,6 +118,8 @@ class PerplexityEvaluator(extensions.Evaluator):
                 loss += share * float(found.array)
                 steps += len(window) - 1
                 self.group.heartbeat()
+                if self.progress:
+                    self.progress(steps * iterator.batch_size)
                 if progress:
                     progress.update()
         if progress:

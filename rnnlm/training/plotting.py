@@ -14,10 +14,16 @@ MOST = 1e9
 
 def available() -> bool:
     """Whether matplotlib can be imported."""
+    # A notebook's, which its cells' commands inherit, may name a module that is not
+    # here; and for a file no backend is needed.
+    backend = os.environ.pop('MPLBACKEND', None)
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:  # absent, or built for another NumPy
         return False
+    finally:
+        if backend is not None:
+            os.environ['MPLBACKEND'] = backend
     return True
 
 
@@ -32,14 +38,19 @@ class PerplexityPlot(training.Extension):
     Args:
         limit: Perplexity of the best possible model, drawn as a line, if known.
         file_name: Name of the PNG file in the folder of the trainer.
+        unit: What a token is.
+        unknown: The share of the validation text that is ``<unk>``, for the title.
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER - 1  # after LogReport
     available = staticmethod(available)
 
     def __init__(self, limit: Optional[float] = None,
-                 file_name: str = 'perplexity.png') -> None:
+                 file_name: str = 'perplexity.png', unit: str = 'word',
+                 unknown: float = 0.0) -> None:
         self.limit = limit
+        self.unit = unit
+        self.unknown = unknown
         self.file_name = file_name
         self._due = True  # the file lacks what the log has
 
@@ -60,12 +71,14 @@ class PerplexityPlot(training.Extension):
         updater = trainer.updater
         iterator = updater.get_iterator('main')
         windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
-        draw(log, windows, os.path.join(trainer.out, self.file_name), self.limit)
+        draw(log, windows, os.path.join(trainer.out, self.file_name), self.limit,
+             self.unit, self.unknown)
         self._due = False
 
 
 def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
-         limit: Optional[float] = None) -> None:
+         limit: Optional[float] = None, unit: str = 'word',
+         unknown: float = 0.0) -> None:
     """Plots the perplexities of a log.
 
     Args:
@@ -73,6 +86,7 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         windows_per_epoch: Iterations in an epoch.
         path: PNG file to write.
         limit: Perplexity drawn as a line, if given.
+        unit, unknown: As of `PerplexityPlot`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -86,6 +100,7 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         points = [(entry['iteration'] / windows_per_epoch, entry[key])
                   for entry in log if entry.get(key, MOST) < MOST]
         if points:
+            style = 'o' if len(points) == 1 else style  # a line of one point is nothing
             axes.plot(*zip(*points), style, label=label, markersize=4)
     if limit is not None:
         axes.axhline(limit, color='0.4', linestyle='--', linewidth=1,
@@ -95,7 +110,10 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         axes.legend(frameon=False)
     axes.set_xlim(left=0)
     axes.set_xlabel('epochs')
-    axes.set_ylabel('perplexity per word')
+    axes.set_ylabel(f'perplexity per {unit}')
+    if unknown:
+        axes.set_title(f'{100 * unknown:.3g}% of the validation text is <unk>',
+                       fontsize='medium')
     axes.grid(True, which='both', color='0.9')
     axes.yaxis.set_major_formatter('{x:g}')
     axes.yaxis.set_minor_formatter('{x:g}')

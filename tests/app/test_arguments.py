@@ -111,4 +111,4 @@ def test_a_name_gives_no_orders_to_the_terminal(tmp_path, capsys):
     path = write_model(tmp_path / 'model.npz', **{'\x1b[31m': numpy.zeros(2)})
     assert rnnlm.app.cli.main(['inspect', path]) == 0
     out = capsys.readouterr().out
-    assert '\x1b' not in out and '\\x1b[31m' in out
+    assert '\x1b' not in out and '\\u001b[31m' in out

@@ -1,5 +1,6 @@
 """What a training run prints: lines, and below them a progress bar."""
 import os
+import re
 import struct
 import sys
 import threading
@@ -85,6 +86,15 @@ def test_lines_stay_and_the_bar_goes(columns):
     if columns == 100:
         assert 'epoch 1.00/4, perplexity 50 |' in text
         assert 'words/s, ' in text and ' left' in text
+
+
+@pytest.mark.parametrize('columns', range(20, 100, 3))
+def test_no_part_of_the_progress_is_cut(columns):
+    for line in re.split('[\r\n]', terminal(lambda: run(40), columns)):
+        if columns >= 46 and line.startswith('epoch'):
+            assert line.rstrip().endswith(' left'), line
+        elif columns >= 30 and line.startswith('epoch'):
+            assert re.fullmatch(r'epoch \d\.\d\d/4(, perplexity \d+)?', line.rstrip())
 
 
 def test_the_bar_does_not_pass_its_end():

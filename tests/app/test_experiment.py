@@ -104,7 +104,7 @@ def test_the_model_that_is_kept_is_the_best(tmp_path):
     text = corpus.load('demo')
     small = corpus.Corpus('x', text.train[:3000], text.valid[:500], text.valid[:50],
                           text.vocabulary, 'word')
-    recipe = Recipe(n_units=20, dropout=0, bprop_len=5, epochs=4, decay=0.02,
+    recipe = Recipe(n_units=20, dropout=0, bprop_len=5, epochs=4, decay=0.1,
                     decay_after=2, gradclip=50.0)
     result = experiment.train(small, recipe, out=str(tmp_path / 'out'), seed=0)
     log = json.loads((tmp_path / 'out' / 'log').read_text())

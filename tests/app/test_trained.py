@@ -82,9 +82,21 @@ def test_perplexity_of_ids_is_that_of_the_evaluator(trained):
 def test_an_unknown_word_is_named():
     vocabulary = rnnlm.Vocabulary(['<eos>', 'the', 'cat'])
     trained = rnnlm.TrainedModel(rnnlm.RNNForLM(3, 4), vocabulary)
-    for use in (trained.perplexity, trained.generate, lambda s: trained.score([s])):
+    for use in trained.perplexity, trained.generate:
         with pytest.raises(rnnlm.InputError, match="'caat'"):
             use('the caat')
+
+
+def test_without_unk_unknown_words_are_left_out():
+    vocabulary = rnnlm.Vocabulary(['<eos>', 'the', 'cat'])
+    trained = rnnlm.TrainedModel(rnnlm.RNNForLM(3, 4), vocabulary)
+    with_it, without, nothing = trained.score(['the caat cat', 'the cat', 'caat'])
+    assert with_it.tokens == ['the', 'caat', 'cat', '<eos>'] and with_it.n_unknown == 1
+    assert with_it.token_log_probs[1] == -math.inf
+    numpy.testing.assert_allclose(
+        numpy.delete(with_it.token_log_probs, 1), without.token_log_probs, atol=1e-6)
+    assert abs(with_it.log_prob - without.log_prob) < 1e-6
+    assert nothing.n_unknown == 1 and -5 < nothing.log_prob < 0
 
 
 def test_generate(trained):

@@ -296,7 +296,7 @@ def test_bad_tokens(tokens):
 @pytest.mark.parametrize('prefix', ['ptb.', ''])
 def test_directory(write, prefix):
     path = folder(write, ' a b \n\n b c \n', 'c a\n', 'b z', prefix)
-    c = load(path)
+    c = load(path, min_count=1)
     assert c.name == 'folder'
     # An empty line is an <eos>, as Chainer's loader has it.
     assert c.vocabulary.decode(c.train) == 'a b <eos> <eos> b c <eos>'.split()
@@ -304,7 +304,7 @@ def test_directory(write, prefix):
     assert c.vocabulary.decode(c.valid) == 'c a <eos>'.split()
     assert c.vocabulary.decode(c.test) == 'b <unk> <eos>'.split()
     assert load(path + os.sep).name == 'folder'
-    c = load(path, 'char')
+    c = load(path, 'char', min_count=1)
     assert ''.join(c.vocabulary.decode(c.train)) == ' a b \n\n b c \n'
 
 

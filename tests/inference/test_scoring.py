@@ -1,5 +1,5 @@
 """Scores of sentences and texts, mixtures, dynamic evaluation."""
-import io
+import itertools
 import json
 import math
 
@@ -98,6 +98,25 @@ def test_score_text(model):
     numpy.testing.assert_allclose(found, one_by_one(model, ids), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_probabilities_that_are_nan(model, value):
+    model.output.W.array[2, 3] = value
+    with pytest.raises(rnnlm.InputError, match='finite weights'):
+        scoring.score_text(model, [1, 2, 3])
+    with pytest.raises(rnnlm.InputError, match='finite weights'):
+        rnnlm.TrainedModel(model).perplexity([1, 2, 3] * 5)
+    with pytest.raises(rnnlm.InputError, match='finite weights'):
+        list(generate(model, [0], 3))
+
+
+def test_the_ring_is_what_chainers_evaluator_reads(model):
+    ids, read = numpy.array([1, 2, 4, 0, 3, 5] * 30, 'i'), []
+    found = scoring.score_ring(model, ids, read.append)
+    assert len(found) == len(ids) == read[-1]
+    expected = rnnlm.TrainedModel(model).perplexity(ids)
+    assert abs(math.exp(-found.mean()) / expected - 1) < 1e-6
+
+
 def test_mixture():
     random = numpy.random.RandomState(0)
     one, other = numpy.log(random.uniform(0.01, 1, (2, 500)))
@@ -114,92 +133,6 @@ def test_mixture():
 def run(capsys, *args, status=0):
     assert cli.main([str(arg) for arg in args]) == status
     return capsys.readouterr()
-
-
-TEXT = 'the cat sleeps\n\nthe dog sees the zebra\n'
-
-
-@pytest.fixture
-def stdin(monkeypatch):
-    def give(text):
-        monkeypatch.setattr('sys.stdin', io.StringIO(text))
-    return give
-
-
-def totals(model):
-    """log10 p of the sentences of TEXT, by the links."""
-    return [one_by_one(model, ids).sum() / math.log(10)
-            for ids in ([0, 1, 2, 4, 0], [0, 0], [0, 1, 3, 5, 1, 6, 0])]
-
-
-def test_score_command(folder, model, stdin, capsys):
-    stdin(TEXT)
-    lines = run(capsys, 'score', folder).out.splitlines()
-    assert len(lines) == 3
-    for line, total, oov in zip(lines, totals(model), '001'):
-        first, unknown, words = line.split('\t')
-        assert abs(float(first) - total) < 1e-3 and unknown == oov
-        assert abs(sum(map(float, words.split()[1::2])) - total) < 1e-3
-    assert lines[2].split('\t')[2].split()[::2] == [
-        'the', 'dog', 'sees', 'the', 'zebra', '<eos>']
-
-
-def test_score_as_json(folder, model, stdin, capsys):
-    stdin(TEXT)
-    found = [json.loads(line) for line in
-             run(capsys, 'score', folder, '--json').out.splitlines()]
-    for entry, total in zip(found, totals(model)):
-        assert abs(entry['logprob'] - total) < 1e-6
-        assert abs(sum(value for _, value in entry['words']) - total) < 1e-6
-    assert [entry['oov'] for entry in found] == [0, 0, 1]
-
-
-def test_score_as_srilm(folder, model, tmp_path, capsys):
-    (tmp_path / 'text').write_text(TEXT)
-    lines = run(capsys, 'score', '--srilm', folder, tmp_path / 'text').out.splitlines()
-    assert lines[0] == 'the cat sleeps'
-    assert lines[1].startswith('\tp( the | <s> ) \t= [rnn] ')
-    assert lines[4].startswith('\tp( </s> | sleeps ...) \t= [rnn] ')
-    assert lines[5] == '1 sentences, 3 words, 0 OOVs'
-    assert lines[-2] == f'file {tmp_path / "text"}: 3 sentences, 8 words, 1 OOVs'
-    total = sum(totals(model))
-    assert lines[-1] == (
-        f'0 zeroprobs, logprob= {total:.6g} ppl= {10 ** (-total / 11):.6g} '
-        f'ppl1= {10 ** (-total / 8):.6g}')
-
-
-def test_rescoring(folder, model, stdin, capsys):
-    stdin('0 ||| the cat sleeps ||| tm= -1 ||| -1.5\n'
-          '0 ||| cat the ||| tm= -1 ||| -1\n'
-          '1 ||| dog ||| tm= -2 ||| -2\n')
-    out = run(capsys, 'score', folder, '--nbest', '--lm-weight', 2,
-              '--word-penalty', -.5).out
-    expected = {}
-    for ident, words, ids, given in (
-            ('0', 'the cat sleeps', [1, 2, 4], -1.5), ('0', 'cat the', [2, 1], -1),
-            ('1', 'dog', [3], -2)):
-        log_p = one_by_one(model, [0, *ids, 0]).sum()
-        expected[words] = ident, given + 2 * log_p - .5 * len(ids)
-    lines = [line.split(' ||| ') for line in out.splitlines()]
-    for ident, words, feature, total in lines:
-        assert ident == expected[words][0] and feature.startswith('tm= ')
-        assert abs(float(total) - expected[words][1]) < 1e-3
-    assert [line[0] for line in lines] == ['0', '0', '1']
-    assert float(lines[0][3]) >= float(lines[1][3])
-    stdin('0 ||| the cat\n')
-    assert 'standard input:1' in run(
-        capsys, 'score', folder, '--nbest', status=2).err
-
-
-def test_score_refuses(folder, model, tmp_path, stdin, capsys):
-    stdin('zebra\n')
-    Vocabulary(WORDS[:-1] + ('x',)).save(str(tmp_path / 'vocabulary.json'))
-    err = run(capsys, 'score', folder, status=2).err
-    assert "'zebra'" in err and '--vocab-limit' in err
-    Vocabulary(('x',) + WORDS[1:]).save(str(tmp_path / 'vocabulary.json'))
-    assert '<eos>' in run(capsys, 'score', folder, status=2).err
-    Vocabulary(WORDS).save(str(tmp_path / 'vocabulary.json'))
-    assert 'no such' in run(capsys, 'score', folder, tmp_path / 'no such', status=2).err
 
 
 @pytest.fixture
@@ -219,15 +152,19 @@ def test_interpolate(folder, corpus, tmp_path, capsys):
     other = rnnlm.RNNForLM(7, 5, init_scale=0.9)
     rnnlm.save_npz(str(tmp_path / 'other' / 'model.npz'), other)
     Vocabulary(WORDS).save(str(tmp_path / 'other' / 'vocabulary.json'))
+    Vocabulary(WORDS[::-1]).save(str(tmp_path / 'vocabulary.json'))
     assert 'expected the vocabulary of' in run(capsys, *given, status=2).err
-
     text = load_corpus(str(corpus))
     for place in tmp_path, tmp_path / 'other':
         text.vocabulary.save(str(place / 'vocabulary.json'))
     found = json.loads(run(capsys, *given, '--json', '--weight', 0.3).out)
     model = rnnlm.RNNForLM(7, 8)
     rnnlm.load_model(str(tmp_path / 'model.npz'), model)
-    one, two = (numpy.exp(one_by_one(m, text.test)) for m in (model, other))
+    ring = numpy.append(text.test, text.test[0])  # as Chainer's iterators read it
+    one, two = (numpy.exp(one_by_one(m, ring)) for m in (model, other))
+    evaluated = json.loads(run(
+        capsys, 'evaluate', folder, '--corpus', corpus, '--json').out)['perplexity']
+    assert abs(found['first'] / evaluated - 1) < 1e-6
     for name, p in ('first', one), ('second', two), ('mixture', .3 * one + .7 * two):
         expected = math.exp(-numpy.log(p).mean())
         assert abs(found[name] / expected - 1) < 1e-5, name
@@ -262,6 +199,33 @@ def test_beams_and_ways_to_draw(model):
     assert abs(last - best) < 1e-5
 
 
+def test_a_beam_that_ends_is_the_most_probable_sentence(model):
+    """Of all that end within four words, by trying all."""
+    best, score = beam_search(model, [0], 4, 400, stop=0, never=[6])
+    words = range(1, 6)
+    ends = [[*rest, 0] for n in range(4) for rest in itertools.product(words, repeat=n)]
+    every = ends + [list(rest) for rest in itertools.product(words, repeat=4)]
+    scores = [one_by_one(model, [0, *ids]).sum() for ids in every]
+    most = every[int(numpy.argmax(scores))]
+    assert best == [word for word in most if word]
+    assert abs(score - max(scores)) < 1e-5
+
+
+def test_where_a_text_stops_and_what_it_never_has(model):
+    numpy.random.seed(1)
+    plain = list(generate(model, [0], 300))
+    assert 3 in plain and 6 in plain
+    numpy.random.seed(1)
+    assert list(generate(model, [0], 300, stop=3)) == plain[:plain.index(3)]
+    assert 6 not in list(generate(model, [0], 300, never=[6]))
+    greedy = list(generate(model, [0], 9, sample=False))
+    assert greedy[0] not in generate(model, [0], 9, sample=False, never=[greedy[0]])
+    assert greedy[0] not in beam_search(model, [0], 9, 3, never=[greedy[0]])[0]
+    for never in [7], [-1], list(range(7)), ['a']:
+        with pytest.raises(rnnlm.InputError, match='never: expected'):
+            generate(model, [0], 9, never=never)  # before a word is asked for
+
+
 @pytest.mark.parametrize('width', [0, -1, 1.5])
 def test_bad_beams(model, width):
     with pytest.raises(rnnlm.InputError, match='width: expected'):
@@ -276,7 +240,7 @@ def test_top_k_and_top_p():
             ((None, .49), [1, 0, 0, 0]), ((None, .51), [.625, 0, .375, 0]),
             ((1, .9), [1, 0, 0, 0])):
         numpy.testing.assert_allclose(
-            _probabilities(p, *arguments), expected)
+            _probabilities(p, 1.0, *arguments), expected)
 
 
 @pytest.mark.parametrize('given', [

@@ -143,16 +143,16 @@ NESTED = b'\x80\x02})' + b'\x85' * 1000000 + b'K\x01s.'
 
 
 @pytest.mark.parametrize('data, message', [
-    (pickle.dumps(Call(os.system, 'echo no'), 2), 'calls (posix|nt) system'),
-    (pickle.dumps(Call(os.system, 'echo no'), 4), 'operation'),
-    (pickle.dumps({'a': Call(bytearray, 10 ** 12)}, 2), 'calls .* bytearray'),
+    (pickle.dumps(Call(os.system, 'echo no'), 2), 'found a (posix|nt) system'),
+    (pickle.dumps(Call(os.system, 'echo no'), 4), 'found a (posix|nt) system'),
+    (pickle.dumps({'a': Call(bytearray, 10 ** 12)}, 2), "no tensors under 'a'"),
     (pickle.dumps(Call(eval, '1'), 0), 'expected'),
-    (ENDLESS, 'key of type tuple'), (NESTED, 'key of type tuple'),
+    (ENDLESS, 'an empty dict'), (NESTED, 'an empty dict'),
     (b'\x80\x02' + b'(' * 1000, 'damaged'), (b'u.', 'damaged'), (b'', 'damaged'),
     (b'\x80\x02.', 'damaged'), (b'\x80\x02}', 'damaged'), (b'}0.', 'operation POP'),
     (b'\x80\x02}2u.', 'expected'), (b'\x80\x02](h\x00e.', 'damaged'),
-    (b'\x80\x02]q\x00h\x00a.', 'found list'), (b'N.', 'found NoneType'),
-    (b'}X\x01\x00\x00\x00aK\x01s.', "'a' to be a tensor, found int"),
+    (b'\x80\x02]q\x00h\x00a.', 'found a list'), (b'N.', 'found a NoneType'),
+    (b'}X\x01\x00\x00\x00aK\x01s.', "no tensors under 'a'"),
 ])
 def test_pickles_that_are_no_state_dict(data, message, write):
     path = write('a.pt', zipped({'archive/data.pkl': data}))
@@ -219,7 +219,10 @@ def test_zip_bombs(write):
 
 def test_old_files_of_torch(write):
     path = write('a.pt', pickle.dumps({}))
-    with pytest.raises(rnnlm.InputError, match='PyTorch 1.6 or later'):
+    with pytest.raises(rnnlm.InputError, match='expected a file of torch.save'):
         pytorch.read(path)
+    for data in b'sys_info' + bytes(600), bytes(257) + b'ustar' + bytes(300):
+        with pytest.raises(rnnlm.InputError, match='0.1.10 or later, found the tar'):
+            pytorch.read(write('b.pt', data))
     with pytest.raises(rnnlm.InputError, match='a file of weights, found nothing'):
         pytorch.read(path + 'x')

@@ -11,9 +11,11 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import keras
+from rnnlm.interchange.weights import check_model
 from rnnlm.serializers import hdf5_worker
 from rnnlm.serializers.hdf5 import Hdf5
-from layouts import assert_same, draw, model_shapes
+from rnnlm.structure import Layer, Structure
+from layouts import assert_same, assert_same_bits, draw, model_shapes
 
 h5py = pytest.importorskip('h5py')
 
@@ -72,10 +74,10 @@ def test_files_of_keras(name, weights, tmp_path, keras_itself):
     (model.save_weights if name == 'a.weights.h5' else model.save)(path)
     assert_same(keras.read(path), expected)
     model = keras_model(keras_itself, recurrent_activation='hard_sigmoid')
+    model.set_weights(list(expected.values()))
     if name != 'a.weights.h5':  # which says nothing of it
         model.save(path)
-        with pytest.raises(rnnlm.InputError, match="'hard_sigmoid'"):
-            keras.read(path)
+        assert_same(keras.read(path), with_slopes(expected, 1 / 6))
 
 
 @keras_warns
@@ -87,6 +89,44 @@ def test_keras_reads_ours(weights, tmp_path, keras_itself):
     model = keras_model(keras_itself)
     model.load_weights(path)
     assert_same(dict(zip(tensors, model.get_weights())), tensors)
+
+
+def say_the_same(weights, model):
+    """Whether a model of Keras and ours with these weights compute the same."""
+    ids = numpy.array([[1, 4, 0, 6, 4]])
+    ours = check_model(weights).build(dropout=0)
+    for name, param in ours.namedparams():
+        param.array[...] = weights[name.lstrip('/')]
+    for k, layer in enumerate(ours.layers, 1):
+        if hasattr(layer, 'slope'):
+            layer.slope = float(weights[f'l{k}/slope'])
+    numpy.testing.assert_allclose(
+        numpy.asarray(model.predict(ids, verbose=0))[0],
+        ours.logits(ids.T.astype('i')).array[:, 0], rtol=0, atol=1e-6)
+
+
+@keras_warns
+@pytest.mark.parametrize('slope', [None, .2, 1 / 6])
+def test_keras_loads_our_archive(slope, tmp_path, keras_itself):
+    sizes = Structure(V, M, (Layer('LSTM' if slope is None else 'HardSigmoidLSTM', 5),
+                             Layer('LSTM', N)))
+    weights = draw({name: shape for name, shape in sizes.shapes().items() if shape},
+                   'f4', bound=2)
+    if slope is not None:
+        weights['l1/slope'] = numpy.array(slope)
+    path = str(tmp_path / 'a.keras')
+    keras.write(path, keras.export_model(weights))
+    say_the_same(weights, keras_itself.saving.load_model(path))
+    again = keras.import_model(keras.read(path))
+    assert check_model(again) == sizes
+    if slope != .2:
+        assert_same_bits(again, weights)
+
+
+def test_hard_gates_need_a_file_that_says_so(weights, tmp_path):
+    tensors = with_slopes(keras.export_model(weights), .2)
+    with pytest.raises(rnnlm.InputError, match='a.weights.h5: .* write a .keras file'):
+        keras.write(str(tmp_path / 'a.weights.h5'), tensors)
 
 
 def save_as_keras_2(path, weights, version, config=None):
@@ -108,23 +148,55 @@ def save_as_keras_2(path, weights, version, config=None):
     return tensors
 
 
+def with_slopes(tensors, slope):
+    return {**tensors, 'lstm/slope': numpy.array(slope),
+            'lstm_1/slope': numpy.array(slope)}
+
+
+def layers_of_keras_2(recurrent_activation):
+    def layer(kind, name, **settings):
+        return {'class_name': kind, 'config': {'name': name, **settings}}
+
+    lstm = {'return_sequences': True, 'recurrent_activation': recurrent_activation}
+    return {'class_name': 'Sequential', 'config': [
+        layer('Embedding', 'words'), layer('Dropout', 'drop'),
+        layer('LSTM', 'z', **lstm), layer('LSTM', 'b', **lstm), layer('Dense', 'out')]}
+
+
+@pytest.mark.parametrize('version, gates', [
+    ('2.3.1', 'sigmoid'), ('2.2.4', 'hard_sigmoid'), ('2.1.6-tf', 'hard_sigmoid'),
+    ('1.2.0', 'hard_sigmoid'), ('2.2.4-tf', None), ('', None)])
+def test_weights_alone_of_keras_2(weights, version, gates, tmp_path):
+    """They are taken for the default of their version, if it had one."""
+    path = str(tmp_path / 'a.h5')
+    tensors = save_as_keras_2(path, weights, version)
+    expected = {'sigmoid': tensors, 'hard_sigmoid': with_slopes(tensors, .2)}
+    if gates is None:
+        with pytest.raises(rnnlm.InputError, match='a.h5: .* or hard_sigmoid'):
+            keras.read(path)
+    else:
+        assert_same(keras.read(path), expected[gates])
+        assert gates in keras.describe(path)['notes'][0]
+    assert_same(keras.read(path, 'sigmoid'), tensors)
+    # What is beside it knows better.
+    (tmp_path / 'a.json').write_text(json.dumps(
+        {**layers_of_keras_2('sigmoid'), 'keras_version': version or '2.0.0'}))
+    assert_same(keras.read(path), tensors)
+    (tmp_path / 'a.json').rename(tmp_path / 'model.json')
+    assert_same(keras.read(path), tensors)
+    assert 'model.json' in keras.describe(path)['notes'][0]
+
+
 def test_files_of_keras_2(weights, tmp_path):
     path = str(tmp_path / 'a.h5')
-    tensors = save_as_keras_2(path, weights, '2.3.1')
+    tensors = save_as_keras_2(path, weights, '2.2.4', layers_of_keras_2('sigmoid'))
     assert_same(keras.read(path), tensors)
-    for version in '2.2.4', '2.1.6-tf', '1.2.0', '':
-        save_as_keras_2(path, weights, version)
-        with pytest.raises(rnnlm.InputError, match='hard_sigmoid'):
-            keras.read(path)
-        assert_same(keras.read(path, 'sigmoid'), tensors)
-        with pytest.raises(rnnlm.InputError, match='hard_sigmoid'):
-            keras.read(path, 'hard_sigmoid')
-    layer = {'class_name': 'LSTM', 'config': {'recurrent_activation': 'sigmoid'}}
-    save_as_keras_2(path, weights, '2.2.4', {'config': [layer]})
-    assert_same(keras.read(path), tensors)
-    layer['config']['recurrent_activation'] = 'hard_sigmoid'
-    save_as_keras_2(path, weights, '2.2.4', {'config': [{'config': layer}]})
-    with pytest.raises(rnnlm.InputError, match="a.h5: lstm: .*'hard_sigmoid'"):
+    save_as_keras_2(path, weights, '2.2.4', layers_of_keras_2('hard_sigmoid'))
+    assert_same(keras.read(path), with_slopes(tensors, .2))
+    save_as_keras_2(path, weights, '3.0.0', layers_of_keras_2('hard_sigmoid'))
+    assert_same(keras.read(path), with_slopes(tensors, 1 / 6))
+    save_as_keras_2(path, weights, '', layers_of_keras_2('hard_sigmoid'))
+    with pytest.raises(rnnlm.InputError, match='which Keras wrote it'):
         keras.read(path)
 
 
@@ -137,7 +209,8 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
         f['layers/dense/vars/1'] = numpy.zeros(3)
         f['layers/a'] = f['layers']  # inside itself
         f['layers/b'] = f['layers']
-    assert sorted(keras.read(path)) == ['dense/bias']
+    with pytest.raises(rnnlm.InputError, match='expected a layer Dense once'):
+        keras.read(path)
 
     def virtual(f):
         layout = h5py.VirtualLayout((V, M), 'f4')
@@ -158,7 +231,9 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
         f[name] = ['a', 'b']
 
     for make in virtual, external, large, packed, texts:
-        with h5py.File(path, 'w') as f:
+        keras.write(path, keras.export_model(weights))
+        with h5py.File(path, 'r+') as f:
+            del f[name]
             make(f)
         with pytest.raises(rnnlm.InputError, match='are not there|of objects'):
             keras.read(path)

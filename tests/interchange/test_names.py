@@ -4,7 +4,7 @@ import pytest
 
 import rnnlm
 from rnnlm.interchange import (
-    d2l, interleaving, keras, nstep, pytorch, textbook, torch7)
+    _by_shape, d2l, interleaving, keras, nstep, pytorch, textbook, torch7)
 from rnnlm.interchange.weights import untied
 from rnnlm.structure import layer_shapes
 from layouts import assert_same_bits, draw, model_shapes
@@ -92,8 +92,9 @@ def test_wrong_models_are_refused_by_name(weights, system):
         with pytest.raises(rnnlm.InputError, match='expected'):
             system.import_model(others)
         del others[name]
-        with pytest.raises(rnnlm.InputError, match='expected'):
-            system.import_model(others)
+        if name != 'output.bias':  # of PyTorch: a Linear may have none
+            with pytest.raises(rnnlm.InputError, match='expected'):
+                system.import_model(others)
         with pytest.raises(rnnlm.InputError, match='convert all to one'):
             system.import_model({**tensors, name: array.astype(
                 'f8' if array.dtype == numpy.float32 else 'f4')})
@@ -107,7 +108,7 @@ def test_wrong_models_are_refused_by_name(weights, system):
 
 
 def test_char_rnn_of_too_many_characters():
-    n_vocab = torch7.MOST_CHARACTERS + 1
+    n_vocab = _by_shape.MOST_ONE_HOT + 1
     shapes = {'i2h_1.weight': (4, n_vocab), 'i2h_1.bias': (4,), 'h2h_1.weight': (4, 1),
               'h2h_1.bias': (4,), 'decoder.weight': (n_vocab, 1),
               'decoder.bias': (n_vocab,)}
@@ -135,16 +136,6 @@ def test_pytorch_behind_a_prefix(weights):
     assert_same_bits(pytorch.import_model(tensors), weights)
 
 
-@pytest.mark.parametrize('config', [
-    {'recurrent_activation': 'hard_sigmoid'}, {'activation': 'relu'},
-    {'go_backwards': True}])
-def test_other_lstms_of_keras_are_refused(config):
-    keras.check_config({'name': 'lstm', 'recurrent_activation': 'sigmoid'})
-    name, = config
-    with pytest.raises(rnnlm.InputError, match=f'^mine: expected .* {name}='):
-        keras.check_config({'name': 'mine', **config})
-
-
 def test_blocks():
     x = numpy.arange(8)  # units 0 and 1, each a, i, f, o
     assert interleaving.to_blocks(x, ('i', 'f', 'a', 'o')).tolist() == [
@@ -170,6 +161,3 @@ def test_messages_stay_short(weights):
         with pytest.raises(rnnlm.InputError) as e:
             pytorch.import_model(others)
         assert len(str(e.value)) < 1500
-    with pytest.raises(rnnlm.InputError) as e:
-        keras.check_config({'name': long, 'activation': long})
-    assert len(str(e.value)) < 1000

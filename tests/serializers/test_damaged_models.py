@@ -168,7 +168,7 @@ def test_members_that_are_no_arrays(tmp_path):
 
 
 def test_the_best_model_of_a_run_has_a_digest(tmp_path):
-    from rnnlm.training.extensions import BestModel
+    from rnnlm.training.best_model import BestModel
 
     class Observed:
         observation = {'validation/main/loss': 1.0}

@@ -28,3 +28,21 @@ def test_without_matplotlib(monkeypatch):
     for name in 'matplotlib', 'matplotlib.figure':
         monkeypatch.setitem(sys.modules, name, None)
     assert not plotting.available()
+
+
+def test_it_says_what_the_tokens_are_and_how_many_are_unknown(tmp_path, monkeypatch):
+    pytest.importorskip('matplotlib')
+    import matplotlib.figure
+    seen = []
+    save = matplotlib.figure.Figure.savefig
+
+    def savefig(figure, *args, **kwargs):
+        seen.extend((axes.get_ylabel(), axes.get_title()) for axes in figure.axes)
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(matplotlib.figure.Figure, 'savefig', savefig)
+    log = [{'iteration': k, 'perplexity': 9 - k} for k in range(1, 4)]
+    plotting.draw(log, 10, str(tmp_path / 'p.png'))
+    plotting.draw(log, 10, str(tmp_path / 'p.png'), unit='character', unknown=0.0625)
+    assert seen == [('perplexity per word', ''), (
+        'perplexity per character', '6.25% of the validation text is <unk>')]

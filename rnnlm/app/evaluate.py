@@ -1,0 +1,150 @@
+"""The commands `evaluate` and `interpolate`: the perplexity of models on a text."""
+import argparse
+from typing import Dict, List
+
+import numpy
+
+from rnnlm.app.console import bits, progress, relative_to_limit, to_json
+from rnnlm.app.texts import TextOfModel
+from rnnlm.app.trained import TrainedModel, load
+from rnnlm.chain import LanguageModel
+from rnnlm.data.corpus import Encoded
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError, printable, require
+from rnnlm.inference import dynamic, scoring
+from rnnlm.inference.perplexity import Perplexity, without_unknown
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    if args.sentences and args.dynamic:
+        raise InputError('expected no --dynamic beside it, found one', 'sentences')
+    if args.dynamic == 'rms' and args.text is not None:
+        raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
+                         'training text too', 'dynamic')
+    trained = load(args.model, args.device)
+    text = TextOfModel(args, args.model, trained.vocabulary, trained.model.n_vocab)
+    part = text.part(args.part)
+    vocabulary = text.vocabulary
+    assert vocabulary is not None
+    name = args.part if args.text is None else 'text'
+    found = (of_sentences(trained, part) if args.sentences
+             else of_stream(trained, part, vocabulary, args.quiet))
+    count = len(part.ids)
+    result = {'part': name, 'tokens': vocabulary.tokens, 'words': count,
+              **found.to_json()}
+    if vocabulary.by_character:
+        result['bits per character'] = float(numpy.log2(found.value))
+    adapted = None
+    if args.dynamic:
+        adapted = dynamic_perplexity(trained.model, text, part.ids, args)
+        result[f'dynamic {args.dynamic}'] = adapted
+    if args.json:
+        print(to_json(result))
+        return 0
+    unit = 'character' if vocabulary.by_character else 'word'
+    how = ', each sentence on its own' if args.sentences else ''
+    print(f'{name:9}perplexity {found.value:.3f}'
+          + bits(found.value, vocabulary.tokens) + how
+          + relative_to_limit(found.value, None if found.rate else text.limit)
+          + found.say_unknown(unit))
+    if adapted is not None:
+        rate = f', with {100 * found.rate:.3g}% unknown {unit}s' if found.rate else ''
+        print(f'{name:9}perplexity {adapted:.3f} with dynamic evaluation '
+              f'({args.dynamic}){rate}')
+    return 0
+
+
+def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
+              quiet: bool) -> Perplexity:
+    """The perplexity of a text that is read as one ring, as in training."""
+    with progress(len(text.ids), ' words', quiet) as bar:
+        value = trained.perplexity(text.ids, bar.update_to)
+    known = value
+    if text.n_unknown and vocabulary.unknown is not None:
+        known = without_unknown(trained.model, text.ids, vocabulary)
+    return Perplexity(value, known, text.rate,
+                      bool(text.n_unknown) and vocabulary.unknown is None)
+
+
+def of_sentences(trained: TrainedModel, text: Encoded) -> Perplexity:
+    """The perplexity of a text, each sentence of which begins with a fresh state."""
+    between = trained.require_boundary()
+    ends = numpy.flatnonzero(text.ids == between)
+    sentences = [ids[ids != between] for ids in numpy.split(text.ids, ends + 1)]
+    if len(sentences) > 1 and not len(sentences[-1]):
+        sentences.pop()
+    log_probs = numpy.concatenate(list(
+        scoring.score_sentences(trained.model, sentences, between)))
+    targets = numpy.concatenate([numpy.append(ids, between) for ids in sentences])
+    return Perplexity.of(
+        log_probs, targets, text, trained.require_vocabulary().unknown)
+
+
+def dynamic_perplexity(model: LanguageModel, text: TextOfModel, words: numpy.ndarray,
+                       args: argparse.Namespace) -> float:
+    """Perplexity by dynamic evaluation, of the words that `score_ring` is of."""
+    adaptive = dynamic.DynamicEvaluation(
+        model, args.lr, args.decay, rule=args.dynamic)
+    if args.dynamic == 'rms':
+        adaptive.gather(text.part('train').ids)
+    with progress(len(words), ' words', args.quiet) as bar:
+        return adaptive.perplexity(numpy.append(words, words[:1]), bar.update_to)
+
+
+def interpolate(args: argparse.Namespace) -> int:
+    if args.weight is not None:
+        require('weight', args.weight, 'a number between 0 and 1',
+                lambda v: 0 < v < 1)
+    if args.text is not None and args.weight is None:
+        raise InputError(
+            'expected a weight beside --text, found none: there is no validation part '
+            'to find the best one', 'weight')
+    one = load(args.model, args.device)
+    other = load(args.other, args.device)
+    text = TextOfModel(args, args.model, one.vocabulary, one.model.n_vocab)
+    _require_same(one, other, args)
+    test = text.part('test')
+    scores: Dict[str, List[numpy.ndarray]] = {}
+    for part in ('test',) if args.weight is not None else ('test', 'valid'):
+        ids, scores[part] = text.part(part).ids, []
+        for trained in one, other:
+            with progress(len(ids), ' words', args.quiet) as bar:
+                scores[part].append(
+                    scoring.score_ring(trained.model, ids, bar.update_to))
+    weight = args.weight
+    if weight is None:
+        weight = scoring.mixture_weight(*scores['valid'])
+    vocabulary = text.vocabulary
+    assert vocabulary is not None
+    found = {}
+    first, second = scores['test']
+    for name, values in (('first', first), ('second', second),
+                         ('mixture', scoring.mix(first, second, weight))):
+        found[name] = Perplexity.of(
+            values, numpy.roll(test.ids, -1), test, vocabulary.unknown)
+    if args.json:
+        print(to_json({'weight': weight, 'unknown': test.rate, **{
+            name: one.value for name, one in found.items()}, **{
+            f'{name} without unknown': one.known for name, one in found.items()}}))
+        return 0
+    name = 'test' if args.text is None else 'text'
+    unit = 'character' if vocabulary.by_character else 'word'
+    weights = f'interpolated, weights {weight:.3f} and {1 - weight:.3f}'
+    for key, label in (('first', args.model), ('second', args.other),
+                       ('mixture', weights)):
+        print(f'{name:9}perplexity {found[key].value:.3f}  {printable(label)}'
+              + found[key].say_unknown(unit))
+    return 0
+
+
+def _require_same(one: TrainedModel, other: TrainedModel,
+                  args: argparse.Namespace) -> None:
+    """Refuses two models with other ids."""
+    same = one.model.n_vocab == other.model.n_vocab
+    if one.vocabulary is not None and other.vocabulary is not None:
+        same = one.vocabulary == other.vocabulary
+    if not same:
+        raise InputError(
+            f'{args.other}: expected the vocabulary of {args.model}, '
+            f'{one.model.n_vocab:,} tokens, found another one of '
+            f'{other.model.n_vocab:,}; train both on one corpus, or with --vocab')

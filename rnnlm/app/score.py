@@ -1,0 +1,353 @@
+"""``rnnlm score``: log probabilities of sentences, and rescoring of n-best lists."""
+import argparse
+import dataclasses
+import json
+import math
+import os
+import sys
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+import numpy
+
+from rnnlm.app.console import complain, progress, to_json
+from rnnlm.app.trained import SentenceScore, TrainedModel, load
+from rnnlm.data.lines import Line, name_of, read_lines
+from rnnlm.data.text import UNK
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError, printable, require
+from rnnlm.inference import scoring
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command but --json, --device and the model."""
+    parser.add_argument(
+        'file', nargs='?', metavar='FILE',
+        help='a text file in UTF-8 (default, and -: standard input)')
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument(
+        '--srilm', action='store_true',
+        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are left out "
+             'of logprob and perplexity, as there')
+    form.add_argument(
+        '--nbest', action='store_true',
+        help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
+             'their new score and are sorted by it within each ID')
+    form.add_argument(
+        '--json', action='store_true', help='print JSON, an object a line')
+    parser.add_argument(
+        '--unk', action='store_true',
+        help="with --srilm: score unknown words as <unk>, as SRILM's -unk")
+    parser.add_argument(
+        '--total', action='store_true',
+        help='print the total alone (otherwise it is printed on standard error)')
+    parser.add_argument(
+        '--mix', metavar='DIR',
+        help='interpolate with this model, of the same vocabulary')
+    parser.add_argument(
+        '--weight', type=float,
+        help='with --mix: weight of the first model (default: 0.5)')
+    parser.add_argument(
+        '--lm-weight', type=float,
+        help='with --nbest: weight of the natural log probability (default: 1)')
+    parser.add_argument(
+        '--word-penalty', type=float,
+        help='with --nbest: added to the score for each word (default: 0)')
+    parser.add_argument(
+        '--quiet', '-q', action='store_true',
+        help='print no total and no progress on standard error')
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuses options that contradict each other or are out of range."""
+    for flag, value, needed, given in (
+            ('--unk', args.unk, '--srilm', args.srilm),
+            ('--lm-weight', args.lm_weight is not None, '--nbest', args.nbest),
+            ('--word-penalty', args.word_penalty is not None, '--nbest', args.nbest),
+            ('--weight', args.weight is not None, '--mix', args.mix is not None)):
+        if value and not given:
+            raise InputError(f'{flag} can only be used with {needed}')
+    if args.total and args.nbest:
+        raise InputError('--total cannot be combined with --nbest')
+    for name in 'lm_weight', 'word_penalty':
+        if getattr(args, name) is not None:
+            require(name, getattr(args, name), 'a finite number', math.isfinite)
+    if args.weight is not None:
+        require('weight', args.weight, 'a number between 0 and 1',
+                lambda v: 0 < v < 1)
+    if args.file is None and os.path.isfile(args.model):
+        with open(args.model, 'rb') as f:
+            start = f.read(4)
+        if start not in (b'PK\x03\x04', b'\x89HDF'):
+            raise InputError(
+                f'{args.model}: expected a model, found another kind of file; if it is '
+                f'the text, name the model before it: rnnlm score result {args.model}')
+
+
+class Models:
+    """A model, or two whose probabilities are mixed.
+
+    Args:
+        args: The arguments of the command.
+
+    Attributes:
+        vocabulary: Their tokens.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        paths = [args.model] if args.mix is None else [args.model, args.mix]
+        self._models: List[TrainedModel] = [load(path, args.device) for path in paths]
+        for model in self._models:
+            model.require_boundary()
+        self.vocabulary: Vocabulary = self._models[0].require_vocabulary()
+        self._weight = 0.5 if args.weight is None else args.weight
+        words = set(self.vocabulary.words)
+        for model in self._models[1:]:
+            other = set(model.require_vocabulary().words)
+            if other != words:
+                raise InputError(
+                    f'expected a model with the vocabulary of {args.model}, '
+                    f'{len(words):,} tokens, found another one of {len(other):,}, '
+                    f'{len(words & other):,} of them the same', 'mix')
+
+    def score(self, lines: Sequence[str]) -> Iterator[SentenceScore]:
+        """The scores of sentences, each as of `TrainedModel.score`."""
+        scores = [model.score(lines) for model in self._models]
+        for first, *others in zip(*scores):
+            for other in others:
+                first = dataclasses.replace(first, token_log_probs=scoring.mix(
+                    first.token_log_probs, other.token_log_probs, self._weight))
+            yield first
+
+
+@dataclasses.dataclass
+class Total:
+    """Counts and logarithms, to the base of 10, of sentences.
+
+    Attributes:
+        sentences: How many there are.
+        words: Their words, without the ends of the sentences.
+        oov: The words among them that are not in the vocabulary.
+        logprob: Sum of the logarithms of all other words and of the ends.
+        unk_logprob: Of the unknown ones; -inf if they cannot be scored.
+        bad: Lines that could not be read.
+    """
+    sentences: int = 0
+    words: int = 0
+    oov: int = 0
+    logprob: float = 0.0
+    unk_logprob: float = 0.0
+    bad: int = 0
+
+    def __add__(self, other: 'Total') -> 'Total':
+        return Total(*(a + b for a, b in zip(
+            dataclasses.astuple(self), dataclasses.astuple(other))))
+
+    def perplexity(self, ends: bool = True) -> float:
+        """Per word, without the unknown ones; `ends` of sentences are words or not."""
+        return _power(self.logprob,
+                      self.words - self.oov + (self.sentences if ends else 0))
+
+    def perplexity_with_oov(self) -> float:
+        """Per word, the unknown ones as <unk> and ends of sentences included."""
+        return _power(self.logprob + self.unk_logprob, self.words + self.sentences)
+
+    def as_dict(self) -> Dict[str, Any]:
+        """Of the JSON."""
+        scored = self.logprob
+        if self.unk_logprob > -math.inf:
+            scored += self.unk_logprob
+        return {'sentences': self.sentences, 'words': self.words, 'oov': self.oov,
+                'oov rate': self.oov / self.words if self.words else 0.0,
+                'logprob': scored,
+                'perplexity': self.perplexity_with_oov(),
+                'perplexity without oov': self.perplexity(), 'unreadable': self.bad}
+
+    def as_text(self) -> str:
+        """A line of words."""
+        rate = 100 * self.oov / self.words if self.words else 0.0
+        text = (f'total: {self.sentences} sentences, {self.words} words, {self.oov} of '
+                f'them unknown ({rate:.2f}%), ')
+        if self.oov:
+            text += (f'perplexity {self.perplexity():.6g} without the unknown words'
+                     + ('' if self.unk_logprob == -math.inf else
+                        f', {self.perplexity_with_oov():.6g} with them as {UNK}'))
+        else:
+            text += f'perplexity {self.perplexity():.6g}'
+        return text + (f'; {self.bad} lines could not be read' if self.bad else '')
+
+
+def _power(logprob: float, n: int) -> float:
+    """10 ** (-logprob / n): nan of nothing, inf of more than a float holds."""
+    if not n:
+        return math.nan
+    with numpy.errstate(over='ignore'):
+        return float(numpy.power(10.0, -logprob / n))
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is printed of a sentence; its logarithms are to the base of 10."""
+    tokens: List[str]
+    values: numpy.ndarray
+    oov: numpy.ndarray  # bool (N + 1,)
+
+    @classmethod
+    def of(cls, score: SentenceScore, vocabulary: Vocabulary, srilm: bool,
+           unk: bool) -> 'Entry':
+        """The entry of a score.
+
+        Args:
+            score: Its score.
+            vocabulary: The tokens of the model.
+            srilm: Whether <unk> itself is an unknown word too.
+            unk: Whether none is.
+        """
+        oov = numpy.array([
+            not unk and (token not in vocabulary or srilm and token == UNK)
+            for token in score.tokens], bool)
+        return cls(score.tokens, score.token_log_probs / math.log(10), oov)
+
+    @property
+    def logprob(self) -> float:
+        """The sum of the logarithms that are not -inf."""
+        return float(self.values[self.values > -math.inf].sum())
+
+    def total(self) -> Total:
+        """As of a text of this sentence."""
+        return Total(1, len(self.tokens) - 1, int(self.oov.sum()),
+                     float(self.values[~self.oov].sum()),
+                     float(self.values[self.oov].sum()))
+
+
+def score(args: argparse.Namespace) -> int:
+    """The command.
+
+    Lines are answered when no more of them are waiting to be read, or `scoring.BATCH`
+    are there, so that a program that writes one and waits gets its answer.
+    """
+    check(args)
+    models = Models(args)
+    if args.unk and UNK not in models.vocabulary:
+        raise InputError(f'expected a vocabulary with {UNK}, found none in it', 'unk')
+    if args.nbest:
+        return rescore(args, models)
+    total = Total()
+    for lines in _read(args):
+        good = [line.text for line in lines if line.text is not None]
+        scores = models.score(good)
+        for line in lines:
+            if line.text is None:
+                if not total.bad:
+                    complain(f'rnnlm score: error: {line.problem}; the other lines are '
+                             'scored')
+                total.bad += 1
+                if not args.total:
+                    show_unreadable(args, line)
+                continue
+            entry = Entry.of(next(scores), models.vocabulary, args.srilm, args.unk)
+            total += entry.total()
+            if not args.total:
+                show(args, line.text, entry)
+        sys.stdout.flush()
+    show_total(args, total)
+    return 2 if total.bad else 0
+
+
+def _read(args: argparse.Namespace) -> Iterator[List[Line]]:
+    """The lines in groups; of a file with its progress."""
+    is_file = args.file not in (None, '-') and os.path.isfile(args.file)
+    hidden = args.quiet or not is_file or not (
+        args.total or args.nbest or not sys.stdout.isatty())
+    size = os.path.getsize(args.file) if is_file else 0
+    with progress(size, 'B', hidden) as bar:
+        for lines in read_lines(args.file, scoring.BATCH):
+            yield lines
+            bar.update(sum(line.size for line in lines))
+
+
+def show(args: argparse.Namespace, line: str, entry: Entry) -> None:
+    """Prints the entry of a sentence."""
+    if args.json:
+        print(to_json({
+            'sentence': line, 'logprob': entry.logprob, 'oov': int(entry.oov.sum()),
+            'words': [[token, float(value)]
+                      for token, value in zip(entry.tokens, entry.values)]}))
+    elif args.srilm:
+        print(printable(line, keep='\t'))
+        tokens = ['<s>', *map(printable, entry.tokens[:-1]), '</s>']
+        for k, (value, oov) in enumerate(zip(entry.values, entry.oov)):
+            before = f'{tokens[k]} {"..." if k else ""}'
+            found = '[OOV] 0 [ -inf ]' if oov else (
+                f'[rnn] {10 ** value:.6g} [ {value:.6g} ]')
+            print(f'\tp( {tokens[k + 1]} | {before}) \t= {found}')
+        show_srilm('', entry.total())
+        print()
+    else:
+        words = ' '.join(
+            f'{printable(json.dumps(token, ensure_ascii=False)[1:-1])} {value:.4f}'
+            for token, value in zip(entry.tokens, entry.values))
+        print(f'{entry.logprob:.4f}\t{entry.oov.sum()}\t{words}')
+
+
+def show_unreadable(args: argparse.Namespace, line: Line) -> None:
+    """Prints what stands in the place of a line that is not UTF-8."""
+    if args.json:
+        print(to_json({'sentence': None, 'error': line.problem}))
+    elif not args.srilm:
+        print()
+
+
+def show_total(args: argparse.Namespace, total: Total) -> None:
+    """Prints the total of a text, where it belongs."""
+    if args.srilm:
+        show_srilm(f'file {printable(args.file or "-")}:', total)
+    elif args.total:
+        print(to_json(total.as_dict()) if args.json else total.as_text())
+    elif total.sentences and not args.quiet:
+        sys.stdout.flush()
+        complain(total.as_text())
+
+
+def show_srilm(title: str, total: Total) -> None:
+    """Prints two lines of counts and perplexities, by the formulas of SRILM."""
+    print(f'{title} {total.sentences} sentences, {total.words} words, '
+          f'{total.oov} OOVs'.strip())
+    ppl, ppl1 = (
+        f'{value:.6g}' if value == value else 'undefined'
+        for value in (total.perplexity(), total.perplexity(ends=False)))
+    print(f'0 zeroprobs, logprob= {total.logprob:.6g} ppl= {ppl} ppl1= {ppl1}')
+
+
+def rescore(args: argparse.Namespace, models: Models) -> int:
+    """n-best lists, each sorted by its scores with the model's added."""
+    weight = 1.0 if args.lm_weight is None else args.lm_weight
+    penalty = args.word_penalty or 0.0
+    lists: Dict[str, list] = {}
+    for lines in _read(args):
+        candidates = [_candidate(args.file, line) for line in lines]
+        for parts, score in zip(
+                candidates, models.score([parts[1] for parts in candidates])):
+            total = (float(parts[-1]) + weight * score.log_prob
+                     + penalty * (len(score.tokens) - 1))
+            lists.setdefault(parts[0], []).append((total, parts))
+    for found in lists.values():
+        for total, parts in sorted(found, key=lambda c: -c[0]):
+            print(printable(' ||| '.join([*parts[:-1], f'{total:.6g}']), keep='\t'))
+    return 0
+
+
+def _candidate(path: Optional[str], line: Line) -> List[str]:
+    """The fields of a line of an n-best list."""
+    if line.text is None:
+        raise InputError(line.problem)
+    parts = line.text.split(' ||| ')
+    try:
+        good = len(parts) >= 3 and math.isfinite(float(parts[-1]))
+    except ValueError:
+        good = False
+    if not good:
+        raise InputError(
+            f'{name_of(path)}:{line.number}: expected '
+            f"'ID ||| SENTENCE ||| ... ||| SCORE' with a finite score, found "
+            f'{line.text!r}')
+    return parts

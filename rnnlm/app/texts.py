@@ -1,0 +1,181 @@
+"""The text that a command reads: its options, and what a run remembers of its own."""
+import argparse
+import os
+import sys
+from typing import Any, Dict, Optional, Sequence
+
+from rnnlm.app import run_folder
+from rnnlm.app.run_folder import RunDescription
+from rnnlm.data import corpus, files
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError, printable
+
+# The options of a vocabulary, and their names in run.json.
+VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
+              'vocab': 'vocabulary'}
+
+
+def add_corpus_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Adds the options of a corpus; `several` files may follow --corpus."""
+    more: Dict[str, Any] = {'nargs': '+'} if several else {}
+    parser.add_argument(
+        '--corpus', metavar='CORPUS', **more,
+        help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
+             'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
+             "file, also .gz; '-' for standard input"
+             + ('; several files are read in a row' if several else '')
+             + ' (default: the corpus of the run; for a new run demo)')
+    parser.add_argument(
+        '--tokens', choices=('word', 'char'),
+        help='split the text into words or characters (default: as the run; for a new '
+             'run word)')
+
+
+def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the vocabulary of a new model."""
+    parser.add_argument(
+        '--vocab-limit', type=int, metavar='N',
+        help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest')
+    parser.add_argument(
+        '--min-count', type=int, metavar='N',
+        help='<unk> for tokens that occur fewer than N times in the training part '
+             '(default: 2; 1 for ptb, demo and texts that have <unk>)')
+    parser.add_argument(
+        '--vocab', metavar='FILE',
+        help='take this vocabulary: vocabulary.json of a run, or a list of tokens, one '
+             'a line')
+
+
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Adds --text: a text for a model that was trained on another one."""
+    parser.add_argument(
+        '--text', metavar='FILE',
+        help="another text: a file, also .gz, a folder of documents or '-', read whole "
+             "by the model's own vocabulary; unknown words are counted")
+
+
+def choose_corpus(args: argparse.Namespace,
+                  described: Optional[RunDescription]) -> None:
+    """Sets the options of a corpus that were not given to those of a run, or the demo.
+
+    Args:
+        args: The arguments, which are changed.
+        described: The run, if there is one and it is described.
+    """
+    source = described.source if described else {}
+    if args.corpus is None:
+        args.corpus = source.get('corpus', 'demo')
+        if args.corpus == files.STDIN:
+            raise InputError(
+                'expected a corpus, found that the run read its text from standard '
+                'input; give the text again', 'corpus')
+        _check_source(args)
+    if described and args.tokens is None:
+        args.tokens = described.tokens
+    if any(getattr(args, name, None) is not None for name in VOCABULARY):
+        return
+    for name, key in VOCABULARY.items():
+        setattr(args, name, source.get(key))
+    if source and 'min_count' not in source:  # of a run of before there was one
+        args.min_count = 1
+    if args.vocab is not None:
+        args.min_count = None  # it was not used
+
+
+def _check_source(args: argparse.Namespace) -> None:
+    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
+    paths = [args.corpus] if isinstance(args.corpus, str) else args.corpus
+    paths = [path for path in paths if path not in ('demo', 'ptb')]
+    for path in paths:
+        if not os.path.isfile(path) and not os.path.isdir(path):
+            raise InputError(
+                f'expected the corpus that {run_folder.RUN} names, but {path} '
+                + ('is no file or folder' if os.path.exists(path) else 'does not exist')
+                + '; give the corpus', 'corpus')
+    if paths and sys.stderr.isatty() and not getattr(args, 'quiet', False):
+        print(f'rnnlm {args.name}: corpus {printable(", ".join(paths), 300)}, which '
+              f'{run_folder.RUN} names', file=sys.stderr)
+
+
+def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
+    """The corpus of a run, after `choose_corpus`."""
+    if args.vocab is not None and (args.vocab_limit, args.min_count) != (None, None):
+        raise InputError(
+            'expected neither --vocab-limit nor --min-count beside it, found one',
+            'vocab')
+    return corpus.load(args.corpus, args.tokens or 'word', args.vocab_limit,
+                       args.min_count, args.vocab)
+
+
+def described_of(path: str) -> Optional[RunDescription]:
+    """The description of the run that a model belongs to, if there is one."""
+    return RunDescription.load(run_folder.folder_of(path))
+
+
+class TextOfModel:
+    """The text that a trained model is tried on, by the vocabulary of the model.
+
+    Args:
+        args: The arguments, with ``corpus``, ``tokens`` and ``text``.
+        path: Where the model was loaded from.
+        vocabulary: Its tokens; if None, the corpus must be the one of the run.
+        n_vocab: The size of the model.
+
+    Attributes:
+        name: Of the text, in reports.
+        limit: As `rnnlm.data.corpus.Corpus.perplexity_limit`.
+    """
+
+    def __init__(self, args: argparse.Namespace, path: str,
+                 vocabulary: Optional[Vocabulary], n_vocab: int) -> None:
+        self.vocabulary = vocabulary
+        self._whole: Optional[Sequence[str]] = None
+        if vocabulary is not None and args.tokens not in (None, vocabulary.tokens):
+            raise InputError(
+                f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
+                f'{args.tokens!r}', 'tokens')
+        if args.text is not None:
+            if args.corpus is not None:
+                raise InputError('expected no --corpus beside it, found one', 'text')
+            if vocabulary is None:
+                raise InputError(
+                    f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
+            self.name, self.limit = args.text, None
+            self._whole = corpus.read_whole(args.text, vocabulary.tokens)
+            return
+        choose_corpus(args, described_of(path))
+        if vocabulary is None:
+            text = load_corpus(args)
+            if len(text.vocabulary) != n_vocab:
+                raise InputError(
+                    f'{args.corpus}: expected the vocabulary of {path}, {n_vocab:,} '
+                    f'tokens, found another one of {len(text.vocabulary):,}; use the '
+                    'corpus that it was trained on')
+            self.vocabulary = text.vocabulary
+            self._ids = {part: corpus.Encoded(ids, len(ids), int(
+                round(text.unknown_rate(part) * len(ids)))) for part, ids in (
+                    ('train', text.train), ('valid', text.valid), ('test', text.test))}
+            self.name, self.limit = text.name, text.perplexity_limit
+            return
+        read = corpus.read(args.corpus, vocabulary.tokens)
+        self._parts = dict(zip(('train', 'valid', 'test'), read.parts))
+        self._ids = {}
+        self.name = read.name
+        self.limit = None if vocabulary.unknown is not None else read.limit
+
+    def part(self, name: str) -> corpus.Encoded:
+        """The ids of a part; of --text all of it, whatever the part.
+
+        Raises:
+            rnnlm.errors.InputError: If too few of its tokens are known.
+        """
+        if self._whole is None and name in self._ids:
+            return self._ids[name]
+        tokens = self._parts[name] if self._whole is None else self._whole
+        assert self.vocabulary is not None
+        found = corpus.encode(self.vocabulary, tokens)
+        if len(found.ids) < 2:
+            raise InputError(
+                f'{self.name}: expected at least 2 tokens of the vocabulary of the '
+                f'model, found {len(found.ids)} of {found.n_tokens}')
+        return found

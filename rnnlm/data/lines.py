@@ -1,0 +1,114 @@
+"""`read_lines`: the lines of a file or of standard input, as they come."""
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import IO, ContextManager, Iterator, NamedTuple, Optional
+
+from rnnlm.errors import InputError
+
+# Bytes of a line; more without an end are no text of sentences.
+LONGEST_LINE = 2 ** 24
+
+# Bytes asked for at once.
+_BLOCK = 2 ** 16
+
+STANDARD_INPUT = 'standard input'
+
+
+class Line(NamedTuple):
+    """A line of a text.
+
+    Attributes:
+        number: Its number, from 1.
+        text: The text without its end; None if it is not UTF-8.
+        size: Its bytes, with its end.
+        problem: What is wrong with it, for a message; '' if nothing is.
+    """
+    number: int
+    text: Optional[str]
+    size: int
+    problem: str = ''
+
+
+def name_of(path: Optional[str]) -> str:
+    """What a text is called in messages."""
+    return STANDARD_INPUT if path in (None, '-') else str(path)
+
+
+def read_lines(path: Optional[str], most: int) -> Iterator[list[Line]]:
+    r"""Lines of a text in UTF-8, in groups: those that are there, without waiting.
+
+    A line ends with ``\n`` or ``\r\n`` and nothing else.  A byte order mark at the
+    beginning is left out.  A line that is not UTF-8 has its `problem`; those after it
+    are read.
+
+    Args:
+        path: A file; None or '-' for standard input.
+        most: Lines of a group.
+
+    Yields:
+        Groups of 1 to `most` lines.
+
+    Raises:
+        rnnlm.InputError: If the file cannot be read, or a line is longer than
+            `LONGEST_LINE`.
+    """
+    number, rest = 0, b''
+    try:
+        with _opened(path) as stream:
+            while True:
+                block = stream.read1(_BLOCK)  # type: ignore[attr-defined]
+                # Searched once, however many blocks a line has.
+                if block and b'\n' not in block:
+                    rest += block
+                    _require_length(path, number + 1, rest)
+                    continue
+                *found, rest = (rest + block).split(b'\n')
+                sizes = [len(line) + 1 for line in found]
+                if not block and rest:
+                    found, sizes = [rest], [len(rest)]
+                lines = [_line(path, number + k, line, size) for k, (line, size)
+                         in enumerate(zip(found, sizes), 1)]
+                number += len(lines)
+                for start in range(0, len(lines), most):
+                    yield lines[start:start + most]
+                if not block:
+                    return
+    except (OSError, ValueError) as e:  # of a path with a NUL
+        if isinstance(e, (InputError, UnicodeError)):
+            raise
+        reason = getattr(e, 'strerror', None) or e
+        raise InputError(
+            f'{name_of(path)}: expected a text that can be read, found: {reason}'
+        ) from None
+
+
+def _opened(path: Optional[str]) -> ContextManager[IO[bytes]]:
+    if path is not None and path != '-':
+        return open(path, 'rb')
+    stream = getattr(sys.stdin, 'buffer', None)
+    if stream is None:  # what replaced it, in a notebook say, has text alone
+        stream = io.BytesIO(sys.stdin.read().encode('utf-8', 'surrogatepass'))
+    return contextlib.nullcontext(stream)
+
+
+def _require_length(path: Optional[str], number: int, line: bytes) -> None:
+    if len(line) > LONGEST_LINE:
+        raise InputError(
+            f'{name_of(path)}:{number}: expected a sentence a line, found more than '
+            f'{LONGEST_LINE:,} bytes without an end of line')
+
+
+def _line(path: Optional[str], number: int, line: bytes, size: int) -> Line:
+    if number == 1 and line.startswith(b'\xef\xbb\xbf'):
+        line = line[3:]
+    line = line[:-1] if line.endswith(b'\r') else line
+    try:
+        return Line(number, line.decode('utf-8'), size)
+    except UnicodeDecodeError as e:
+        return Line(number, None, size, (
+            f'{name_of(path)}:{number}: expected text in UTF-8, found byte '
+            f'0x{line[e.start]:02x} ({e.reason}); convert it, for example with '
+            'iconv -f latin1 -t utf-8'))

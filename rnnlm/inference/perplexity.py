@@ -1,0 +1,78 @@
+"""The perplexity of a text, and of its known tokens alone."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Optional
+
+import numpy
+
+from rnnlm.chain import LanguageModel
+from rnnlm.data.corpus import Encoded
+from rnnlm.data.text import UNK
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.inference import scoring
+
+
+@dataclasses.dataclass(frozen=True)
+class Perplexity:
+    """The perplexity of a text, with and without its unknown tokens.
+
+    Attributes:
+        value: Of all tokens that the model has an id for; that of ``<unk>`` stands
+            for unknown ones.
+        known: Of the tokens that are known, in the same text.
+        rate: The share of the tokens that are unknown.
+        left_out: Whether those are not in the text that was read, for want of an
+            ``<unk>``; `value` and `known` are equal then.
+    """
+    value: float
+    known: float
+    rate: float
+    left_out: bool
+
+    @classmethod
+    def of(cls, log_probs: numpy.ndarray, targets: numpy.ndarray, text: Encoded,
+           unknown: Optional[int]) -> Perplexity:
+        """That of the log probabilities (N,) of ids (N,)."""
+        value = _perplexity(log_probs)
+        if not text.n_unknown:
+            return cls(value, value, 0.0, False)
+        if unknown is None:
+            return cls(value, value, text.rate, True)
+        return cls(value, _perplexity(log_probs[targets != unknown]), text.rate, False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {'perplexity': self.value, 'unknown': self.rate,
+                'perplexity without unknown': self.known}
+
+    def say_unknown(self, unit: str) -> str:
+        """What is said behind the perplexity, '' if all is known."""
+        if not self.rate:
+            return ''
+        rate = f'{100 * self.rate:.3g}% unknown {unit}s'
+        if self.left_out:
+            return f', {rate} left out: the vocabulary has no {UNK}'
+        return f', with {rate}; {self.known:.3f} without them'
+
+
+def _perplexity(log_probs: numpy.ndarray) -> float:
+    if not len(log_probs):
+        return float('nan')
+    with numpy.errstate(over='ignore'):
+        return float(numpy.exp(-log_probs.mean()))
+
+
+def without_unknown(model: LanguageModel, ids: numpy.ndarray,
+                    vocabulary: Vocabulary) -> float:
+    """The perplexity of the tokens of a text that are not ``<unk>``.
+
+    The model reads all tokens, as a ring; only the predictions of ``<unk>`` are left
+    out of the mean.
+
+    Args:
+        model: The model.
+        ids: Ids (N,) of the text.
+        vocabulary: The tokens, ``<unk>`` among them.
+    """
+    known = numpy.roll(ids, -1) != vocabulary.unknown
+    return _perplexity(scoring.score_ring(model, ids)[known])

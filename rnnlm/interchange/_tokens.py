@@ -1,0 +1,137 @@
+"""The tokens of a model, as other programs keep them beside its weights."""
+import json
+
+from rnnlm.errors import InputError
+from rnnlm.serializers.reading import parse_json
+
+# The name of the tokens in the metadata of a .safetensors and of an .onnx.
+METADATA = 'rnnlm vocabulary'
+MOST_BYTES = 2 ** 23
+
+# Of the entry, the attribute or the member of a file that has them.
+NAMES = ('tokens', 'chars', 'characters', 'vocab', 'vocabulary', 'itos', 'idx2word',
+         'idx2char', 'int2char', 'ix2char', 'ix_to_char', 'id2word', 'id_to_word',
+         'idx_to_token', 'index2word', 'char2int', 'char2idx', 'char_to_ix', 'char2ix',
+         'word2idx', 'word2id', 'word_to_id', 'word_to_ix', 'stoi', 'token_to_idx',
+         'index_to_char', 'char_to_index', 'idx_to_char', 'all_characters')
+
+# How deep in a checkpoint tokens are looked for, and among how many values.
+MOST_DEPTH, MOST_VALUES, MOST_TRIES = 3, 10000, 20
+
+
+def find(root, n_vocab):
+    """The tokens in what a checkpoint holds, if it has them.
+
+    Args:
+        root: A dict, or an object with `attributes`.
+        n_vocab (int): How many there must be.
+
+    Returns:
+        list of str or bytes, in the order of their ids; None if there are none, or two
+        lists that differ.
+    """
+    found, waiting, n_values, seen = None, [(root, 0)], 0, set()
+    n_tries = 0
+    while waiting:
+        value, depth = waiting.pop()
+        entries = getattr(value, 'attributes', value)
+        if type(entries) is not dict or id(entries) in seen:
+            continue
+        seen.add(id(entries))
+        for name, inner in entries.items():
+            n_values += 1
+            if n_values > MOST_VALUES:
+                return found
+            tokens = None
+            if type(name) is str and name.lower().strip('_') in NAMES:
+                n_tries += 1
+                if n_tries <= MOST_TRIES:
+                    tokens = tokens_of(inner, n_vocab)
+            if tokens is not None:
+                if found is not None and found != tokens:
+                    return None
+                found = tokens
+            elif depth < MOST_DEPTH and (
+                    type(inner) is dict and len(inner) < 100
+                    or hasattr(inner, 'attributes')):
+                waiting.append((inner, depth + 1))
+    return found
+
+
+def tokens_of(value, n_vocab):
+    """Tokens as a list in the order of their ids; None if they are none.
+
+    Args:
+        value: A list or a str of them, or a dict from one to its id or the other way
+            round, where ids go up from 0, or from 1 as in Lua.
+        n_vocab (int): How many there must be.
+    """
+    if type(value) is str and len(value) == n_vocab:
+        value = list(value)
+    if type(value) in (list, tuple):
+        return _checked(list(value), n_vocab)
+    if type(value) is not dict or len(value) != n_vocab:
+        return None
+    by_id = value
+    if all(type(i) in (int, float) for i in value.values()):  # Lua has no others
+        by_id = {i: token for token, i in value.items()}
+    for first in 0, 1:
+        if all(i in by_id for i in range(first, first + n_vocab)):
+            return _checked(
+                [by_id[i] for i in range(first, first + n_vocab)], n_vocab)
+    return None
+
+
+def _checked(tokens, n_vocab):
+    if len(tokens) != n_vocab or any(
+            type(token) not in (str, bytes) or not token for token in tokens):
+        return None
+    return tokens if len(set(tokens)) == n_vocab else None
+
+
+def to_text(words, by_byte):
+    """Tokens as JSON, for formats that keep texts beside the weights, by `METADATA`."""
+    return json.dumps({'words': list(words), 'by_byte': by_byte}, ensure_ascii=False)
+
+
+def of_text(text, n_vocab):
+    """The inverse of `to_text`; None if it is something else, or more or fewer tokens.
+    """
+    try:
+        found = parse_json(text, MOST_BYTES)
+    except ValueError:
+        return None
+    if type(found) is not dict:
+        return None
+    tokens = tokens_of(found.get('words'), n_vocab)
+    if tokens is not None and found.get('by_byte') is True:
+        if any(len(token) != 1 or token > '\xff' for token in tokens):
+            return None
+        return [token.encode('latin-1') for token in tokens]
+    return tokens
+
+
+def words_of(tokens):
+    """Tokens for a `Vocabulary`: (words, whether each is one byte).
+
+    Args:
+        tokens (list of str or bytes): As `find` gives them.  A str that UTF-8 does not
+            hold has surrogates where its bytes were.
+
+    Returns:
+        tuple: list of str and bool.  Where tokens are bytes that are no text by
+        themselves, each is the character of Latin-1 that has its number.
+
+    Raises:
+        rnnlm.errors.InputError: if they are neither texts nor single bytes.
+    """
+    raw = [token if type(token) is bytes else token.encode('utf-8', 'surrogateescape')
+           for token in tokens]
+    try:
+        return [token.decode('utf-8') for token in raw], False
+    except UnicodeDecodeError:
+        pass
+    if any(len(token) != 1 for token in raw):
+        raise InputError(
+            'vocabulary: expected texts, or single bytes, found bytes that are neither')
+    return [token.decode('latin-1') for token in raw], True

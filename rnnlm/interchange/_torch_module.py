@@ -1,0 +1,149 @@
+"""The one model in what a file of torch.save holds: a state dict or an nn.Module.
+
+A pickled nn.Module is a thing with attributes, among them `_parameters`, `_buffers` and
+`_modules`.  Of the class of a module only the name is known.
+"""
+from typing import NamedTuple
+
+from rnnlm.errors import InputError
+from rnnlm.interchange._torch_pickle import Tensor, Thing
+from rnnlm.interchange.weights import short_name
+
+# Where checkpoints of whole runs keep the model, the usual names first.
+INNER = ('state_dict', 'model_state_dict', 'model', 'net', 'network', 'model_state',
+         'lm', 'module', 'rnn', 'net_state_dict', 'weights', 'params', 'generator')
+
+# Deeper than this no model is looked for, and no more tensors than this are.
+MOST_DEPTH = 4
+MOST_TENSORS = 10000
+
+# Modules without parameters that a language model may have: they do nothing in use, or
+# nothing to the order of the logits' probabilities.
+HARMLESS = ('Dropout', 'LockedDropout', 'Loss', 'LogSoftmax', 'Softmax', 'Identity',
+            'AlphaDropout', 'Dropout1d', 'Dropout2d', 'Dropout3d')
+CONTAINERS = ('Sequential', 'ModuleList', 'ModuleDict', 'DataParallel',
+              'DistributedDataParallel')
+
+
+class Found(NamedTuple):
+    """A model in a file: its tensors by name, its modules' classes, and its place."""
+    tensors: dict
+    classes: dict
+    place: str
+
+
+def find(path, root):
+    """The tensors of the only model in a file.
+
+    Args:
+        path (str): The file, for messages.
+        root: As of `rnnlm.interchange._torch_pickle.parse`.
+
+    Returns:
+        Found: as they stand there, not read yet.
+
+    Raises:
+        rnnlm.errors.InputError: if there is none, or more than one.
+    """
+    found = list(_candidates(root, '', 0, set()))
+    recurrent = [model for model in found if any(
+        'weight_hh' in name for name in model.tensors)]
+    found = recurrent or found
+    # A model that is part of another one found is not one more.
+    for place in ['', *INNER]:
+        chosen = [model for model in found if model.place == place]
+        if chosen:
+            return chosen[0]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise InputError(
+            f'{path}: expected a state dict or a model, found '
+            f'{_kind(root)}; save the model\'s state_dict() with torch.save')
+    places = ', '.join(repr(short_name(model.place)) for model in found[:8])
+    raise InputError(
+        f'{path}: expected one model, found {len(found)}, under {places}; save the '
+        'state_dict() of one')
+
+
+def _candidates(value, place, depth, seen):
+    """What may be a model, in a value and not inside another such."""
+    if depth > MOST_DEPTH or id(value) in seen:
+        return
+    seen.add(id(value))
+    if _is_module(value):
+        yield _flat(value, place)
+        return
+    if type(value) is dict:
+        tensors = {str(name): tensor for name, tensor in value.items()
+                   if type(tensor) is Tensor}
+        if tensors:
+            yield Found(tensors, {}, place)
+        inside = value.items()
+    elif type(value) in (list, tuple):
+        inside = enumerate(value)
+    elif type(value) is Thing:
+        inside = value.attributes.items()
+    else:
+        return
+    for name, inner in inside:
+        if type(inner) in (dict, list, tuple, Thing):
+            yield from _candidates(
+                inner, f'{place}/{name}'.lstrip('/'), depth + 1, seen)
+
+
+def _is_module(value):
+    return type(value) is Thing and type(value.attributes.get('_modules')) is dict
+
+
+def _flat(module, place):
+    """The parameters, buffers and classes of a module and of all below it."""
+    tensors, classes = {}, {}
+    waiting = [('', module, 0)]
+    while waiting:
+        prefix, module, depth = waiting.pop()
+        attributes = module.attributes
+        kind = module.kind.rpartition(' ')[2]
+        classes[prefix] = module.kind if module.kind.startswith('torch.') else kind
+        for part in '_parameters', '_buffers':
+            entries = attributes.get(part)
+            for name, tensor in (entries if type(entries) is dict else {}).items():
+                if type(tensor) is Tensor:
+                    tensors[f'{prefix}{name}'] = tensor
+        inner = [(f'{prefix}{name}.', child, depth + 1)
+                 for name, child in attributes['_modules'].items()
+                 if _is_module(child)]
+        waiting += reversed(inner)
+        if len(tensors) + len(waiting) + len(classes) > MOST_TENSORS or depth > 50:
+            raise ValueError(f'a model of more than {MOST_TENSORS:,} tensors')
+    return Found(tensors, classes, place)
+
+
+def check_classes(classes):
+    """Refuses modules that compute something else, which their tensors do not tell.
+
+    Args:
+        classes (dict): As of `Found`.
+
+    Raises:
+        rnnlm.errors.InputError: naming one.
+    """
+    for prefix, kind in classes.items():
+        module, _, name = kind.rpartition(' ')
+        if not module.startswith('torch.') or name in CONTAINERS:
+            continue  # one of the user's own, whose modules and tensors are looked at
+        if name not in ('Embedding', 'LSTM', 'LSTMCell', 'Linear') and not (
+                name.endswith(HARMLESS)):
+            raise InputError(
+                f'{short_name(prefix.rstrip("."))}: expected Embedding, LSTM, Linear '
+                f'and Dropout, found {short_name(name)}, which computes something '
+                'else; the model cannot be converted')
+
+
+def _kind(root):
+    if type(root) is Thing:
+        return f'a {short_name(root.kind)}'
+    if type(root) is dict:
+        names = ', '.join(repr(short_name(name)) for name in list(root)[:8])
+        return f'no tensors under {names}' if names else 'an empty dict'
+    return f'a {type(root).__name__}'

@@ -1,0 +1,167 @@
+"""Several files, folders of documents, other names of parts, gzip; and vocabularies."""
+import gzip
+import os
+
+from helpers import refused
+import pytest
+
+import rnnlm
+from rnnlm.data.corpus import Vocabulary, encode, load, read_whole
+
+TEXT = 'a rose is a rose\n' * 20
+
+
+def tokens_of(corpus):
+    return [token for part in ('train', 'valid', 'test')
+            for token in corpus.vocabulary.decode(getattr(corpus, part))]
+
+
+@pytest.mark.parametrize('tokens', ['word', 'char'])
+def test_files_in_a_row(write, tokens):
+    whole = load(write('whole', TEXT + 'the rose\n' + TEXT), tokens)
+    # The second without an end of line: it has one nevertheless.
+    files = [write('1.txt', TEXT), write('2.txt', '\ufeffthe rose'),
+             write('3.txt', TEXT.replace('\n', '\r\n'))]
+    several = load(files, tokens)
+    assert tokens_of(several) == tokens_of(whole)
+    assert several.name == '3 files' and several.source['corpus'] == files
+    assert tokens_of(load(several.source['corpus'], tokens)) == tokens_of(whole)
+
+
+def test_a_folder_of_documents(write, tmp_path):
+    write('d/b.txt', 'the rose')
+    write('d/c/a.txt', TEXT.replace('is', 'was'))
+    write('d/a.txt.gz', gzip.compress(TEXT.encode()))
+    write('d/.hidden.txt', 'no')
+    write('d/.git/e.txt', 'no')
+    write('d/notes.md', 'no')
+    other = TEXT.replace('is', 'was')
+    found = load(tmp_path / 'd')
+    assert tokens_of(found) == tokens_of(
+        load(write('w', TEXT + 'the rose\n' + other)))
+    assert found.name == 'd'
+    assert read_whole(str(tmp_path / 'd'), 'word')[:3] == ['a', 'rose', 'is']
+
+
+def test_a_folder_without_documents(tmp_path):
+    with refused('expected a directory with ptb.train.txt', 'or with documents'):
+        load(tmp_path)
+    with refused('a folder of documents', 'found a folder without'):
+        read_whole(tmp_path, 'word')
+
+
+@pytest.mark.parametrize('names', [
+    ('wiki.train.tokens', 'wiki.valid.tokens', 'wiki.test.tokens'),
+    ('wiki.train.raw', 'wiki.valid.raw', 'wiki.test.raw'),
+    ('train.txt', 'val.txt', 'test.txt'),
+    ('train.txt.gz', 'valid.txt', 'test.txt.gz')])
+def test_names_of_parts(write, tmp_path, names):
+    texts = ' \n = Title = \n \n b <unk> b\n', ' = Title = \n', 'b c\n'
+    for name, text in zip(names, texts):
+        data = text.encode()
+        write(f'f/{name}', gzip.compress(data) if name.endswith('.gz') else data)
+    found = load(tmp_path / 'f')
+    # An empty line is an <eos>, and <unk> is the text's own.
+    assert found.vocabulary.decode(found.train) == (
+        '<eos> = Title = <eos> <eos> b <unk> b <eos>'.split())
+    assert found.vocabulary.decode(found.test) == 'b <unk> <eos>'.split()
+    assert found.unknown_rate('train') == 1 / 10
+
+
+def test_parts_that_are_not_complete(write, tmp_path):
+    write('f/wiki.train.tokens', TEXT)
+    write('f/wiki.test.tokens', TEXT)
+    with refused('missing: wiki.valid.tokens$'):
+        load(tmp_path / 'f')
+
+
+@pytest.mark.parametrize('tokens, end', [('word', '<eos>'), ('char', '\n')])
+@pytest.mark.parametrize('last', ['', '\n'])
+def test_one_line_ends_in_each_part(write, tokens, end, last):
+    found = load(write('text8', 'a b c d ' * 100 + last), tokens)
+    for part in found.train, found.valid, found.test:
+        assert found.vocabulary.decode(part).count(end) == 1
+        assert found.vocabulary.decode(part)[-1] == end
+
+
+def test_ptb_and_texts_with_unk_keep_all_words(write, tmp_path):
+    for part in 'train', 'valid', 'test':
+        write(f'p/ptb.{part}.txt', 'once upon\n')
+    assert '<unk>' not in load(tmp_path / 'p').vocabulary
+    assert 'once' in load(write('own', 'once <unk>\n' + TEXT)).vocabulary
+    assert 'once' not in load(write('own', 'once\n' + TEXT)).vocabulary
+    assert 'once' in load(write('own', 'once\n' + TEXT), min_count=1).vocabulary
+
+
+def test_min_count():
+    text = 'a b a c <eos> c c'.split()
+    assert Vocabulary.from_tokens(text, min_count=2).words == (
+        'a', '<unk>', 'c', '<eos>')
+    assert Vocabulary.from_tokens(text, min_count=3).words == ('<unk>', 'c', '<eos>')
+    assert Vocabulary.from_tokens(text, 3, min_count=2).words == ('a', '<unk>', 'c')
+    assert Vocabulary.from_tokens(text, min_count=1).words == ('a', 'b', 'c', '<eos>')
+    for wrong in 0, 1.5, 'x':
+        with refused('min_count', 'at least 1'):
+            load('demo', min_count=wrong)
+
+
+def test_a_vocabulary_that_is_given(write, tmp_path):
+    text = write('text', TEXT)
+    vocabulary = Vocabulary(['<eos>', 'is', 'a', 'rose'], 'word')
+    vocabulary.save(tmp_path / 'v.json')
+    listed = write('v', '<eos>\nis\r\na\n\nrose\n')
+    for given in vocabulary, tmp_path / 'v.json', listed:
+        found = load(text, vocabulary=given)
+        assert found.vocabulary == vocabulary
+        assert tokens_of(found) == tokens_of(load(text))
+    # What is needed comes to its end.
+    found = load(text, vocabulary=Vocabulary(['is', 'a'], 'word'))
+    assert found.vocabulary.words == ('is', 'a', '<eos>', '<unk>')
+    assert found.source['vocabulary'] is None
+    assert load(text, vocabulary=tmp_path / 'v.json').source['vocabulary'] == str(
+        tmp_path / 'v.json')
+    with refused('v:2: expected one word a line', "'a rose'"):
+        load(text, vocabulary=write('v', 'is\na rose\n'))
+    with refused('vocabulary: expected no limit'):
+        load(text, min_count=2, vocabulary=vocabulary)
+    with refused('different tokens'):
+        load(text, vocabulary=write('v', 'is\nis\n'))
+
+
+def test_the_kind_of_the_tokens_is_kept(write, tmp_path):
+    text = write('text', 'a b a b\n' * 20)
+    for tokens, single in (('word', 'a'), ('char', ' ')):
+        found = load(text, tokens).vocabulary
+        assert found.tokens == tokens and single in found
+        found.save(tmp_path / 'v.json')
+        assert Vocabulary.load(tmp_path / 'v.json').tokens == tokens
+    path = write('v.json', '{"format": "rnnlm vocabulary", "version": 1, '
+                           '"tokens": "letters", "words": ["a"]}')
+    with refused('v.json', 'tokens', "'char' or 'byte'", "'letters'"):
+        Vocabulary.load(path)
+
+
+def test_encode_by_another_vocabulary():
+    tokens = 'a b c a'.split()
+    found = encode(Vocabulary(['c', 'a']), tokens)
+    assert found.ids.tolist() == [1, 0, 1] and found.rate == 1 / 4
+    found = encode(Vocabulary(['c', 'a', '<unk>']), tokens)
+    assert found.ids.tolist() == [1, 2, 0, 1] and found.n_unknown == 1
+
+
+def test_a_corpus_of_ids_knows_its_rate():
+    vocabulary = rnnlm.Vocabulary(['a', '<unk>'])
+    ids = vocabulary.encode(['a', 'x', 'a', 'a'])
+    corpus = rnnlm.Corpus('mine', ids, ids[:1], ids[1:2], vocabulary)
+    assert [corpus.unknown_rate(part) for part in ('train', 'valid', 'test')] == [
+        0.25, 0, 1]
+    with refused('part'):
+        corpus.unknown_rate('all')
+
+
+def test_a_pipe_among_the_documents_is_refused(tmp_path):
+    if not hasattr(os, 'mkfifo'):
+        pytest.skip('no named pipes here')
+    os.mkfifo(tmp_path / 'a.txt')
+    with refused('a.txt', 'a pipe'):
+        load(tmp_path)

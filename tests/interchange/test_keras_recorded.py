@@ -1,0 +1,114 @@
+"""Files that versions of Keras wrote, against what their models computed.
+
+recorded/make_keras.py wrote both.
+"""
+import functools
+import glob
+import json
+import os
+import tarfile
+
+import chainer
+import numpy
+import pytest
+
+import rnnlm
+from rnnlm.interchange import keras
+from rnnlm.interchange.weights import check_model
+from rnnlm.serializers import hdf5_worker
+
+pytest.importorskip('h5py')
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'recorded')
+ARCHIVES = sorted(os.path.basename(path) for path in glob.glob(
+    os.path.join(HERE, 'keras-*.tar.xz')))
+
+
+@functools.lru_cache(None)
+def members(archive):
+    """{file: its bytes}."""
+    with tarfile.open(os.path.join(HERE, archive)) as f:
+        return {info.name: f.extractfile(info).read() for info in f}
+
+
+def cases():
+    for archive in ARCHIVES:
+        expected = json.loads(members(archive)['expected.json'])
+        for name, entry in sorted(expected.items()):
+            yield pytest.param(archive, name, entry,
+                               id=f'{archive.removesuffix(".tar.xz")}-{name}')
+
+
+def extract(archive, name, folder):
+    """The path of a file, with a configuration beside it if it has one."""
+    stem = name.partition('.')[0]
+    for member, data in members(archive).items():
+        if member in (name, f'{stem}.json'):
+            (folder / member).write_bytes(data)
+    return str(folder / name)
+
+
+def computed(weights, ids):
+    """Logits (T, V) of the model with these weights."""
+    model = check_model(weights).build(dropout=0)
+    for name, param in model.namedparams():
+        param.array[...] = weights[name.lstrip('/')]
+    for name, slope in weights.items():
+        if name.endswith('/slope'):
+            model[name.partition('/')[0]].slope = float(slope)
+    with chainer.using_config('train', False):
+        return model.logits(numpy.array(ids, 'i').T).array[:, 0]
+
+
+def check(weights, entry):
+    found, expected = computed(weights, entry['ids']), numpy.array(entry['output'])[0]
+    if expected.ndim == 1:  # of the last step alone
+        found = found[-1]
+    if abs(expected.sum(-1) - 1).max() < 1e-5:
+        found = numpy.exp(found)
+        found = found / found.sum(-1, keepdims=True)
+    numpy.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert numpy.ptp(expected) > .05
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """HDF5 files are read by this process, which saves most of the time."""
+    def convert(path, out):
+        hdf5_worker.convert(path, out)
+        return ''
+    monkeypatch.setattr(hdf5_worker, 'convert_apart', convert)
+
+
+def written_by(archive, name):
+    """What is said of who wrote a file."""
+    version = archive.split('-')[1]
+    if name == 'beside.weights.h5' and version >= '2.12':
+        return version if version < '3' else 'Keras 3'
+    if name.endswith('.weights.h5') and version >= '2.12':
+        return 'Keras 3, or 2.12 and later'
+    if 'weights.h5' in name and version < '2':
+        return 'Keras 1'
+    return f'Keras {version}'
+
+
+@pytest.mark.parametrize('archive, name, entry', list(cases()))
+def test_recorded_file(archive, name, entry, tmp_path, here):
+    path = extract(archive, name, tmp_path)
+    found = keras.describe(path)
+    assert written_by(archive, name) in found['written by']
+    if 'refused' in entry:
+        with pytest.raises(rnnlm.InputError, match=entry['refused']) as e:
+            keras.load(path)
+        assert found['model'] is None and found['refused'] in str(e.value)
+        return
+    weights, notes = keras.load(path)
+    check(weights, entry)
+    assert found['refused'] is None and found['notes'] == notes
+    assert found['layers'][-1].startswith(('Dense', 'TimeDistributed'))
+
+
+def test_there_are_recorded_files():
+    """Of Keras 1, 2 and 3, and of TensorFlow's."""
+    assert {name.split('-')[1].split('.')[0] for name in ARCHIVES} == {'1', '2', '3'}
+    assert len(ARCHIVES) >= 5
