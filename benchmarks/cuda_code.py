@@ -40,12 +40,12 @@ def compiled(text, defines, architecture):
         ptx, cubin = os.path.join(folder, 'k.ptx'), os.path.join(folder, 'k.cubin')
         subprocess.run(
             ['nvcc', '-std=c++17', f'-arch={architecture}', '-ptx', '-o', ptx, '-w',
-             *(f'-D{d}' for d in defines), '-x', 'cu', '-'], input=text, text=True,
-            check=True)
+             *(f'-D{d}' for d in defines), '-x', 'cu', '-'], input=text,
+            encoding='utf-8', check=True)
         told = subprocess.run(
-            ['ptxas', '-v', f'-arch={architecture}', '-o', cubin, ptx], text=True,
-            check=True, capture_output=True).stderr
-        code = subprocess.run(['nvdisasm', '-c', cubin], text=True, check=True,
+            ['ptxas', '-v', f'-arch={architecture}', '-o', cubin, ptx],
+            encoding='utf-8', check=True, capture_output=True).stderr
+        code = subprocess.run(['nvdisasm', '-c', cubin], encoding='utf-8', check=True,
                               capture_output=True).stdout
     found = {'registers': int(re.search(r'Used (\d+) registers', told).group(1)),
              'bytes spilled': int(re.search(r'(\d+) bytes spill st', told).group(1))}

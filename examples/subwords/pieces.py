@@ -61,7 +61,8 @@ def fit(text, folder, size):
     with open(os.path.join(folder, 'vocabulary.txt'), 'w', encoding='utf-8',
               newline='\n') as f:
         f.writelines(f'{piece}\n' for piece in [*known, '<eos>'])
-    with open(os.path.join(folder, 'words.json'), 'w', encoding='utf-8') as f:
+    with open(os.path.join(folder, 'words.json'), 'w', encoding='utf-8',
+              newline='\n') as f:
         json.dump(words, f)
     print(f'written  {folder}/: {len(known):,} pieces; train with: rnnlm train '
           f'--corpus {folder} --vocab {folder}/vocabulary.txt')
