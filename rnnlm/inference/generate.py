@@ -72,7 +72,7 @@ def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
             gap = ' '
 
 
-def _text_of_bytes(vocabulary, ids):
+def _text_of_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
     """The text of bytes; a character is there with its last byte."""
     decoder = codecs.getincrementaldecoder('utf-8')('replace')
     for word in ids:

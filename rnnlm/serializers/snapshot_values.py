@@ -52,7 +52,7 @@ def _json(is_good: Callable) -> Callable:
     def check(a: numpy.ndarray) -> bool:
         text = ''
         if a.shape == () and a.dtype.kind in 'US':  # bytes in an HDF5 file
-            text = a[()].decode() if a.dtype.kind == 'S' else str(a)
+            text = bytes(a[()]).decode() if a.dtype.kind == 'S' else str(a)
         return is_good(reading.parse_json(text, len(text), constants=True))
     return check
 
