@@ -7,6 +7,7 @@ from typing import Dict, List, Optional, Sequence
 
 import numpy
 
+from rnnlm._version import __version__
 from rnnlm.app import info
 from rnnlm.app.recipes import Recipe
 from rnnlm.app.run_folder import (
@@ -125,7 +126,7 @@ def computed_by(device: object) -> Dict[str, str]:
         device (chainer.backend.Device): The device.
     """
     blas = ', '.join(sorted({info.blas_line(library) for library in info.blas()}))
-    return {'device': str(device),
+    return {'device': str(device), 'rnnlm': __version__,
             'kernels': 'compiled' if info.compiled_kernels()['on'] else 'NumPy',
             'NumPy': numpy.__version__, 'BLAS': blas}
 

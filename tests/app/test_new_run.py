@@ -48,7 +48,7 @@ def assert_equal(path, other):
 def story(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'story').write_text('the cat sat on the mat\n' * 60)
-    return ['train', '--corpus', 'story', '-u', '4', '-b', '4', '-l', '5']
+    return ['train', '--corpus', 'story', '-u', '4', '-b', '4', '-l', '5', '-e', '1']
 
 
 @pytest.mark.parametrize('resumed', [False, True])
@@ -267,7 +267,7 @@ def test_what_computes_is_kept(story, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(rnnlm.kernels, 'enabled', True)
     assert cli.main([*story, '-e', '1']) == 0
     now = json.loads((tmp_path / 'result' / 'run.json').read_text())['computed by']
-    assert set(now) == {'device', 'kernels', 'NumPy', 'BLAS'}
+    assert set(now) == {'device', 'rnnlm', 'kernels', 'NumPy', 'BLAS'}
     assert now['device'] == '@numpy' and now['NumPy'] == numpy.__version__
     capsys.readouterr()
     assert cli.main([*story, '-e', '2', '--resume']) == 0
