@@ -23,10 +23,13 @@ LEAVE = 'leave only an embedding, LSTM layers and an output layer'
 
 class Matrix(NamedTuple):
     """A module that is no layer: its name, its W of two dimensions and its b, or None.
+
+    Of its class, 'Embedding' or 'Linear', only some files say something.
     """
     name: str
     W: Optional[numpy.ndarray]
     b: Optional[numpy.ndarray]
+    kind: Optional[str] = None
 
 
 class Model(NamedTuple):
@@ -123,7 +126,8 @@ def _output(matrices, n):
             f'other tensors at all; {LEAVE}')
     fitting = [m for m in matrices if m.W is not None and m.W.shape[1] == n]
     if len(matrices) > 1:
-        named = [m for m in fitting if _sounds_like_output(m.name)]
+        named = [m for m in fitting if m.kind == 'Linear']
+        named = named or [m for m in fitting if _sounds_like_output(m.name)]
         fitting = named if len(named) == 1 else fitting
     if len(fitting) != 1:
         names = _listed([matrix.name for matrix in matrices])
@@ -160,6 +164,10 @@ def _embedding(rest, n_in, output):
             raise InputError(
                 'weight: expected one matrix without a bias, the embedding, found '
                 f'{len(rest)}: {_listed([matrix.name for matrix in rest])}; {LEAVE}')
+    if first.kind == 'Linear':
+        raise InputError(
+            f'{short_name(first.name)}: expected an Embedding before the LSTM, found a '
+            f'Linear, whose matrix stands the other way round; {LEAVE}')
     if first.W.shape[1] != n_in:
         raise InputError(
             f'{short_name(first.name)}: expected the shape (V, {n_in}), that of the '

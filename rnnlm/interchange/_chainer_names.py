@@ -20,6 +20,9 @@ LSTM = re.compile(r'(?:(.*)/)?(upward/W|upward/b|lateral/W|lateral/b)')
 NSTEP = re.compile(r'(?:(.*)/)?([wb]\d)')
 PAIR = re.compile(r'(.*?)_?([xh])/([Wb])')
 
+# What an optimizer keeps for a parameter: momenta, and the time.
+STATE = re.compile(r'/[Wb]\d?/(m|v|t|h|g|ms|vhat|sdx|msg|msdx|prev_grad)$')
+
 # What the names of other links say, the first that fits.
 OTHERS = (
     (r'(^|/)peep_[ifo]/', 'the peepholes of a StatefulPeepholeLSTM'),
@@ -40,6 +43,10 @@ def import_noted(tensors):
     Raises:
         rnnlm.errors.InputError: if it is no language model, or has more than one has.
     """
+    if any(STATE.search(name[-500:]) for name in tensors):
+        raise InputError(
+            'expected the parameters of a model, found the state of an optimizer '
+            '(W/m, W/v, ...); convert the file of the model')
     check_dtypes(tensors)
     for name, array in tensors.items():
         if array.ndim not in (1, 2) or not array.size:
@@ -123,6 +130,11 @@ def _matrices(names, tensors):
                 f'{short_name(name)}: expected no parameter of that name and the shape '
                 f'{tensors[name].shape}, found one{_what([name])}; {LEAVE}')
         links.setdefault(link, {})[part] = tensors[name]
+    for link, parts in links.items():
+        if 'W' not in parts:  # as it had no size yet when it was saved
+            raise InputError(
+                f'{short_name(link)}/W: expected a matrix beside {short_name(link)}/b, '
+                'found none; save the model after it has computed something')
     return [Matrix(link, parts.get('W'), parts.get('b'))
             for link, parts in links.items()]
 

@@ -11,7 +11,7 @@ from rnnlm.interchange.weights import short_name
 
 WEIGHTS_ALONE = (
     'the file says nothing of its layers but their names: they are taken for what '
-    'Keras makes by default, with gates of {}')
+    'Keras makes by default, with gates of {} and mask_zero=False')
 
 # What the names of a layer's variables say of it, if its own name says nothing.
 EMBEDDING, LSTM, DENSE = 'Embedding', 'LSTM', 'Dense'

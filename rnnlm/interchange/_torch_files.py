@@ -55,9 +55,10 @@ def read(path):
             root, storage_of = _open_zip(path, data)
             writer = 'PyTorch 1.6 or later'
         else:
-            root, storage_of = _open_old(data)
+            root, storage_of = _open_old(path, data)
             writer = 'PyTorch before 1.6, or its old format'
         model = _torch_module.find(path, root)
+        _torch_module.require_tensors(path, model)
         numbers, tensors = {}, {}
         for name, tensor in model.tensors.items():
             place = tensor.storage.dtype, tensor.storage.key
@@ -98,7 +99,7 @@ def _is_needed(name):
         r'[^/]*/(data\.pkl|constants\.pkl|byteorder|data/\d+)', name) is not None
 
 
-def _open_old(data):
+def _open_old(path, data):
     """As `_open_zip`, of the format before PyTorch 1.6."""
     stream = io.BytesIO(data)
     if _torch_pickle.parse(stream, 100) != MAGIC:
@@ -112,6 +113,10 @@ def _open_old(data):
     keys = _torch_pickle.parse(stream)
     at = stream.tell()
     for key in keys:
+        if key not in dtypes:
+            raise InputError(
+                f'{path}: expected tensors of floats or integers, found a quantized '
+                "one or one of another type; save the model's state_dict() as floats")
         n = int.from_bytes(data[at:at + 8], 'little' if order == '<' else 'big')
         places[key] = at + 8, at + 8 + n * _size(dtypes[key])
         _, at = places[key]

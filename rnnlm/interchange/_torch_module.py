@@ -3,6 +3,7 @@
 A pickled nn.Module is a thing with attributes, among them `_parameters`, `_buffers` and
 `_modules`.  Of the class of a module only the name is known.
 """
+import re
 from typing import NamedTuple
 
 from rnnlm.errors import InputError
@@ -25,11 +26,27 @@ CONTAINERS = ('Sequential', 'ModuleList', 'ModuleDict', 'DataParallel',
               'DistributedDataParallel')
 
 
+# Of what stands where a tensor is expected: a tensor of a kind that is not read.
+TENSOR_LIKE = re.compile(
+    r'torch\._utils _rebuild_|torch\._tensor _rebuild_|torch tensor with |'
+    r'torch\.nn\.parameter |numpy\S* _reconstruct')
+# A parameter by its name, whatever it is.
+PARAMETER_LIKE = re.compile(r'(.*\.)?(weight|bias)(_[ih]h_l\d+)?')
+
+
 class Found(NamedTuple):
-    """A model in a file: its tensors by name, its modules' classes, and its place."""
+    """A model in a file.
+
+    Attributes:
+        tensors (dict): name -> `Tensor`.
+        classes (dict): prefix of a module's parameters -> class.
+        place (str): Where in the file it is.
+        others (dict): name -> what stands there instead of a tensor or a module.
+    """
     tensors: dict
     classes: dict
     place: str
+    others: dict = {}
 
 
 def find(path, root):
@@ -47,7 +64,7 @@ def find(path, root):
     """
     found = list(_candidates(root, '', 0, set()))
     recurrent = [model for model in found if any(
-        'weight_hh' in name for name in model.tensors)]
+        'weight_hh' in name for name in (*model.tensors, *model.others))]
     found = recurrent or found
     # A model that is part of another one found is not one more.
     for place in ['', *INNER]:
@@ -77,8 +94,10 @@ def _candidates(value, place, depth, seen):
     if type(value) is dict:
         tensors = {str(name): tensor for name, tensor in value.items()
                    if type(tensor) is Tensor}
-        if tensors:
-            yield Found(tensors, {}, place)
+        others = {str(name): inner for name, inner in value.items()
+                  if _stands_for_tensor(name, inner)}
+        if tensors or others:
+            yield Found(tensors, {}, place, others)
         inside = value.items()
     elif type(value) in (list, tuple):
         inside = enumerate(value)
@@ -92,31 +111,64 @@ def _candidates(value, place, depth, seen):
                 inner, f'{place}/{name}'.lstrip('/'), depth + 1, seen)
 
 
+def _stands_for_tensor(name, value):
+    """Whether something is not a tensor, though its name or its kind says so."""
+    if type(value) is Thing and TENSOR_LIKE.match(value.kind[:200]):
+        return True
+    return (type(value) not in (Tensor, type(None), dict)
+            and PARAMETER_LIKE.fullmatch(str(name)[:500]) is not None
+            and '.' in str(name))
+
+
+def require_tensors(path, model):
+    """Refuses a model that lacks a parameter as what stands there cannot be read.
+
+    Args:
+        path (str): The file, for messages.
+        model (Found): The model.
+
+    Raises:
+        rnnlm.errors.InputError: naming the first.
+    """
+    for name, value in model.others.items():
+        raise InputError(
+            f'{path}: {short_name(name)}: expected a dense tensor of floats, found '
+            f'{_kind(value)}; save the state_dict() of the model with dense tensors '
+            'of floats, on the CPU')
+
+
 def _is_module(value):
     return type(value) is Thing and type(value.attributes.get('_modules')) is dict
 
 
 def _flat(module, place):
     """The parameters, buffers and classes of a module and of all below it."""
-    tensors, classes = {}, {}
+    tensors, classes, others = {}, {}, {}
     waiting = [('', module, 0)]
     while waiting:
         prefix, module, depth = waiting.pop()
         attributes = module.attributes
         kind = module.kind.rpartition(' ')[2]
         classes[prefix] = module.kind if module.kind.startswith('torch.') else kind
+        if attributes.get('max_norm') is not None:
+            classes[prefix] += '(max_norm)'  # it changes the vectors that are looked up
         for part in '_parameters', '_buffers':
             entries = attributes.get(part)
             for name, tensor in (entries if type(entries) is dict else {}).items():
                 if type(tensor) is Tensor:
                     tensors[f'{prefix}{name}'] = tensor
+                elif tensor is not None:
+                    others[f'{prefix}{name}'] = tensor
+        others.update((f'{prefix}{name}', child)
+                      for name, child in attributes['_modules'].items()
+                      if child is not None and not _is_module(child))
         inner = [(f'{prefix}{name}.', child, depth + 1)
                  for name, child in attributes['_modules'].items()
                  if _is_module(child)]
         waiting += reversed(inner)
         if len(tensors) + len(waiting) + len(classes) > MOST_TENSORS or depth > 50:
             raise ValueError(f'a model of more than {MOST_TENSORS:,} tensors')
-    return Found(tensors, classes, place)
+    return Found(tensors, classes, place, others)
 
 
 def check_classes(classes):
@@ -134,10 +186,11 @@ def check_classes(classes):
             continue  # one of the user's own, whose modules and tensors are looked at
         if name not in ('Embedding', 'LSTM', 'LSTMCell', 'Linear') and not (
                 name.endswith(HARMLESS)):
+            place = short_name(prefix.rstrip('.')) or 'the model'
             raise InputError(
-                f'{short_name(prefix.rstrip("."))}: expected Embedding, LSTM, Linear '
-                f'and Dropout, found {short_name(name)}, which computes something '
-                'else; the model cannot be converted')
+                f'{place}: expected Embedding, LSTM, Linear and Dropout, found '
+                f'{short_name(name)}, which computes something else; the model cannot '
+                'be converted')
 
 
 def _kind(root):

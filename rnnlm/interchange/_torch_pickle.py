@@ -216,6 +216,10 @@ class _Machine:
                 arguments[0] not in OF_TYPE):
             return self._call(arguments[0], arguments[2])
         if name in TENSORS and type(arguments[0]) is Storage:
+            bits = [key for extra in arguments[4:] if type(extra) is dict
+                    for key in ('neg', 'conj') if extra.get(key)]
+            if bits:  # its numbers are negated, or conjugated, when they are used
+                return Thing(f'torch tensor with {bits[0]}=True', arguments)
             return _tensor(*arguments[:4])
         return Thing(str(name), arguments)
 
@@ -276,8 +280,10 @@ def _persistent(description):
         return description[1]
     what, kind, key, _, _, *view = description
     kind = kind.replace('torch.storage ', 'torch ') if type(kind) is Name else None
-    if what != 'storage' or kind not in DTYPES or type(key) is not str:
+    if what != 'storage' or kind is None or type(key) is not str:
         raise ValueError('a storage of an unknown type')
+    if kind not in DTYPES:  # of a quantized tensor, or float8, which may not be needed
+        return Thing(kind)
     first = 0
     if view and view[0] is not None:  # part of another, as before 1.6
         _, first, _ = view[0]

@@ -1,5 +1,6 @@
 """From a file of one system to a file of another, as `rnnlm convert` does it."""
 import os
+import re
 from typing import NamedTuple, Optional
 
 from rnnlm.data.vocabulary import Vocabulary
@@ -27,6 +28,11 @@ ENDINGS = ('.npz', '.pt', '.pth', '.safetensors', '.t7', '.weights.h5', '.keras'
 
 # What the first pickle of an old file of PyTorch holds: its magic number.
 OLD_TORCH = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
+
+
+# Parameters of Chainer's recurrent links, and what its optimizers keep for one.
+CHAINERS = re.compile(
+    r'(embed/W|lateral\d?/W|/w[1-7]|/[WU]_[rz]/W|/[Wb]\d?/[mvth])$')
 
 
 class Model(NamedTuple):
@@ -239,7 +245,7 @@ def _is_chainers(path):
     """Whether an HDF5 file has the names of Chainer's links, and none of Keras."""
     with open_archive(path) as archive:
         names = list(archive)
-    return any(name.endswith(('embed/W', 'lateral/W', '/w7')) for name in names)
+    return any(CHAINERS.search(name) for name in names)
 
 
 def _of_chainer(path):

@@ -43,7 +43,7 @@ PARAMETER = re.compile(
 STATES = re.compile(r'(.*\.)?_?(h|c|h0|c0|h_0|c_0|hx|cx|hidden|hidden_state|'
                     r'cell_state|state|init_hidden|zeros)\d?')
 MASKS = re.compile(r'(.*\.)?_?(causal_mask|mask|attn_mask|position_ids|'
-                   r'num_batches_tracked)')
+                   r'num_batches_tracked|n_averaged)')
 LOSSES = re.compile(r'(.*\.)?(criterion|loss|loss_fn|crit)\.(weight|pos_weight)')
 
 
@@ -115,8 +115,14 @@ def import_model(tensors):
     return import_noted(tensors).weights
 
 
-def import_noted(tensors):
-    """As `import_model`, a `rnnlm.interchange._by_shape.Model`."""
+def import_noted(tensors, classes=None):
+    """As `import_model`, a `rnnlm.interchange._by_shape.Model`.
+
+    Args:
+        tensors (dict): as for `import_model`.
+        classes (dict): prefix of parameters -> class, 'torch.nn.modules.linear Linear'
+            say, of modules where that is known.
+    """
     check_arrays(tensors)
     if len(tensors) > _by_shape.MOST_TENSORS:
         raise InputError(f'expected a model, found {len(tensors):,} tensors; {LEAVE}')
@@ -138,7 +144,8 @@ def import_noted(tensors):
                     f'that name, found none below layer {level}')
             name = f'{prefix} layer {level}' if len(levels) > 1 else prefix
             layers.append((name, import_layer(_completed(parts, tensors))))
-    matrices = _matrices(others, tensors)
+    matrices = [matrix._replace(kind=_kind(classes, matrix.name))
+                for matrix in _matrices(others, tensors)]
     found = _by_shape.assemble(layers, matrices)
     used = [name for parts in recurrent.values() for name in parts.values()]
     check_dtypes({name: tensors[name] for name in [*used, *others]})
@@ -180,6 +187,12 @@ def _sorted(tensors):
         if is_raw:
             raw.add(place)
     return recurrent, others, notes
+
+
+def _kind(classes, prefix):
+    """'Embedding' or 'Linear' of a module of torch.nn whose class is known."""
+    module, _, name = (classes or {}).get(f'{prefix}.', '').rpartition(' ')
+    return name if module.startswith('torch.nn.') else None
 
 
 def _is_idle(name, array):
@@ -255,7 +268,8 @@ def _what(names):
             (r'(?i)attn|attention|in_proj|transformer|\.wpe\.', 'a Transformer'),
             (r'(?i)conv', 'a convolution'), (r'(?i)norm|\.bn\d|running_mean',
                                              'a normalisation'),
-            (r'weight_[gv]$|original\d', 'weights in a parametrisation'),
+            (r'weight_([gv]|orig)$|original\d', 'weights in a parametrisation'),
+            (r'packed_params|zero_point$', 'a quantized model'),
             (r'(?i)tail|cluster', 'an adaptive softmax'), (r'(?i)gru', 'a GRU')):
         if any(re.search(pattern, str(name)[:500]) for name in list(names)[:1000]):
             return f', those of {what}'
@@ -296,7 +310,7 @@ def load(path):
     """
     file = _torch_files.read(path)
     _torch_module.check_classes(file.classes)
-    found = import_noted(as_float32(file.tensors))
+    found = import_noted(as_float32(file.tensors), file.classes)
     return found, _tokens.find(file.root, len(found.weights['embed/W']))
 
 

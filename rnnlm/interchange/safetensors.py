@@ -10,10 +10,16 @@ import numpy
 
 from rnnlm.errors import InputError
 from rnnlm.interchange import _tokens, _untrusted, pytorch
-from rnnlm.interchange.weights import as_float32
+from rnnlm.interchange._by_shape import LEAVE
+from rnnlm.interchange.weights import as_float32, short_name
 from rnnlm.serializers.atomic import writing
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
+# Of masks and counts, which may be beside the weights.
+OTHERS = {'BOOL': '?', 'I8': 'i1', 'U8': 'u1', 'I16': '<i2', 'U16': '<u2', 'U32': '<u4',
+          'U64': '<u8'}
+# There are others that NumPy does not have.
+NOT_READ = ('F8_E4M3', 'F8_E5M2', 'F8_E8M0', 'F6_E2M3', 'F6_E3M2', 'F4', 'C64')
 
 
 def read(path):
@@ -44,9 +50,30 @@ def load(path):
         rnnlm.errors.InputError: as `read`, or if it is no language model.
     """
     tensors, metadata = _read(path)
-    found = pytorch.import_noted(as_float32(tensors))
-    return found, _tokens.of_text(
-        metadata.get(_tokens.METADATA, ''), len(found.weights['embed/W']))
+    # save_model writes shared tensors once: {name of the other: name in the file}.
+    tied = {name: tensors[kept] for name, kept in metadata.items()
+            if kept in tensors and name not in tensors}
+    if len(tied) > _untrusted.MOST_SHARED:
+        raise InputError(
+            f'{path}: expected at most {_untrusted.MOST_SHARED} tensors that are tied, '
+            f'found {len(tied)}; {LEAVE}')
+    found = pytorch.import_noted(as_float32({**tensors, **tied}))
+    return found, _tokens_in(metadata, len(found.weights['embed/W']))
+
+
+def _tokens_in(metadata, n_vocab):
+    """Ours, or a vocabulary in JSON by one of the usual names; None without any."""
+    tokens = _tokens.of_text(metadata.get(_tokens.METADATA, ''), n_vocab)
+    if tokens is not None:
+        return tokens
+    found = {}
+    for name in _tokens.NAMES:
+        try:
+            found[name] = _untrusted.parse_json(
+                metadata.get(name, ''), _tokens.MOST_BYTES)
+        except ValueError:
+            continue
+    return _tokens.find(found, n_vocab)
 
 
 def _read(path):
@@ -68,6 +95,10 @@ def _read(path):
             begin, stop = entry['data_offsets']
             if begin != end:
                 raise ValueError(f'{name!r} begins at {begin}, not at {end}')
+            if entry['dtype'] in NOT_READ:
+                raise InputError(
+                    f'{path}: {short_name(name)}: expected floats of 16, 32 or 64 '
+                    f'bits, found {entry["dtype"]}; save the model as one of them')
             tensors[name] = _tensor(body, begin, stop, entry['dtype'], entry['shape'])
             end = stop
         if end != len(body):
@@ -87,7 +118,7 @@ def _check_entry(name, entry, size):
 
 def _tensor(body, begin, stop, dtype, shape):
     """An array of part of the data; ValueError unless all of it fits."""
-    stored = '<u2' if dtype == 'BF16' else DTYPES[dtype]
+    stored = '<u2' if dtype == 'BF16' else {**DTYPES, **OTHERS}[dtype]
     n_bytes = math.prod(shape) * numpy.dtype(stored).itemsize
     if stop - begin != n_bytes or stop > len(body):
         raise ValueError(f'{shape} of {dtype} in {stop - begin:,} bytes')
