@@ -53,4 +53,4 @@ try:
 except errors.InputError as error:
     print(error)
 ''')
-    assert 'found 1 GPU(s) (cudaErrorInvalidDevice' in out
+    assert '1 GPU(s) (cudaErrorInvalidDevice' in out

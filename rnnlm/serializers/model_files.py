@@ -148,7 +148,7 @@ def beyond(npz: Npz, prefix: str, names: Iterable[str],
         root: Where `names` stand, if not at `prefix`.
     """
     known = {(prefix if root is None else root) + name.lstrip('/') for name in names}
-    below = prefix if _is_snapshot(npz) else ''
+    below = prefix if prefix.startswith('updater/') or _is_snapshot(npz) else ''
     return sorted(name for name in npz if name.startswith(below) and name not in known)
 
 
