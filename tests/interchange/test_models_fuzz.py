@@ -19,7 +19,7 @@ def test_old_files_of_pytorch(write, archive, name):
     data = members(archive)[name]
     counts = fuzz(lambda _, content: write('broken.pt', content), convert.load,
                   lambda random: broken(data, random), N_FILES)
-    assert counts['read'] > N_FILES / 100
+    assert counts['read'] >= N_FILES // 100
 
 
 @pytest.mark.parametrize('name', [
@@ -31,7 +31,7 @@ def test_pickled_modules(write, name):
         lambda _, content: write('broken.pt', content), convert.load,
         lambda random: zipped({**inside, pickle: broken(inside[pickle], random)}),
         N_FILES)
-    assert counts['read'] > N_FILES / 100
+    assert counts['read'] >= N_FILES // 100
 
 
 @pytest.mark.parametrize('make', [
@@ -41,7 +41,7 @@ def test_torch7(write, make):
     data = Writer().of(make())
     counts = fuzz(lambda _, content: write('broken.t7', content), convert.load,
                   lambda random: broken(data, random), N_FILES)
-    assert counts['read'] > N_FILES / 100
+    assert counts['read'] >= N_FILES // 100
 
 
 def test_models_with_tokens(write, tmp_path):
