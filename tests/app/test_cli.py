@@ -183,7 +183,7 @@ def test_characters(command, story):
 
 
 @pytest.mark.parametrize('args, message', [
-    (['--corpus', 'nowhere'], "corpus 'nowhere'"),
+    (['--corpus', 'nowhere'], "--corpus: 'nowhere'"),
     (['--corpus', 'empty.txt'], 'empty'),
     (['--corpus', 'latin.txt'], 'UTF-8'),
     (['--corpus', 'short.txt'], 'at least 20 tokens'),
@@ -200,7 +200,7 @@ def test_characters(command, story):
     (['--resume', 'latin.txt'], 'latin.txt'),
     (['--resume'], 'folder of a run'),
     (['--out', 'latin.txt'], 'latin.txt'),
-    (['--vocab-limit', '1'], 'vocabulary limit'),
+    (['--vocab-limit', '1'], '--vocab-limit: '),
 ])
 def test_bad_input_is_refused_before_work(command, tmp_path, args, message):
     (tmp_path / 'empty.txt').write_text('')
