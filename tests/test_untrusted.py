@@ -16,7 +16,7 @@ import pytest
 
 import rnnlm
 from rnnlm.app import cli
-from rnnlm.app.run_folder import RunDescription
+from rnnlm.app.run_folder import RunDescription, hash_of_vocabulary
 from rnnlm.errors import printable
 from rnnlm.interchange import convert, keras, pytorch, safetensors, torch7
 from rnnlm.serializers import reading
@@ -241,9 +241,11 @@ def run_with(folder, words, corpus):
     folder.mkdir()
     model = rnnlm.RNNForLM(len(words), 4, 1)
     rnnlm.save_npz(str(folder / 'model.npz'), chainer.links.Classifier(model))
-    rnnlm.Vocabulary(words).save(str(folder / 'vocabulary.json'))
+    vocabulary = rnnlm.Vocabulary(words)
+    vocabulary.save(str(folder / 'vocabulary.json'))
     (folder / 'run.json').write_text(json.dumps({
-        'corpus': corpus, 'tokens': 'word', 'training words': 90, 'vocabulary': EVIL,
+        'corpus': corpus, 'tokens': 'word', 'training words': 90,
+        'vocabulary': hash_of_vocabulary(vocabulary),
         'source': {'corpus': corpus, 'tokens': 'word', 'vocab_limit': None},
         'recipe': {}}))
     return str(folder)
@@ -313,11 +315,17 @@ def test_weights_that_are_no_numbers(tmp_path, capsys, value):
         error = capsys.readouterr().err
         assert status == 0 or status == 2 and 'finite weights' in error
         assert status == 2 or numpy.isfinite(value)
+    if not numpy.isfinite(value):
+        for command in ['score', folder, __file__], ['evaluate', folder]:
+            assert cli.main(command) == 2
+            assert 'model.npz: expected finite weights' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('temperature', [1e-310, 5e-324, 1e-5, 1e300])
-def test_any_temperature(temperature):
+@pytest.mark.parametrize('bias', [-9, 0, 9])
+def test_any_temperature(temperature, bias):
     model = rnnlm.RNNForLM(5, 4, 1)
+    model.l2.b.array[...] = bias  # all logits are of one sign
     greedy = list(rnnlm.generate(model, [1], 8, sample=False))
     found = list(rnnlm.generate(model, [1], 8, temperature=temperature))
     assert temperature > 1 or found == greedy

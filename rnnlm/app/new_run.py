@@ -15,6 +15,7 @@ from rnnlm.data.corpus import Corpus
 from rnnlm.errors import InputError
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.atomic import same_file, writing
+from rnnlm.serializers.reading import open_regular
 from rnnlm.serializers.snapshot_files import (
     all_snapshots_in, is_whole, snapshot_number, window_in)
 
@@ -86,7 +87,8 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus, recipe: Recipe
         if old:
             raise _in_use(folder, old)
     _describe(folder, corpus, recipe, computed)
-    if os.path.exists(best) and _has_best_of(origin, snapshot, window):
+    # What is no file, a pipe say, is as good as none: `BestModel` looks further.
+    if os.path.isfile(best) and _has_best_of(origin, snapshot, window):
         _copy(best, os.path.join(folder, MODEL))
     _copy(snapshot, copy)
 
@@ -214,7 +216,7 @@ def _same_content(path: str, other: str) -> bool:
 
 
 def _copy(source: str, path: str) -> None:
-    with open(source, 'rb') as old, writing(path, follow=False) as new:
+    with open_regular(source) as old, writing(path, follow=False) as new:
         shutil.copyfileobj(old, new)
 
 

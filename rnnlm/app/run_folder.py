@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import stat
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import filelock
@@ -179,7 +180,7 @@ def locked(folder: str) -> Iterator[None]:
     was_there = os.path.isdir(folder)
     make(folder)
     path = os.path.join(folder, LOCK)
-    if os.path.islink(path):  # what it leads to would be emptied
+    if _is_link(path):  # some releases of filelock empty what they lock
         raise InputError(f'{path}: expected a file or nothing, found a link; delete it')
     lock = filelock.FileLock(path, thread_local=False)
     try:
@@ -210,6 +211,16 @@ def locked(folder: str) -> Iterator[None]:
         if os.name == 'nt' and not was_there:  # there the lock goes only when let go
             with contextlib.suppress(OSError):
                 os.rmdir(folder)  # which leaves one alone that something is in
+
+
+def _is_link(path: str) -> bool:
+    """Whether what is written to a file would be seen under another name too."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISLNK(found.st_mode) or (
+        stat.S_ISREG(found.st_mode) and found.st_nlink > 1 and found.st_size > 0)
 
 
 def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:

@@ -278,8 +278,8 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
         The model with its vocabulary.
 
     Raises:
-        rnnlm.InputError: If there is no such file, or it does not hold an `RNNForLM`;
-            or if there is no such device.
+        rnnlm.InputError: If there is no such file, or it does not hold an `RNNForLM`
+            of finite weights; or if there is no such device.
 
     Example:
         >>> trained = rnnlm.load('result')
@@ -297,6 +297,11 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
         raise _another_size(file, vocabulary, found.n_vocab)
     model = found.build()
     load_model(file, model)
+    for name, param in model.namedparams():
+        if not numpy.isfinite(param.array).all():
+            raise InputError(
+                f'{file}: expected finite weights, found NaN or infinity in {name}; '
+                'train it anew, or take an older snapshot')
     model.to_device(chosen)
     return TrainedModel(model, vocabulary, given)
 

@@ -312,7 +312,7 @@ def _require_there(path: str) -> None:
             f"{path!r}: expected 'demo', 'ptb', a directory with ptb.train.txt, "
             'ptb.valid.txt and ptb.test.txt, or a text file, but '
             f'{os.path.abspath(path)} does not exist'
-            + (f'; did you mean {hint[0]!r}?' if hint else ''))
+            + (f'; did you mean {hint[0]!r}?' if hint else ''), 'corpus')
 
 
 def _demo(tokens: str) -> Sequence[Sequence[str]]:

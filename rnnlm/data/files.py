@@ -22,6 +22,9 @@ NAMES = (PTB_NAMES, ('', '.txt'), ('wiki.', '.tokens'), ('wiki.', '.raw'))
 # What a folder of documents is searched for.
 DOCUMENTS = '.txt', '.txt.gz'
 
+# Of folders in folders.
+DEEPEST = 100
+
 
 def read_any(path: Union[str, os.PathLike]) -> str:
     """The text of a file in UTF-8, which may be compressed (``.gz``); or of `STDIN`.
@@ -127,9 +130,17 @@ def documents(directory: str) -> list[str]:
     """The documents in a folder and the folders in it, in the order of their paths.
 
     Those are all files that end in `DOCUMENTS`, hidden ones left out.
+
+    Raises:
+        rnnlm.errors.InputError: if folders are in each other more than `DEEPEST` times.
     """
     found = []
     for folder, inner, files in os.walk(directory):
+        # From 1,000 on Python's own walk ends, before 3.12.
+        if folder.count(os.sep) - directory.count(os.sep) > DEEPEST:
+            raise InputError(
+                f'{directory}: expected folders in each other at most {DEEPEST} times, '
+                'found more; give a list of files, or put them into one folder')
         inner[:] = [name for name in inner if not name.startswith('.')]
         found += [os.path.join(folder, name) for name in files
                   if name.endswith(DOCUMENTS) and not name.startswith('.')]

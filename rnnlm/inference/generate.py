@@ -167,9 +167,9 @@ def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
 
 def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[int],
                    top_p: Optional[float]) -> numpy.ndarray:
-    with numpy.errstate(over='ignore'):  # to minus infinity, at 1e-310 say
+    with numpy.errstate(over='ignore'):  # to either infinity, at 1e-310 say
         scaled = logits / temperature
-        if not scaled.max() < numpy.inf:
+        if not numpy.isfinite(scaled.max()):
             scaled = (logits - logits.max()) / temperature
     p = numpy.exp(scaled - scaled.max())
     p /= p.sum()

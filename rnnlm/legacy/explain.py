@@ -33,6 +33,7 @@ def explain(path: str) -> typing.List[str]:
             tree = ast.parse(text, file)
             old = python2.first_name(tree, os.path.dirname(os.path.abspath(file)))
         except SyntaxError as error:
+            source.refuse_keyword(file, error)
             if not python2.is_meant(error, text):
                 raise
             tree, old = ast.parse(python2.as_python_3(text), file), (error.lineno, '')
@@ -64,8 +65,12 @@ def _gone(reader: Reader) -> typing.Iterator[Note]:
     now = reader.table.all & ~(reader.table.all >> 1)
     for use in reader.uses:
         if not use.argument and (
-                use.name.endswith('.__init__') or in_successor(use.name, reader.table)):
+                use.name.endswith('.__init__') or in_successor(use.name, reader.table)
+                or not use.releases & now and is_member(use.name, reader.table)):
             continue  # its class is told of
+        if use.argument == '()' and not is_there(
+                use.name.replace('.__init__', ''), reader.table):
+            continue  # so is what is called
         if not use.releases & now:
             since = reader.table.gone_since(use.releases)
             instead = instead_of(use, reader.table)
@@ -132,6 +137,13 @@ def in_successor(name: str, releases: table.Releases) -> bool:
                for there in (f'chainer.links.{kind}', 'chainer.Chain')
                if owner != there and owner.startswith((
                    'chainer.FunctionSet', 'chainer.functions.')))
+
+
+def is_member(name: str, releases: table.Releases) -> bool:
+    """Whether a class still has what a name says that it has."""
+    owner, _, last = name.rpartition('.')
+    return any(entry.what.startswith('C') for entry in releases.entries.get(owner, ())
+               ) and bool(releases.member(owner, last, 1 << len(releases.versions) - 1))
 
 
 def is_there(name: str, releases: table.Releases) -> bool:

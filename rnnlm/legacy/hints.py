@@ -4,7 +4,8 @@ import linecache
 import re
 import traceback
 
-from rnnlm.legacy import numpy_1, old_modules, rewriting
+from rnnlm.legacy import explain as explaining, numpy_1, old_modules, releases
+from rnnlm.legacy import rewriting
 
 # NumPy's functions that make a float64 of a number, which then widens an array.
 SCALARS = {'sqrt', 'log', 'log2', 'log10', 'exp', 'power', 'mean', 'std', 'var', 'sum',
@@ -41,7 +42,7 @@ def explain(error):
         str: The script's line, what was there once, and the cure; None if it is the
         script's own.
     """
-    text = _removed(error) or _numpy_2(error)
+    text = _removed(error) or _of_chainer(error) or _numpy_2(error)
     if not text:
         return None
     place = place_of(error)
@@ -107,3 +108,22 @@ def _removed(error):
     found = re.match(r"module 'numpy' has no attribute '(\w+)'", str(error))
     instead = found and numpy_1.gone(found.group(1))
     return instead and f'NumPy has dropped {found.group(1)}.  Instead: {instead}.'
+
+
+def _of_chainer(error):
+    """When a name of Chainer was there that is missed, and what came instead."""
+    found = isinstance(error, (ImportError, AttributeError)) and re.match(
+        r"cannot import name '(?P<name>\w+)' from '(?P<owner>chainer[\w.]*)'"
+        r"|module '(?P<of>chainer[\w.]*)' has no attribute '(?P<what>\w+)'"
+        r"|No module named '(?P<module>chainer\.[\w.]+)'", str(error))
+    if not found:
+        return None
+    path = found['module'] or '.'.join(
+        (found['owner'] or found['of'], found['name'] or found['what']))
+    table = releases.load()
+    when = releases.union(table.resolve(path))
+    if not when:
+        return None
+    instead = explaining.of_name(path, table)
+    return (f'{path} was there from Chainer {table.first(when)} to {table.last(when)}.'
+            + (f'  Instead: {instead}.' if instead else ''))

@@ -1,6 +1,10 @@
 """Links of Chainer v1: the order of parameters, FunctionSet, GRU."""
+import importlib
+
 import chainer
 from chainer import links as L
+
+from rnnlm.legacy.arguments import arguments
 
 
 def _in_order(link, names):
@@ -163,3 +167,14 @@ def zoneout_forward(original):
         with chainer.using_config('train', bool(self.train)):
             return original(self, x)
     return forward
+
+
+def caffe():
+    """`chainer.links.caffe`, of which no other module is imported: protobuf's is old.
+    """
+    module = importlib.import_module('chainer.links.caffe')
+    kind = module.CaffeFunction
+    if not hasattr(kind.forward, '__wrapped__'):
+        kind.forward = arguments('self, inputs, outputs, disable=(), train=True')(
+            kind.forward)
+    return module

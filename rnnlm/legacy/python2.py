@@ -12,7 +12,8 @@ PYTHON_2_ERRORS = re.compile(
     r'leading zeros in decimal|inconsistent use of tabs|invalid (decimal )?literal|'
     r'except clauses')
 PYTHON_2_SYNTAX = re.compile(
-    r'^\s*(print\s+[^(=\s.,)]|print\s*>>|exec\s+["\'\w]|raise\s+\w+\s*,|'
+    r'^\s*(from\s+__builtin__\s|'
+    r'print\s+[^(=\s.,)]|print\s*>>|exec\s+["\'\w]|raise\s+\w+\s*,|'
     r'except\s+[\w.()]+\s*,\s*\w+\s*:)|<>|\bur["\']|`[^`]+`', re.MULTILINE)
 PYTHON_2_NAMES = {
     'xrange', 'raw_input', 'unicode', 'basestring', 'unichr', 'long', 'reduce',

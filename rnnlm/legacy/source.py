@@ -1,6 +1,7 @@
 """Scripts as text, and as the syntax trees that they parse to."""
 import ast
 import os
+import re
 import tokenize
 
 from rnnlm.errors import InputError
@@ -18,6 +19,7 @@ def parse(path):
     try:
         tree = ast.parse(text, path)
     except SyntaxError as e:
+        refuse_keyword(path, e)
         if python2.is_meant(e, text):
             raise python2.error(path, e.lineno, e.msg, text) from None
         raise
@@ -25,6 +27,20 @@ def parse(path):
     if found:
         raise python2.error(path, *found, text)
     return tree
+
+
+def refuse_keyword(path, error):
+    """Says of a syntax error that a keyword of Python 3.7 was a name until then.
+
+    Raises:
+        rnnlm.errors.InputError: if it is that.
+    """
+    line = (error.text or '').split('#')[0]
+    if re.search(r'\basync\b(?!\s+(def|for|with)\b)', line):
+        raise InputError(
+            f"{path}:{error.lineno}: expected Python 3.7 or newer, found 'async' as a "
+            'name, which it was until 3.6: rename it, as to async_, wherever it stands'
+        ) from None
 
 
 def read(path):

@@ -35,6 +35,9 @@ class Statements(Expressions):
     def chainer_module(self, name: str, node: ast.AST) -> Value:
         raise NotImplementedError
 
+    def overrides(self, made: Class, name: str, node: typing.Any) -> None:
+        raise NotImplementedError
+
     # Modules.
 
     def module(self, path: str) -> Module:
@@ -240,6 +243,8 @@ class Statements(Expressions):
         for part in (*node.decorator_list, *node.args.defaults,
                      *filter(None, node.args.kw_defaults)):
             self.value(part)
+        if any(arg.arg == 'use_cudnn' for arg in node.args.args):
+            self.hint(node, 'an argument use_cudnn', self.old())
         owner = self.scope.of if isinstance(self.scope.of, Class) else None
         function = self.functions.setdefault(id(node), Function(node, None, owner))
         function.scope = self.scope
@@ -262,6 +267,8 @@ class Statements(Expressions):
         self.body(node.body)
         for name, value in self.scope.names.items():
             made.attributes.join(name, value)
+            if isinstance(value, Function):
+                self.overrides(made, name, value.node)
         self.scope = before
         self.scope.names[node.name] = made
 

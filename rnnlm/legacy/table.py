@@ -11,7 +11,7 @@ import types
 import typing
 
 from rnnlm.legacy import (
-    cuda, links, mixed, optimizers, pickles, snapshots, training, variables)
+    cuda, links, mixed, optimizers, pickles, snapshots, training, update_one, variables)
 from rnnlm.legacy.arguments import arguments, init_weight, lstm_of_1_5, matmul
 
 
@@ -69,6 +69,12 @@ ROWS = (
     Row('chainer.AUTO', '2.0', 'chainer.no_backprop_mode()', _same(variables.AUTO)),
     Row('chainer.Parameter.__setitem__', '1.5', 'param.array', variables.set_item),
     Row('chainer.Parameter.__array__', '1.5', 'param.array', variables.as_array),
+    Row('chainer.Parameter.__getattr__', '1.5', 'param.array',
+        variables.array_attribute),
+    *(Row(f'chainer.Parameter.__{name}__', '1.5', 'param.array',
+          variables.of_array(f'__{name}__')) for name in variables.OF_ARRAYS),
+    Row('chainer.links.Parameter.forward', '2.0', 'link.W',
+        variables.parameter_forward),
 
     # Functions.
     *_functions(
@@ -166,8 +172,11 @@ ROWS = (
                    'NegativeSampling', 'PReLU', 'Parameter')),
     *(Row(f'chainer.links.{owner}.g{name}', '1.5', f'link.{name}.grad',
           links.gradient_of(name))
-      for owner in ('Linear', 'EmbedID', 'Convolution2D', 'Bilinear')
-      for name in ('W', 'b') if (owner, name) != ('EmbedID', 'b')),
+      for names, owners in (
+          ('W b', 'Linear Convolution2D Bilinear'),
+          ('gamma beta', 'BatchNormalization'),
+          ('W', 'EmbedID Parameter PReLU NegativeSampling BinaryHierarchicalSoftmax'))
+      for owner in owners.split() for name in names.split()),
 
     # Optimizers.
     *(Row(f'chainer.Optimizer.{serve.__name__}', '2.0', instead, serve)
@@ -182,6 +191,14 @@ ROWS = (
     *(Row(f'chainer.optimizer_hooks.{name}.__call__', '4.0', 'optimizer.add_hook()',
           optimizers.hook_call)
       for name in ('WeightDecay', 'Lasso', 'GradientNoise', 'GradientHardClipping')),
+    *(Row(f'chainer.GradientMethod.{serve.__name__}', '2.0', 'a chainer.UpdateRule',
+          serve)
+      for serve in (update_one.setup, update_one.create_update_rule,
+                    update_one.update)),
+    Row('chainer.Optimizer.tuples', '1.5', 'optimizer.target.params()',
+        update_one.tuples),
+    *(Row(name, '1.5', 'chainer.GradientMethod', update_one.base)
+      for name in ('chainer.Optimizer', 'chainer.optimizer.Optimizer')),
     Row('chainer.init_weight', '2.0', 'an initializer', init_weight),
     Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
 
@@ -221,7 +238,6 @@ GONE = (
      'create_huffman_tree', '1.3', 'the function in lower case'),
     ('chainer.functions.DilatedConvolution2D InceptionBN', '2.0',
      'the link of this name in chainer.links'),
-    ('chainer.functions.caffe', '2.0', 'chainer.links.caffe'),
     ('chainer.Function.type_check_enable', '2.0',
      "chainer.using_config('type_check', ...)"),
     ('chainer.Optimizer.init_state init_state_cpu init_state_gpu update_one '
@@ -262,6 +278,8 @@ def install(version=(1, 24, 0)):
         version (tuple of int): That one.  For all of v1 the rows are the same; what
             changed within it they look up in `release`.
     """
+    functions = importlib.import_module('chainer.functions')
+    functions.__getattr__ = functools.partial(_function_class, functions)
     if version >= (2,):
         for row in ROWS:
             if row.since in LATER and tuple(map(int, row.since.split('.'))) > version:
@@ -275,8 +293,8 @@ def install(version=(1, 24, 0)):
         owner, _, name = first.rpartition('.')
         for name in (name, *rest):
             _refuse(_find(owner), owner, name, since, instead)
-    functions = importlib.import_module('chainer.functions')
-    functions.__getattr__ = functools.partial(_function_class, functions)
+    for module in functions, _find('chainer.links'):
+        module.__getattr__ = functools.partial(_of_v1, module)
 
 
 def install_files():
@@ -333,9 +351,14 @@ def message(name, since, instead):
 
 
 def _gone_from(module, name):
-    if name in vars(module)['_refused']:
+    if name in vars(module).get('_refused', ()):
         vars(module)['_refused'][name]()
     raise AttributeError(f'module {module.__name__!r} has no attribute {name!r}')
+
+
+def _of_v1(module, name):
+    """``F.caffe`` and ``L.caffe``, not imported before they are asked for."""
+    return links.caffe() if name == 'caffe' else _function_class(module, name)
 
 
 def _function_class(module, name):

@@ -6,7 +6,6 @@ only where it is certain that they are Chainer's.
 """
 import ast
 import os
-import re
 import tokenize
 import typing
 
@@ -17,6 +16,14 @@ from rnnlm.legacy.values import (
     Class, Function, Instance, Module, Name, Object, Value, given_by, is_link, variable)
 
 READINGS = 3
+
+# Files that say which Chainer is needed, and how much of each is read.
+STATEMENTS = ('requirements.txt', 'README.md', 'README.rst', 'README.txt', 'README',
+              'setup.py', 'environment.yml')
+LONGEST = 100000
+
+# Methods of an optimizer that a script defines, and Chainer calls.
+OVERRIDDEN = {'update_one', 'update_one_cpu', 'update_one_gpu', 'create_update_rule'}
 
 
 class Use(typing.NamedTuple):
@@ -95,17 +102,19 @@ class Reader(Statements):
                    bool(self.guards), preferred)
 
     def remarks(self) -> typing.Iterator[typing.Tuple[str, str]]:
-        """Yields (name, text) of comments in the script, and of requirements beside it.
+        """Yields (name, text) of comments in the script, and of what says beside it, or
+        in the folder above, what it needs.
         """
         with tokenize.open(self.path) as f:
             text = f.read()
         yield os.path.basename(self.path), '\n'.join(
             line for line in text.splitlines() if line.lstrip().startswith('#'))
-        for name in ('requirements.txt', os.path.join(os.pardir, 'requirements.txt')):
-            path = os.path.join(self.folder, name)
-            if os.path.isfile(path):
-                with open(path, encoding='utf-8', errors='replace') as f:
-                    yield name, '\n'.join(re.findall(r'(?im)^chainer *==.*$', f.read()))
+        for folder in '', os.pardir:
+            for name in STATEMENTS:
+                path = os.path.join(self.folder, folder, name)
+                if os.path.isfile(path):
+                    with open(path, encoding='utf-8', errors='replace') as f:
+                        yield os.path.join(folder, name), f.read(LONGEST)
 
     def old(self) -> int:
         return self.table.until('2.0')
@@ -170,6 +179,21 @@ class Reader(Statements):
                 path.startswith('chainer.links.') for path in found):
             return variable()
         return Name(tuple(found.items()), text)
+
+    def overrides(self, made: Class, name: str, node: typing.Any) -> None:
+        """Notes a method that Chainer calls, put into an optimizer of the script's."""
+        optimizers = ('chainer.Optimizer', 'chainer.GradientMethod')
+        if name not in OVERRIDDEN or not any(
+                path.rpartition('.')[0] in optimizers
+                for base in made.of_chainer() for owner, releases in base.found
+                for path in self.table.member(owner, 't', releases)):
+            return
+        given = table.Call(len(node.args.args) - 1, frozenset())
+        accepted = 0
+        for owner in optimizers:
+            for entry in self.table.entries.get(f'{owner}.{name}', ()):
+                accepted |= entry.releases * table.takes(entry.what, given)
+        self.record(node, f'{made.name}.{name}', accepted, f'chainer.Optimizer.{name}')
 
     # Calls.
 

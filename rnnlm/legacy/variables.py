@@ -1,6 +1,13 @@
 """Chainer v1's volatile flag: from a variable that is ON, no graph is built."""
 import chainer
 
+from rnnlm.legacy import release
+
+# What a parameter did as an array, until 1.5.
+OF_ARRAYS = ('getitem', 'add', 'radd', 'sub', 'rsub', 'mul', 'rmul', 'truediv',
+             'rtruediv', 'pow', 'rpow', 'neg', 'abs', 'matmul', 'rmatmul', 'lt', 'le',
+             'gt', 'ge')
+
 
 class Flag:
     """ON, OFF or AUTO; ``Flag('on') is Flag(True) is ON``, and so on."""
@@ -107,3 +114,31 @@ def as_array(original):
         return chainer.cuda.to_cpu(self.array).astype(
             dtype or self.dtype, copy=bool(copy))
     return __array__
+
+
+def of_array(name):
+    """An operator of a parameter: until 1.5 that of its array, which gives an array."""
+    def operator(original):
+        if not release.before(1, 5):
+            return original
+        return lambda self, *args: getattr(self.array, name)(*args)
+    return operator
+
+
+def array_attribute(original):
+    """``link.W.max()``, likewise: what a parameter lacks is its array's."""
+    def __getattr__(self, name):
+        if name.startswith('_') or not release.before(1, 5):
+            raise AttributeError(
+                f'{type(self).__name__!r} object has no attribute {name!r}')
+        return getattr(self.array, name)
+    return __getattr__
+
+
+def parameter_forward(original):
+    """``F.Parameter(array)()`` is a variable, though `W` is an array until 1.5."""
+    def forward(self, volatile='off'):
+        variable = chainer.functions.identity(self.W)
+        variable._volatile = Flag(volatile)
+        return variable
+    return forward

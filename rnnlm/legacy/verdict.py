@@ -110,17 +110,22 @@ def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
 PRIOR = .5
 WEIGHTS = {
     '.array': 6, '.volatile': -6, '.zerograds': -3, 'a chain without init_scope': -.8,
-    'links as arguments of __init__': -1, 'dropout without train': 1.5,
+    'links as arguments of __init__': -1, 'dropout without train': 2.3,
     'BatchNormalization without test': 1.5, 'an f-string': 2.5,
-    'super() without arguments': .7}
+    'super() without arguments': .7, 'an argument use_cudnn': -2.5,
+    'chainer.cuda.get_device': -1.2, 'chainer.backends.cuda.get_device': -1.2}
 STATED = re.compile(
-    r'chainer(?: version| ver\.?| v)? ?(?:[:=]= ?|[:=] ?)?(\d\.\d+)', re.I)
+    r'(?<![\w-])chainer(?:\]\([^)\s]*\))?`? *(?:version|ver\.?)? *\(?[:v]? *'
+    r'(>=|~=|={1,2})? *v?([1-7]\.\d+)', re.I)
 
 
 def _signs(reader: Reader, old: int, new: int
            ) -> typing.Iterator[typing.Tuple[float, typing.Optional[Use], str]]:
     """Yields (weight, where or None, what) for what is possible in all releases."""
     seen = set()
+    texts = {hint.text for hint in reader.hints}
+    if 'links as arguments of __init__' in texts:
+        seen.add('a chain without init_scope')  # which says the same
     for hint in reader.hints:
         if hint.text not in seen:
             seen.add(hint.text)
@@ -130,11 +135,14 @@ def _signs(reader: Reader, old: int, new: int
             yield 3, use, f'asks for {use.text}'
         elif not use.guarded and use.preferred != use.releases and (
                 not use.preferred & new):
-            yield -2, use, f'has {use.text}, discouraged since ' + (
-                reader.table.gone_since(use.preferred))
+            yield WEIGHTS.get(use.name, -2), use, (
+                f'has {use.text}, discouraged since '
+                + reader.table.gone_since(use.preferred))
     for name, text in reader.remarks():
-        for version in STATED.findall(text):
-            yield (-4 if version < '2' else 4), None, (
+        for compared, version in dict.fromkeys(STATED.findall(text)):
+            # A later one than 1.x will do, but it was one of these then.
+            weight = 4 if version >= '2' else -2.5 if compared == '>=' else -4
+            yield weight, None, (
                 f'{name} names Chainer {version}')
 
 
@@ -148,13 +156,17 @@ def _bounds(releases: table.Releases, uses: typing.List[Use], possible: int
     """Which uses are the reason that earlier, and later, releases are not possible."""
     before = (possible & -possible) - 1
     after = releases.all & ~((1 << possible.bit_length()) - 1)
-    reasons = []
+    reasons: typing.List[str] = []
+    told: typing.List[Use] = []
     for others, which in ((before, lambda use: use.releases & -use.releases),
                           (after, lambda use: -use.releases.bit_length())):
         bounding = [use for use in uses if others and use.releases & possible
                     and others & ~use.releases]
         if bounding:
             use = max(bounding, key=which)
+            if any(not chosen.releases & others for chosen in told):
+                continue  # one line may be the reason for both
+            told.append(use)
             reason = f'{place(use)} has {use.text}, {when(releases, use.releases)}'
             if reason not in reasons:
                 reasons.append(reason)

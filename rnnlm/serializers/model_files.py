@@ -6,6 +6,7 @@ import re
 from typing import Any, Iterable, Iterator, NoReturn, Optional, Sequence, Union
 
 import chainer
+import numpy
 
 from rnnlm import structure
 from rnnlm.chain import language_model
@@ -60,9 +61,23 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link,
         arrays = checked_arrays(npz, prefix, link)
         values = checked_values(npz, prefix, link)
     for param, array in arrays:
+        _require_room(path, param, array)
+    for param, array in arrays:
         param.array[...] = param.device.send(array)
     for owner, name, value in values:
         setattr(owner, name, value)
+
+
+def _require_room(path: Union[str, os.PathLike], param: chainer.Parameter,
+                  array: numpy.ndarray) -> None:
+    """Refuses numbers that a parameter would turn into infinity; those stay theirs."""
+    if array.dtype.itemsize <= param.dtype.itemsize:
+        return
+    most = float(numpy.finfo(param.dtype).max)
+    if (numpy.isfinite(array) & (numpy.abs(array) > most)).any():
+        raise InputError(
+            f'{path}: expected {param.name} of numbers that {param.dtype} can hold, up '
+            f'to {most:.3g}, found larger ones in {array.dtype}')
 
 
 def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:

@@ -207,8 +207,9 @@ def window_in(path: str) -> Optional[int]:
         return None
     try:
         with open_archive(path) as archive:
-            return int(archive['updater/iteration'])
-    except (InputError, KeyError, TypeError, ValueError):
+            found = archive['updater/iteration']
+            return int(found) if snapshot_values.is_count(found) else None
+    except (InputError, KeyError, ValueError):
         return None
 
 

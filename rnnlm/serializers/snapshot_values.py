@@ -29,7 +29,13 @@ LARGEST = 2 ** 26
 
 def _count(least: int = 0, most: int = MOST) -> tuple:
     return (f'an integer from {least} to {most}',
-            lambda a: a.shape == () and a.dtype.kind in 'iu' and least <= a <= most)
+            lambda a: is_count(a, least, most))
+
+
+def is_count(array: numpy.ndarray, least: int = 0, most: int = MOST) -> bool:
+    """Whether an array is one integer in a range."""
+    return bool(array.shape == () and array.dtype.kind in 'iu'
+                and least <= array <= most)
 
 
 def _number(least: float, most: float, or_none: bool = False) -> tuple:

@@ -105,10 +105,11 @@ def test_what_is_no_file_is_refused(tmp_path, monkeypatch, name, kind):
         one for one in before if one != '.lock']
 
 
-def test_a_link_for_the_lock_is_not_emptied(tmp_path):
+@pytest.mark.parametrize('link', [os.symlink, os.link])
+def test_a_link_for_the_lock_is_not_emptied(tmp_path, link):
     (tmp_path / 'precious').write_bytes(b'precious')
     (tmp_path / 'out').mkdir()
-    (tmp_path / 'out' / '.lock').symlink_to(tmp_path / 'precious')
+    link(tmp_path / 'precious', tmp_path / 'out' / '.lock')
     with pytest.raises(rnnlm.InputError, match='found a link'):
         train(tmp_path / 'out')
     assert (tmp_path / 'precious').read_bytes() == b'precious'
@@ -323,6 +324,20 @@ def test_a_branch_does_not_get_a_later_model(tmp_path, monkeypatch):
         for name in model:
             numpy.testing.assert_array_equal(
                 model[name], early['updater/model:main/' + name])
+
+
+@pytest.mark.parametrize('device', [False, True])
+def test_a_pipe_for_a_model_is_not_copied(tmp_path, device):
+    """It would be waited for, and of /dev/zero there is no end."""
+    out, branch = tmp_path / 'out', tmp_path / 'branch'
+    train(out)
+    os.remove(out / 'model.npz')
+    if device:
+        (out / 'model.npz').symlink_to('/dev/zero')
+    else:
+        os.mkfifo(out / 'model.npz')
+    train(branch, dataclasses.replace(TINY, epochs=2), resume=str(out))
+    assert (branch / 'model.npz').is_file()
 
 
 def test_any_mixture_of_files_is_refused_or_trained_in(tmp_path):

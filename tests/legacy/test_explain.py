@@ -3,8 +3,9 @@ import textwrap
 
 import pytest
 
+import rnnlm
 from rnnlm.app import cli
-from rnnlm.legacy import advice, explain, releases, uses
+from rnnlm.legacy import advice, explain, releases, source, uses
 
 IMPORTS = ('import chainer, numpy as np\nimport chainer.functions as F\n'
            'import chainer.links as L\nfrom chainer import cuda, optimizers, training\n'
@@ -94,3 +95,33 @@ def test_every_name_that_is_gone_is_told_of():
     for argument in advice.ARGUMENTS:
         name = argument if isinstance(argument, str) else argument[1]
         assert name in arguments, argument
+
+
+def test_a_member_that_its_successor_has_is_not_gone(tmp_path):
+    notes = '\n'.join(report('m = chainer.FunctionSet(l=F.Linear(2, 3))\n'
+                             'print(m.l.W, F.SoftmaxCrossEntropy(True, False))\n'
+                             'from chainer.functions import caffe\n'
+                             'caffe.CaffeFunction(1).to_gpu()', tmp_path))
+    assert 'm.l.W' not in notes and 'to_gpu' not in notes and 'other ones' not in notes
+    assert 'F.SoftmaxCrossEntropy: gone since 5.0' in notes
+
+
+@pytest.mark.parametrize('line', [
+    'from misc import async', 'serve(graph, async=True)', 'async = 1'])
+def test_a_name_that_became_a_keyword(line, tmp_path):
+    for read in explain.explain, source.parse:
+        path = tmp_path / 'script.py'
+        path.write_text(f'import chainer\n{line}\n')
+        with pytest.raises(rnnlm.InputError) as e:
+            read(str(path))
+        assert "script.py:2" in str(e.value) and 'async_' in str(e.value)
+    (tmp_path / 'script.py').write_text('async def f(): (')
+    with pytest.raises(SyntaxError):
+        source.parse(str(tmp_path / 'script.py'))
+
+
+def test_what_no_python_3_has(tmp_path):
+    (tmp_path / 'script.py').write_text('from __builtin__ import True\n')
+    with pytest.raises(rnnlm.InputError) as e:
+        source.parse(str(tmp_path / 'script.py'))
+    assert 'modernize' in str(e.value)

@@ -80,7 +80,14 @@ class Net(chainer.Chain):
     ('net = Net()\ncuda.get_device_from_id(0).use()\nnet.to_gpu()', 'v1'),
     ('net = Net()\nnet.to_device(0)', 'v2'), ('print(loss.array)', 'v2'),
     ('net = Net()\nprint(f"{net}")', 'v2'), ('h = F.dropout(net(x))', 'v2'),
-    ('cuda.get_device(0).use()\nh = F.dropout(net(x))', 'v1'),
+    ('cuda.get_device(0).use()\nh = F.dropout(net(x))', 'v2'),
+    ('net = Net()\ncuda.get_device(0).use()', 'v1'),
+    ('class Mine(chainer.optimizer.GradientMethod):\n'
+     '    def update_one_cpu(self, param, state): pass\nprint(f"")', 'v1'),
+    ('class Mine(chainer.optimizer.GradientMethod):\n'
+     '    def create_update_rule(self): pass', 'v2'),
+    ('class Mine:\n    def update_one_cpu(self, param, state): pass\n'
+     'h = F.dropout(x)', 'v2'),
     ('# for Chainer 1.24\nh = F.dropout(net(x))', 'v1'),
     ('# Chainer v4.1\nnet = Net()', 'v2'),
 ])
@@ -91,6 +98,28 @@ def test_links_as_arguments(lines, api, tmp_path):
 def test_requirements_beside_it(tmp_path):
     (tmp_path / 'requirements.txt').write_text('numpy\nchainer==3.2.0\n')
     assert judge(CHAIN, tmp_path, IMPORTS).api == 'v2'
+
+
+@pytest.mark.parametrize('name, text, api', [
+    ('README.md', '* [Chainer](https://chainer.org/) >= 1.15.0', 'v1'),
+    ('README.rst', 'Tested with `chainer` version 3.1', 'v2'),
+    ('README.md', 'onnx-chainer==1.3.3 and chainermn==1.3', 'v2'),
+    ('setup.py', "install_requires=['numpy', 'chainer>=1.5.1']", 'v1'),
+    ('environment.yml', '  - chainer=1.24.0', 'v1'),
+])
+def test_what_says_which_chainer_is_needed(name, text, api, tmp_path):
+    """A sign against another one, of dropout without train."""
+    (tmp_path / name).write_text(text)
+    assert judge('h = F.dropout(net(x))\noptimizers.SGD()', tmp_path, IMPORTS
+                 ).api == ('v2' if '>=' in text else api)
+    assert judge('net = L.Linear(2, 3)', tmp_path, IMPORTS).api == api
+
+
+def test_one_line_is_named_once(tmp_path):
+    found = judge('def f(x, use_cudnn=True): F.SoftmaxCrossEntropy(use_cudnn, True)',
+                  tmp_path, IMPORTS)
+    assert found.api == 'v1'
+    assert found.reason.count('SoftmaxCrossEntropy') == 1, found.reason
 
 
 def test_which_release_exactly(tmp_path):

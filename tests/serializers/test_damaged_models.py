@@ -179,3 +179,22 @@ def test_the_best_model_of_a_run_has_a_digest(tmp_path):
     with Npz(path) as npz:
         npz.verify()
         assert npz.facts == {'tied': True} and npz._sha256
+
+
+@pytest.mark.parametrize('name', ['l1/upward/W', 'l2/b'])
+def test_numbers_that_would_become_infinite_are_refused(tmp_path, name):
+    """Those that are infinite already are the model's own."""
+    for value, good in (1e39, False), (-1e300, False), (3e38, True), (numpy.inf, True):
+        arrays = {key.lstrip('/'): array.astype('f8')
+                  for key, array in weights(make()).items()}
+        arrays[name].flat[-1] = value
+        numpy.savez(tmp_path / 'model.npz', **arrays)
+        model = make(seed=9)
+        before = weights(model)
+        if good:
+            rnnlm.load_model(tmp_path / 'model.npz', model)
+            assert weights(model)[f'/{name}'].flat[-1] == numpy.float32(value)
+        else:
+            with pytest.raises(rnnlm.InputError, match='float32 can hold'):
+                rnnlm.load_model(tmp_path / 'model.npz', model)
+            assert_same(weights(model), before)

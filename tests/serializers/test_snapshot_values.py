@@ -13,6 +13,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.npz import Npz
 
 # One of so many mutations is tried, unless all are asked for.
@@ -207,3 +208,13 @@ def test_an_extension_that_fails_leaves_the_trainer_as_it_was(tmp_path):
     assert_same_trainer(trainer, before)
     with Npz(path) as npz:
         npz.verify()
+
+
+@pytest.mark.parametrize('window', [
+    math.inf, -math.inf, math.nan, 1e300, 1.5, 1j, True, 'x', None, -1, 2 ** 62, [1]])
+def test_a_window_that_cannot_be_counts_for_nothing(tmp_path, window):
+    """Files are put in order by it before anything else of them is looked at."""
+    numpy.savez(tmp_path / 'snapshot_epoch_9.npz',
+                **{'updater/iteration': numpy.array(window)})
+    assert snapshot_files.window_in(str(tmp_path / 'snapshot_epoch_9.npz')) is None
+    assert snapshot_files.all_snapshots_in(str(tmp_path)) == []

@@ -43,6 +43,13 @@ def test_a_folder_of_documents(write, tmp_path):
     assert read_whole(str(tmp_path / 'd'), 'word')[:3] == ['a', 'rose', 'is']
 
 
+def test_folders_that_are_too_deep(tmp_path):
+    """Of a thousand Python's own walk makes a RecursionError, before 3.12."""
+    os.makedirs(os.path.join(tmp_path, *['x'] * 101))
+    with refused('at most 100 times'):
+        load(str(tmp_path))
+
+
 def test_a_folder_without_documents(tmp_path):
     with refused('expected a directory with ptb.train.txt', 'or with documents'):
         load(tmp_path)

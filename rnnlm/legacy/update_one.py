@@ -1,0 +1,101 @@
+"""Optimizers of a script's own with ``update_one``, as until Chainer 1.24.
+
+Since 2.0 each parameter has a rule instead.  The rule that is made here calls what the
+script has defined: ``update_one(param, state)`` or its forms for CPU and GPU; until 1.4
+``update_one(param, grad, state)`` with arrays.
+"""
+import chainer
+from chainer.backends import cuda
+
+from rnnlm.legacy import release
+
+
+def setup(original):
+    def setup(self, link):
+        if 'hyperparam' not in vars(self):  # until 1.24 there was no __init__ to call
+            chainer.GradientMethod.__init__(self)
+        original(self, link)
+        if _own(self, 'update_one'):
+            for param in link.params():
+                param.update_rule = Rule(self, param.update_rule)
+        return self
+    return setup
+
+
+def create_update_rule(original):
+    def create_update_rule(self):
+        return chainer.UpdateRule() if _own(self, 'update_one') else original(self)
+    return create_update_rule
+
+
+def update(original):
+    """Until 1.24 each update called ``prepare()`` first."""
+    def update(self, lossfun=None, *args, **kwds):
+        if _own(self, 'prepare'):
+            self.prepare()
+        return original(self, lossfun, *args, **kwds)
+    return update
+
+
+def tuples(original):
+    """Until 1.4 ``optimizer.tuples`` was a list of (param, grad, state), arrays."""
+    def get(self):
+        chainer.GradientMethod.reallocate_cleared_grads(self)
+        return [(param.array, param.grad, param.update_rule.state)
+                for param in self.target.params() if param.is_initialized]
+    return property(get)
+
+
+def base(original):
+    """Until 1.4 what is `GradientMethod` since was in `Optimizer`."""
+    return chainer.GradientMethod if release.before(1, 5) else original
+
+
+def _own(optimizer, name):
+    """The methods that a script's class has under a name, by their names there."""
+    found = {}
+    for full in (name, name + '_cpu', name + '_gpu'):
+        owner = next((part for part in type(optimizer).__mro__ if full in vars(part)),
+                     object)
+        if owner.__module__.split('.')[0] not in ('chainer', 'builtins'):
+            found[full] = getattr(optimizer, full)
+    return found
+
+
+class Rule(chainer.UpdateRule):
+    """Calls the optimizer for a parameter.
+
+    Args:
+        optimizer: The script's.
+        inherited: The rule of the class that it is derived from, which makes the state
+            unless the optimizer does.
+    """
+
+    def __init__(self, optimizer, inherited):
+        super().__init__(optimizer.hyperparam)
+        self._optimizer = optimizer
+        self._inherited = inherited
+
+    def _call(self, name, param, *args):
+        """What the script's method gives; None if there is none for this device."""
+        own = _own(self._optimizer, name)
+        device = '_gpu' if isinstance(param.array, cuda.ndarray) else '_cpu'
+        method = own.get(name) or own.get(name + device)
+        return method(*args) if method else None
+
+    def init_state(self, param):
+        self._inherited._state = self.state
+        self._inherited.init_state(param)
+        if release.before(1, 5):
+            value = self._call('init_state', param, param.array, param.grad)
+            if value is not None:
+                self.state['state'] = value
+        else:
+            self._call('init_state', param, param, self.state)
+
+    def update_core(self, param):
+        if release.before(1, 5):
+            state = self.state.get('state', next(iter(self.state.values()), None))
+            self._call('update_one', param, param.array, param.grad, state)
+        else:
+            self._call('update_one', param, param, self.state)
