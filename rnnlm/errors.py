@@ -1,9 +1,10 @@
 """The exceptions, and the checks of arguments that raise `InputError`."""
+import contextlib
 import json
 import math
 import numbers
 import unicodedata
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Iterator, Optional
 
 import numpy
 
@@ -64,6 +65,24 @@ class InputError(ValueError):
         # Pickle makes it anew from the whole message, and then sets these two.
         self.problem = problem
         self.name = name
+
+
+@contextlib.contextmanager
+def about(name: str) -> Iterator[None]:
+    """Gives the name of an argument to the errors inside that have none.
+
+    Args:
+        name: The argument that they are about.
+
+    Raises:
+        InputError: As inside, with the name.
+    """
+    try:
+        yield
+    except InputError as e:
+        if e.name is not None:
+            raise
+        raise InputError(e.problem, name) from None
 
 
 class NotFinite(ArithmeticError):

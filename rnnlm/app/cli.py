@@ -9,7 +9,7 @@ from typing import Any, List, NoReturn, Optional
 from rnnlm import _starting, parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, evaluate, generate, info, score
-from rnnlm.app.console import complain, let_go, open_closed_streams
+from rnnlm.app.console import a_name, complain, let_go, open_closed_streams
 from rnnlm.app.recipes import PRESETS, add_recipe_options
 from rnnlm.app.texts import (
     add_corpus_options, add_text_options, add_vocabulary_options)
@@ -129,7 +129,19 @@ def message(error: InputError, parser: argparse.ArgumentParser) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors do not print all options before themselves."""
+    """A parser whose errors do not print all options before themselves.
+
+    It also takes an argument that may be left out behind an option: ``score DIR --nbest
+    FILE``.  argparse gives FILE its default as soon as it meets DIR.
+    """
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore
+        found, rest = super().parse_known_args(args, namespace)
+        for action in self._get_positional_actions():
+            if (action.nargs == '?' and getattr(found, action.dest) is None
+                    and rest and (rest[0] == '-' or rest[0][:1] not in ('', '-'))):
+                setattr(found, action.dest, rest.pop(0))
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n'{self.prog} --help' shows the "
@@ -166,9 +178,10 @@ def make_parser() -> argparse.ArgumentParser:
     train_parser.add_argument(
         '--seed', type=seed, help='random seed (default: 0)')
     train_parser.add_argument(
-        '--out', '-o', default='result', help='output folder (default: result)')
+        '--out', '-o', type=a_name, default='result',
+        help='output folder (default: result)')
     train_parser.add_argument(
-        '--resume', '-r', nargs='?', const=True, metavar='SNAPSHOT',
+        '--resume', '-r', type=a_name, nargs='?', const=True, metavar='SNAPSHOT',
         help='resume a snapshot (default: the newest in the --out folder)')
     train_parser.add_argument(
         '--overwrite', action='store_true',
@@ -209,7 +222,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--dynamic-lr', dest='lr', metavar='LR', type=float,
         help='learning rate of --dynamic (default: 0.07; rms: 0.0001)')
     evaluate_parser.add_argument(
-        '--dynamic-decay', dest='decay', metavar='DECAY', type=float, default=0.002,
+        '--dynamic-decay', dest='decay', metavar='DECAY', type=float,
         help='rate of decay of --dynamic back to the trained parameters (default: '
              '0.002)')
     add_json_option(evaluate_parser)
@@ -251,8 +264,10 @@ def make_parser() -> argparse.ArgumentParser:
         'linear interpolation, on the test part of a corpus.',
         'rnnlm interpolate small medium --corpus ptb',
         'rnnlm interpolate one two --text other.txt --weight 0.5')
-    mix_parser.add_argument('model', help='the first model, as for evaluate')
-    mix_parser.add_argument('other', help='the second model')
+    mix_parser.add_argument(
+        'model', type=a_name, help='the first model, as for evaluate')
+    mix_parser.add_argument(
+        'other', type=a_name, help='the second model')
     mix_parser.add_argument(
         '--weight', type=float,
         help='weight of the first model (default: the best on the validation part)')
@@ -277,7 +292,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--explain', action='store_true',
         help='run nothing; print, line by line, what the script uses that is gone or '
              'changed, since which release, and what to write today')
-    run_parser.add_argument('script', help='Python script')
+    run_parser.add_argument('script', type=a_name, help='Python script')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')
     run_parser.set_defaults(command=commands.run)
@@ -289,8 +304,9 @@ def make_parser() -> argparse.ArgumentParser:
         'from the file.',
         'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
     inspect_parser.add_argument(
-        'file', help='a model or snapshot file, one that convert reads, or the folder '
-                     'of a run for its model')
+        'file', type=a_name,
+        help='a model or snapshot file, one that convert reads, or the folder of a run '
+             'for its model')
     add_json_option(inspect_parser)
     inspect_parser.set_defaults(command=commands.inspect)
 
@@ -302,11 +318,13 @@ def make_parser() -> argparse.ArgumentParser:
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
         'rnnlm convert model.keras model.npz', 'rnnlm convert result twin.py')
     convert_parser.add_argument(
-        'input', help='the --out folder of a run, or a file: npz or HDF5 of '
-                      'Chainer, .pt, .pth, .safetensors, .keras, .h5, .t7')
+        'input', type=a_name,
+        help='the --out folder of a run, or a file: npz or HDF5 of Chainer, .pt, .pth, '
+             '.safetensors, .keras, .h5, .t7')
     convert_parser.add_argument(
-        'output', help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, '
-                       '.keras, .t7, .onnx or .py')
+        'output', type=a_name,
+        help='a file ending in .npz, .pt, .pth, .safetensors, .weights.h5, .keras, '
+             '.t7, .onnx or .py')
     convert_parser.add_argument(
         '--overwrite', action='store_true', help='replace an output that exists')
     convert_parser.set_defaults(command=commands.convert)
@@ -334,7 +352,7 @@ def add_command(subcommands: Any, name: str, summary: str, description: str,
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        'model', nargs='?', default='result',
+        'model', nargs='?', type=a_name, default='result',
         help='the --out folder of a run, or a model.npz or snapshot with '
              'vocabulary.json in the same folder (default: result)')
 

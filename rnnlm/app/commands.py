@@ -17,7 +17,7 @@ from rnnlm.app.recipes import PRESETS, Recipe, recipe_for, recipe_options
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.texts import choose_corpus, load_corpus
 from rnnlm.data import corpus, files
-from rnnlm.errors import InputError, printable
+from rnnlm.errors import InputError, printable, require
 from rnnlm.interchange import convert as interchange, inspecting
 from rnnlm.interchange.weights import check_model
 from rnnlm.legacy import explain as explaining, runner
@@ -50,8 +50,7 @@ def prepare(args: argparse.Namespace
         raise InputError(
             '--seed cannot be combined with --resume: the random numbers continue from '
             'the snapshot')
-    if args.resume == '':
-        raise InputError('expected a snapshot, found an empty name', 'resume')
+    require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
     resume = args.out if args.resume is True else args.resume
     described = None
     if resume:

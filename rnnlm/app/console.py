@@ -3,6 +3,7 @@
 The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
 keeps the training independent of its output.
 """
+import argparse
 import contextlib
 import json
 import math
@@ -21,6 +22,13 @@ from rnnlm.data.text import PARTS, UNK
 from rnnlm.errors import printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
+
+
+def a_name(text: str) -> str:
+    """A name of a file or folder on the command line: any that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError('expected a name, found an empty one')
+    return text
 
 
 def columns(corpus: Corpus) -> List[str]:
@@ -156,14 +164,19 @@ def _operations_per_second() -> float:
     return 2 * 384 ** 3 / max(min(seconds), 1e-9)
 
 
+def without_them(known: float) -> str:
+    """The perplexity without unknown tokens, in words; '' if there are no others."""
+    return '' if math.isnan(known) else f'; {known:.3f} without them'
+
+
 def say_results(result: Dict[str, Any], out: str) -> None:
     """Prints the perplexities that `rnnlm.train` returned, and what to do next."""
     unit = 'word' if result['tokens'] == 'word' else 'character'
     for part in 'valid', 'test':
         rate = result[f'{part}_unknown']
         unknown = '' if not rate else (
-            f', with {100 * rate:.3g}% unknown {unit}s; '
-            f'{result[part + "_known"]:.3f} without them')
+            f', with {100 * rate:.3g}% unknown {unit}s'
+            + without_them(result[f'{part}_known']))
         say(f'{part:9}perplexity {result[part]:.3f}'
             + bits(result[part], result['tokens'])
             + relative_to_limit(result[part], result['limit']) + unknown)

@@ -7,7 +7,6 @@ import numpy
 from rnnlm.app.console import bits, progress, relative_to_limit, to_json
 from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
-from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, printable, require
@@ -16,6 +15,9 @@ from rnnlm.inference.perplexity import Perplexity, without_unknown
 
 
 def evaluate(args: argparse.Namespace) -> int:
+    for flag, value in ('--dynamic-lr', args.lr), ('--dynamic-decay', args.decay):
+        if value is not None and not args.dynamic:
+            raise InputError(f'{flag} can only be used with --dynamic')
     if args.sentences and args.dynamic:
         raise InputError('expected no --dynamic beside it, found one', 'sentences')
     if args.dynamic == 'rms' and args.text is not None:
@@ -24,6 +26,9 @@ def evaluate(args: argparse.Namespace) -> int:
     trained = load(args.model, args.device)
     text = TextOfModel(args, args.model, trained.vocabulary, trained.model.n_vocab)
     part = text.part(args.part)
+    adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
+        trained.model, args.lr, 0.002 if args.decay is None else args.decay,
+        rule=args.dynamic)
     vocabulary = text.vocabulary
     assert vocabulary is not None
     name = args.part if args.text is None else 'text'
@@ -35,8 +40,8 @@ def evaluate(args: argparse.Namespace) -> int:
     if vocabulary.by_character:
         result['bits per character'] = float(numpy.log2(found.value))
     adapted = None
-    if args.dynamic:
-        adapted = dynamic_perplexity(trained.model, text, part.ids, args)
+    if adaptive is not None:
+        adapted = dynamic_perplexity(adaptive, text, part.ids, args.quiet)
         result[f'dynamic {args.dynamic}'] = adapted
     if args.json:
         print(to_json(result))
@@ -80,14 +85,12 @@ def of_sentences(trained: TrainedModel, text: Encoded) -> Perplexity:
         log_probs, targets, text, trained.require_vocabulary().unknown)
 
 
-def dynamic_perplexity(model: LanguageModel, text: TextOfModel, words: numpy.ndarray,
-                       args: argparse.Namespace) -> float:
+def dynamic_perplexity(adaptive: dynamic.DynamicEvaluation, text: TextOfModel,
+                       words: numpy.ndarray, quiet: bool) -> float:
     """Perplexity by dynamic evaluation, of the words that `score_ring` is of."""
-    adaptive = dynamic.DynamicEvaluation(
-        model, args.lr, args.decay, rule=args.dynamic)
-    if args.dynamic == 'rms':
+    if adaptive.rule == 'rms':
         adaptive.gather(text.part('train').ids)
-    with progress(len(words), ' words', args.quiet) as bar:
+    with progress(len(words), ' words', quiet) as bar:
         return adaptive.perplexity(numpy.append(words, words[:1]), bar.update_to)
 
 

@@ -15,7 +15,7 @@ from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
-from rnnlm.errors import InputError, NotFinite, require
+from rnnlm.errors import InputError, NotFinite, about, require
 from rnnlm.inference.perplexity import without_unknown
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import SINGLE_PROCESS
@@ -171,10 +171,11 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
 def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
     """The snapshot to go on from, of the sizes of the model that will be made."""
-    snapshot = run_folder.check_resumable(resume, corpus, recipe)
-    require_sizes(
-        snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
-        n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
+    with about('resume'):
+        snapshot = run_folder.check_resumable(resume, corpus, recipe)
+        require_sizes(
+            snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
+            n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
     return snapshot
 
 

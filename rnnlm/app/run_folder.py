@@ -18,7 +18,7 @@ from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, is_integer, require, short_repr
 from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import make_folder, remove_parts, writing
-from rnnlm.serializers.snapshot_files import newest_snapshot
+from rnnlm.serializers.snapshot_files import newest_snapshot, snapshots_in
 
 MODEL = 'model.npz'
 VOCABULARY = 'vocabulary.json'
@@ -290,6 +290,10 @@ def find_file(path: str) -> str:
             "there; 'rnnlm train' makes a model")
     if os.path.exists(os.path.join(path, MODEL)):
         return os.path.join(path, MODEL)
+    if os.path.isdir(path) and not snapshots_in(path):
+        raise InputError(
+            f'{path}: expected the folder of a run, found one without {MODEL} and '
+            "without a snapshot; 'rnnlm train' makes a model")
     return newest_snapshot(path) if os.path.isdir(path) else path
 
 
@@ -339,8 +343,9 @@ def make(folder: str) -> None:
     try:
         make_folder(folder)
         reason = None if os.access(folder, os.W_OK) else 'no permission to write'
-    except OSError as e:
-        reason = e.strerror
+    except (OSError, ValueError) as e:  # of a name with a NUL
+        reason = getattr(e, 'strerror', None) or str(e)
     if reason:
         raise InputError(
-            f'{folder}: expected a folder that can be written, found: {reason}')
+            f'{folder}: expected a folder that can be written, found: {reason}; choose '
+            'another one with --out')

@@ -9,19 +9,19 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy
 
-from rnnlm.app.console import complain, progress, to_json
+from rnnlm.app.console import a_name, complain, progress, to_json
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.data.lines import Line, name_of, read_lines
 from rnnlm.data.text import UNK
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, printable, require
+from rnnlm.errors import InputError, about, printable, require
 from rnnlm.inference import scoring
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command but --json, --device and the model."""
     parser.add_argument(
-        'file', nargs='?', metavar='FILE',
+        'file', nargs='?', metavar='FILE', type=a_name,
         help='a text file in UTF-8 (default, and -: standard input)')
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         '--total', action='store_true',
         help='print the total alone (otherwise it is printed on standard error)')
     parser.add_argument(
-        '--mix', metavar='DIR',
+        '--mix', metavar='DIR', type=a_name,
         help='interpolate with this model, of the same vocabulary')
     parser.add_argument(
         '--weight', type=float,
@@ -94,10 +94,12 @@ class Models:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
-        paths = [args.model] if args.mix is None else [args.model, args.mix]
-        self._models: List[TrainedModel] = [load(path, args.device) for path in paths]
-        for model in self._models:
-            model.require_boundary()
+        self._models: List[TrainedModel] = [load(args.model, args.device)]
+        self._models[0].require_boundary()
+        if args.mix is not None:
+            with about('mix'):
+                self._models.append(load(args.mix, args.device))
+                self._models[1].require_boundary()
         self.vocabulary: Vocabulary = self._models[0].require_vocabulary()
         self._weight = 0.5 if args.weight is None else args.weight
         words = set(self.vocabulary.words)

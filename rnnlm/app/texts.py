@@ -5,21 +5,22 @@ import sys
 from typing import Any, Dict, Optional, Sequence
 
 from rnnlm.app import run_folder
+from rnnlm.app.console import a_name
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.data import corpus, files
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, printable
+from rnnlm.errors import InputError, about, printable
 
 # The options of a vocabulary, and their names in run.json.
 VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
-              'vocab': 'vocabulary'}
+              'vocabulary': 'vocabulary'}
 
 
 def add_corpus_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Adds the options of a corpus; `several` files may follow --corpus."""
     more: Dict[str, Any] = {'nargs': '+'} if several else {}
     parser.add_argument(
-        '--corpus', metavar='CORPUS', **more,
+        '--corpus', metavar='CORPUS', type=a_name, **more,
         help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
              'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
              "file, also .gz; '-' for standard input"
@@ -41,7 +42,7 @@ def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
         help='<unk> for tokens that occur fewer than N times in the training part '
              '(default: 2; 1 for ptb, demo and texts that have <unk>)')
     parser.add_argument(
-        '--vocab', metavar='FILE',
+        '--vocab', dest='vocabulary', metavar='FILE', type=a_name,
         help='take this vocabulary: vocabulary.json of a run, or a list of tokens, one '
              'a line')
 
@@ -49,7 +50,7 @@ def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
 def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Adds --text: a text for a model that was trained on another one."""
     parser.add_argument(
-        '--text', metavar='FILE',
+        '--text', metavar='FILE', type=a_name,
         help="another text: a file, also .gz, a folder of documents or '-', read whole "
              "by the model's own vocabulary; unknown words are counted")
 
@@ -78,7 +79,7 @@ def choose_corpus(args: argparse.Namespace,
         setattr(args, name, source.get(key))
     if source and 'min_count' not in source:  # of a run of before there was one
         args.min_count = 1
-    if args.vocab is not None:
+    if args.vocabulary is not None:
         args.min_count = None  # it was not used
 
 
@@ -99,12 +100,14 @@ def _check_source(args: argparse.Namespace) -> None:
 
 def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
     """The corpus of a run, after `choose_corpus`."""
-    if args.vocab is not None and (args.vocab_limit, args.min_count) != (None, None):
+    given = args.vocab_limit, args.min_count
+    if args.vocabulary is not None and given != (None, None):
         raise InputError(
             'expected neither --vocab-limit nor --min-count beside it, found one',
-            'vocab')
-    return corpus.load(args.corpus, args.tokens or 'word', args.vocab_limit,
-                       args.min_count, args.vocab)
+            'vocabulary')
+    with about('corpus'):
+        return corpus.load(args.corpus, args.tokens or 'word', *given,
+                           args.vocabulary)
 
 
 def described_of(path: str) -> Optional[RunDescription]:
@@ -141,7 +144,8 @@ class TextOfModel:
                 raise InputError(
                     f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
             self.name, self.limit = args.text, None
-            self._whole = corpus.read_whole(args.text, vocabulary.tokens)
+            with about('text'):
+                self._whole = corpus.read_whole(args.text, vocabulary.tokens)
             return
         choose_corpus(args, described_of(path))
         if vocabulary is None:
@@ -157,7 +161,8 @@ class TextOfModel:
                     ('train', text.train), ('valid', text.valid), ('test', text.test))}
             self.name, self.limit = text.name, text.perplexity_limit
             return
-        read = corpus.read(args.corpus, vocabulary.tokens)
+        with about('corpus'):
+            read = corpus.read(args.corpus, vocabulary.tokens)
         self._parts = dict(zip(('train', 'valid', 'test'), read.parts))
         self._ids = {}
         self.name = read.name

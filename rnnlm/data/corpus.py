@@ -16,7 +16,7 @@ from rnnlm.data import demo, files
 from rnnlm.data.ptb import load_ptb
 from rnnlm.data.text import EOS, PARTS, UNK
 from rnnlm.data.vocabulary import Vocabulary, check_limit
-from rnnlm.errors import InputError, require, require_count
+from rnnlm.errors import InputError, about, require, require_count
 
 # Fewer tokens than this cannot be cut 90/5/5 into three parts that mean anything.
 MIN_TOKENS = 20
@@ -144,7 +144,8 @@ def load(spec: Spec, tokens: str = 'word', vocab_limit: Optional[int] = None,
         if vocab_limit is not None or min_count is not None:
             raise InputError(
                 'vocabulary: expected no limit and no min_count beside it, found one')
-        given = read_vocabulary(vocabulary, tokens)
+        with about('vocabulary'):
+            given = read_vocabulary(vocabulary, tokens)
     text = read(spec, tokens)
     if min_count is None:
         min_count = MIN_COUNT if text.own and UNK not in text.parts[0] else 1
@@ -308,10 +309,10 @@ def _require_there(path: str) -> None:
     if not os.path.exists(path):
         hint = difflib.get_close_matches(path.lower(), ['demo', 'ptb'], 1)
         raise InputError(
-            f"corpus {path!r}: expected 'demo', 'ptb', a directory with ptb.train.txt, "
+            f"{path!r}: expected 'demo', 'ptb', a directory with ptb.train.txt, "
             'ptb.valid.txt and ptb.test.txt, or a text file, but '
             f'{os.path.abspath(path)} does not exist'
-            + (f'; did you mean {hint[0]!r}?' if hint else ''))
+            + (f'; did you mean {hint[0]!r}?' if hint else ''), 'corpus')
 
 
 def _demo(tokens: str) -> Sequence[Sequence[str]]:
@@ -360,8 +361,10 @@ def read_whole(spec: Spec, tokens: str) -> Sequence[str]:
     """
     paths: list[str] = []
     for path in _paths(spec):
-        if path != files.STDIN:
-            _require_there(path)
+        if path != files.STDIN and not os.path.exists(path):
+            raise InputError(
+                f'{path}: expected a file, or a folder of documents, found nothing '
+                'there')
         found = files.documents(path) if os.path.isdir(path) else [path]
         if not found:
             raise InputError(

@@ -312,4 +312,4 @@ def check_limit(limit: Optional[int]) -> None:
             isinstance(limit, bool) or not isinstance(limit, (int, numpy.integer))
             or limit < 2):
         raise InputError(
-            f'vocabulary limit: expected None or an int of at least 2, found {limit!r}')
+            f'expected an integer of at least 2, found {limit!r}', 'vocab_limit')

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Optional
 
 import numpy
@@ -52,7 +53,8 @@ class Perplexity:
         rate = f'{100 * self.rate:.3g}% unknown {unit}s'
         if self.left_out:
             return f', {rate} left out: the vocabulary has no {UNK}'
-        return f', with {rate}; {self.known:.3f} without them'
+        known = '' if math.isnan(self.known) else f'; {self.known:.3f} without them'
+        return f', with {rate}{known}'
 
 
 def _perplexity(log_probs: numpy.ndarray) -> float:

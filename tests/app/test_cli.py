@@ -183,7 +183,7 @@ def test_characters(command, story):
 
 
 @pytest.mark.parametrize('args, message', [
-    (['--corpus', 'nowhere'], "corpus 'nowhere'"),
+    (['--corpus', 'nowhere'], "--corpus: 'nowhere'"),
     (['--corpus', 'empty.txt'], 'empty'),
     (['--corpus', 'latin.txt'], 'UTF-8'),
     (['--corpus', 'short.txt'], 'at least 20 tokens'),
@@ -200,7 +200,7 @@ def test_characters(command, story):
     (['--resume', 'latin.txt'], 'latin.txt'),
     (['--resume'], 'folder of a run'),
     (['--out', 'latin.txt'], 'latin.txt'),
-    (['--vocab-limit', '1'], 'vocabulary limit'),
+    (['--vocab-limit', '1'], '--vocab-limit: '),
 ])
 def test_bad_input_is_refused_before_work(command, tmp_path, args, message):
     (tmp_path / 'empty.txt').write_text('')
@@ -293,7 +293,7 @@ def test_train_ptb_and_gentxt(script, tmp_path, story):
     (['-c', '-5'], '--gradclip'), (['-e', '0'], '--epoch'), (['-l', '0'], '--bproplen'),
     (['-b', '0'], '--batchsize'), (['-m', 'nowhere/m.npz'], 'nowhere/m.npz'),
     (['-m', '.'], 'a folder'), (['-o', 'story.txt'], 'story.txt'),
-    (['--corpus', 'gone'], "corpus 'gone'"), (['--seed', '-1'], '--seed')])
+    (['--corpus', 'gone'], "corpus: 'gone'"), (['--seed', '-1'], '--seed')])
 def test_bad_input_of_the_scripts(script, story, name, args, message):
     out = script(name, '--corpus', story, '-u', '5', *args, status=2)
     assert 'error: ' in out and message in out and 'Traceback' not in out

@@ -82,9 +82,9 @@ def test_bad_vocabulary(words, parts):
 
 @pytest.mark.parametrize('limit', [1, 0, -3, 2.5, True, '10'])
 def test_bad_limit(limit):
-    with refused('vocabulary limit', 'at least 2', f'{limit!r}'):
+    with refused('vocab_limit', 'at least 2', f'{limit!r}'):
         Vocabulary.from_tokens('abc', limit)
-    with refused('vocabulary limit', 'at least 2', f'{limit!r}'):
+    with refused('vocab_limit', 'at least 2', f'{limit!r}'):
         load('demo', vocab_limit=limit)
 
 
