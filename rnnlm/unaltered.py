@@ -31,7 +31,8 @@ _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, proper
          classmethod, staticmethod, functools.partial)
 
 # Where functions are followed into what they call.
-_FOLLOWED = ('chainer.functions.', 'chainer.links.')
+_FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
+             'chainer.optimizer_hooks.')
 
 # What has been recorded: classes with their attributes, namespaces with some of their
 # names, functions with their code and defaults.
@@ -63,7 +64,7 @@ def _is_code(value: Any) -> bool:
 
 
 def _record_function(function: Any) -> None:
-    """Remembers a function of Chainer's functions or links, and what it calls.
+    """Remembers a function of the packages in `_FOLLOWED`, and what it calls.
 
     That is, what its names stand for in its module, in the modules of Chainer that are
     named there, and in NumPy, wherever it may say `xp.tanh`.

@@ -221,3 +221,9 @@ def model_draws_when_it_is_reset(w):
                 layer.set_state(*(chainer.Variable(numpy.random.uniform(
                     -1, 1, (1, 6)).astype('f')) for _ in 'ch'))
     w.Model = Model
+
+
+@custom('classes')
+def sqrt_replaced(w):
+    sqrt = numpy.sqrt
+    w.patch(numpy, 'sqrt', lambda x, *args, **kwargs: 2 * sqrt(x, *args, **kwargs))
