@@ -102,7 +102,6 @@ def test_what_a_resume_changes_is_remembered(story, capsys):
 
 
 @pytest.mark.parametrize('flags, message', [
-    (['--resume', ''], '--resume: expected a snapshot'),
     (['--resume', '--overwrite'], '--overwrite cannot be combined'),
     (['--save-every', '-1'], '--save-every: expected minutes'),
     (['--save-every', 'nan'], '--save-every: expected minutes')])
