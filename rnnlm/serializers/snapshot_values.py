@@ -207,9 +207,11 @@ def _check_value(npz: Npz, key: str, params: dict) -> None:
     rule, _, _ = key.rpartition('/')
     if rule in params:
         array, shape = npz[key], params[rule].shape
-        # MSVAG has a number for all.
+        # MSVAG has one number for all elements.
+        if key.endswith('/beta_power') and npz.describe(key)[0] == ():
+            shape = ()
         _require(npz, key, f'None or finite numbers of shape {shape}',
-                 _is_none(array) or array.shape in (shape, ()) and (
+                 _is_none(array) or array.shape == shape and (
                      array.dtype.kind == 'f' and _is_finite(array)), array)
 
 
