@@ -7,6 +7,7 @@ import numpy
 
 class Binary:
     """Numbers and texts in a binary file of Torch7."""
+    mode = 'binary'
 
     def int(self, *values):
         return struct.pack(f'<{len(values)}i', *values)

@@ -2,40 +2,17 @@
 
 recorded/make_chainer.py wrote them, and what the models computed.
 """
-import functools
-import glob
-import json
-import os
-import tarfile
 
 import chainer
 import numpy
 import pytest
+import recorded
 
 import rnnlm
 from rnnlm.app import cli
 from rnnlm.interchange import convert, d2l, inspecting, textbook
 from rnnlm.interchange.weights import check_model
 from layouts import draw, model_shapes
-
-HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'recorded')
-ARCHIVES = sorted(os.path.basename(path) for path in glob.glob(
-    os.path.join(HERE, 'chainer-*.tar.xz')))
-
-
-@functools.lru_cache(None)
-def members(archive):
-    """{file: its bytes}."""
-    with tarfile.open(os.path.join(HERE, archive)) as f:
-        return {info.name: f.extractfile(info).read() for info in f}
-
-
-def cases():
-    for archive in ARCHIVES:
-        expected = json.loads(members(archive)['expected.json'])
-        for name, entry in sorted(expected.items()):
-            yield pytest.param(archive, name, entry,
-                               id=f'{archive.removesuffix(".tar.xz")}-{name}')
 
 
 def logits_of(weights, ids):
@@ -46,9 +23,9 @@ def logits_of(weights, ids):
         return model.logits(numpy.array(ids, 'i')).array
 
 
-@pytest.mark.parametrize('archive, name, entry', list(cases()))
+@pytest.mark.parametrize('archive, name, entry', list(recorded.cases('chainer')))
 def test_recorded_file(archive, name, entry, write, capsys):
-    path = write(name, members(archive)[name])
+    path = write(name, recorded.members(archive)[name])
     assert cli.main(['inspect', path]) == 0
     said = capsys.readouterr().out
     if 'refused' in entry:
@@ -66,7 +43,7 @@ def test_recorded_file(archive, name, entry, write, capsys):
 
 
 def test_there_are_recorded_files():
-    assert len(ARCHIVES) >= 3
+    assert len(recorded.archives('chainer')) >= 3
 
 
 def chainers(path, model):
@@ -137,7 +114,7 @@ def test_plain_numpy(module, names, one_hot, tmp_path):
 @pytest.mark.parametrize('name', ['other_names.npz', 'espnet.npz', 'old.npz',
                                   'nstep.npz'])
 def test_arrays_that_are_otherwise(name, write, tmp_path):
-    path = write(name, members('chainer-7.8.1.tar.xz')[name])
+    path = write(name, recorded.members('chainer-7.8.1.tar.xz')[name])
     with numpy.load(path) as f:
         whole = {key: f[key] for key in f.files}
     path = str(tmp_path / 'a.npz')

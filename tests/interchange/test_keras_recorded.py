@@ -2,15 +2,11 @@
 
 recorded/make_keras.py wrote both.
 """
-import functools
-import glob
-import json
-import os
-import tarfile
 
 import chainer
 import numpy
 import pytest
+import recorded
 
 import rnnlm
 from rnnlm.interchange import keras
@@ -19,30 +15,11 @@ from rnnlm.serializers import hdf5_worker
 
 pytest.importorskip('h5py')
 
-HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'recorded')
-ARCHIVES = sorted(os.path.basename(path) for path in glob.glob(
-    os.path.join(HERE, 'keras-*.tar.xz')))
-
-
-@functools.lru_cache(None)
-def members(archive):
-    """{file: its bytes}."""
-    with tarfile.open(os.path.join(HERE, archive)) as f:
-        return {info.name: f.extractfile(info).read() for info in f}
-
-
-def cases():
-    for archive in ARCHIVES:
-        expected = json.loads(members(archive)['expected.json'])
-        for name, entry in sorted(expected.items()):
-            yield pytest.param(archive, name, entry,
-                               id=f'{archive.removesuffix(".tar.xz")}-{name}')
-
 
 def extract(archive, name, folder):
     """The path of a file, with a configuration beside it if it has one."""
     stem = name.partition('.')[0]
-    for member, data in members(archive).items():
+    for member, data in recorded.members(archive).items():
         if member in (name, f'{stem}.json'):
             (folder / member).write_bytes(data)
     return str(folder / name)
@@ -92,7 +69,7 @@ def written_by(archive, name):
     return f'Keras {version}'
 
 
-@pytest.mark.parametrize('archive, name, entry', list(cases()))
+@pytest.mark.parametrize('archive, name, entry', list(recorded.cases('keras')))
 def test_recorded_file(archive, name, entry, tmp_path, here):
     path = extract(archive, name, tmp_path)
     found = keras.describe(path)
@@ -110,5 +87,6 @@ def test_recorded_file(archive, name, entry, tmp_path, here):
 
 def test_there_are_recorded_files():
     """Of Keras 1, 2 and 3, and of TensorFlow's."""
-    assert {name.split('-')[1].split('.')[0] for name in ARCHIVES} == {'1', '2', '3'}
-    assert len(ARCHIVES) >= 5
+    versions = recorded.archives('keras')
+    assert {name.split('-')[1].split('.')[0] for name in versions} == {'1', '2', '3'}
+    assert len(versions) >= 5

@@ -2,47 +2,24 @@
 
 recorded/make_pytorch.py wrote both.
 """
-import functools
-import glob
-import json
-import os
-import tarfile
 
 import chainer
 import numpy
 import pytest
+import recorded
 
 import rnnlm
 from rnnlm.interchange import convert, inspecting
 from rnnlm.interchange.weights import check_model
-
-HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'recorded')
-ARCHIVES = sorted(os.path.basename(path) for path in glob.glob(
-    os.path.join(HERE, 'pytorch-*.tar.xz')))
-
-
-@functools.lru_cache(None)
-def members(archive):
-    """{file: its bytes}."""
-    with tarfile.open(os.path.join(HERE, archive)) as f:
-        return {info.name: f.extractfile(info).read() for info in f}
-
-
-def cases():
-    for archive in ARCHIVES:
-        expected = json.loads(members(archive)['expected.json'])
-        for name, entry in sorted(expected.items()):
-            yield pytest.param(archive, name, entry,
-                               id=f'{archive.removesuffix(".tar.xz")}-{name}')
 
 
 def log_softmax(x):
     return x - numpy.log(numpy.exp(x).sum(axis=-1, keepdims=True))
 
 
-@pytest.mark.parametrize('archive, name, entry', list(cases()))
+@pytest.mark.parametrize('archive, name, entry', list(recorded.cases('pytorch')))
 def test_recorded_file(archive, name, entry, write):
-    path = write(name, members(archive)[name])
+    path = write(name, recorded.members(archive)[name])
     if 'refused' in entry:
         with pytest.raises(rnnlm.InputError, match=entry['refused']):
             convert.load(path)
@@ -62,11 +39,11 @@ def test_recorded_file(archive, name, entry, write):
     assert (vocabulary and list(vocabulary.words)) == entry['tokens']
     found = inspecting.describe(path)
     assert found['format'] == 'PyTorch' and found['refused'] is None
-    old = not members(archive)[name].startswith(b'PK')
+    old = not recorded.members(archive)[name].startswith(b'PK')
     assert found['written by'].startswith(
         'PyTorch before 1.6' if old else 'PyTorch 1.6 or later')
 
 
 def test_there_are_recorded_files():
     """Of both formats."""
-    assert len(ARCHIVES) >= 2
+    assert len(recorded.archives('pytorch')) >= 2

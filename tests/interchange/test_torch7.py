@@ -1,8 +1,7 @@
 """Torch7's files, written here by the rules of its File.lua, binary and in ASCII."""
-import struct
-
 from layouts import model_shapes
 import numpy
+from oracle_torch7 import Binary
 import pytest
 
 import rnnlm
@@ -32,25 +31,6 @@ class Ascii:
     def floats(self, values):
         line = b' '.join(b'%.9g' % value for value in values)
         return line + b'\n' * bool(line)
-
-
-class Binary(Ascii):
-    mode = 'binary'
-
-    def int(self, *values):
-        return struct.pack(f'<{len(values)}i', *values)
-
-    def longs(self, *values):
-        return struct.pack(f'<{len(values)}q', *values)
-
-    def double(self, value):
-        return struct.pack('<d', value)
-
-    def text(self, text):
-        return self.int(len(text)) + text
-
-    def floats(self, values):
-        return struct.pack(f'<{len(values)}f', *values)
 
 
 @pytest.fixture(params=[Ascii(), Binary()], ids=lambda form: form.mode)

@@ -5,13 +5,7 @@
 with any Chainer since 1.11 makes chainer-<version>.tar.xz beside this file: models of
 many forms, and expected.json, {file: what was computed or why it is refused}.
 """
-from __future__ import print_function
-
-import io
-import json
 import os
-import sys
-import tarfile
 import tempfile
 import warnings
 
@@ -21,6 +15,8 @@ import chainer  # noqa: E402
 from chainer import functions as F  # noqa: E402
 from chainer import links as L  # noqa: E402
 import numpy as np  # noqa: E402
+
+import archive  # noqa: E402
 
 V, M, N = 7, 3, 4
 IDS = [[1, 3, 0, 6, 5, 2], [2, 2, 4, 1, 0, 6]]  # of two texts
@@ -162,17 +158,7 @@ def main():
         model.add_link('lstm', L.NStepGRU(1, M, N, 0.))
         save('nstep_gru.npz', model, refused='NStepGRU')
 
-    version = chainer.__version__
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                        'chainer-%s.tar.xz' % version)
-    with tarfile.open(path, 'w:xz') as f:
-        for name in sorted(expected):
-            f.add(os.path.join(folder, name), name)
-        text = json.dumps(expected).encode('ascii')
-        info = tarfile.TarInfo('expected.json')
-        info.size = len(text)
-        f.addfile(info, io.BytesIO(text))
-    print(path, os.path.getsize(path), 'bytes, Python', sys.version.split()[0])
+    archive.write(folder, expected, 'chainer-%s' % chainer.__version__)
 
 
 if __name__ == '__main__':

@@ -7,15 +7,13 @@ many forms, and expected.json, {file: what was computed or why it is refused}.
 """
 import argparse
 import collections
-import io
-import json
 import os
-import sys
-import tarfile
 import tempfile
 
 import torch
 from torch import nn
+
+import archive
 
 V, M, N = 7, 3, 4
 WORDS = ['a', 'b', 'c', ' ', '\n', u'\xe4', 'the']
@@ -234,16 +232,7 @@ def main():
             'out.weight': torch.ones(V, 2), 'out.bias': torch.ones(V)},
             refused='proj_size')
 
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                        'pytorch-%s.tar.xz' % version)
-    with tarfile.open(path, 'w:xz') as f:
-        for name in sorted(expected):
-            f.add(os.path.join(folder, name), name)
-        text = json.dumps(expected).encode('ascii')
-        info = tarfile.TarInfo('expected.json')
-        info.size = len(text)
-        f.addfile(info, io.BytesIO(text))
-    print(path, os.path.getsize(path), 'bytes, Python', sys.version.split()[0])
+    archive.write(folder, expected, 'pytorch-%s' % version)
 
 
 if __name__ == '__main__':
