@@ -181,12 +181,6 @@ def of_model(model: LanguageModel) -> Structure:
     return of_shapes(shapes)
 
 
-def left_over(structure: Structure, names: Mapping[str, Shape]) -> list[str]:
-    """Names of parameters that a model of this structure has no place for."""
-    expected = structure.shapes()
-    return [name for name in names if name not in expected]
-
-
 def layer_shapes(n_in: int, n: int) -> Shapes:
     """The names of an LSTM layer's parameters and their shapes."""
     return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}

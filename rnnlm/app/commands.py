@@ -1,7 +1,8 @@
 """What the commands train, inspect and convert do and print.
 
 Each takes the parsed arguments and returns the exit status; what cannot be used is an
-`InputError`.
+`InputError`.  What one command alone needs is imported in it: the start of the others
+need not wait.
 """
 import argparse
 import dataclasses
@@ -18,9 +19,7 @@ from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.texts import choose_corpus, load_corpus
 from rnnlm.data import corpus, files
 from rnnlm.errors import InputError, printable, require
-from rnnlm.interchange import convert as interchange, inspecting
-from rnnlm.interchange.weights import check_model
-from rnnlm.legacy import explain as explaining, runner
+from rnnlm.legacy import runner
 from rnnlm.serializers.atomic import require_new
 from rnnlm.serializers.snapshot_files import snapshots_in
 
@@ -79,6 +78,7 @@ def prepare(args: argparse.Namespace
 def run(args: argparse.Namespace) -> int:
     if not args.explain:
         return runner.run(args.script, args.args, args.api)
+    from rnnlm.legacy import explain as explaining
     try:
         print('\n'.join(explaining.explain(args.script)))
     except SyntaxError as e:
@@ -88,6 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def inspect(args: argparse.Namespace) -> int:
+    from rnnlm.interchange import inspecting
     path = args.file
     if os.path.isdir(path):
         path = run_folder.find_file(path)
@@ -112,6 +113,8 @@ def inspect(args: argparse.Namespace) -> int:
 
 
 def convert(args: argparse.Namespace) -> int:
+    from rnnlm.interchange import convert as interchange
+    from rnnlm.interchange.weights import check_model
     path = args.input
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)

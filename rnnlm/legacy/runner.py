@@ -13,7 +13,6 @@ import tempfile
 import zipfile
 
 from rnnlm.errors import InputError
-from rnnlm.legacy import releases, source, verdict
 
 # What the names of a whole series stand for.
 SERIES = {'v1': '1.24', 'v2': '7.8.1'}
@@ -54,6 +53,7 @@ def run(path, args=(), api='auto'):
     Raises:
         rnnlm.errors.InputError: if there is no such script, or it is for Python 2.
     """
+    from rnnlm.legacy import releases
     if path == '-':
         _keep_standard_input()
     version, notice = _choose(path, api)
@@ -97,6 +97,8 @@ def _is_understood(path):
 def _choose(path, api):
     """(version, notice): for which release a script is, and what to say of that or ''.
     """
+    # Here, since every command reads this module for `split_arguments`.
+    from rnnlm.legacy import releases, source, verdict
     if api != 'auto':
         version = releases.load().named(SERIES.get(api, api))
     else:
