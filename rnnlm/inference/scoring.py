@@ -6,6 +6,7 @@ from typing import Callable, Iterator, Optional, Sequence
 import chainer
 import numpy
 
+from rnnlm import states
 from rnnlm.chain import LanguageModel
 from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
@@ -216,8 +217,8 @@ class _fresh_state:
         self.model = model
 
     def __enter__(self) -> None:
-        self.state = self.model.get_state()
+        self.state = states.get(self.model)
         self.model.reset_state()
 
     def __exit__(self, *exc: object) -> None:
-        self.model.set_state(self.state)
+        states.set_back(self.model, self.state)
