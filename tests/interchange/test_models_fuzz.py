@@ -6,7 +6,7 @@ import pytest
 
 from rnnlm.interchange import convert
 from test_interchange_fuzz import broken, fuzz, members_of, zipped
-from test_pytorch_recorded import members
+from recorded import members
 from test_torch7_models import Writer, char_rnn, linears_of, torch_rnn, torch_rnn_arrays
 
 N_FILES = int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) // 10
