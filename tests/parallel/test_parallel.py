@@ -246,7 +246,7 @@ def test_with_dropout_a_run_comes_as_far(tmp_path):
     (('-b', 1), '--batchsize: expected at least a stream for each of the 2 processes'),
     (('--epoch', 'x'), 'argument --epoch/-e: invalid int value'),
     (('--timeout', 'nan'), '--timeout: expected seconds, more than 0, found nan'),
-    (('--corpus', 'nowhere'), "corpus 'nowhere': expected"),
+    (('--corpus', 'nowhere'), "--corpus: 'nowhere': expected"),
     (('--resume',), 'result: expected the folder of a run'),
 ])
 def test_bad_input_is_refused_once(options, message, tmp_path):
