@@ -16,7 +16,7 @@ from rnnlm.devices import get_device
 from rnnlm.errors import InputError, require
 from rnnlm.inference import generate, scoring
 from rnnlm.serializers.archive import open_verified
-from rnnlm.serializers.model_files import load_model, read_structure
+from rnnlm.serializers.model_files import load_from, read_structure
 from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
 
@@ -292,11 +292,11 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     file, vocabulary = run_folder.find_model(given)
     with open_verified(file) as archive:
         found = read_structure(archive)
-    # Before a model of that size is made.
-    if vocabulary is not None and len(vocabulary) != found.n_vocab:
-        raise _another_size(file, vocabulary, found.n_vocab)
-    model = found.build()
-    load_model(file, model)
+        # Before a model of that size is made.
+        if vocabulary is not None and len(vocabulary) != found.n_vocab:
+            raise _another_size(file, vocabulary, found.n_vocab)
+        model = found.build()
+        load_from(archive, model)
     for name, param in model.namedparams():
         if not numpy.isfinite(param.array).all():
             raise InputError(

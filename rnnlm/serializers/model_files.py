@@ -44,24 +44,29 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link,
         >>> bool((other.embed.W.array == model.embed.W.array).all())
         True
     """
-    link = getattr(target, 'predictor', target)
     with open_verified(path) as npz:
-        prefix = model_prefix(npz)
-        model = language_model(link)
-        if model is not None:
-            check_tied(npz, prefix, model.tied, _names_in_files(link))
-        extra = beyond(npz, prefix, _names_in_files(link))
-        root = prefix[:-len('predictor/')]
-        if extra and link is not target and prefix.endswith('predictor/'):
-            # Those of a Classifier that has parameters of its own.
-            extra = beyond(npz, prefix, _names_in_files(target), root)
-            link, prefix = target, root
-        if extra and strict:
-            refuse_extra(npz, extra)
-        arrays = checked_arrays(npz, prefix, link)
-        values = checked_values(npz, prefix, link)
+        load_from(npz, target, strict)
+
+
+def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
+    """As `load_model`, from a file that is open, and verified."""
+    link = getattr(target, 'predictor', target)
+    prefix = model_prefix(npz)
+    model = language_model(link)
+    if model is not None:
+        check_tied(npz, prefix, model.tied, _names_in_files(link))
+    extra = beyond(npz, prefix, _names_in_files(link))
+    root = prefix[:-len('predictor/')]
+    if extra and link is not target and prefix.endswith('predictor/'):
+        # Those of a Classifier that has parameters of its own.
+        extra = beyond(npz, prefix, _names_in_files(target), root)
+        link, prefix = target, root
+    if extra and strict:
+        refuse_extra(npz, extra)
+    arrays = checked_arrays(npz, prefix, link)
+    values = checked_values(npz, prefix, link)
     for param, array in arrays:
-        _require_room(path, param, array)
+        _require_room(npz.path, param, array)
     for param, array in arrays:
         param.array[...] = param.device.send(array)
     for owner, name, value in values:
