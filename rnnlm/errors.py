@@ -4,7 +4,7 @@ import json
 import math
 import numbers
 import unicodedata
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import numpy
 
@@ -52,19 +52,25 @@ class InputError(ValueError):
         problem: What is wrong: 'expected X, found Y; do Z'.
         name: The argument or field that it is about, if it is about one.  The message
             begins with it.
+        lines: Lines of advice below it.
 
     Attributes:
-        problem (str): As given.
+        problem (str): As given, with the lines.
         name (str or None): As given.  The command line prints its flag instead.
     """
 
-    def __init__(self, problem: str, name: Optional[str] = None) -> None:
+    def __init__(self, problem: str, name: Optional[str] = None,
+                 lines: Sequence[str] = ()) -> None:
         # Whatever it tells may have come from a file.
-        problem = printable(problem, LONGEST_MESSAGE)
+        problem = '\n'.join(
+            printable(line, LONGEST_MESSAGE) for line in (problem, *lines))
         super().__init__(problem if name is None else f'{name}: {problem}')
         # Pickle makes it anew from the whole message, and then sets these two.
         self.problem = problem
         self.name = name
+
+    def __str__(self) -> str:
+        return self.problem if self.name is None else f'{self.name}: {self.problem}'
 
 
 @contextlib.contextmanager

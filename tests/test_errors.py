@@ -18,10 +18,16 @@ def test_an_input_error_knows_what_it_is_about():
 
 
 @pytest.mark.parametrize('error', [
-    rnnlm.InputError('expected 1, found 2', 'lr'), rnnlm.InputError('a: b')])
+    rnnlm.InputError('expected 1, found 2', 'lr'), rnnlm.InputError('a: b'),
+    rnnlm.InputError('a', 'b', ['c', 'd'])])
 def test_an_input_error_is_picklable(error):
     error.shared = True
     other = pickle.loads(pickle.dumps(error))
     assert type(other) is rnnlm.InputError
     assert (str(other), other.name, other.problem, other.shared) == (
         str(error), error.name, error.problem, True)
+
+
+def test_the_lines_of_an_error_are_its_own():
+    error = rnnlm.InputError('found a\nb', lines=['c', 'd\x1b\n'])
+    assert str(error) == 'found a\\nb\nc\nd\\u001b\\n'

@@ -13,7 +13,7 @@ from rnnlm.app.console import a_name, complain, let_go, open_closed_streams
 from rnnlm.app.recipes import PRESETS, add_recipe_options
 from rnnlm.app.texts import (
     add_corpus_options, add_text_options, add_vocabulary_options)
-from rnnlm.errors import InputError, NotFinite
+from rnnlm.errors import InputError, NotFinite, printable
 from rnnlm.legacy import runner
 from rnnlm.serializers.snapshot_files import snapshots_in
 
@@ -80,7 +80,7 @@ def _status(args: argparse.Namespace) -> int:
         return 1
     except OSError as e:  # a full disk, a folder that was deleted
         what = (f'{e.filename or "cannot write"}: {e.strerror}' if e.errno else str(e))
-        complain(f'rnnlm {args.name}: error: {what}{_hint(args, e)}')
+        complain(f'rnnlm {args.name}: error: {printable(what)}{_hint(args, e)}')
         return 1
 
 

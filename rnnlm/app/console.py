@@ -67,9 +67,9 @@ def _is_open(number: int) -> bool:
 
 
 def complain(text: str) -> None:
-    """Prints a line on standard error, if that is possible."""
+    """Prints lines on standard error, if that is possible."""
     with contextlib.suppress(OSError, ValueError):
-        print(printable(text), file=sys.stderr, flush=True)
+        print(printable(text, keep='\n'), file=sys.stderr, flush=True)
     let_go(sys.stderr)
 
 

@@ -32,7 +32,7 @@ PYTHON_2_ATTRIBUTES = {
     'os.getcwdu': 'os.getcwd', 'itertools.izip': 'zip', 'itertools.imap': 'map',
     'commands.getoutput': 'subprocess.getoutput',
     'commands.getstatusoutput': 'subprocess.getstatusoutput'}
-CONVERT = ('    pip install modernize && python -m modernize -w {path}')
+CONVERT = '    pip install modernize && python -m modernize -w {path}'
 DIVISION = 'libmodernize.fixes.fix_classic_division'
 
 
@@ -44,12 +44,15 @@ def is_meant(error, text):
 def error(path, line, what, text):
     """The error that says how to convert a script, and what that leaves to do."""
     left = pitfalls(text)
-    listed = ''.join(f'\n    {path}:{number}: {advice}' for number, advice in left[:12])
-    more = f'\n    and {len(left) - 12} more' * (len(left) > 12)
+    lines = [CONVERT.format(path=path)]
+    if left:
+        lines.append('which leaves these to you:')
+        lines += [f'    {path}:{number}: {advice}' for number, advice in left[:12]]
+    if len(left) > 12:
+        lines.append(f'    and {len(left) - 12} more')
     return InputError(
         f'{path}:{line}: expected Python 3, found Python 2 ({what}); convert it, the '
-        'old file being kept as .bak:\n' + CONVERT.format(path=path)
-        + ('\nwhich leaves these to you:' + listed + more if left else ''))
+        'old file being kept as .bak:', lines=lines)
 
 
 def pitfalls(text):
