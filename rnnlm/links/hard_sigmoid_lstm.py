@@ -1,7 +1,4 @@
-"""Links that Chainer lacks: each one step in plain Chainer functions.
-
-Their functions of a whole window are in `rnnlm.parts`.
-"""
+"""An LSTM layer with hard sigmoid gates."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -12,23 +9,6 @@ from chainer import links as L
 
 from rnnlm.errors import require
 from rnnlm.functions.gates import GATES, SLOPES
-
-
-class OutputBias(chainer.Link):
-    """The output layer of a tied model: its bias; its weights are the embedding's.
-
-    Args:
-        n_vocab (int): Size V of the vocabulary.
-    """
-
-    def __init__(self, n_vocab: int) -> None:
-        super().__init__()
-        with self.init_scope():
-            self.b = chainer.Parameter(0, n_vocab)
-
-    def forward(self, h: Any, W: Any, n_batch_axes: int = 1) -> chainer.Variable:
-        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
-        return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)
 
 
 class HardSigmoidLSTM(L.LSTM):
