@@ -17,7 +17,7 @@ from rnnlm.app.console import say_results
 from rnnlm.app.recipes import PRESETS, Recipe, recipe_for, recipe_options
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.app.texts import choose_corpus, load_corpus
-from rnnlm.data import corpus, files
+from rnnlm.data import corpus, files, sources
 from rnnlm.errors import InputError, printable, require
 from rnnlm.legacy import runner
 from rnnlm.serializers.atomic import require_new
@@ -68,7 +68,7 @@ def prepare(args: argparse.Namespace
         recipe = described.recipe
     elif text.source and text.source['corpus'] == 'demo':
         recipe = PRESETS['demo']
-    elif corpus.is_chainers(args.corpus):
+    elif sources.is_chainers(args.corpus):
         recipe = PRESETS['chainer']
     else:
         recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens)

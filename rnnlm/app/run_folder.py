@@ -10,7 +10,6 @@ import stat
 from typing import Any, Dict, Iterator, Optional, Tuple
 
 import filelock
-import numpy
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
@@ -145,11 +144,7 @@ def hash_of_vocabulary(vocabulary: Vocabulary) -> str:
 
 def hash_of_text(corpus: Corpus) -> str:
     """64 hexadecimal digits of the SHA-256 of the three parts' ids."""
-    digest = hashlib.sha256()
-    for part in corpus.train, corpus.valid, corpus.test:
-        digest.update(f'{len(part)} '.encode())
-        digest.update(numpy.ascontiguousarray(part, '<i4').data)
-    return digest.hexdigest()
+    return corpus.digest()
 
 
 def _is_source(value: Any) -> bool:

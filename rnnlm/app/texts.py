@@ -1,13 +1,15 @@
 """The text that a command reads: its options, and what a run remembers of its own."""
 import argparse
+import functools
 import os
 import sys
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional
 
 from rnnlm.app import run_folder
-from rnnlm.app.console import a_name
+from rnnlm.app.console import a_name, progress
 from rnnlm.app.run_folder import RunDescription
-from rnnlm.data import corpus, files
+from rnnlm.data import corpus, files, sources
+from rnnlm.data.text import PARTS
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, about, printable
 
@@ -30,6 +32,14 @@ def add_corpus_options(parser: argparse.ArgumentParser, several: bool = False) -
         '--tokens', choices=('word', 'char'),
         help='split the text into words or characters (default: as the run; for a new '
              'run word)')
+    add_cache_option(parser)
+
+
+def add_cache_option(parser: argparse.ArgumentParser) -> None:
+    """Adds --no-cache."""
+    parser.add_argument(
+        '--no-cache', dest='cache', action='store_false',
+        help='keep the ids of a long text in memory, not in ~/.cache/rnnlm')
 
 
 def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
@@ -107,7 +117,13 @@ def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
             'vocabulary')
     with about('corpus'):
         return corpus.load(args.corpus, args.tokens or 'word', *given,
-                           args.vocabulary)
+                           args.vocabulary, cache=args.cache, progress=_shown(args))
+
+
+def _shown(args: argparse.Namespace) -> Callable[[int], Any]:
+    """The progress bar of a long text."""
+    return functools.partial(
+        progress, unit='B', hidden=bool(getattr(args, 'quiet', False)))
 
 
 def described_of(path: str) -> Optional[RunDescription]:
@@ -132,7 +148,7 @@ class TextOfModel:
     def __init__(self, args: argparse.Namespace, path: str,
                  vocabulary: Optional[Vocabulary], n_vocab: int) -> None:
         self.vocabulary = vocabulary
-        self._whole: Optional[Sequence[str]] = None
+        self._whole: Optional[corpus.Encoded] = None
         if vocabulary is not None and args.tokens not in (None, vocabulary.tokens):
             raise InputError(
                 f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
@@ -145,7 +161,7 @@ class TextOfModel:
                     f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
             self.name, self.limit = args.text, None
             with about('text'):
-                self._whole = corpus.read_whole(args.text, vocabulary.tokens)
+                self._whole, = self._encode(sources.find_whole(args.text), args)
             return
         choose_corpus(args, described_of(path))
         if vocabulary is None:
@@ -156,17 +172,23 @@ class TextOfModel:
                     f'tokens, found another one of {len(text.vocabulary):,}; use the '
                     'corpus that it was trained on')
             self.vocabulary = text.vocabulary
-            self._ids = {part: corpus.Encoded(ids, len(ids), int(
-                round(text.unknown_rate(part) * len(ids)))) for part, ids in (
-                    ('train', text.train), ('valid', text.valid), ('test', text.test))}
+            self._ids = {}
+            for part in PARTS:
+                ids = getattr(text, part)
+                self._ids[part] = corpus.Encoded(
+                    ids, len(ids), round(text.unknown_rate(part) * len(ids)))
             self.name, self.limit = text.name, text.perplexity_limit
             return
         with about('corpus'):
-            read = corpus.read(args.corpus, vocabulary.tokens)
-        self._parts = dict(zip(('train', 'valid', 'test'), read.parts))
-        self._ids = {}
-        self.name = read.name
-        self.limit = None if vocabulary.unknown is not None else read.limit
+            source = sources.find(args.corpus, vocabulary.tokens)
+            self._ids = dict(zip(PARTS, self._encode(source, args)))
+        self.name = source.name
+        self.limit = None if vocabulary.unknown is not None else source.limit
+
+    def _encode(self, source: sources.Source, args: argparse.Namespace
+                ) -> List[corpus.Encoded]:
+        assert self.vocabulary is not None
+        return corpus.encode_source(source, self.vocabulary, args.cache, _shown(args))
 
     def part(self, name: str) -> corpus.Encoded:
         """The ids of a part; of --text all of it, whatever the part.
@@ -174,11 +196,7 @@ class TextOfModel:
         Raises:
             rnnlm.errors.InputError: If too few of its tokens are known.
         """
-        if self._whole is None and name in self._ids:
-            return self._ids[name]
-        tokens = self._parts[name] if self._whole is None else self._whole
-        assert self.vocabulary is not None
-        found = corpus.encode(self.vocabulary, tokens)
+        found = self._ids[name] if self._whole is None else self._whole
         if len(found.ids) < 2:
             raise InputError(
                 f'{self.name}: expected at least 2 tokens of the vocabulary of the '

@@ -6,26 +6,15 @@ corpus, and answers with a `Corpus`: three id arrays and the vocabulary.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from typing import Optional, Sequence, Union
 
 import numpy
 
-from rnnlm.data import demo, files
-from rnnlm.data.ptb import load_ptb
-from rnnlm.data.text import EOS, PARTS, UNK
+from rnnlm.data import encoding, files, flat, rules, sources
+from rnnlm.data.text import PARTS, UNK
 from rnnlm.data.vocabulary import Vocabulary, check_limit
 from rnnlm.errors import InputError, about, require, require_count
-
-# Fewer tokens than this cannot be cut 90/5/5 into three parts that mean anything.
-MIN_TOKENS = 20
-
-# In a text of one's own, tokens that occur fewer times stand for unknown ones.
-MIN_COUNT = 2
-
-# What `load` is given: a name or path, or several paths.
-Spec = Union[str, os.PathLike, Sequence[Union[str, os.PathLike]]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +52,10 @@ class Corpus:
     perplexity_limit: Optional[float] = None
     source: Optional[dict] = None
 
+    # What is known of ids that are mapped from the cache, which nobody can change.
+    _kept: Optional[encoding.Kept] = dataclasses.field(
+        default=None, init=False, repr=False)
+
     def summary(self) -> str:
         """One line: name, tokens of the three parts, size of the vocabulary."""
         sizes = ' / '.join(f'{len(getattr(self, part)):,}' for part in PARTS)
@@ -81,12 +74,24 @@ class Corpus:
             part: 'train', 'valid' or 'test'.
         """
         require('part', part, "'train', 'valid' or 'test'", lambda v: v in PARTS)
-        return rate_of(getattr(self, part), self.vocabulary)
+        ids, unknown = getattr(self, part), self.vocabulary.unknown
+        if unknown is None or not len(ids):
+            return 0.0
+        n_unknown = (flat.count_of(ids, unknown) if self._kept is None
+                     else self._kept.facts.n_unknown[PARTS.index(part)])
+        return n_unknown / len(ids)
+
+    def digest(self) -> str:
+        """64 hexadecimal digits of the SHA-256 of the ids of the three parts."""
+        if self._kept is not None and self._kept.digest is not None:
+            return self._kept.digest
+        return flat.digest_of([self.train, self.valid, self.test])
 
 
-def load(spec: Spec, tokens: str = 'word', vocab_limit: Optional[int] = None,
+def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = None,
          min_count: Optional[int] = None,
-         vocabulary: Union[Vocabulary, str, os.PathLike, None] = None) -> Corpus:
+         vocabulary: Union[Vocabulary, str, os.PathLike, None] = None, *,
+         cache: bool = True, progress: Optional[encoding.Progress] = None) -> Corpus:
     r"""Loads a corpus and encodes it as ids.
 
     By word, a text is split at whitespace and each line ends with ``<eos>``; by
@@ -122,6 +127,12 @@ def load(spec: Spec, tokens: str = 'word', vocab_limit: Optional[int] = None,
         vocabulary: A vocabulary to take instead of that of the training part, or a
             file: vocabulary.json of a run, or a list of tokens, one a line.  The
             end of a sentence and ``<unk>`` are added at its end if they are needed.
+        cache: Whether the ids of a text of more than 16 MiB are kept in the user's
+            cache folder, ``~/.cache/rnnlm``, and mapped into memory from there; the
+            arrays are read-only then.
+        progress: If given, called with the bytes of such a text when it is read; gives
+            a context manager, :class:`tqdm.tqdm` say, whose ``update`` is called with
+            those that were read since.
 
     Returns:
         The ids of the three parts, and their vocabulary.
@@ -146,94 +157,30 @@ def load(spec: Spec, tokens: str = 'word', vocab_limit: Optional[int] = None,
                 'vocabulary: expected no limit and no min_count beside it, found one')
         with about('vocabulary'):
             given = read_vocabulary(vocabulary, tokens)
-    text = read(spec, tokens)
-    if min_count is None:
-        min_count = MIN_COUNT if text.own and UNK not in text.parts[0] else 1
-    if given is None:
-        fitted = Vocabulary.from_tokens(
-            text.parts[0], vocab_limit, min_count=min_count, kind=tokens)
-        if _needs_unknown(fitted, text.parts[1:]):
-            fitted = Vocabulary.from_tokens(
-                text.parts[0], vocab_limit, True, min_count, tokens)
-    else:
-        end = EOS if tokens == 'word' else '\n'
-        more = [end] if end not in given and any(
-            end in part for part in text.parts) else []
-        if UNK not in given and _needs_unknown(
-                Vocabulary([*given.words, *more], tokens), text.parts):
-            more.append(UNK)
-        fitted = Vocabulary([*given.words, *more], tokens)
-    source = {'corpus': text.paths, 'tokens': tokens, 'vocab_limit': vocab_limit,
-              'min_count': min_count, 'vocabulary': None}
-    if isinstance(vocabulary, (str, os.PathLike)):
-        source['vocabulary'] = os.path.abspath(os.fsdecode(vocabulary))
-    limit = None if UNK in fitted else text.limit  # that of the words themselves
-    train, valid, test = (fitted.encode(part) for part in text.parts)
-    return Corpus(text.name, train, valid, test, fitted, tokens, limit, source)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Text:
-    """A text as tokens, in three parts.
-
-    Attributes:
-        name: Its name in reports.
-        parts: The tokens of the three parts.
-        limit: As `Corpus.perplexity_limit`.
-        own: Whether it is a text of the user's, not read as Chainer reads PTB.
-        paths: What it was read from, from any folder.
-    """
-    name: str
-    parts: Sequence[Sequence[str]]
-    limit: Optional[float]
-    own: bool
-    paths: Union[str, list[str]]
-
-
-def read(spec: Spec, tokens: str = 'word') -> Text:
-    """The tokens of a corpus; arguments and errors as of `load`."""
     if tokens not in ('word', 'char'):
         raise InputError(f"tokens: expected 'word' or 'char', found {tokens!r}")
-    paths = _paths(spec)
-    limit, own = None, True
-    parts: Sequence[Sequence[str]]
-    path = paths[0]
-    name = os.path.basename(os.path.abspath(path)) or path
-    if len(paths) > 1:
-        name = f'{len(paths)} files'
-        for path in paths:
-            _require_there(path)
-        parts = _split(files.tokenise(paths, tokens, blank_lines=False), name)
-    elif path == 'demo':
-        parts, limit, own = _demo(tokens), demo.demo().perplexity(tokens), False
-    elif path == 'ptb':
-        parts, own = load_ptb(tokens), False
-    elif path == files.STDIN:
-        name = 'standard input'
-        parts = _split(files.tokenise(path, tokens, blank_lines=False), name)
-    else:
-        _require_there(path)
-        of_parts = files.part_files(path) if os.path.isdir(path) else None
-        if of_parts:
-            parts = [files.tokenise(one, tokens) for one in of_parts]
-            own = not files.is_ptb(path)
-        else:
-            found = files.documents(path) if os.path.isdir(path) else path
-            parts = _split(files.tokenise(found, tokens, blank_lines=False), path)
-    for part, text in zip(PARTS, parts):
-        if len(text) < 2:
+    text = sources.find(spec, tokens)
+    rule: Union[rules.Fitted, rules.Given] = rules.Fitted(
+        tokens, vocab_limit, min_count, text.own)
+    if given is not None:
+        rule = rules.Given(given, tokens, extended=True)
+    kept = encoding.encode(text, rule, cache, progress)
+    for part, ids in zip(PARTS, kept.parts):
+        if len(ids) < 2:
             raise InputError(
-                f'{path}: expected at least 2 tokens, one to read and one to predict, '
-                f'in the {part} part, found {len(text)}')
-    known = [one if one in ('demo', 'ptb', files.STDIN) else os.path.abspath(one)
-             for one in paths]
-    return Text(name, parts, limit, own, known if len(known) > 1 else known[0])
-
-
-def is_chainers(spec: Spec) -> bool:
-    """Whether a corpus is read as Chainer's example reads it: the Penn Treebank."""
-    paths = _paths(spec)
-    return len(paths) == 1 and (paths[0] == 'ptb' or files.is_ptb(paths[0]))
+                f'{text.path}: expected at least 2 tokens, one to read and one to '
+                f'predict, in the {part} part, found {len(ids)}')
+    source = {'corpus': text.paths, 'tokens': tokens, 'vocab_limit': vocab_limit,
+              'min_count': kept.facts.min_count, 'vocabulary': None}
+    if isinstance(vocabulary, (str, os.PathLike)):
+        source['vocabulary'] = os.path.abspath(os.fsdecode(vocabulary))
+    # That of the words themselves.
+    limit = None if UNK in kept.vocabulary else text.limit
+    corpus = Corpus(
+        text.name, *kept.parts, kept.vocabulary, tokens, limit, source)
+    if kept.digest is not None:
+        object.__setattr__(corpus, '_kept', kept)
+    return corpus
 
 
 def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
@@ -256,13 +203,6 @@ def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
         return Vocabulary([word for word in words if word], tokens)
     except InputError as e:
         raise InputError(f'{path}: {e}') from None
-
-
-def rate_of(ids: numpy.ndarray, vocabulary: Vocabulary) -> float:
-    """The share of ids (N,) that are that of ``<unk>``, from 0 to 1."""
-    if vocabulary.unknown is None or not len(ids):
-        return 0.0
-    return float(numpy.mean(numpy.asarray(ids) == vocabulary.unknown))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -294,81 +234,19 @@ def encode(vocabulary: Vocabulary, tokens: Sequence[str]) -> Encoded:
     return Encoded(ids, len(tokens), len(tokens) - len(ids))
 
 
-def _paths(spec: Spec) -> list[str]:
-    given = [spec] if isinstance(spec, (str, bytes, os.PathLike)) else spec
-    try:
-        paths = [os.fsdecode(one) for one in given]
-    except TypeError:
-        paths = []
-    if not paths:
-        raise InputError(f'corpus: expected a name or a path, found {spec!r}')
-    return paths
-
-
-def _require_there(path: str) -> None:
-    if not os.path.exists(path):
-        hint = difflib.get_close_matches(path.lower(), ['demo', 'ptb'], 1)
-        raise InputError(
-            f"{path!r}: expected 'demo', 'ptb', a directory with ptb.train.txt, "
-            'ptb.valid.txt and ptb.test.txt, or a text file, but '
-            f'{os.path.abspath(path)} does not exist'
-            + (f'; did you mean {hint[0]!r}?' if hint else ''), 'corpus')
-
-
-def _demo(tokens: str) -> Sequence[Sequence[str]]:
-    parts = demo.corpus()
-    if tokens == 'word':
-        return parts
-    return [' '.join(part).replace(f' {EOS} ', '\n').replace(f' {EOS}', '\n')
-            for part in parts]
-
-
-def _needs_unknown(vocabulary: Vocabulary, parts: Sequence[Sequence[str]]) -> bool:
-    known = set(vocabulary.words)
-    return UNK not in known and any(not known.issuperset(part) for part in parts)
-
-
-def _split(tokens: Sequence[str], path: str) -> Sequence[Sequence[str]]:
-    """Contiguous parts 90/5/5."""
-    n = len(tokens)
-    if n < MIN_TOKENS:
-        raise InputError(
-            f'{path}: expected at least {MIN_TOKENS} tokens, to be cut 90/5/5 into '
-            f'training, validation and test text, found {n}; give a longer text')
-    held_out = max(2, n // 20)
-    parts = [tokens[:n - 2 * held_out], tokens[n - 2 * held_out:n - held_out],
-             tokens[n - held_out:]]
-    # A text of one line, else the model would not know where one ends.
-    end = '\n' if isinstance(tokens, str) else EOS
-    if end not in parts[0]:
-        parts = [part if part[-1] == end else _and(part, end) for part in parts]
-    return parts
-
-
-def _and(tokens: Sequence[str], end: str) -> Sequence[str]:
-    return tokens + end if isinstance(tokens, str) else [*tokens, end]
-
-
-def read_whole(spec: Spec, tokens: str) -> Sequence[str]:
-    """The tokens of a file, several, a folder of documents or standard input.
+def encode_source(source: sources.Source, vocabulary: Vocabulary, cache: bool = True,
+                  progress: Optional[encoding.Progress] = None) -> list[Encoded]:
+    """Encodes the parts of a text by a vocabulary that may lack some of its tokens.
 
     Args:
-        spec: Paths.
-        tokens: 'word' or 'char'.
+        source: The text.
+        vocabulary: The tokens of the ids.
+        cache, progress: As for `load`.
 
     Raises:
-        rnnlm.InputError: If there is no text.
+        rnnlm.InputError: If the text cannot be used.
     """
-    paths: list[str] = []
-    for path in _paths(spec):
-        if path != files.STDIN and not os.path.exists(path):
-            raise InputError(
-                f'{path}: expected a file, or a folder of documents, found nothing '
-                'there')
-        found = files.documents(path) if os.path.isdir(path) else [path]
-        if not found:
-            raise InputError(
-                f'{path}: expected a file, or a folder of documents that end in .txt '
-                'or .txt.gz, found a folder without')
-        paths += found
-    return files.tokenise(paths, tokens, blank_lines=False)
+    kept = encoding.encode(
+        source, rules.Given(vocabulary, vocabulary.tokens, False), cache, progress)
+    return [Encoded(*one) for one in zip(
+        kept.parts, kept.facts.n_tokens, kept.facts.n_unknown)]

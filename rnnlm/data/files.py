@@ -1,13 +1,19 @@
 """The files that a text is read from: one, several, a folder, gzip, standard input."""
 from __future__ import annotations
 
+import contextlib
+import functools
 import gzip
+import io
 import os
+import stat
 import sys
 import zlib
-from typing import Optional, Sequence, Union
+from typing import (
+    IO, Callable, ContextManager, Iterable, Iterator, Optional, Sequence, Union)
 
-from rnnlm.data.text import MOST_STREAMED, PARTS, read_text, split_text
+from rnnlm.data.text import PARTS
+from rnnlm.data.tokens import Tokens, tokens_of
 from rnnlm.errors import InputError
 from rnnlm.serializers import reading
 
@@ -25,72 +31,136 @@ DOCUMENTS = '.txt', '.txt.gz'
 # Of folders in folders.
 DEEPEST = 100
 
+# Bytes that are read at once: with few of them the words of a block stay in the cache
+# of a processor.
+BLOCK = 2 ** 15
 
-def read_any(path: Union[str, os.PathLike]) -> str:
+# Bytes of a stream, whose size is not known before it has been read; and how many times
+# the size of a compressed file its text may have, where that is more.
+MOST_STREAMED = 2 ** 30
+MOST_PACKED = 20
+
+
+def read_any(path: Union[str, os.PathLike], most: int = MOST_STREAMED) -> str:
     """The text of a file in UTF-8, which may be compressed (``.gz``); or of `STDIN`.
 
     Args:
         path: The file, or ``-``.
+        most: The most bytes that it may have.
 
     Raises:
-        rnnlm.errors.InputError: If it cannot be read, or is no text.
+        rnnlm.errors.InputError: If it cannot be read, is no text, or has more bytes.
     """
     name = os.fsdecode(path)
-    if name == STDIN:
-        return reading.decode(_standard_input(), 'standard input')
-    if not name.endswith('.gz'):
-        return read_text(path)
+    data = bytearray()
+    for block in read_blocks(name):
+        data += block
+        if len(data) > most:
+            raise InputError(
+                f'{name_of(name)}: expected at most {most:,} bytes, found more')
+    return reading.decode(data, name_of(name))
+
+
+def name_of(path: str) -> str:
+    """What a file is called in messages."""
+    return 'standard input' if path == STDIN else path
+
+
+def read_blocks(path: str, progress: Optional[Callable[[int], object]] = None
+                ) -> Iterator[bytes]:
+    """The bytes of a file, which may be compressed (``.gz``), or of `STDIN`.
+
+    Args:
+        path: A regular file; a stream of this process, ``/dev/stdin`` or what the
+            shell makes of ``<(command)``; or ``-``.
+        progress: Called with the number of bytes that were read since the last call,
+            of a compressed file those that are compressed.
+
+    Yields:
+        Blocks of at most `BLOCK` bytes.
+
+    Raises:
+        rnnlm.errors.InputError: If it cannot be read, is too large for a stream, or
+            changes while it is read.
+    """
+    name, packed = name_of(path), path.endswith('.gz')
+    with _opened(path) as stream:
+        before = _state(stream)
+        most = float('inf') if before else MOST_STREAMED
+        if packed:
+            most = max(MOST_STREAMED, MOST_PACKED * before[0])
+        n_bytes = place = 0
+        for block in _blocks(stream, name, packed):
+            n_bytes += len(block)
+            if n_bytes > most:
+                raise InputError(
+                    f'{name}: expected at most {most:,.0f} bytes of text, found more'
+                    + ('' if before else '; write them into a file'))
+            yield block
+            if progress and before:
+                place, last = stream.tell(), place
+                progress(place - last)
+        if before != _state(stream):
+            raise changed(path)
+
+
+def _opened(path: str) -> ContextManager[IO[bytes]]:
+    if path == STDIN:
+        stream = getattr(sys.stdin, 'buffer', None)
+        if stream is None:  # what replaced it, in a notebook say, has text alone
+            stream = io.BytesIO(sys.stdin.read().encode('utf-8', 'surrogatepass'))
+        return contextlib.nullcontext(stream)
+    if reading.is_stream(path):
+        return reading.open_stream(path)
+    expected = 'a file compressed by gzip' if path.endswith('.gz') else (
+        'a file that can be read')
+    return reading.open_regular(path, expected)
+
+
+def _state(stream: IO[bytes]) -> Sequence[int]:
+    """Size and time of the last change of a regular file; () of anything else."""
     try:
-        with reading.open_regular(name, 'a file compressed by gzip') as compressed, (
-                gzip.open(compressed)) as f:
-            data = f.read(MOST_STREAMED + 1)
+        found = os.fstat(stream.fileno())
+    except OSError:  # what replaced standard input may be no file
+        return ()
+    if not stat.S_ISREG(found.st_mode):
+        return ()
+    return found.st_size, found.st_mtime_ns
+
+
+def _blocks(stream: IO[bytes], name: str, packed: bool) -> Iterator[bytes]:
+    try:
+        f = gzip.open(stream) if packed else stream
+        yield from iter(functools.partial(f.read, BLOCK), b'')
     except (OSError, EOFError, zlib.error) as e:
+        expected = 'a file compressed by gzip' if packed else 'a file that can be read'
         raise InputError(
-            f'{name}: expected a file compressed by gzip: '
-            f'{getattr(e, "strerror", None) or e}') from None
-    if len(data) > MOST_STREAMED:
-        raise InputError(
-            f'{name}: expected at most {MOST_STREAMED:,} bytes of text, found more')
-    return reading.decode(data, name)
+            f'{name}: expected {expected}: {getattr(e, "strerror", None) or e}'
+        ) from None
 
 
-def _standard_input() -> bytes:
-    stream = getattr(sys.stdin, 'buffer', None)
-    if stream is None:  # what replaced it, in a notebook say, has text alone
-        return sys.stdin.read().encode('utf-8', 'surrogatepass')
-    data = stream.read(MOST_STREAMED + 1)
-    if len(data) > MOST_STREAMED:
-        raise InputError(
-            f'standard input: expected at most {MOST_STREAMED:,} bytes, found more')
-    return data
+def changed(path: str) -> InputError:
+    """The error of a file that does not stay as it is while it is read."""
+    return InputError(
+        f'{path}: expected a text that stays as it is, found one that changed while it '
+        'was read; wait until it is written, and begin anew')
 
 
-def tokenise(paths: Union[str, Sequence[str]], tokens: str,
-             blank_lines: bool = True) -> Union[str, list[str]]:
-    """Tokens of one file, or of several in a row: as of `split_text`.
+def tokenise(paths: Union[str, Sequence[str]], tokens: str, blank_lines: bool = True,
+             read: Callable[[str], Iterable[bytes]] = read_blocks) -> Iterator[Tokens]:
+    """Tokens of one file, or of several in a row: as of `tokens_of`.
+
+    Args:
+        paths: The files.
+        tokens, blank_lines: As for `tokens_of`.
+        read: What gives the bytes of a file, in blocks.
 
     Raises:
         rnnlm.errors.InputError: If there is no text in one.
     """
-    if isinstance(paths, str):
-        paths = [paths]
-    found: list[str] = []
-    pieces = []  # by character
-    for path in paths:
-        text = read_any(path)
-        name = 'standard input' if path == STDIN else path
-        if not text:
-            raise InputError(f'{name}: expected a text, but the file is empty')
-        if text.isspace():
-            raise InputError(f'{name}: expected a text, but it is whitespace only')
-        if len(paths) > 1 and not text.endswith('\n'):
-            text += '\n'
-        some = split_text(text, tokens, blank_lines)
-        if isinstance(some, str):
-            pieces.append(some)
-        else:
-            found += some
-    return ''.join(pieces) if tokens == 'char' else found
+    paths = [paths] if isinstance(paths, str) else paths
+    return tokens_of(((name_of(path), read(path)) for path in paths), tokens,
+                     blank_lines, several=len(paths) > 1)
 
 
 def part_files(directory: str) -> Optional[list[str]]:

@@ -8,8 +8,9 @@ from typing import Any, Sequence
 
 import numpy
 
-from rnnlm.data.files import tokenise
-from rnnlm.data.text import PARTS, read_text
+from rnnlm.data.files import read_any, tokenise
+from rnnlm.data.text import PARTS
+from rnnlm.data.tokens import Tokens
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 
@@ -22,7 +23,7 @@ PTB_VOCABULARY = 10000
 DOWNLOAD_TIMEOUT = 15.
 
 
-def load_ptb(tokens: str) -> Sequence[Sequence[str]]:
+def load_ptb(tokens: str) -> Sequence[Tokens]:
     """Penn Treebank: three lists of words, or three str by character."""
     # Not at the top: the rest of this file works without Chainer.
     from chainer.dataset import download
@@ -47,15 +48,19 @@ def load_ptb(tokens: str) -> Sequence[Sequence[str]]:
             return _ptb_from_npz(made, ways)
         _download(download, paths, urls, ways)
     try:
-        texts = [tokenise(path, 'word') for path in paths]
+        texts: list[Tokens] = [_words_of(path) for path in paths]
         _check_ptb(texts, paths)
         if tokens == 'char':
-            texts = [tokenise(path, 'char') for path in paths]
+            texts = [''.join(map(''.join, tokenise(path, 'char'))) for path in paths]
     except InputError as e:
         raise InputError(
             f"corpus 'ptb': Chainer's cache in {os.path.dirname(paths[0])} is not "
             f'usable: {e}; delete the bad file, or: {ways}') from None
     return texts
+
+
+def _words_of(path: str) -> list[str]:
+    return [word for words in tokenise(path, 'word') for word in words]
 
 
 def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
@@ -73,7 +78,7 @@ def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
     """Words from the ids that Chainer has made earlier, without the texts."""
     parts = []
     try:
-        words = Vocabulary(read_text(made[-1]).split())
+        words = Vocabulary(read_any(made[-1]).split())
         for path in made[:-1]:
             # Not by Chainer's loader, which leaves the file open.
             with open(path, 'rb') as f, numpy.load(f, allow_pickle=False) as arrays:

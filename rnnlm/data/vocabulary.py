@@ -5,7 +5,7 @@ import collections
 import difflib
 import json
 import os
-from typing import Iterable, Optional, Union
+from typing import Iterable, Mapping, Optional, Sequence, Union
 
 import numpy
 
@@ -129,16 +129,41 @@ class Vocabulary:
             counts = dict.fromkeys(tokens, 1)
         else:
             counts = collections.Counter(tokens)
-        known = [word for word, n in counts.items()
-                 if word != UNK and (n >= min_count or word in (EOS, '\n'))]
-        unknown = unknown or len(known) < len(counts)
-        if limit is not None and len(known) + unknown > limit:
-            ranked = sorted(known, key=counts.__getitem__, reverse=True)
-            known, unknown = ranked[:limit - 1], True
-        kept = set(known)
-        words = dict.fromkeys(word if word in kept else UNK for word in counts)
+        found = numpy.fromiter(counts.values(), numpy.int64, len(counts))
+        return cls.from_counts(list(counts), found, limit, unknown, min_count, kind)
+
+    @classmethod
+    def from_counts(cls, tokens: Sequence[str], counts: numpy.ndarray,
+                    limit: Optional[int] = None, unknown: bool = False,
+                    min_count: int = 1, kind: Optional[str] = None) -> Vocabulary:
+        """The vocabulary of a text whose tokens are counted; as of `from_tokens`.
+
+        Args:
+            tokens: The different tokens, in order of first appearance.
+            counts: int (V,), how often each occurs; those that do not are left out.
+            limit, unknown, min_count, kind: As for `from_tokens`.
+
+        Returns:
+            The vocabulary.
+
+        Raises:
+            rnnlm.InputError: As by `from_tokens`.
+        """
+        there = counts > 0
+        kept = counts >= max(1, min_count)
+        for i, token in enumerate(tokens):
+            if token in (UNK, EOS, '\n'):
+                kept[i] = token != UNK and there[i]
+        unknown = unknown or bool((there & ~kept).any())
+        if limit is not None and kept.sum() + unknown > limit:
+            places = numpy.flatnonzero(kept)
+            ranked = places[numpy.argsort(-counts[places], kind='stable')]
+            kept[ranked[limit - 1:]], unknown = False, True
+        dropped = numpy.flatnonzero(there & ~kept)
+        first = dropped[0] if len(dropped) else len(tokens)
+        words = [tokens[i] for i in numpy.flatnonzero(kept)]
         if unknown:
-            words.setdefault(UNK)
+            words.insert(int(kept[:first].sum()), UNK)
         return cls(words, kind)
 
     def __len__(self) -> int:
@@ -164,6 +189,11 @@ class Vocabulary:
     def by_character(self) -> bool:
         """Whether the tokens are characters (and perhaps ``<unk>``)."""
         return self.tokens in ('char', 'byte')
+
+    @property
+    def ids(self) -> Mapping[str, int]:
+        """The id of each token."""
+        return self._ids
 
     @property
     def unknown(self) -> Optional[int]:

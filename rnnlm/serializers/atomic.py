@@ -24,7 +24,7 @@ _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 def writing(path: Union[str, os.PathLike], follow: bool = True) -> Iterator[IO[bytes]]:
     """A new binary file that takes the place of `path` when it is whole.
 
-    Whatever happens, `path` is the old file or the new one, never a part of it.
+    It can be read too, unless it is no plain file.  Whatever happens, `path` is the old file or the new one, never a part of it.
 
     Args:
         path: The file.
@@ -49,7 +49,7 @@ def writing(path: Union[str, os.PathLike], follow: bool = True) -> Iterator[IO[b
     # A part of the name: with all of it this one could be too long.
     temporary = os.path.join(folder, f'.{name[:40]}.{secrets.token_hex(4)}.part')
     try:
-        with open(temporary, 'xb') as f:
+        with open(temporary, 'x+b') as f:
             yield f
             f.flush()
             os.fsync(f.fileno())

@@ -110,32 +110,26 @@ def is_stream(path: Path) -> bool:
                         os.fspath(path)) is not None and not os.path.isfile(path)
 
 
-def read_stream(path: Path, most: int) -> bytes:
-    """All of a pipe or a terminal that this process was given.
+def open_stream(path: Path) -> IO[bytes]:
+    """Opens a pipe or a terminal that this process was given.
 
     Args:
         path: One for which `is_stream`.
-        most: The most bytes to read.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read, or has more bytes.
+        rnnlm.errors.InputError: if it cannot be opened.
     """
     try:
-        with open(path, 'rb', buffering=0) as f:
-            mode = os.fstat(f.fileno()).st_mode
-            if not stat.S_ISFIFO(mode) and not os.isatty(f.fileno()):
-                found = _KINDS.get(stat.S_IFMT(mode), 'something else')
-                raise InputError(f'{path}: expected a file or a pipe, found {found}')
-            data = io.BytesIO()
-            while data.tell() <= most:
-                piece = f.read(2 ** 20)
-                if not piece:
-                    return data.getvalue()
-                data.write(piece)
+        f = open(path, 'rb')
     except OSError as e:
         raise InputError(
             f'{path}: expected a file that can be read: {e.strerror}') from None
-    raise InputError(f'{path}: expected at most {most:,} bytes, found more')
+    mode = os.fstat(f.fileno()).st_mode
+    if stat.S_ISFIFO(mode) or os.isatty(f.fileno()):
+        return f
+    f.close()
+    found = _KINDS.get(stat.S_IFMT(mode), 'something else')
+    raise InputError(f'{path}: expected a file or a pipe, found {found}')
 
 
 def require_memory(path: Path, n_bytes: int) -> None:

@@ -6,7 +6,8 @@ from helpers import refused
 import pytest
 
 import rnnlm
-from rnnlm.data.corpus import Vocabulary, encode, load, read_whole
+from rnnlm.data.corpus import Vocabulary, encode, encode_source, load
+from rnnlm.data.sources import find_whole
 
 TEXT = 'a rose is a rose\n' * 20
 
@@ -40,7 +41,8 @@ def test_a_folder_of_documents(write, tmp_path):
     assert tokens_of(found) == tokens_of(
         load(write('w', TEXT + 'the rose\n' + other)))
     assert found.name == 'd'
-    assert read_whole(str(tmp_path / 'd'), 'word')[:3] == ['a', 'rose', 'is']
+    whole, = encode_source(find_whole(str(tmp_path / 'd')), found.vocabulary)
+    assert found.vocabulary.decode(whole.ids[:3]) == ['a', 'rose', 'is']
 
 
 def test_folders_that_are_too_deep(tmp_path):
@@ -54,7 +56,7 @@ def test_a_folder_without_documents(tmp_path):
     with refused('expected a directory with ptb.train.txt', 'or with documents'):
         load(tmp_path)
     with refused('a folder of documents', 'found a folder without'):
-        read_whole(tmp_path, 'word')
+        find_whole(tmp_path)
 
 
 @pytest.mark.parametrize('names', [

@@ -1,0 +1,287 @@
+"""The ids of long texts, kept in the user's cache folder and mapped from there.
+
+A file of it holds 64 bytes that say how long the rest is, the ids, and a JSON document:
+of which files and by which rule the ids were made, the vocabulary, and what is known of
+them.  All of it is verified before it is used.
+"""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import hashlib
+import json
+import logging
+import os
+import stat
+import struct
+import sys
+import time
+import unicodedata
+from typing import IO, Any, Callable, Iterator, Optional, Sequence
+
+import filelock
+import numpy
+
+from rnnlm.data import files, flat
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.serializers.atomic import make_folder, writing
+
+logger = logging.getLogger(__name__)
+
+# Bytes of a text below which it is read as fast as found again.
+LEAST = 2 ** 24
+
+# What a compressed file counts.
+PACKED = 4
+
+FORMAT = 1
+_MAGIC = b'rnnlm ids\n'
+
+# Magic, ids, bytes of the document, its SHA-256.
+_HEADER = struct.Struct('<16sQQ32s')
+
+# Nanoseconds in which a file may change twice without another time of change.
+_GRAIN = 2 * 10 ** 9
+
+# Seconds to wait for a process that reads the same text.
+PATIENCE = 600.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """A text as ids.
+
+    Attributes:
+        parts: int32 (N,) of each part.
+        vocabulary: Their tokens.
+        facts: What is known of them.
+        digest: That of `flat.digest_of` for all parts, if they are mapped from a file.
+    """
+    parts: list[numpy.ndarray]
+    vocabulary: Vocabulary
+    facts: flat.Facts
+    digest: Optional[str] = None
+
+
+# Fills a store, reading the files by a function; its result is `flat.build`'s.
+Build = Callable[[flat.Store, Callable[[str], Iterator[bytes]]],
+                 'tuple[Vocabulary, flat.Facts]']
+
+
+class Cache:
+    """The place of one text in the cache.
+
+    Args:
+        paths: The files that the text is read from.
+        how: What else the ids depend on; JSON.
+
+    Attributes:
+        path: The file.
+
+    Raises:
+        OSError: If there is no folder for it that is the user's alone.
+    """
+
+    def __init__(self, paths: Sequence[str], how: dict[str, Any]) -> None:
+        self._paths = [os.path.abspath(path) for path in paths]
+        # What a blank is depends on the version of Unicode.
+        self._key = {**how, 'paths': self._paths, 'format': FORMAT,
+                     'unicode': unicodedata.unidata_version, 'order': sys.byteorder}
+        name = hashlib.sha256(json.dumps(self._key).encode()).hexdigest()[:40]
+        self.path = os.path.join(_folder(), f'{name}.ids')
+
+    def get(self, build: Build, progress: Optional[Callable[[int], object]] = None
+            ) -> Kept:
+        """The ids of the text, which are made unless they are there.
+
+        Args:
+            build: What makes them.
+            progress: As for `files.read_blocks`.
+
+        Raises:
+            rnnlm.errors.InputError: If the text cannot be read, or changes meanwhile.
+            OSError: If the ids cannot be written.
+        """
+        with _alone(self.path):
+            found = self._find()
+            if found is None:
+                self._make(build, progress)
+                found = self._find()
+        if found is None:
+            raise OSError(f'{self.path} is not as it was written')
+        return found
+
+    def _find(self) -> Optional[Kept]:
+        """What is kept of the text as it is now; None if there is nothing."""
+        try:
+            f = _open(self.path)
+        except FileNotFoundError:
+            return None
+        with f:
+            try:
+                return self._read(f)
+            except (OSError, ValueError, LookupError, TypeError, struct.error) as e:
+                logger.warning(
+                    '%s is damaged (%s); the text is read anew', self.path, e)
+                return None
+
+    def _read(self, f: IO[bytes]) -> Optional[Kept]:
+        magic, n, size, digest = _HEADER.unpack(f.read(_HEADER.size))
+        if magic.rstrip(b'\0') != _MAGIC:
+            raise ValueError('another kind of file')
+        if os.fstat(f.fileno()).st_size != _HEADER.size + 4 * n + size:
+            raise ValueError('another length')
+        f.seek(_HEADER.size + 4 * n)
+        document = f.read(size)
+        if hashlib.sha256(document).digest() != digest:
+            raise ValueError('another vocabulary')
+        found = json.loads(document)
+        if found['key'] != self._key:
+            raise ValueError('of another text')
+        if not self._is_of_now(found):
+            return None
+        facts = flat.Facts(**found['facts'])
+        if flat.digest_in(flat.Disk(f, _HEADER.size), facts.lengths) != found['digest']:
+            raise ValueError('other ids')
+        vocabulary = Vocabulary(found['words'], found['kind'])
+        ids = numpy.memmap(f, 'i', 'r', _HEADER.size, (n,))
+        return Kept(
+            flat.parts_of(ids, facts.lengths), vocabulary, facts, found['digest'])
+
+    def _is_of_now(self, found: dict[str, Any]) -> bool:
+        """Whether the files are as they were; their content is read in doubt."""
+        states = [_state(path) for path in self._paths]
+        if found['states'] == states and found['settled']:
+            return True
+        if [then[0] for then in found['states']] != [now[0] for now in states]:
+            return False
+        digest = hashlib.sha256()
+        for path in self._paths:
+            for block in files.read_blocks(path):
+                digest.update(block)
+        return found['content'] == digest.hexdigest()
+
+    def _make(self, build: Build,
+              progress: Optional[Callable[[int], object]]) -> None:
+        if os.path.isdir(self.path):
+            raise IsADirectoryError(f'{self.path} is a folder')
+        _remove_parts(self.path)
+        states, now = [_state(path) for path in self._paths], time.time_ns()
+        content = hashlib.sha256()
+
+        def read(path: str) -> Iterator[bytes]:
+            for block in files.read_blocks(path, progress):
+                content.update(block)
+                yield block
+
+        with writing(self.path, follow=False) as f:
+            store = flat.Disk(f, _HEADER.size)
+            vocabulary, facts = build(store, read)
+            for path, before in zip(self._paths, states):
+                if _state(path) != before:
+                    raise files.changed(path)
+            document = json.dumps({
+                'key': self._key, 'states': states, 'content': content.hexdigest(),
+                'settled': all(now - max(state[1:3]) > _GRAIN for state in states),
+                'facts': dataclasses.asdict(facts), 'kind': vocabulary.tokens,
+                'digest': flat.digest_in(store, facts.lengths),
+                'words': vocabulary.words}, ensure_ascii=False).encode()
+            n = sum(facts.lengths)
+            f.seek(_HEADER.size + 4 * n)
+            f.write(document)
+            f.truncate()
+            f.seek(0)
+            f.write(_HEADER.pack(
+                _MAGIC, n, len(document), hashlib.sha256(document).digest()))
+
+
+def is_long(paths: Sequence[str]) -> bool:
+    """Whether a text is long enough to be kept."""
+    return LEAST <= sum(os.path.getsize(path) * (PACKED if path.endswith('.gz') else 1)
+                        for path in paths)
+
+
+def _state(path: str) -> list[int]:
+    """What changes with the content of a file: size, times, and which file it is."""
+    found = os.stat(path)
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino,
+            found.st_dev]
+
+
+def _folder() -> str:
+    """The folder of the cache, which is made if it is not there.
+
+    Raises:
+        OSError: If it cannot be, or belongs to somebody else.
+    """
+    base = os.environ.get('XDG_CACHE_HOME', '')
+    if not os.path.isabs(base):
+        base = os.path.join(os.path.expanduser('~'), '.cache')
+    if not os.path.isabs(base):
+        raise FileNotFoundError('there is no home folder; set XDG_CACHE_HOME')
+    folder = os.path.join(base, 'rnnlm')
+    make_folder(base)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    for found in os.lstat(folder), os.stat(folder):
+        if hasattr(os, 'geteuid') and found.st_uid != os.geteuid():
+            raise PermissionError(f'{folder} belongs to another user')
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(f'{folder} is no folder')
+    if os.name == 'posix' and found.st_mode & 0o022:
+        raise PermissionError(f'others may write to {folder}')
+    return folder
+
+
+def _open(path: str) -> IO[bytes]:
+    """Opens a file of the user's; no link, which may lead anywhere.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    flags = (getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_BINARY'))
+    try:
+        f = os.fdopen(os.open(path, sum(flags, os.O_RDONLY)), 'rb')
+    except OSError as e:
+        raise FileNotFoundError(path) from e
+    found = os.fstat(f.fileno())
+    if stat.S_ISREG(found.st_mode) and (
+            not hasattr(os, 'geteuid') or found.st_uid == os.geteuid()):
+        return f
+    f.close()
+    raise FileNotFoundError(path)
+
+
+@contextlib.contextmanager
+def _alone(path: str) -> Iterator[None]:
+    """Keeps others from making a file too, where files can be locked.
+
+    Without that two of them make it, each whole, and that of one stays.
+    """
+    name = f'{path}.lock'
+    lock = filelock.FileLock(name, thread_local=False)
+    try:
+        try:
+            lock.acquire(timeout=1)
+        except filelock.Timeout:
+            logger.warning('waiting for another process that reads the same text')
+            lock.acquire(timeout=PATIENCE)
+    except (filelock.Timeout, NotImplementedError, OSError):
+        pass
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            lock.release()
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+
+
+def _remove_parts(path: str) -> None:
+    """Deletes what a killed process left of a file; the lock says that there is none.
+    """
+    folder, name = os.path.split(path)
+    for part in glob.glob(os.path.join(glob.escape(folder), f'.{name[:40]}.*.part')):
+        with contextlib.suppress(OSError):
+            os.unlink(part)

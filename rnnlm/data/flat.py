@@ -1,0 +1,298 @@
+"""A text as ids in flat memory: an array, or a file that is mapped into memory.
+
+A text is read once.  Its tokens are numbered in the order in which they appear; when
+all are counted, their numbers become ids of the vocabulary, in place.
+"""
+from __future__ import annotations
+
+import array
+import dataclasses
+import hashlib
+import mmap
+from typing import IO, Any, Iterable, Iterator, Optional, Protocol, Sequence
+
+import numpy
+
+from rnnlm.data.tokens import Tokens, end_of, make_ids
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError
+
+# Ids that are worked on at once.
+BLOCK = 2 ** 20
+
+# Fewer tokens than this cannot be cut 90/5/5 into three parts that mean anything.
+MIN_TOKENS = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of the ids of a text.
+
+    Attributes:
+        lengths: Ids of each part.
+        n_tokens: Tokens of each part; more than ids, if unknown ones were left out.
+        n_unknown: Unknown tokens of each part.
+        min_count: How often a token must occur to be known; None if that was not asked.
+    """
+    lengths: list[int]
+    n_tokens: list[int]
+    n_unknown: list[int]
+    min_count: Optional[int]
+
+
+class Store(Protocol):
+    """Where ids are put one behind the other."""
+
+    def append(self, ids: numpy.ndarray) -> None:
+        """Adds int32 (N,) at the end."""
+
+    def read(self, start: int, stop: int) -> numpy.ndarray:
+        """int32 (stop - start,), the ids from `start` on."""
+
+    def write(self, start: int, ids: numpy.ndarray) -> None:
+        """Replaces the ids from `start` on, or adds to them."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+
+class Memory:
+    """A `Store` in memory, an array that grows."""
+
+    def __init__(self) -> None:
+        self._ids = array.array('i')
+
+    def append(self, ids: numpy.ndarray) -> None:
+        self._ids.frombytes(memoryview(numpy.ascontiguousarray(ids, 'i')).cast('B'))
+
+    def read(self, start: int, stop: int) -> numpy.ndarray:
+        return self.array()[start:stop].copy()
+
+    def write(self, start: int, ids: numpy.ndarray) -> None:
+        more = start + len(ids) - len(self)
+        if more > 0:
+            self.append(numpy.zeros(more, 'i'))
+        self.array()[start:start + len(ids)] = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def array(self) -> numpy.ndarray:
+        """int32 (N,): all of them, without a copy."""
+        return numpy.frombuffer(self._ids, 'i')
+
+
+class Disk:
+    """A `Store` in a file.
+
+    Args:
+        f: The file, open for reading and writing.
+        offset: The byte at which the ids begin.
+    """
+
+    def __init__(self, f: IO[bytes], offset: int) -> None:
+        self._f, self._offset, self._n = f, offset, 0
+        f.seek(offset)
+
+    def append(self, ids: numpy.ndarray) -> None:
+        self.write(self._n, ids)
+
+    def read(self, start: int, stop: int) -> numpy.ndarray:
+        self._f.seek(self._offset + 4 * start)
+        return numpy.frombuffer(self._f.read(4 * (stop - start)), 'i')
+
+    def write(self, start: int, ids: numpy.ndarray) -> None:
+        place = self._offset + 4 * start
+        if self._f.tell() != place:
+            self._f.seek(place)
+        self._f.write(memoryview(numpy.ascontiguousarray(ids, 'i')).cast('B'))
+        self._n = max(self._n, start + len(ids))
+
+    def __len__(self) -> int:
+        return self._n
+
+
+class Rule(Protocol):
+    """How the tokens of a text become ids: `rnnlm.data.rules` has those that there are.
+
+    Attributes:
+        tokens: 'word', 'char' or 'byte'.
+        known: The tokens that have numbers; all others have one together, the next.
+            None if all tokens of the text have one of their own.
+        min_count: As of `Facts`, after `fit`.
+    """
+    tokens: str
+    known: Optional[Sequence[str]]
+    min_count: Optional[int]
+
+    def fit(self, store: Store, lengths: Sequence[int], names: Sequence[str]
+            ) -> tuple[Vocabulary, numpy.ndarray]:
+        """The vocabulary, and of each number its id: int32 (V,); -1 to leave it out.
+
+        Args:
+            store: The numbers of all tokens.
+            lengths: Tokens of each part.
+            names: The tokens that have a number.
+        """
+
+
+def build(store: Store, parts: Iterable[Iterable[Tokens]], rule: Rule,
+          split: Optional[str] = None) -> tuple[Vocabulary, Facts]:
+    """Puts a text into a store, as ids.
+
+    Args:
+        store: An empty one.
+        parts: The tokens of each part.
+        rule: What becomes of them.
+        split: If given, the one part is cut 90/5/5 into three; the name of the text,
+            for messages.
+
+    Returns:
+        The vocabulary, and what is known of the ids.
+
+    Raises:
+        rnnlm.errors.InputError: If there are too few tokens to be cut.
+    """
+    numbers = make_ids(rule.tokens, rule.known)
+    lengths = []
+    for part in parts:
+        before = len(store)
+        for some in part:
+            store.append(numbers.encode(some))
+        lengths.append(len(store) - before)
+    if split is not None:
+        lengths = _cut(lengths[0], split)
+        # A text of one line, else the model would not know where one ends.
+        end, names = end_of(rule.tokens), numbers.names
+        if end not in names or not count(
+                store, 0, lengths[0], len(names) + 1)[names.index(end)]:
+            lengths = _end_parts(store, lengths, int(numbers.encode([end])[0]))
+    vocabulary, table = rule.fit(store, lengths, numbers.names)
+    lengths, *counts = _encode(store, lengths, table, vocabulary.unknown)
+    return vocabulary, Facts(lengths, *counts, rule.min_count)
+
+
+def _cut(n: int, name: str) -> list[int]:
+    """The lengths of contiguous parts 90/5/5 of n tokens."""
+    if n < MIN_TOKENS:
+        raise InputError(
+            f'{name}: expected at least {MIN_TOKENS} tokens, to be cut 90/5/5 into '
+            f'training, validation and test text, found {n}; give a longer text')
+    held_out = max(2, n // 20)
+    return [n - 2 * held_out, held_out, held_out]
+
+
+def _end_parts(store: Store, lengths: Sequence[int], end: int) -> list[int]:
+    """Adds `end` to the parts that do not end with it; returns their lengths."""
+    stops = numpy.cumsum(lengths).tolist()
+    lacking = [int(store.read(stop - 1, stop)[0] != end) for stop in stops]
+    # From the last on, for each moves to where the next one was.
+    for k in reversed(range(len(stops))):
+        shift = sum(lacking[:k])
+        if lacking[k]:
+            store.write(stops[k] + shift, numpy.array([end], 'i'))
+        if shift:
+            for start, stop in reversed(list(_blocks(stops[k] - lengths[k], stops[k]))):
+                store.write(start + shift, store.read(start, stop))
+    return [length + more for length, more in zip(lengths, lacking)]
+
+
+def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for begin in range(start, stop, BLOCK):
+        yield begin, min(begin + BLOCK, stop)
+
+
+def count(store: Store, start: int, stop: int, n: int) -> numpy.ndarray:
+    """int64 (n,): how often each number from 0 to n - 1 occurs between two places."""
+    found = numpy.zeros(n, numpy.int64)
+    for block in _blocks(start, stop):
+        found += numpy.bincount(store.read(*block), minlength=n)
+    return found
+
+
+def contains(store: Store, stop: int, numbers: Sequence[int]) -> bool:
+    """Whether some numbers stand in a row before a place."""
+    for begin, end in _blocks(0, stop):
+        block = store.read(begin, min(end + len(numbers) - 1, stop))
+        n = max(0, len(block) - len(numbers) + 1)
+        here = numpy.ones(n, bool)
+        for k, number in enumerate(numbers):
+            here &= block[k:k + n] == number
+        if here.any():
+            return True
+    return False
+
+
+def _encode(store: Store, lengths: Sequence[int], table: numpy.ndarray,
+            unknown: Optional[int]) -> tuple[list[int], list[int], list[int]]:
+    """Replaces numbers by ids; those of which there is none are left out.
+
+    Returns the ids, tokens and unknown tokens of each part.
+    """
+    start = place = 0
+    found, n_unknown = [], []
+    for length in lengths:
+        first, known = place, 0
+        for block in _blocks(start, start + length):
+            ids = table[store.read(*block)]
+            if unknown is None:
+                ids = ids[ids >= 0]
+                known += len(ids)
+            else:
+                known += int((ids != unknown).sum())
+            store.write(place, ids)
+            place += len(ids)
+        start += length
+        found.append(place - first)
+        n_unknown.append(length - known)
+    return found, list(lengths), n_unknown
+
+
+def parts_of(ids: numpy.ndarray, lengths: Sequence[int]) -> list[numpy.ndarray]:
+    """Parts of ids that follow each other, without a copy."""
+    ends = numpy.cumsum(lengths).tolist()
+    return [ids[end - length:end] for end, length in zip(ends, lengths)]
+
+
+def digest_in(store: Store, lengths: Sequence[int]) -> str:
+    """As `digest_of`, of the parts in a store."""
+    digest, start = hashlib.sha256(), 0
+    for length in lengths:
+        digest.update(f'{length} '.encode())
+        for block in _blocks(start, start + length):
+            digest.update(numpy.ascontiguousarray(store.read(*block), '<i4').data)
+        start += length
+    return digest.hexdigest()
+
+
+def blocks_of(ids: numpy.ndarray) -> Iterator[numpy.ndarray]:
+    """Parts of ids (N,) in a row; of a mapped file few pages stay in memory."""
+    for begin, end in _blocks(0, len(ids)):
+        yield ids[begin:end]
+        let_go(ids)
+
+
+def let_go(ids: Any) -> None:
+    """Lets the pages of a file that ids are mapped from go; the system reads them anew.
+
+    They would count as memory of this process else.
+    """
+    while isinstance(ids, numpy.ndarray):
+        ids = ids.base
+    if hasattr(ids, 'madvise'):
+        ids.madvise(mmap.MADV_DONTNEED)
+
+
+def digest_of(parts: Iterable[numpy.ndarray]) -> str:
+    """64 hexadecimal digits of the SHA-256 of the ids of some parts."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f'{len(part)} '.encode())
+        for block in blocks_of(part):
+            digest.update(numpy.ascontiguousarray(block, '<i4').data)
+    return digest.hexdigest()
+
+
+def count_of(ids: numpy.ndarray, number: int) -> int:
+    """How often a number is among ids (N,)."""
+    return sum(int((numpy.asarray(block) == number).sum()) for block in blocks_of(ids))

@@ -1,0 +1,182 @@
+"""The tokens of files, a block at a time, and their numbers in order of appearance."""
+from __future__ import annotations
+
+import codecs
+import io
+import itertools
+import re
+from typing import Iterable, Iterator, Optional, Sequence, Union
+
+import numpy
+
+from rnnlm.data.text import EOS
+from rnnlm.errors import InputError
+
+# Some tokens in a row: words, or a str of characters.
+Tokens = Union[Sequence[str], str]
+
+# A line without a word, behind the end of the one before it.
+_BLANK_LINES = re.compile(r'\n\s*\n')
+
+
+def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
+              blank_lines: bool = True, several: bool = False) -> Iterator[Tokens]:
+    """Tokens of texts in UTF-8 that follow each other.
+
+    They are those of `rnnlm.data.text.split_text`, however the blocks are cut.
+
+    Args:
+        texts: Of each its name, for messages, and its bytes in blocks.
+        tokens: 'word'; or 'char' or 'byte', both as characters.
+        blank_lines: Whether a line without a word gives an ``<eos>``.
+        several: Whether each text ends with a line feed by character too.
+
+    Yields:
+        Lists of words; or str of characters.
+
+    Raises:
+        rnnlm.errors.InputError: If one is no UTF-8, empty, or whitespace only.
+    """
+    for name, blocks in texts:
+        pieces = _lines_of(_decode(blocks, name), several or tokens == 'word')
+        yield from _words(pieces, blank_lines) if tokens == 'word' else pieces
+
+
+def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
+    """The text of blocks, which may be cut within a character."""
+    rest, offset, n_characters, blank = b'', 0, 0, True
+    for block in itertools.chain(blocks, [None]):
+        data = rest + (block or b'')
+        try:
+            text, used = codecs.utf_8_decode(data, 'strict', block is None)
+        except UnicodeDecodeError as e:
+            raise InputError(
+                f'{name}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
+                f'offset {offset + e.start} ({e.reason}); convert it, for example with '
+                'iconv -t utf-8') from None
+        if not offset and used:
+            text = text.removeprefix('\ufeff')
+        rest, offset = data[used:], offset + used
+        n_characters += len(text)
+        blank = blank and (not text or text.isspace())
+        if text:
+            yield text
+    if blank:
+        raise InputError(f'{name}: expected a text, but ' + (
+            'it is whitespace only' if n_characters else 'the file is empty'))
+
+
+def _lines_of(pieces: Iterable[str], ended: bool) -> Iterator[str]:
+    """A text whose lines end with a line feed; the last one too, if `ended`."""
+    decoder = io.IncrementalNewlineDecoder(None, translate=True)
+    last = '\n'
+    for piece in itertools.chain(pieces, [None]):
+        text = decoder.decode(piece or '', final=piece is None)
+        if text:
+            last = text[-1]
+            yield text
+    if ended and last != '\n':
+        yield '\n'
+
+
+def _words(pieces: Iterable[str], blank_lines: bool) -> Iterator[list[str]]:
+    """The words of a text that ends with a line feed."""
+    begun: list[str] = []  # of a word that goes on in the next piece
+    blank = True  # whether the line has no word so far
+    for piece in pieces:
+        end = len(piece)
+        if not piece[-1].isspace():
+            end -= len(piece.rsplit(None, 1)[-1])
+        if not end:
+            begun.append(piece)
+            continue
+        text, begun = ''.join([*begun, piece[:end]]), [piece[end:]]
+        if not blank_lines:
+            # Lines in front of the first word are behind the end of another one too.
+            text = _BLANK_LINES.sub('\n', '\n' + text)[1:] if blank else (
+                _BLANK_LINES.sub('\n', text))
+            head, newline, tail = text.rpartition('\n')
+            blank = (blank or bool(newline)) and not tail.strip()
+        words = text.replace('\n', f' {EOS} ').split()
+        if words:
+            yield words
+
+
+class WordIds:
+    """Numbers of words, in the order in which they are met.
+
+    Args:
+        known: If given, the words that have numbers; all others have one together, the
+            next.
+    """
+
+    def __init__(self, known: Optional[Sequence[str]] = None) -> None:
+        self._ids: dict[str, int] = _Growing() if known is None else {
+            word: number for number, word in enumerate(known)}
+        self._unknown = None if known is None else len(known)
+
+    def encode(self, tokens: Tokens) -> numpy.ndarray:
+        """int32 (N,): the numbers of N words."""
+        if self._unknown is None:
+            found: Iterator[int] = map(self._ids.__getitem__, tokens)
+        else:
+            found = map(self._ids.get, tokens, itertools.repeat(self._unknown))
+        return numpy.fromiter(found, numpy.int32, len(tokens))
+
+    @property
+    def names(self) -> list[str]:
+        """The words that have a number of their own, in their order."""
+        return list(self._ids)
+
+
+class _Growing(dict):
+    """Numbers of keys, made when a key is asked for that has none."""
+
+    def __missing__(self, key: str) -> int:
+        self[key] = number = len(self)
+        return number
+
+
+class CharacterIds:
+    """Numbers of characters, as `WordIds` has those of words.
+
+    Args:
+        known: As for `WordIds`; tokens of more than one character are never met.
+        by_byte: Whether each character is encoded as its bytes in UTF-8.
+    """
+
+    def __init__(self, known: Optional[Sequence[str]] = None,
+                 by_byte: bool = False) -> None:
+        self._grows = known is None
+        self._codec, self._type = ('utf-8', 'u1') if by_byte else ('utf-32-le', '<u4')
+        self.names: list[str] = list(known or ())
+        self._ids = numpy.full(0x110000, -1 if self._grows else len(self.names), 'i')
+        for number, name in enumerate(self.names):
+            if len(name) == 1:
+                self._ids[ord(name)] = number
+
+    def encode(self, tokens: Tokens) -> numpy.ndarray:
+        """int32 (N,): the numbers of N characters, or of the bytes of some."""
+        codes = numpy.frombuffer(
+            ''.join(tokens).encode(self._codec, 'surrogatepass'), self._type)
+        ids = self._ids[codes]
+        if self._grows and (ids < 0).any():
+            new, first = numpy.unique(codes[ids < 0], return_index=True)
+            for code in new[numpy.argsort(first)].tolist():
+                self._ids[code] = len(self.names)
+                self.names.append(chr(code))
+            ids = self._ids[codes]
+        return ids
+
+
+def make_ids(tokens: str, known: Optional[Sequence[str]] = None
+             ) -> Union[WordIds, CharacterIds]:
+    """What numbers tokens of a kind: 'word', 'char' or 'byte'."""
+    if tokens == 'word':
+        return WordIds(known)
+    return CharacterIds(known, tokens == 'byte')
+
+
+def end_of(tokens: str) -> str:
+    """The token that ends a line."""
+    return EOS if tokens == 'word' else '\n'
