@@ -191,7 +191,8 @@ def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
     if array.size < least:
         raise InputError(
             f'expected at least {least} token ids, found {array.size}', name)
-    if array.size and (array.max() >= 2 ** 31 or array.min() < -2 ** 31):
+    fits = numpy.can_cast(array.dtype, numpy.int32)  # else all of it would be read
+    if array.size and not fits and (array.max() >= 2 ** 31 or array.min() < -2 ** 31):
         raise InputError(
             f'expected token ids of 32 bits, found {array.min()} to {array.max()}',
             name)

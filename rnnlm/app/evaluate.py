@@ -91,7 +91,7 @@ def dynamic_perplexity(adaptive: dynamic.DynamicEvaluation, text: TextOfModel,
     if adaptive.rule == 'rms':
         adaptive.gather(text.part('train').ids)
     with progress(len(words), ' words', quiet) as bar:
-        return adaptive.perplexity(numpy.append(words, words[:1]), bar.update_to)
+        return adaptive.perplexity(words, bar.update_to, ring=True)
 
 
 def interpolate(args: argparse.Namespace) -> int:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import glob
 import hashlib
 import json
 import logging
 import os
+import shutil
 import stat
 import struct
 import sys
@@ -167,6 +169,9 @@ class Cache:
         if os.path.isdir(self.path):
             raise IsADirectoryError(f'{self.path} is a folder')
         _remove_parts(self.path)
+        size = sum(map(os.path.getsize, self._paths))  # ids take about as much
+        if shutil.disk_usage(os.path.dirname(self.path)).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         states, now = [_state(path) for path in self._paths], time.time_ns()
         content = hashlib.sha256()
 

@@ -20,6 +20,9 @@ from rnnlm.errors import InputError
 # Ids that are worked on at once.
 BLOCK = 2 ** 20
 
+# Ids of a mapped file that may be read before the pages that they are in are let go.
+MOST_PAGED = 2 ** 22
+
 # Fewer tokens than this cannot be cut 90/5/5 into three parts that mean anything.
 MIN_TOKENS = 20
 
@@ -263,6 +266,11 @@ def digest_in(store: Store, lengths: Sequence[int]) -> str:
             digest.update(numpy.ascontiguousarray(store.read(*block), '<i4').data)
         start += length
     return digest.hexdigest()
+
+
+def ring(ids: numpy.ndarray, start: int, stop: int) -> numpy.ndarray:
+    """The ids of the places from `start` to `stop` - 1; the first follows the last."""
+    return ids[numpy.arange(start, stop) % len(ids)]
 
 
 def blocks_of(ids: numpy.ndarray) -> Iterator[numpy.ndarray]:

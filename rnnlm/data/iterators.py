@@ -7,6 +7,7 @@ import chainer
 import numpy
 
 from rnnlm import unaltered
+from rnnlm.data import flat
 from rnnlm.data.text import Ids
 from rnnlm.errors import InputError, require_count, require_ids
 
@@ -83,6 +84,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.iteration = 0
         self._previous_epoch_detail: Optional[float] = None
         self.whole: Optional[numpy.ndarray] = None
+        self._unreleased = 0  # ids read of a mapped file whose pages are in memory
 
     def __next__(self) -> list[tuple]:
         if self._left() == 0:
@@ -126,6 +128,10 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         steps = numpy.arange(self.iteration, self.iteration + length + 1)
         places = (steps[:, None] + numpy.asarray(self.offsets)) % len(self.dataset)
         self.whole = self._words_at(places)
+        self._unreleased += places.size
+        if self._unreleased > flat.MOST_PAGED:
+            self._unreleased = 0
+            flat.let_go(self.dataset)
 
         self._previous_epoch_detail = self.epoch_detail
         self.iteration += length

@@ -15,6 +15,9 @@ from rnnlm.errors import InputError
 # Some tokens in a row: words, or a str of characters.
 Tokens = Union[Sequence[str], str]
 
+# Characters of a word; what has none but longer ones is no text.
+LONGEST_WORD = 2 ** 26
+
 # A line without a word, behind the end of the one before it.
 _BLANK_LINES = re.compile(r'\n\s*\n')
 
@@ -35,11 +38,12 @@ def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
         Lists of words; or str of characters.
 
     Raises:
-        rnnlm.errors.InputError: If one is no UTF-8, empty, or whitespace only.
+        rnnlm.errors.InputError: If one is no UTF-8, empty, or whitespace only, or has a
+            word of more than `LONGEST_WORD` characters.
     """
     for name, blocks in texts:
         pieces = _lines_of(_decode(blocks, name), several or tokens == 'word')
-        yield from _words(pieces, blank_lines) if tokens == 'word' else pieces
+        yield from _words(pieces, blank_lines, name) if tokens == 'word' else pieces
 
 
 def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
@@ -79,9 +83,10 @@ def _lines_of(pieces: Iterable[str], ended: bool) -> Iterator[str]:
         yield '\n'
 
 
-def _words(pieces: Iterable[str], blank_lines: bool) -> Iterator[list[str]]:
+def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[list[str]]:
     """The words of a text that ends with a line feed."""
     begun: list[str] = []  # of a word that goes on in the next piece
+    length = 0  # of that
     blank = True  # whether the line has no word so far
     for piece in pieces:
         end = len(piece)
@@ -89,8 +94,13 @@ def _words(pieces: Iterable[str], blank_lines: bool) -> Iterator[list[str]]:
             end -= len(piece.rsplit(None, 1)[-1])
         if not end:
             begun.append(piece)
+            length += len(piece)
+            if length > LONGEST_WORD:
+                raise InputError(
+                    f'{name}: expected words of at most {LONGEST_WORD:,} characters, '
+                    'found a longer one; is it a text?')
             continue
-        text, begun = ''.join([*begun, piece[:end]]), [piece[end:]]
+        text, begun, length = ''.join([*begun, piece[:end]]), [piece[end:]], 0
         if not blank_lines:
             # Lines in front of the first word are behind the end of another one too.
             text = _BLANK_LINES.sub('\n', '\n' + text)[1:] if blank else (

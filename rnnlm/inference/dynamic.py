@@ -7,6 +7,7 @@ import chainer
 import numpy
 
 from rnnlm.chain import LanguageModel
+from rnnlm.data import flat
 from rnnlm.data.text import Ids
 from rnnlm.errors import require, require_count, require_ids, require_positive
 
@@ -102,7 +103,8 @@ class DynamicEvaluation:
         self._back = [numpy.minimum(1, self.decay * root / mean) for root in roots]
 
     def perplexity(self, words: Ids,
-                   progress: Optional[Callable[[int], object]] = None) -> float:
+                   progress: Optional[Callable[[int], object]] = None,
+                   ring: bool = False) -> float:
         """Perplexity of a text, read as one stream.
 
         Adaptation continues from the end of an earlier call.
@@ -110,6 +112,7 @@ class DynamicEvaluation:
         Args:
             words: Ids (N + 1,) of the text; the first word is not predicted.
             progress: Called with the number of words read, after each segment.
+            ring: Whether the first word is predicted too, as that behind the last.
 
         Returns:
             exp of the mean of -log p(word).
@@ -117,16 +120,17 @@ class DynamicEvaluation:
         Raises:
             rnnlm.InputError: If there are fewer than two ids, or they are not ints.
         """
-        ids = require_ids('words', words, least=2)
+        ids = require_ids('words', words, least=1 if ring else 2)
+        n = len(ids) if ring else len(ids) - 1
         self.model.reset_state()
         total = 0.0
-        for start in range(0, len(ids) - 1, self.steps):
-            segment = ids[start:start + self.steps + 1]
+        for start in range(0, n, self.steps):
+            segment = flat.ring(ids, start, min(start + self.steps, n) + 1)
             total += self._gradient(segment)
             self._move()
             if progress:
                 progress(start + len(segment) - 1)
-        return float(numpy.exp(total / (len(ids) - 1)))
+        return float(numpy.exp(total / n))
 
     def _gradient(self, segment: numpy.ndarray) -> float:
         """Loss of a segment (T + 1,), summed; leaves the gradients in the model."""

@@ -76,5 +76,9 @@ def without_unknown(model: LanguageModel, ids: numpy.ndarray,
         ids: Ids (N,) of the text.
         vocabulary: The tokens, ``<unk>`` among them.
     """
-    known = numpy.roll(ids, -1) != vocabulary.unknown
-    return _perplexity(scoring.score_ring(model, ids)[known])
+    total, n = 0.0, 0
+    for _, scores, words in scoring.score_windows(model, ids, len(ids)):
+        known = words != vocabulary.unknown
+        total += float(scores[known].sum())
+        n += int(known.sum())
+    return _perplexity(numpy.array([total / n] if n else []))

@@ -8,6 +8,7 @@ import numpy
 
 from rnnlm import states
 from rnnlm.chain import LanguageModel
+from rnnlm.data import flat
 from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, require, require_count, require_ids
@@ -152,14 +153,31 @@ def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,
     """
     require_count('chunk', chunk)
     text = require_ids('text', ids, least=2)
-    found = []
+    return _score(model, text, len(text) - 1, chunk, progress)
+
+
+def _score(model: LanguageModel, text: numpy.ndarray, n: int, chunk: int = 1000,
+           progress: Optional[Callable[[int], object]] = None) -> numpy.ndarray:
+    scores = numpy.empty(n)
+    for start, found, _ in score_windows(model, text, n, chunk):
+        scores[start:start + len(found)] = found
+        if progress:
+            progress(start + len(found))
+    return scores
+
+
+def score_windows(model: LanguageModel, text: numpy.ndarray, n: int, chunk: int = 1000
+                  ) -> Iterator[tuple[int, numpy.ndarray, numpy.ndarray]]:
+    """Log probabilities of the n words behind the first of a ring, a window at a time.
+
+    Yields:
+        The number of words before the window; float64 (T,), natural logarithms; and
+        the words.
+    """
     with _fresh_state(model):
-        for start in range(0, len(text) - 1, chunk):
-            window = text[start:start + chunk + 1, None]
-            found.append(log_probabilities(model, window)[:, 0])
-            if progress:
-                progress(start + len(window) - 1)
-    return numpy.concatenate(found)
+        for start in range(0, n, chunk):
+            window = flat.ring(text, start, min(start + chunk, n) + 1)[:, None]
+            yield start, log_probabilities(model, window)[:, 0], window[1:, 0]
 
 
 def score_ring(model: LanguageModel, ids: Ids,
@@ -181,7 +199,7 @@ def score_ring(model: LanguageModel, ids: Ids,
         rnnlm.InputError: If there are no ids, or they are not ints.
     """
     text = require_ids('text', ids)
-    return score_text(model, numpy.append(text, text[:1]), progress=progress)
+    return _score(model, text, len(text), progress=progress)
 
 
 def mixture_weight(one: numpy.ndarray, other: numpy.ndarray) -> float:

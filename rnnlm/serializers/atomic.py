@@ -24,7 +24,8 @@ _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 def writing(path: Union[str, os.PathLike], follow: bool = True) -> Iterator[IO[bytes]]:
     """A new binary file that takes the place of `path` when it is whole.
 
-    It can be read too, unless it is no plain file.  Whatever happens, `path` is the old file or the new one, never a part of it.
+    Whatever happens, `path` is the old file or the new one, never a part of it.  What
+    was written can be read from it too, unless `path` is no plain file.
 
     Args:
         path: The file.

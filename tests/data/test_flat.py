@@ -1,4 +1,4 @@
-"""Texts in flat memory have the ids that plain lists of tokens give, to the last one."""
+"""Texts in flat memory have the ids that plain lists of tokens give."""
 import contextlib
 import gzip
 import os
@@ -12,6 +12,7 @@ import pytest
 
 import token_lists
 from rnnlm.data import cache, files, flat, sources
+from rnnlm.data import tokens as tokens_module
 from rnnlm.data.corpus import encode_source, load
 from rnnlm.data.text import split_text
 from rnnlm.data.tokens import tokens_of
@@ -45,7 +46,7 @@ def expected_tokens(data, tokens, blank_lines):
     return list(split_text(text.removeprefix('\ufeff'), tokens, blank_lines))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(texts, st.lists(st.integers(0, 200), max_size=8), st.booleans(),
        st.sampled_from(['word', 'char']))
 @example('\ufeff\ufeff a', [1, 4], False, 'word')
@@ -111,7 +112,7 @@ def small_blocks(folder, size, n_ids):
         yield
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_whole_corpora(data):
     """In memory, made on the disk, and found there again."""
@@ -209,6 +210,12 @@ def test_a_word_longer_than_a_block(write):
     word = 'x' * (3 * files.BLOCK) + 'é'
     found = load(write('text', f'{word} b\n' * 10))
     assert found.vocabulary.words == (word, 'b', '<eos>')
+
+
+def test_a_word_that_is_too_long(write, monkeypatch):
+    monkeypatch.setattr(tokens_module, 'LONGEST_WORD', 10 ** 5)
+    with refused('text', 'words of at most 100,000 characters'):
+        load(write('text', 'a b ' * 20 + 'x' * (2 * 10 ** 5)))
 
 
 def test_arrays_in_memory_may_be_changed(write):

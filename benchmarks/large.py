@@ -1,0 +1,169 @@
+"""Time and memory of long texts: reading them, finding them again, training on them.
+
+    python benchmarks/large.py            from 10^6 to 3 x 10^8 words (about 10 minutes;
+                                          3.5 GB of disk in --folder)
+    python benchmarks/large.py --quick    up to 10^7 words (a minute; writes nothing)
+
+The texts are made here: words by Zipf's law, p(k) proportional to log(1 + 1/k), from a
+vocabulary of 800,000, in lines of 25.  Each is read by a process of its own: at first,
+when its ids are made; a second time, when they are mapped from the cache; and without
+the cache.  The last column is a training run, of `WINDOWS` windows, with all streams
+spread over the text.  Memory is the most that the process had (VmHWM), the pages of the
+mapped file among it.  large_vocabulary.py measures large vocabularies.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+import rnnlm
+
+import chainer
+from chainer import links as L
+import numpy
+
+import common
+
+LENGTHS = 10 ** 6, 10 ** 7, 3 * 10 ** 7, 10 ** 8, 3 * 10 ** 8
+V = 800000
+LINE = 25
+WINDOWS = 200
+
+# Words of the training run's vocabulary, so that the model stays small.
+LIMIT = 10000
+
+
+def words_of(n):
+    """n different words: syllables, the fewer the more frequent."""
+    syllables = [a + b for a in 'tnsrhldcmfpgwybvkxjq' for b in 'eaoiu']
+    found = []
+    for k in range(n):
+        word = ''
+        while True:
+            k, last = divmod(k, len(syllables))
+            word = syllables[last] + word
+            if not k:
+                break
+            k -= 1
+        found.append(word)
+    return found
+
+
+def write_text(path, n, seed=0):
+    """Writes a text of n words, the ends of its lines not counted."""
+    words = numpy.array(words_of(V), object)
+    random = numpy.random.RandomState(seed)
+    with open(path, 'w', encoding='utf-8', newline='\n') as f:
+        for start in range(0, n, 10 ** 6):
+            ranks = numpy.exp(random.rand(min(10 ** 6, n - start)) * numpy.log(V + 1))
+            some = words[ranks.astype(int) - 1].tolist()
+            f.writelines(' '.join(some[k:k + LINE]) + '\n'
+                         for k in range(0, len(some), LINE))
+
+
+def measure(path, way):
+    """What one process has to say: seconds and bytes."""
+    start = time.perf_counter()
+    before = memory('VmRSS')
+    limit = LIMIT if way == 'train' else None
+    corpus = rnnlm.load_corpus(path, vocab_limit=limit, cache=way != 'memory')
+    found = {'seconds': time.perf_counter() - start, 'before': before,
+             'vocabulary': len(corpus.vocabulary),
+             'tokens': sum(map(len, (corpus.train, corpus.valid, corpus.test)))}
+    if way == 'train':
+        found['words/s'] = train(corpus)
+    return dict(found, most=memory('VmHWM'))
+
+
+def train(corpus):
+    """Words a second of a training run of the small model."""
+    model = L.Classifier(rnnlm.RNNForLM(len(corpus.vocabulary), 200))
+    model.compute_accuracy = False
+    optimizer = chainer.optimizers.SGD(lr=1.0).setup(model)
+    optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(5.0))
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(corpus.train, 20), optimizer, 35, -1)
+    updater.update()
+    start = time.perf_counter()
+    for _ in range(WINDOWS):
+        updater.update()
+    return 20 * 35 * WINDOWS / (time.perf_counter() - start)
+
+
+def memory(name):
+    """Bytes that this process has, 'VmRSS', or had at most, 'VmHWM'."""
+    with open('/proc/self/status', encoding='ascii') as f:
+        return next(1024 * int(line.split()[1]) for line in f if line.startswith(name))
+
+
+def in_a_process(path, way, cache):
+    done = subprocess.run(
+        [sys.executable, os.path.abspath(__file__), '--way', way, '--text', path],
+        env=dict(os.environ, XDG_CACHE_HOME=cache), stdout=subprocess.PIPE, check=True)
+    return json.loads(done.stdout)
+
+
+def measure_all(lengths, folder):
+    rows = []
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        for n in lengths:
+            path = os.path.join(place, 'text')
+            write_text(path, n)
+            row = {'words': n, 'bytes': os.path.getsize(path)}
+            for name, way in (('first', 'cache'), ('second', 'cache'),
+                              ('without', 'memory'), ('training', 'train')):
+                row[name] = in_a_process(path, way, place)
+                print(f'{n:,} words, {name}: {row[name]}', flush=True)
+            rows.append(row)
+            os.unlink(path)
+    return rows
+
+
+def tables(rows):
+    """Markdown of what `measure_all` found."""
+    def mib(n_bytes):
+        return common.number(n_bytes / 2 ** 20)
+
+    return common.table(
+        ['words', 'text, MB', 'vocabulary', 'first start, s', 'words/s', 'MiB',
+         'second start, s', 'MiB', '`cache=False`, s', 'MiB',
+         'training, words/s', 'MiB'],
+        [[common.number(row['words']), common.number(row['bytes'] / 1e6),
+          common.number(row['first']['vocabulary']),
+          *(part for name in ('first', 'second', 'without') for part in (
+              common.number(row[name]['seconds'], 2),
+              *([common.number(row[name]['tokens'] / row[name]['seconds'])]
+                if name == 'first' else []),
+              mib(row[name]['most']))),
+          common.number(row['training']['words/s']), mib(row['training']['most'])]
+         for row in rows])
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--quick', action='store_true', help='up to 10^7 words')
+    parser.add_argument('--folder', help='for texts and cache; a temporary one in it')
+    parser.add_argument('--longest', type=float, default=LENGTHS[-1],
+                        help='leave longer texts out')
+    parser.add_argument('--way', help=argparse.SUPPRESS)
+    parser.add_argument('--text', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.way:
+        print(json.dumps(measure(args.text, args.way)))
+        return
+    machine = common.begin('benchmarks/large.py', not args.quick)
+    most = min(args.longest, 10 ** 7 if args.quick else LENGTHS[-1])
+    rows = measure_all([n for n in LENGTHS if n <= most], args.folder)
+    text = (f'{common.machine_line(machine)}. By `python benchmarks/large.py`; one '
+            'process each, import not counted.\n\n' + tables(rows))
+    print(text)
+    if not args.quick:
+        common.replace('texts', 'large.py', '## Long texts\n\n' + text)
+
+
+if __name__ == '__main__':
+    main()
