@@ -2,6 +2,7 @@
 
     python benchmarks/large.py            from 10^6 to 3 x 10^8 words (about 10 minutes;
                                           3.5 GB of disk in --folder)
+    python benchmarks/large.py --only N   one length, beside those of before
     python benchmarks/large.py --quick    up to 10^7 words (a minute; writes nothing)
 
 The texts are made here: words by Zipf's law, p(k) proportional to log(1 + 1/k), from a
@@ -27,6 +28,8 @@ import numpy
 
 import common
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+KEPT = os.path.join(HERE, 'large.json')
 LENGTHS = 10 ** 6, 10 ** 7, 3 * 10 ** 7, 10 ** 8, 3 * 10 ** 8
 V = 800000
 LINE = 25
@@ -94,36 +97,37 @@ def train(corpus):
 
 
 def memory(name):
-    """Bytes that this process has, 'VmRSS', or had at most, 'VmHWM'."""
-    with open('/proc/self/status', encoding='ascii') as f:
-        return next(1024 * int(line.split()[1]) for line in f if line.startswith(name))
+    """Bytes that this process has, 'VmRSS', or had at most, 'VmHWM'; on Linux."""
+    try:
+        with open('/proc/self/status', encoding='ascii') as f:
+            return next(
+                1024 * int(line.split()[1]) for line in f if line.startswith(name))
+    except OSError:
+        return float('nan')
 
 
 def in_a_process(path, way, cache):
     done = subprocess.run(
-        [sys.executable, os.path.abspath(__file__), '--way', way, '--text', path],
+        [sys.executable, __file__, '--way', way, '--text', path],
         env=dict(os.environ, XDG_CACHE_HOME=cache), stdout=subprocess.PIPE, check=True)
     return json.loads(done.stdout)
 
 
-def measure_all(lengths, folder):
-    rows = []
+def measure_text(n, folder):
+    """A row of the table."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
-        for n in lengths:
-            path = os.path.join(place, 'text')
-            write_text(path, n)
-            row = {'words': n, 'bytes': os.path.getsize(path)}
-            for name, way in (('first', 'cache'), ('second', 'cache'),
-                              ('without', 'memory'), ('training', 'train')):
-                row[name] = in_a_process(path, way, place)
-                print(f'{n:,} words, {name}: {row[name]}', flush=True)
-            rows.append(row)
-            os.unlink(path)
-    return rows
+        path = os.path.join(place, 'text')
+        write_text(path, n)
+        row = {'words': n, 'bytes': os.path.getsize(path)}
+        for name, way in (('first', 'cache'), ('second', 'cache'),
+                          ('without', 'memory'), ('training', 'train')):
+            row[name] = in_a_process(path, way, place)
+            print(f'{n:,} words, {name}: {row[name]}', flush=True)
+    return row
 
 
 def tables(rows):
-    """Markdown of what `measure_all` found."""
+    """Markdown of what `measure_text` found."""
     def mib(n_bytes):
         return common.number(n_bytes / 2 ** 20)
 
@@ -139,7 +143,7 @@ def tables(rows):
                 if name == 'first' else []),
               mib(row[name]['most']))),
           common.number(row['training']['words/s']), mib(row['training']['most'])]
-         for row in rows])
+         for row in sorted(rows.values(), key=lambda row: row['words'])])
 
 
 def main():
@@ -147,8 +151,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='up to 10^7 words')
     parser.add_argument('--folder', help='for texts and cache; a temporary one in it')
-    parser.add_argument('--longest', type=float, default=LENGTHS[-1],
-                        help='leave longer texts out')
+    parser.add_argument('--only', type=float, metavar='N', help='one length')
     parser.add_argument('--way', help=argparse.SUPPRESS)
     parser.add_argument('--text', help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -156,13 +159,18 @@ def main():
         print(json.dumps(measure(args.text, args.way)))
         return
     machine = common.begin('benchmarks/large.py', not args.quick)
-    most = min(args.longest, 10 ** 7 if args.quick else LENGTHS[-1])
-    rows = measure_all([n for n in LENGTHS if n <= most], args.folder)
-    text = (f'{common.machine_line(machine)}. By `python benchmarks/large.py`; one '
-            'process each, import not counted.\n\n' + tables(rows))
-    print(text)
+    lengths = [n for n in LENGTHS if n <= 10 ** 7] if args.quick else (
+        [int(args.only)] if args.only else LENGTHS)
+    rows = {} if args.quick else common.kept(KEPT)
+    for n in lengths:
+        rows[str(n)] = dict(measure_text(n, args.folder), machine=machine)
+    print(tables(rows))
     if not args.quick:
-        common.replace('texts', 'large.py', '## Long texts\n\n' + text)
+        common.keep(KEPT, rows)
+        line = common.machine_line(machine)
+        common.replace('texts', 'large.py', (
+            f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each in a '
+            'process of its own, import not counted.\n\n') + tables(rows))
 
 
 if __name__ == '__main__':

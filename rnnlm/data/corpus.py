@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Optional, Sequence, Union
+from typing import Any, ClassVar, Optional, Sequence, Union
 
 import numpy
 
@@ -53,8 +53,10 @@ class Corpus:
     source: Optional[dict] = None
 
     # What is known of ids that are mapped from the cache, which nobody can change.
-    _kept: Optional[encoding.Kept] = dataclasses.field(
-        default=None, init=False, repr=False)
+    _kept: ClassVar[Optional[encoding.Kept]] = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self), _kept=None)  # the arrays of a copy may change
 
     def summary(self) -> str:
         """One line: name, tokens of the three parts, size of the vocabulary."""
@@ -176,8 +178,9 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
         source['vocabulary'] = os.path.abspath(os.fsdecode(vocabulary))
     # That of the words themselves.
     limit = None if UNK in kept.vocabulary else text.limit
+    train, valid, test = kept.parts
     corpus = Corpus(
-        text.name, *kept.parts, kept.vocabulary, tokens, limit, source)
+        text.name, train, valid, test, kept.vocabulary, tokens, limit, source)
     if kept.digest is not None:
         object.__setattr__(corpus, '_kept', kept)
     return corpus

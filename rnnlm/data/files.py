@@ -33,7 +33,7 @@ DEEPEST = 100
 
 # Bytes that are read at once: with few of them the words of a block stay in the cache
 # of a processor.
-BLOCK = 2 ** 15
+BLOCK = 2 ** 16
 
 # Bytes of a stream, whose size is not known before it has been read; and how many times
 # the size of a compressed file its text may have, where that is more.

@@ -66,7 +66,7 @@ class Memory:
         self._ids = array.array('i')
 
     def append(self, ids: numpy.ndarray) -> None:
-        self._ids.frombytes(memoryview(numpy.ascontiguousarray(ids, 'i')).cast('B'))
+        self._ids.frombytes(numpy.ascontiguousarray(ids, 'i').data.cast('B'))
 
     def read(self, start: int, stop: int) -> numpy.ndarray:
         return self.array()[start:stop].copy()
@@ -108,7 +108,7 @@ class Disk:
         place = self._offset + 4 * start
         if self._f.tell() != place:
             self._f.seek(place)
-        self._f.write(memoryview(numpy.ascontiguousarray(ids, 'i')).cast('B'))
+        self._f.write(numpy.ascontiguousarray(ids, 'i').data.cast('B'))
         self._n = max(self._n, start + len(ids))
 
     def __len__(self) -> int:
@@ -171,8 +171,8 @@ def build(store: Store, parts: Iterable[Iterable[Tokens]], rule: Rule,
                 store, 0, lengths[0], len(names) + 1)[names.index(end)]:
             lengths = _end_parts(store, lengths, int(numbers.encode([end])[0]))
     vocabulary, table = rule.fit(store, lengths, numbers.names)
-    lengths, *counts = _encode(store, lengths, table, vocabulary.unknown)
-    return vocabulary, Facts(lengths, *counts, rule.min_count)
+    n_ids, n_unknown = _encode(store, lengths, table, vocabulary.unknown)
+    return vocabulary, Facts(n_ids, lengths, n_unknown, rule.min_count)
 
 
 def _cut(n: int, name: str) -> list[int]:
@@ -227,10 +227,10 @@ def contains(store: Store, stop: int, numbers: Sequence[int]) -> bool:
 
 
 def _encode(store: Store, lengths: Sequence[int], table: numpy.ndarray,
-            unknown: Optional[int]) -> tuple[list[int], list[int], list[int]]:
+            unknown: Optional[int]) -> tuple[list[int], list[int]]:
     """Replaces numbers by ids; those of which there is none are left out.
 
-    Returns the ids, tokens and unknown tokens of each part.
+    Returns how many ids and how many unknown tokens each part has.
     """
     start = place = 0
     found, n_unknown = [], []
@@ -248,7 +248,7 @@ def _encode(store: Store, lengths: Sequence[int], table: numpy.ndarray,
         start += length
         found.append(place - first)
         n_unknown.append(length - known)
-    return found, list(lengths), n_unknown
+    return found, n_unknown
 
 
 def parts_of(ids: numpy.ndarray, lengths: Sequence[int]) -> list[numpy.ndarray]:

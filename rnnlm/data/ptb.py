@@ -10,7 +10,7 @@ import numpy
 
 from rnnlm.data.files import read_any, tokenise
 from rnnlm.data.text import PARTS
-from rnnlm.data.tokens import Tokens
+from rnnlm.data.tokens import Tokens, words_of
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 
@@ -60,7 +60,7 @@ def load_ptb(tokens: str) -> Sequence[Tokens]:
 
 
 def _words_of(path: str) -> list[str]:
-    return [word for words in tokenise(path, 'word') for word in words]
+    return words_of(''.join(map(''.join, tokenise(path, 'word'))))
 
 
 def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:

@@ -80,7 +80,7 @@ class Given:
         self.vocabulary, self.tokens, self.extended = vocabulary, tokens, extended
         end = end_of(tokens)
         more = [] if end in vocabulary else [end]
-        self.known = [*vocabulary.words, *more]
+        self.known: Optional[Sequence[str]] = [*vocabulary.words, *more]
         self.key: dict[str, Any] = {
             'tokens': tokens, 'extended': extended,
             'vocabulary': hashlib.sha256(vocabulary.to_bytes()).hexdigest()}

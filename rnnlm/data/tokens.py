@@ -9,10 +9,12 @@ from typing import Iterable, Iterator, Optional, Sequence, Union
 
 import numpy
 
+from rnnlm.data.short_words import ShortWords, fits
 from rnnlm.data.text import EOS
 from rnnlm.errors import InputError
 
-# Some tokens in a row: words, or a str of characters.
+# Some tokens in a row: a list of words; or a str, of characters, or of a text whose
+# words are whole.
 Tokens = Union[Sequence[str], str]
 
 # Characters of a word; what has none but longer ones is no text.
@@ -35,7 +37,7 @@ def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
         several: Whether each text ends with a line feed by character too.
 
     Yields:
-        Lists of words; or str of characters.
+        By word, texts of whole words, of which `words_of` makes lists; else characters.
 
     Raises:
         rnnlm.errors.InputError: If one is no UTF-8, empty, or whitespace only, or has a
@@ -83,8 +85,13 @@ def _lines_of(pieces: Iterable[str], ended: bool) -> Iterator[str]:
         yield '\n'
 
 
-def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[list[str]]:
-    """The words of a text that ends with a line feed."""
+def words_of(text: str) -> list[str]:
+    """The words of a text whose lines end with a line feed, and ``<eos>`` for that."""
+    return text.replace('\n', f' {EOS} ').split()
+
+
+def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[str]:
+    """Texts of whole words, of a text that ends with a line feed."""
     begun: list[str] = []  # of a word that goes on in the next piece
     length = 0  # of that
     blank = True  # whether the line has no word so far
@@ -107,9 +114,8 @@ def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[list
                 _BLANK_LINES.sub('\n', text))
             head, newline, tail = text.rpartition('\n')
             blank = (blank or bool(newline)) and not tail.strip()
-        words = text.replace('\n', f' {EOS} ').split()
-        if words:
-            yield words
+        if text:
+            yield text
 
 
 class WordIds:
@@ -124,9 +130,17 @@ class WordIds:
         self._ids: dict[str, int] = _Growing() if known is None else {
             word: number for number, word in enumerate(known)}
         self._unknown = None if known is None else len(known)
+        self._short = ShortWords(self._number)
 
     def encode(self, tokens: Tokens) -> numpy.ndarray:
         """int32 (N,): the numbers of N words."""
+        if not isinstance(tokens, str):
+            return self._number(tokens)
+        if fits(tokens):
+            return self._short.encode(tokens)
+        return self._number(words_of(tokens))
+
+    def _number(self, tokens: Sequence[str]) -> numpy.ndarray:
         if self._unknown is None:
             found: Iterator[int] = map(self._ids.__getitem__, tokens)
         else:

@@ -161,7 +161,7 @@ class Vocabulary:
             kept[ranked[limit - 1:]], unknown = False, True
         dropped = numpy.flatnonzero(there & ~kept)
         first = dropped[0] if len(dropped) else len(tokens)
-        words = [tokens[i] for i in numpy.flatnonzero(kept)]
+        words = [tokens[i] for i in numpy.flatnonzero(kept).tolist()]
         if unknown:
             words.insert(int(kept[:first].sum()), UNK)
         return cls(words, kind)

@@ -11,6 +11,7 @@ import pytest
 import rnnlm
 from rnnlm.app import cli
 from rnnlm.app.recipes import BUDGET, PRESETS, recipe_for
+from rnnlm.data import cache
 from rnnlm.inference import scoring
 
 SMALL = '--unit 8 --layer 1 --batchsize 4 --bproplen 10 --epoch 1'.split()
@@ -314,3 +315,43 @@ def test_several_files_are_kept_and_never_written_over(run, write):
     assert 'resumed' in run('train', '--resume', '--epoch', '2')
     os.unlink('a.txt')
     assert 'a.txt does not exist' in run('evaluate', status=2)
+
+
+# --- long texts ---
+
+@pytest.fixture
+def every_text_is_long(monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, 'LEAST', 0)
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    return tmp_path / 'cache' / 'rnnlm'
+
+
+def test_commands_on_mapped_texts(run, story, write, every_text_is_long):
+    """What they say, and the model, are as of a text in memory."""
+    other = write('other.txt', 'the dog saw a cow .\n' * 30)
+    said = []
+    for out, flag in ('mapped', []), ('memory', ['--no-cache']), ('again', []):
+        trained(run, story, '--out', out, *flag)
+        said.append([run(*command, '--json', *flag) for command in (
+            ['evaluate', out], ['evaluate', out, '--text', other],
+            ['evaluate', out, '--dynamic', 'rms'],
+            ['evaluate', out, '--corpus', other, '--part', 'valid'],
+            ['interpolate', out, out],
+            ['interpolate', out, out, '--text', other, '--weight', '0.3'])])
+        if out == 'memory':
+            n_files = len(os.listdir(every_text_is_long))
+    assert said[0] == said[1] == said[2]
+    assert len(os.listdir(every_text_is_long)) == n_files
+    with numpy.load('mapped/model.npz') as a, numpy.load('memory/model.npz') as b:
+        for name in a.files:
+            numpy.testing.assert_array_equal(a[name], b[name])
+    # The hash of the text is the same, and so the run goes on.
+    run('train', '--resume', 'memory', '--out', 'memory', '--epoch', '2')
+
+
+def test_a_long_text_shows_its_rate_and_the_time_left(
+        run, story, every_text_is_long, monkeypatch):
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True, raising=False)
+    trained(run, story, '--out', 'other')  # shown on standard error
+    shown = run('train', '--corpus', story, *SMALL, '--no-cache', '--overwrite')
+    assert '<' in shown and 'B/s' in shown

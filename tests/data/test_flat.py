@@ -15,7 +15,7 @@ from rnnlm.data import cache, files, flat, sources
 from rnnlm.data import tokens as tokens_module
 from rnnlm.data.corpus import encode_source, load
 from rnnlm.data.text import split_text
-from rnnlm.data.tokens import tokens_of
+from rnnlm.data.tokens import WordIds, tokens_of, words_of
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 
@@ -37,7 +37,7 @@ def in_blocks(data, cuts):
 def tokens_in_blocks(blocks, tokens, blank_lines, several=False):
     found = []
     for some in tokens_of([('text', blocks)], tokens, blank_lines, several):
-        found += some
+        found += words_of(some) if tokens == 'word' else some
     return found
 
 
@@ -204,6 +204,38 @@ def test_bytes_are_those_of_utf8(write):
     vocabulary = Vocabulary([chr(k) for k in range(256)], 'byte')
     found, = encode_source(sources.find_whole(write('t', 'é語\r\n😀')), vocabulary)
     assert bytes(found.ids.tolist()) == 'é語\n😀'.encode()
+
+
+ASCII = [chr(k) for k in range(1, 128) if chr(k).isspace()] + [
+    'a', 'b', 'ab', 'aaaaaaaa', 'aaaaaaaaa', '<eos>', '<unk>', '\n', ' ', '0', '~']
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([*ASCII, 'é', '\0']), max_size=30).map(
+    lambda parts: ''.join(parts) + '\n'), max_size=6),
+    st.sampled_from([None, ['b', '<unk>'], ['<eos>', 'ab', 'aaaaaaaaa']]))
+def test_numbers_of_words(pieces, known):
+    """Short and long ones, in ASCII or not, have the numbers of one dictionary."""
+    numbers = {} if known is None else {word: k for k, word in enumerate(known)}
+    found = WordIds(known)
+    for piece in pieces:
+        expected = [numbers.setdefault(word, len(numbers)) if known is None else
+                    numbers.get(word, len(known)) for word in words_of(piece)]
+        assert found.encode(piece).tolist() == expected
+    assert found.names == list(numbers)
+
+
+def test_very_many_short_words():
+    """The table grows, and most of its places are taken."""
+    random = np.random.RandomState(0)
+    found, numbers = WordIds(), {}
+    for _ in range(20):
+        words = [f'{k:x}' for k in random.randint(0, 2 ** 28, 20000)] + ['x'] * 5
+        expected = [numbers.setdefault(word, len(numbers)) for word in words]
+        assert found.encode(' '.join(words)).tolist() == expected
+        again = random.choice(list(numbers), 1000).tolist()
+        assert found.encode(' '.join(again)).tolist() == [
+            numbers[word] for word in again]
 
 
 def test_a_word_longer_than_a_block(write):

@@ -1,0 +1,119 @@
+"""A table of numbers of short words, which is asked for many words at once.
+
+A dictionary of a large vocabulary waits for memory in each look-up; NumPy waits for
+many at a time.
+"""
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy
+
+from rnnlm.data.text import EOS
+
+# Bytes of a word that fits; with its length they are a number of 64 bits.
+LONGEST = 8
+
+# ASCII's blanks, as of `str.split`.
+_BLANK = numpy.array([chr(c).isspace() for c in range(256)]) & (numpy.arange(256) < 128)
+
+# The first bytes of 8, as many as a word has; none of a longer one.
+_MASKS = numpy.array([2 ** (8 * k) - 1 for k in range(LONGEST + 1)] + [0], 'u8')
+
+# Knuth's multiplier: the golden ratio in 64 bits.
+_MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
+
+
+def fits(text: str) -> bool:
+    """Whether words of a text may be looked up here."""
+    return text.isascii() and '\0' not in text
+
+
+class ShortWords:
+    """Numbers of words of at most `LONGEST` bytes, by open addressing.
+
+    Args:
+        number: What gives the numbers of a list of words that are not in the table.
+    """
+
+    def __init__(self, number: Callable[[list[str]], numpy.ndarray]) -> None:
+        self._number = number
+        self._end = -1  # the number of the end of a line, when it has one
+        self._n = 0
+        self._make(16)
+
+    def _make(self, bits: int) -> None:
+        self._shift = numpy.uint64(64 - bits)
+        self._keys = numpy.zeros(2 ** bits, 'u8')  # 0 where there is none
+        self._numbers = numpy.zeros(2 ** bits, 'i')
+
+    def encode(self, text: str) -> numpy.ndarray:
+        """int32 (N,): the numbers of the words and the ends of lines of a text.
+
+        Args:
+            text: One that `fits`; words are cut by blanks, and whole.
+        """
+        data = text.encode() + bytes(LONGEST)
+        codes = numpy.frombuffer(data, 'u1', len(text))
+        blank = numpy.concatenate([[True], _BLANK[codes], [True]])
+        begins = blank[:-1] > blank[1:]  # with one place more than there are bytes
+        ends = codes == ord('\n')
+        starts = numpy.flatnonzero(begins[:-1] | ends)
+        is_end = ends[starts]
+        lengths = numpy.zeros(len(starts), int)
+        lengths[~is_end] = (
+            numpy.flatnonzero(blank[1:] > blank[:-1]) - starts[~is_end])
+        eights = numpy.ndarray(len(text), '<u8', data, strides=(1,))
+        keys = eights[starts] & _MASKS[numpy.minimum(lengths, LONGEST + 1)]
+        numbers = self._look_up(keys)
+        numbers[is_end] = self._end
+        left = numpy.flatnonzero(numbers < 0)
+        if len(left):
+            words = [text[start:start + length] or EOS for start, length in zip(
+                starts[left].tolist(), lengths[left].tolist())]
+            numbers[left] = self._number(words)
+            if self._end < 0 and is_end.any():
+                self._end = int(numbers[numpy.argmax(is_end)])
+            self._add(keys[left], numbers[left])
+        return numbers
+
+    def _look_up(self, keys: numpy.ndarray) -> numpy.ndarray:
+        """int32 (N,): the numbers of keys; -1 of those that are not in the table."""
+        numbers = numpy.full(len(keys), -1, 'i')
+        places = numpy.arange(len(keys))
+        slots = self._slots(keys)
+        while len(places):
+            found = self._keys[slots]
+            hit = found == keys[places]
+            numbers[places[hit]] = self._numbers[slots[hit]]
+            on = numpy.flatnonzero(~hit & (found != 0))
+            places, slots = places[on], self._next(slots[on])
+        numbers[keys == 0] = -1
+        return numbers
+
+    def _add(self, keys: numpy.ndarray, numbers: numpy.ndarray) -> None:
+        keys, first = numpy.unique(keys, return_index=True)
+        numbers = numbers[first]
+        if len(keys) and not keys[0]:  # of long words, and ends of lines
+            keys, numbers = keys[1:], numbers[1:]
+        self._n += len(keys)
+        if 2 * self._n > len(self._keys):
+            old = numpy.flatnonzero(self._keys)
+            keys = numpy.concatenate([self._keys[old], keys])
+            numbers = numpy.concatenate([self._numbers[old], numbers])
+            self._make(int(4 * self._n).bit_length())
+        slots = self._slots(keys)
+        while len(keys):
+            free = self._keys[slots] == 0
+            self._keys[slots[free]] = keys[free]  # of several in one place the last
+            placed = self._keys[slots] == keys
+            self._numbers[slots[placed]] = numbers[placed]
+            keys, numbers = keys[~placed], numbers[~placed]
+            slots = self._next(slots[~placed])
+
+    def _slots(self, keys: numpy.ndarray) -> numpy.ndarray:
+        """int (N,): where keys are looked for first."""
+        return ((keys * _MULTIPLIER) >> self._shift).astype(int)
+
+    def _next(self, slots: numpy.ndarray) -> numpy.ndarray:
+        return (slots + 1) & (len(self._keys) - 1)
