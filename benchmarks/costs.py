@@ -187,3 +187,40 @@ def _pair(size, V, B, N):
     one = gpu_seconds(size, V, B, 1)
     return ' '.join([f'{one / gpu_seconds(size, V, B, N):.1f}',
                      f'({one / gpu_seconds(size, V, B, N, True):.1f})'])
+
+
+# What this machine reaches in training, two cores (medium, of cpu.py's table).
+CPU_RATE = 350e9
+
+
+def adaptive_outputs(V, n):
+    """The full outputs that cost what an adaptive softmax does, words by Zipf's law.
+
+    Its cutoffs are V/100, V/20 and V/4; the k-th cluster has n / 4^k units.
+    """
+    cutoffs = [V // 100, V // 20, V // 4, V]
+    outputs = cutoffs[0] + 3.0
+    for k, (start, stop) in enumerate(zip(cutoffs, cutoffs[1:]), 1):
+        share = math.log((stop + 1) / (start + 1)) / math.log(V + 1)
+        outputs += share / 4 ** k * (n + stop - start)
+    return outputs
+
+
+def billion_table():
+    """What an epoch of a billion words costs, by the products alone on a CPU."""
+    rows = []
+    for V, softmax in (10000, 'full'), (800000, 'full'), (800000, 'adaptive'):
+        for size, given in models.SIZES.items():
+            n, T = given['n'], given['T']
+            outputs = V if softmax == 'full' else adaptive_outputs(V, n)
+            flops = models.flops_per_word(n, outputs)
+            gpu = 1e9 / (T * 320) * (
+                T * GPU['step'] + T * 320 * flops / GPU['flops']
+                + 3 * 4 * parameters(n, outputs)[0] / GPU['memory'])
+            rows.append([size, f'{V:,}', softmax, common.number(flops / 1e6),
+                         common.number(CPU_RATE / flops),
+                         common.number(1e9 * flops / CPU_RATE / 86400, 1),
+                         common.number(gpu / 3600, 1)])
+    return common.table(
+        ['', 'vocabulary', 'softmax', 'million operations a word', 'words/s, 2 cores',
+         'days on 2 cores', 'hours on one GPU, batch 320'], rows)

@@ -3,6 +3,7 @@
     python benchmarks/large.py            from 10^6 to 3 x 10^8 words (about 10 minutes;
                                           3.5 GB of disk in --folder)
     python benchmarks/large.py --only N   one length, beside those of before
+    python benchmarks/large.py --tables   the tables again, from large.json
     python benchmarks/large.py --quick    up to 10^7 words (a minute; writes nothing)
 
 The texts are made here: words by Zipf's law, p(k) proportional to log(1 + 1/k), from a
@@ -27,9 +28,11 @@ from chainer import links as L
 import numpy
 
 import common
+import costs
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'large.json')
+DOCUMENT = os.path.join(HERE, os.pardir, 'docs', 'scaling.md')
 LENGTHS = 10 ** 6, 10 ** 7, 3 * 10 ** 7, 10 ** 8, 3 * 10 ** 8
 V = 800000
 LINE = 25
@@ -151,6 +154,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='up to 10^7 words')
     parser.add_argument('--folder', help='for texts and cache; a temporary one in it')
+    parser.add_argument('--tables', action='store_true', help='measure nothing')
     parser.add_argument('--only', type=float, metavar='N', help='one length')
     parser.add_argument('--way', help=argparse.SUPPRESS)
     parser.add_argument('--text', help=argparse.SUPPRESS)
@@ -158,19 +162,26 @@ def main():
     if args.way:
         print(json.dumps(measure(args.text, args.way)))
         return
-    machine = common.begin('benchmarks/large.py', not args.quick)
+    machine = None if args.tables else common.begin(
+        'benchmarks/large.py', not args.quick)
     lengths = [n for n in LENGTHS if n <= 10 ** 7] if args.quick else (
         [int(args.only)] if args.only else LENGTHS)
     rows = {} if args.quick else common.kept(KEPT)
-    for n in lengths:
+    for n in [] if args.tables else lengths:
         rows[str(n)] = dict(measure_text(n, args.folder), machine=machine)
     print(tables(rows))
     if not args.quick:
         common.keep(KEPT, rows)
-        line = common.machine_line(machine)
-        common.replace('texts', 'large.py', (
-            f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each in a '
-            'process of its own, import not counted.\n\n') + tables(rows))
+        write(rows)
+
+
+def write(rows):
+    """Writes the tables into RESULTS.md and docs/scaling.md."""
+    line = common.machine_line(next(iter(rows.values()))['machine'])
+    common.replace('texts', 'large.py', (
+        f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each in a process '
+        'of its own, import not counted.\n\n') + tables(rows))
+    common.replace('billion', 'large.py', costs.billion_table(), DOCUMENT)
 
 
 if __name__ == '__main__':
