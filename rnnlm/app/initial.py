@@ -13,7 +13,7 @@ from rnnlm.app import trained
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.text import UNK
+from rnnlm.data.text import PARTS, UNK
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, about
 from rnnlm.model import RNNForLM
@@ -94,7 +94,7 @@ class InitialModel:
                 f'expected {known.tokens!r}, the tokens of {self.path}, found '
                 f'{tokens!r}', 'tokens')
         if not extend:
-            text = corpus.load(spec, known.tokens, vocabulary=known)
+            text = load_by(known, spec)
             self._require_no_more(text)
             return text
         own = corpus.load(spec, known.tokens, None, min_count)
@@ -173,6 +173,25 @@ class InitialModel:
             return f'{self.path}; it has no vocabulary, and gets that of the text'
         return (f'{self.path}; its vocabulary of {self.n_vocab:,} {text.unit}s is '
                 + (f'extended by {added:,}' if added else 'kept'))
+
+
+def load_by(vocabulary: Vocabulary, spec: corpus.Spec) -> Corpus:
+    """Loads a text by a vocabulary to which nothing is added, if that is possible.
+
+    Where it has ``<unk>`` but no end of a sentence, since its size was limited say,
+    that is unknown too.
+
+    Args:
+        vocabulary: The vocabulary.
+        spec: As for `rnnlm.data.corpus.load`, whose errors this has.
+    """
+    text = corpus.load(spec, vocabulary.tokens, vocabulary=vocabulary)
+    n, unknown = len(vocabulary), vocabulary.unknown
+    if len(text.vocabulary) == n or unknown is None:
+        return text
+    parts = (numpy.where(part < n, part, unknown).astype(part.dtype)
+             for part in (text.train, text.valid, text.test))
+    return dataclasses.replace(text, **dict(zip(PARTS, parts)), vocabulary=vocabulary)
 
 
 def initial_model(given: Union[str, InitialModel, None]) -> Optional[InitialModel]:

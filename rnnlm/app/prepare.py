@@ -9,7 +9,7 @@ from typing import Optional
 
 from rnnlm.app import run_folder, texts
 from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
-from rnnlm.app.initial import InitialModel
+from rnnlm.app.initial import InitialModel, load_by
 from rnnlm.app.new_run import resume_command
 from rnnlm.app.options import OPTIONS
 from rnnlm.app.recipes import (
@@ -23,7 +23,6 @@ from rnnlm.serializers.snapshot_files import all_snapshots_in, snapshots_in
 # Options that cannot be given together, and why.
 _NOT_TOGETHER = [
     ('overwrite', 'resume', ''),
-    ('seed', 'resume', ': the random numbers continue from the snapshot'),
     ('init_from', 'resume', ': the weights are those of the snapshot'),
     ('config', 'resume', ': a run goes on by its own run.json'),
     ('preset', 'config', ': the file has all values'),
@@ -66,6 +65,9 @@ def prepare(args: argparse.Namespace) -> Job:
     described = initial = None
     if resume:
         described = RunDescription.load(run_folder.folder_of(resume))
+        if args.seed is not None and not (described and described.seed == args.seed):
+            raise InputError('--seed cannot be combined with --resume: the random '
+                             'numbers continue from the snapshot')
         text = _text(args, described, _vocabulary_of(args, resume, described))
     else:
         if args.config:
@@ -201,7 +203,7 @@ def _vocabulary_of(args: argparse.Namespace, resume: str,
             run_folder.folder_of(resume), run_folder.VOCABULARY))
         if hash_of_vocabulary(found) == described.vocabulary and (
                 args.tokens in (None, described.tokens)):
-            return found
+            return Vocabulary(found.words, described.tokens)
     return None
 
 
@@ -230,7 +232,7 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
         if not isinstance(by, Vocabulary):
             return texts.load_corpus(args)
         assert described is not None
-        text = corpus.load(args.corpus, described.tokens, vocabulary=by)
+        text = load_by(by, args.corpus)
         # The words are known; how they were chosen stays on record.
         return dataclasses.replace(text, source={
             **(described.source or {}), **{
