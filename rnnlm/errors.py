@@ -196,3 +196,30 @@ def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
             f'expected token ids of 32 bits, found {array.min()} to {array.max()}',
             name)
     return array
+
+
+def require_words(ids: Any, least: int, n_vocab: int) -> None:
+    """Refuses what are no word ids; of ids on a GPU only the type and the shape.
+
+    Args:
+        ids: int array (B,) or (T, B).
+        least: The smallest that is allowed.
+        n_vocab: One more than the largest that is allowed.
+
+    Raises:
+        InputError: If they are none.
+    """
+    if not hasattr(ids, 'dtype'):
+        raise InputError(
+            f'ids: expected an array or a Variable, found {type(ids).__name__}')
+    if ids.dtype.kind != 'i' or ids.ndim not in (1, 2) or not ids.size:
+        raise InputError(
+            'ids: expected signed integers of shape (B,) or (T, B), found '
+            f'{ids.dtype} of shape {ids.shape}')
+    # On a GPU the answer would have to be waited for.
+    if isinstance(ids, numpy.ndarray):
+        low, high = ids.min(), ids.max()
+        if low < least or high >= n_vocab:
+            raise InputError(
+                f'ids: expected {least} to {n_vocab - 1} (n_vocab - 1), found '
+                f'{low} to {high}')
