@@ -80,7 +80,8 @@ class LanguageModel(states.StatefulChain):
         require('layers', layers, 'at least one link', lambda v: len(v) > 0)
         if dropouts:
             require('dropout', dropouts, f'{len(layers) + 1} links, one more than '
-                    'layers', lambda v: len(v) == len(layers) + 1)
+                    'layers', lambda v: len(v) == len(layers) + 1 and all(
+                        isinstance(link, chainer.Link) for link in v))
         super().__init__()
         # A subclass may have attributes of these names: nothing here reads them.
         self.n_vocab, self.n_layers = n_vocab, len(layers)
@@ -185,13 +186,14 @@ class LanguageModel(states.StatefulChain):
 
     def _features(self, ids, why_steps):
         """`features` of a window (T, B), as a whole if there is no reason not to."""
-        self._begin_window()
+        self._end_window()
         if why_steps:
             self._tell(why_steps)
             h = F.stack([self._step(step) for step in ids])
         else:
+            self._begin_window()
             h = self._window(ids)
-        self._begin_window()  # for the steps that may come after it
+        self._end_window()
         return h
 
     def _window_of(self, x):
@@ -255,6 +257,10 @@ class LanguageModel(states.StatefulChain):
         """Lets the links that keep a mask for a window draw new ones."""
         for link in masks.keepers(self):
             link.begin_window()
+
+    def _end_window(self):
+        """Lets the next step begin a window."""
+        if chainer.config.train:  # evaluation may come between two steps of one
             self._seen = ()
 
     def _drop(self, k, h):

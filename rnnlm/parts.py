@@ -20,6 +20,10 @@ from rnnlm.functions.gates import SLOPES
 from rnnlm.links import (
     DroppedLinear, HardSigmoidLSTM, LockedDropout, OutputBias, WeightDropLSTM)
 
+__all__ = ['Part', 'TABLE', 'add', 'embedding_window', 'linear_window',
+           'locked_dropout_window', 'lstm_window', 'tied_window',
+           'weight_drop_lstm_window']
+
 FLOATS = (numpy.float16, numpy.float32, numpy.float64)
 
 
@@ -77,7 +81,7 @@ def weight_drop_lstm_window(link, x):
     """`WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.dropped())
-    link.set_state(c, h)
+    link.set_state(c, h)  # by which a step after it is known to begin another window
     return hs
 
 

@@ -59,7 +59,11 @@ class Masked(chainer.Link):
     mask: Any = None
 
     def begin_window(self) -> None:
-        """Lets the next call draw a new mask; a `LanguageModel` calls it."""
+        """Lets the next call draw a new mask; a `LanguageModel` calls it.
+
+        A link that knows the shape without its input draws the mask here, before all
+        that is drawn in the steps of the window.
+        """
         self.mask = None
 
     def drops(self) -> bool:

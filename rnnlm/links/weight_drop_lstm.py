@@ -40,6 +40,7 @@ class WeightDropLSTM(L.LSTM):
         (2018), https://arxiv.org/abs/1708.02182
     """
     lateral: Any
+    _begun = False  # a window, of which no step was made yet
     _seen: masks.Seen = ()  # of the last step of the window
 
     def __init__(self, in_size: int, out_size: int, ratio: float = 0.5) -> None:
@@ -50,18 +51,18 @@ class WeightDropLSTM(L.LSTM):
             self.lateral = DroppedLinear(W, ratio)
 
     def begin_window(self) -> None:
-        """Lets the next step draw a new mask; a `LanguageModel` calls it."""
-        self._seen = ()
+        """Draws a new mask for the steps from here on; a `LanguageModel` calls it.
+        """
+        self._begun = True
         self.lateral.begin_window()
 
     def forward(self, x: Union[chainer.Variable, Any]) -> chainer.Variable:
         """One step: x (B, m) -> h (B, n)."""
         if not self.lateral.drops():
             return super().forward(x)
-        if not masks.goes_on(self._seen, (self.c, self.h)):
-            self.lateral.begin_window()
-        # Also where there is no h yet for the weights to multiply.
-        self.lateral.dropped()
+        if not (self._begun or masks.goes_on(self._seen, (self.c, self.h))):
+            self.begin_window()
+        self._begun = False
         h = super().forward(x)
         self._seen = masks.seen((self.c, self.h))
         return h
@@ -79,6 +80,12 @@ class DroppedLinear(masks.Masked, L.Linear):
         require_ratio('ratio', ratio)
         super().__init__(W.shape[1], W.shape[0], nobias=True, initialW=W)
         self.ratio = ratio
+
+    def begin_window(self) -> None:
+        """Draws a new mask."""
+        super().begin_window()
+        if self.drops():
+            self.draw(self.W.shape, self.W.dtype)
 
     def dropped(self) -> chainer.Variable:
         """The weights (n_out, n_in) of this window."""
