@@ -197,3 +197,38 @@ def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
             f'expected token ids of 32 bits, found {array.min()} to {array.max()}',
             name)
     return array
+
+
+def require_words(name: str, ids: Any, n_vocab: int, least: Optional[int] = None,
+                  ignored: Optional[int] = None) -> int:
+    """Raises InputError unless an array holds word ids of a step or a window.
+
+    Args:
+        name: What they are called in the message.
+        ids: Array (B,) or (T, B).  On a GPU only its type and shape are checked: the
+            rest would have to be waited for.
+        n_vocab: Size of the vocabulary.
+        least: The smallest id that is allowed; by default ``-n_vocab``, since NumPy
+            counts those below 0 from the end.
+        ignored: An id that is allowed beside these.
+
+    Returns:
+        The smallest of them, without the ignored ones; on a GPU 0.
+    """
+    if not hasattr(ids, 'dtype'):
+        raise InputError(
+            f'expected an array or a Variable, found {type(ids).__name__}', name)
+    if ids.dtype.kind != 'i' or ids.ndim not in (1, 2) or not ids.size:
+        raise InputError('expected signed integers of shape (B,) or (T, B), found '
+                         f'{ids.dtype} of shape {ids.shape}', name)
+    if not isinstance(ids, numpy.ndarray):
+        return 0
+    if ignored is not None:
+        ids = ids[ids != ignored]
+    if not ids.size:
+        return 0
+    low, high = int(ids.min()), int(ids.max())
+    if low < (-n_vocab if least is None else least) or high >= n_vocab:
+        raise InputError(f'expected {least or 0} to {n_vocab - 1} (n_vocab - 1), found '
+                         f'{low} to {high}', name)
+    return low

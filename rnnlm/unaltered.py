@@ -8,7 +8,7 @@ before each window.
 import functools
 import operator
 import types
-from typing import Any, Collection, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Collection, Dict, Iterator, List, Set, Tuple
 
 import chainer
 from chainer import functions as F
@@ -193,6 +193,21 @@ def _code_names(cls: Any) -> frozenset:
     """Returns the names of a class's methods and properties, inherited ones too."""
     return frozenset(name for base in cls.__mro__[:-1]
                      for name, value in vars(base).items() if _is_code(value))
+
+
+class Shown:
+    """A property that an attribute of the instance may hide: a subclass has its own.
+
+    Args:
+        read: Function of the object to the value.
+    """
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __get__(self, thing: Any, cls: Any = None) -> Any:
+        return self if thing is None else self._read(thing)
 
 
 for _class in (

@@ -46,6 +46,8 @@ def why_not(target, model, optimizer):
         return 'the loss is not plain softmax_cross_entropy'
     if {type(layer) for layer in model.layers} != {L.LSTM}:
         return 'a layer is not an L.LSTM'
+    if model.dropouts:
+        return 'the model has dropout links'
     if len(set(model.widths[1:])) > 1:
         return 'the layers have different sizes'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
