@@ -70,6 +70,7 @@ def with_code():
                 yield name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', list(with_code()))
 def test_its_code_runs(name, made, tmp_path):
     folder = tmp_path / 'here'
