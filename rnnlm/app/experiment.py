@@ -17,7 +17,7 @@ from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
-from rnnlm.errors import NotFinite, about, require
+from rnnlm.errors import InputError, NotFinite, about, require
 from rnnlm.inference.perplexity import without_unknown
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import SINGLE_PROCESS
@@ -211,6 +211,11 @@ def make_training_run(
         device (chainer.backend.Device): The device.
         initial: The model that it begins with, if there is one.
     """
+    if len(corpus.train) < recipe.batch_size:
+        raise InputError(
+            f'expected at least one word for each of the {recipe.batch_size} streams, '
+            f'found {len(corpus.train)} words; use a smaller batch size or a longer '
+            'text', 'batch_size')
     model = RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale, recipe.n_embed, recipe.tied)
