@@ -18,7 +18,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 # Names by topic, in the order in which they are shown.
 TOPICS = {
-    'Train a model': ['train', 'Recipe', 'PRESETS', 'run', 'resume'],
+    'Train a model': ['train', 'Recipe', 'PRESETS', 'run', 'resume', 'add_options'],
     'Models, text and updates': [
         'RNNForLM', 'LanguageModel', 'ParallelSequentialIterator', 'BPTTUpdater',
         'load_corpus', 'Corpus', 'Vocabulary', 'get_device'],
