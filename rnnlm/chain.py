@@ -92,7 +92,7 @@ class LanguageModel(states.StatefulChain):
         self._seen: masks.Seen = ()  # of the last step of the window
         self.per_step = False
         self.row_gradient = None
-        self._told: set[str] = set()  # reasons that a warning has given
+        self._told: set[tuple] = set()  # warnings that were logged
         with self.init_scope():
             self.embed = embed
             for k, link in enumerate([*layers, output], 1):
@@ -271,6 +271,8 @@ class LanguageModel(states.StatefulChain):
     def _window(self, ids):
         """All steps (T, B) at once: the same numbers as `_step` T times."""
         T, B = ids.shape
+        if isinstance(ids, numpy.ndarray) and ids.min() < 0:
+            ids = ids % self._vocabulary_size()  # as NumPy reads them, from the end
         rows = None if self.tied else self.row_gradient
         h = parts.TABLE[type(self.embed)].window(self.embed, ids, rows)
         drop = self._window_dropout(T, B)
@@ -333,28 +335,39 @@ class LanguageModel(states.StatefulChain):
 
     def _tell(self, reason):
         """Says once for each reason that a window goes step by step."""
-        if reason not in self._told and not self.per_step:
-            logger.warning('the model is computed step by step, which takes several '
-                           'times as long: %s', reason)
-            self._told.add(reason)
+        if not self.per_step:
+            self._warn('the model is computed step by step, which takes several times '
+                       'as long: %s', reason)
 
-    def check_ids(self, ids: Any, least: int = 0) -> None:
-        """Refuses what are no word ids; of ids on a GPU only the type and the shape.
+    def _warn(self, text, *args):
+        """Logs a warning once."""
+        if (text, *args) not in self._told:
+            logger.warning(text, *args)
+            self._told.add((text, *args))
+
+    def check_ids(self, ids: Any, least: Optional[int] = None) -> None:
+        """Refuses arrays that do not hold word ids.
+
+        Ids below 0 count from the end of the vocabulary, as in NumPy and so in Chainer;
+        a warning is logged.  Of ids on a GPU only the type and the shape are checked.
 
         Args:
             ids: int array (B,) or (T, B).
-            least (int): The smallest that is allowed.
+            least (int): The smallest that is allowed; by default the negative of the
+                vocabulary's size.
 
         Raises:
-            rnnlm.errors.InputError: if they are none.
+            rnnlm.errors.InputError: if they do not.
         """
         self._check_ids(ids, least)
 
-    def _check_ids(self, ids, least=0):
-        ignored = getattr(self.embed, 'ignore_label', None)
-        if ignored is not None:
-            least = min(least, ignored)
-        require_words(ids, least, self._vocabulary_size())
+    def _check_ids(self, ids, least=None):
+        n_vocab = self._vocabulary_size()
+        low = require_words('ids', ids, n_vocab, least,
+                            getattr(self.embed, 'ignore_label', None))
+        if low < 0 and least is None:
+            self._warn('an id of %d counts from the end of the vocabulary, as in NumPy',
+                       low)
 
     def _vocabulary_size(self):
         """That of the embedding, which may have been replaced."""

@@ -1,4 +1,4 @@
-"""The recurrent states of any chain of links: put aside, brought back, forgotten."""
+"""Saving, restoring and resetting the recurrent states of any chain of links."""
 from __future__ import annotations
 
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
@@ -12,9 +12,9 @@ State = Dict[str, Dict[str, Optional[chainer.Variable]]]
 
 
 def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
-    """(path, link) of each link in `target` that has a recurrent state.
+    """Yields (path, link) for each link in `target` that has a recurrent state.
 
-    That is, one with a method `reset_state` and an attribute that holds a state.
+    Such a link has a method `reset_state` and an attribute that holds a state.
     """
     seen = set()
     for path, link in target.namedlinks():
@@ -25,10 +25,10 @@ def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
 
 
 def names(link: chainer.Link) -> Tuple[str, ...]:
-    """Names of the attributes of a link that hold its recurrent state.
+    """Returns the names of a link's attributes that hold its recurrent state.
 
-    Of a link that is not in the table of parts: its Variables that are no parameters,
-    and c and h even while they are None.
+    For a link that is not in the table of parts these are its Variables that are not
+    parameters, and c and h even while they are None.
     """
     if type(link) in parts.TABLE:
         return parts.TABLE[type(link)].state
@@ -39,19 +39,19 @@ def names(link: chainer.Link) -> Tuple[str, ...]:
 
 
 def get(target: chainer.Link) -> State:
-    """The states themselves, not copies: {path: {name: Variable or None}}."""
+    """Returns the states, not copies, as {path: {name: Variable or None}}."""
     return {path: {name: vars(link).get(name) for name in names(link)}
             for path, link in recurrent_links(target)}
 
 
 def reset(target: chainer.Link) -> None:
-    """Forgets the states of all links."""
+    """Resets the states of all links."""
     for _, link in recurrent_links(target):
         link.reset_state()
 
 
 def set_back(target: chainer.Link, state: State) -> None:
-    """Brings back what `get` gave; links that had no state then have none again."""
+    """Restores states returned by `get`; links that had none then have none again."""
     for path, link in recurrent_links(target):
         for name in names(link):
             setattr(link, name, state.get(path, {}).get(name))
