@@ -3,10 +3,10 @@ import argparse
 import functools
 import os
 import sys
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from rnnlm.app import run_folder
-from rnnlm.app.console import a_name, progress
+from rnnlm.app.console import progress
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.data import corpus, files, sources
 from rnnlm.data.text import PARTS
@@ -16,53 +16,6 @@ from rnnlm.errors import InputError, about, printable
 # The options of a vocabulary, and their names in run.json.
 VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
               'vocabulary': 'vocabulary'}
-
-
-def add_corpus_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Adds the options of a corpus; `several` files may follow --corpus."""
-    more: Dict[str, Any] = {'nargs': '+'} if several else {}
-    parser.add_argument(
-        '--corpus', metavar='CORPUS', type=a_name, **more,
-        help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
-             'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
-             "file, also .gz; '-' for standard input"
-             + ('; several files are read in a row' if several else '')
-             + ' (default: the corpus of the run; for a new run demo)')
-    parser.add_argument(
-        '--tokens', choices=('word', 'char'),
-        help='split the text into words or characters (default: as the run; for a new '
-             'run word)')
-    add_cache_option(parser)
-
-
-def add_cache_option(parser: argparse.ArgumentParser) -> None:
-    """Adds --no-cache."""
-    parser.add_argument(
-        '--no-cache', dest='cache', action='store_false',
-        help='keep the ids of a long text in memory, not in ~/.cache/rnnlm')
-
-
-def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the vocabulary of a new model."""
-    parser.add_argument(
-        '--vocab-limit', type=int, metavar='N',
-        help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest')
-    parser.add_argument(
-        '--min-count', type=int, metavar='N',
-        help='<unk> for tokens that occur fewer than N times in the training part '
-             '(default: 2; 1 for ptb, demo and texts that have <unk>)')
-    parser.add_argument(
-        '--vocab', dest='vocabulary', metavar='FILE', type=a_name,
-        help='take this vocabulary: vocabulary.json of a run, or a list of tokens, one '
-             'a line')
-
-
-def add_text_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --text: a text for a model that was trained on another one."""
-    parser.add_argument(
-        '--text', metavar='FILE', type=a_name,
-        help="another text: a file, also .gz, a folder of documents or '-', read whole "
-             "by the model's own vocabulary; unknown words are counted")
 
 
 def choose_corpus(args: argparse.Namespace,
@@ -117,13 +70,13 @@ def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
             'vocabulary')
     with about('corpus'):
         return corpus.load(args.corpus, args.tokens or 'word', *given,
-                           args.vocabulary, cache=args.cache, progress=_shown(args))
+                           args.vocabulary, **reading_of(args))
 
 
-def _shown(args: argparse.Namespace) -> Callable[[int], Any]:
-    """The progress bar of a long text."""
-    return functools.partial(
-        progress, unit='B', hidden=bool(getattr(args, 'quiet', False)))
+def reading_of(args: argparse.Namespace) -> Dict[str, Any]:
+    """How a long text is read: 'cache' and 'progress', as of `corpus.load`."""
+    return {'cache': args.cache, 'progress': functools.partial(
+        progress, unit='B', hidden=bool(getattr(args, 'quiet', False)))}
 
 
 def described_of(path: str) -> Optional[RunDescription]:
@@ -188,7 +141,7 @@ class TextOfModel:
     def _encode(self, source: sources.Source, args: argparse.Namespace
                 ) -> List[corpus.Encoded]:
         assert self.vocabulary is not None
-        return corpus.encode_source(source, self.vocabulary, args.cache, _shown(args))
+        return corpus.encode_source(source, self.vocabulary, **reading_of(args))
 
     def part(self, name: str) -> corpus.Encoded:
         """The ids of a part; of --text all of it, whatever the part.

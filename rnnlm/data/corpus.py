@@ -58,6 +58,12 @@ class Corpus:
     def __getstate__(self) -> dict[str, Any]:
         return dict(vars(self), _kept=None)  # the arrays of a copy may change
 
+    def with_source(self, source: Optional[dict]) -> Corpus:
+        """The same corpus with other arguments as its `source`."""
+        found = dataclasses.replace(self, source=source)
+        object.__setattr__(found, '_kept', self._kept)
+        return found
+
     def summary(self) -> str:
         """One line: name, tokens of the three parts, size of the vocabulary."""
         sizes = ' / '.join(f'{len(getattr(self, part)):,}' for part in PARTS)
@@ -93,7 +99,8 @@ class Corpus:
 def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = None,
          min_count: Optional[int] = None,
          vocabulary: Union[Vocabulary, str, os.PathLike, None] = None, *,
-         cache: bool = True, progress: Optional[encoding.Progress] = None) -> Corpus:
+         extend: bool = True, cache: bool = True,
+         progress: Optional[encoding.Progress] = None) -> Corpus:
     r"""Loads a corpus and encodes it as ids.
 
     By word, a text is split at whitespace and each line ends with ``<eos>``; by
@@ -129,6 +136,8 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
         vocabulary: A vocabulary to take instead of that of the training part, or a
             file: vocabulary.json of a run, or a list of tokens, one a line.  The
             end of a sentence and ``<unk>`` are added at its end if they are needed.
+        extend: Whether they are; else what `vocabulary` lacks gets the id of its
+            ``<unk>``, or is left out.
         cache: Whether the ids of a text of more than 16 MiB are kept in the user's
             cache folder, ``~/.cache/rnnlm``, and mapped into memory from there; the
             arrays are read-only then.
@@ -165,7 +174,7 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
     rule: Union[rules.Fitted, rules.Given] = rules.Fitted(
         tokens, vocab_limit, min_count, text.own)
     if given is not None:
-        rule = rules.Given(given, tokens, extended=True)
+        rule = rules.Given(given, tokens, extend)
     kept = encoding.encode(text, rule, cache, progress)
     for part, ids in zip(PARTS, kept.parts):
         if len(ids) < 2:

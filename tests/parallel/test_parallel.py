@@ -243,7 +243,8 @@ def test_with_dropout_a_run_comes_as_far(tmp_path):
 
 @needs_mpi
 @pytest.mark.parametrize('options, message', [
-    (('-b', 1), '--batchsize: expected at least a stream for each of the 2 processes'),
+    (('-b', 1),
+     '--batchsize: expected at least one stream for each of the 2 processes'),
     (('--epoch', 'x'), 'argument --epoch/-e: invalid int value'),
     (('--timeout', 'nan'), '--timeout: expected seconds, more than 0, found nan'),
     (('--corpus', 'nowhere'), "--corpus: 'nowhere': expected"),
@@ -386,7 +387,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_window(tmp_path, story):
     out, err, status = finish(process)
     assert status == 128 + signal.SIGTERM, err
     stopped = re.search(
-        r'stopped  after (\d+) windows; continue with --resume (\S+)', out)
+        r'stopped  after (\d+) windows; written: (\S+)', out)
     assert stopped[2].endswith(f'snapshot_iter_{stopped[1]}')
     assert load(stopped[2])['updater/processes'] == 2
 
