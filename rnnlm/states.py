@@ -58,27 +58,27 @@ def set_back(target: chainer.Link, state: State) -> None:
 
 
 class StatefulChain(chainer.Chain):
-    """A chain of recurrent layers, whose states can be read and set.
+    """Chain of recurrent layers, whose states can be read and set.
 
     A subclass has `_layers()`, the layers from the bottom up, `widths`, the units of
     the embedding and of each layer, and an `embed`.
     """
 
     def reset_state(self) -> None:
-        """Forgets the words seen so far: c and h of every layer are zeros again.
+        """Resets c and h of every layer to zeros.
 
-        Of the layers alone, as in Chainer's example, not of a subclass's own links.
+        As in Chainer's example, only layers are reset, not a subclass's other links.
         """
         for layer in self._layers():
             if hasattr(layer, 'reset_state'):
                 layer.reset_state()
 
     def get_state(self) -> Optional[List[Tuple[Any, ...]]]:
-        """The recurrent state of the layers.
+        """Returns a copy of the recurrent state of the layers.
 
         Returns:
-            list of tuples of arrays (B, n) for each layer from the bottom up, of an
-            LSTM (c, h); ``None`` after `reset_state`, and while any layer has none.
+            list of tuples of arrays (B, n), one for each layer from the bottom up: (c,
+            h) for an LSTM.  ``None`` after `reset_state`, or if a layer has no state.
         """
         layers = self._layers()
         found: List[Tuple[Any, ...]] = [
@@ -90,14 +90,14 @@ class StatefulChain(chainer.Chain):
                 for state in found]
 
     def set_state(self, state: Optional[Sequence[Tuple[Any, ...]]]) -> None:
-        """Sets the recurrent state to what `get_state` gave.
+        """Sets the recurrent state to one returned by `get_state`.
 
         Args:
-            state: list of tuples of arrays or Variables (B, n) for each layer, of an
-                LSTM (c, h); or ``None`` for the state after `reset_state`.
+            state: list of tuples of arrays or Variables (B, n), one for each layer:
+                (c, h) for an LSTM.  ``None`` resets the state.
 
         Raises:
-            rnnlm.errors.InputError: if the number of layers or a shape differs.
+            rnnlm.errors.InputError: If the number of layers or a shape differs.
         """
         if state is None:
             self.reset_state()
