@@ -1,4 +1,4 @@
-"""What `rnnlm convert` may write over: nothing that is there, its input never."""
+"""`rnnlm convert` never overwrites its input, nor other files without --overwrite."""
 import os
 
 import pytest
@@ -32,14 +32,14 @@ def test_the_input_is_never_written(model, overwrite, capsys):
             assert run(source, name, *overwrite) == 2
             assert f'{name}: expected another file than {source}' in (
                 capsys.readouterr().err)
-    assert run('.', 'model.npz', *overwrite) == 2  # the folder of a run
+    assert run('.', 'model.npz', *overwrite) == 2  # the run folder
     assert model.read_bytes() == before and os.path.islink('link.npz')
 
 
 @pytest.mark.parametrize('overwrite', [[], ['--overwrite']])
 @pytest.mark.parametrize('link', [None, os.symlink, os.link])
 def test_nor_is_it_beside_a_module(model, overwrite, link, capsys):
-    os.rename('model.npz', 'trained.pt')  # zip files are told by what is in them
+    os.rename('model.npz', 'trained.pt')  # zip files are recognised by content
     name = 'trained.py'
     if link:
         link('trained.pt', 'other.pt')
@@ -67,7 +67,7 @@ def test_an_output_that_exists(model, capsys):
             assert run('model.npz', 'a.safetensors', '--overwrite') == 0
             assert run('a.safetensors', 'b.npz', '--overwrite') == 0
             os.unlink('a.safetensors')
-    # All files are looked at before one is written.
+    # All outputs are checked before one is written.
     with open('b.pt', 'wb') as f:
         f.write(b'mine')
     assert run('model.npz', 'b.py') == 2

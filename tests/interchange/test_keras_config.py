@@ -1,4 +1,4 @@
-"""What Keras's configurations say: chains that are known, and all others."""
+"""Configurations of Keras: supported sequences, and all others."""
 import pytest
 
 import rnnlm
@@ -21,7 +21,7 @@ def sequential(*layers):
 EMBEDDING = layer('Embedding', mask_zero=False)
 DENSE = layer('Dense', activation='softmax')
 
-# Functional models.  Tensors are [name, use, number of the output].
+# Functional models.  Tensors are [name, use, index of the output].
 
 
 def functional(*layers, inputs=(('input', 0, 0),), outputs=(('dense', 0, 0),)):
@@ -64,7 +64,7 @@ def test_chains_that_are_known():
     assert kinds(sequential(lstm(), DENSE)) == (['lstm', 'dense'], [ONE_HOT])
     assert kinds(sequential(EMBEDDING, layer('LSTM'), DENSE))[1] == [LAST_STEP]
     assert kinds(functional(*LINE)) == (['embedding', 'lstm', 'dense'], [])
-    # The order of the layers is that of their inputs.
+    # The order of layers follows their inputs, not their position in the list.
     assert kinds(functional(*LINE[::-1])) == (['embedding', 'lstm', 'dense'], [])
 
 
@@ -193,7 +193,7 @@ def test_a_layer_that_is_used_twice_is_refused():
 
 
 def test_states_from_elsewhere_are_refused():
-    """As initial_state, which Keras 2 writes among the arguments."""
+    """For example initial_state, which Keras 2 writes among the arguments."""
     config = functional(*LINE)
     node = config['config']['layers'][2]['inbound_nodes'][0][0]
     node[3]['training'] = None
