@@ -16,6 +16,7 @@ def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
 
     Such a link has a method `reset_state` and an attribute that holds a state.
     """
+    # A link that is shared has several paths; only the first one counts.
     seen = set()
     for path, link in target.namedlinks():
         if id(link) not in seen and callable(getattr(link, 'reset_state', None)) and (
@@ -84,6 +85,7 @@ class StatefulChain(chainer.Chain):
         found: List[Tuple[Any, ...]] = [
             tuple(getattr(layer, name, None) for name in names(layer))
             for layer in layers]
+        # A state of which a part is missing cannot be set again, so it counts as none.
         if any(variable is None for state in found for variable in state):
             return None
         return [tuple(chainer.as_variable(variable).array.copy() for variable in state)
@@ -102,6 +104,8 @@ class StatefulChain(chainer.Chain):
         if state is None:
             self.reset_state()
             return
+        # Shapes are checked before anything is set: layers keep a consistent batch
+        # size.
         layers, dtype = self._layers(), self.embed.W.dtype
         shapes = [tuple(array.shape for array in arrays) for arrays in state]
         batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)

@@ -147,6 +147,7 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
     what, kind = key[:2]
     with without():
         reference = compute()
+    # Copied to the host now, because the second call may reuse the same memory.
     expected = {name: on_host(array) for name, array in named(reference).items()}
     try:
         ours = compute()
@@ -158,6 +159,7 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
     if reason:
         refuse(what, reason)
         return reference
+    # A comparison of NaN proves nothing, so it does not count.
     if all(numpy.isfinite(array).all() for array in expected.values()):
         state().proven[key] += 1
     return ours
