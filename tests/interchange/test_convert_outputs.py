@@ -30,7 +30,7 @@ def test_the_input_is_never_written(model, overwrite, capsys):
                  'folder/up/model.npz', 'folder/../model.npz'):
         for source in 'model.npz', 'link.npz', 'hard.npz':
             assert run(source, name, *overwrite) == 2
-            assert f'{name}: expected another file than {source}' in (
+            assert f'{name}: expected a file other than the input {source}' in (
                 capsys.readouterr().err)
     assert run('.', 'model.npz', *overwrite) == 2  # the run folder
     assert model.read_bytes() == before and os.path.islink('link.npz')
@@ -47,7 +47,7 @@ def test_nor_is_it_beside_a_module(model, overwrite, link, capsys):
     with open('trained.pt', 'rb') as f:
         before = f.read()
     assert run('trained.pt', name, *overwrite) == 2
-    assert f'{name[:-3]}.pt: expected another file than trained.pt' in (
+    assert f'{name[:-3]}.pt: expected a file other than the input trained.pt' in (
         capsys.readouterr().err)
     with open('trained.pt', 'rb') as f:
         assert f.read() == before

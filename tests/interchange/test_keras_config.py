@@ -119,10 +119,10 @@ def time_distributed(inner):
 
 @pytest.mark.parametrize('layers, message', [
     ([EMBEDDING, layer('GRU'), DENSE], 'gru: .* found GRU, a recurrent layer other'),
-    ([EMBEDDING, layer('CuDNNGRU'), DENSE], 'found CuDNNGRU, another recurrent'),
+    ([EMBEDDING, layer('CuDNNGRU'), DENSE], 'found CuDNNGRU, a recurrent layer'),
     ([EMBEDDING, layer('SimpleRNN'), DENSE], 'found SimpleRNN, a recurrent layer wit'),
     ([EMBEDDING, layer('Bidirectional', layer=lstm()), DENSE],
-     'found Bidirectional, which reads'),
+     'found Bidirectional, which also reads'),
     ([EMBEDDING, layer('Conv1D'), lstm(), DENSE], 'found Conv1D'),
     ([EMBEDDING, lstm(), layer('Attention'), DENSE], 'found Attention'),
     ([EMBEDDING, lstm(), layer('Lambda'), DENSE], 'found Lambda, custom code'),
@@ -168,7 +168,7 @@ EMBEDDED, LSTM_TO_DENSE = LINE[1], LINE[3]
 
 @pytest.mark.parametrize('config, message', [
     (functional(*LINE[:3], (layer('Add'), ('embedding', 0, 0), ('lstm', 0, 0)),
-                (DENSE, ('add', 0, 0))), 'found Add, with which layers are no'),
+                (DENSE, ('add', 0, 0))), 'found Add, with which the layers are not'),
     (functional(*LINE[:3], (DENSE, ('embedding', 0, 0), ('lstm', 0, 0))),
      '^dense: .* 2 inputs'),
     (functional(*LINE, (lstm('b'), ('embedding', 0, 0))), '^b: .* one beside it'),

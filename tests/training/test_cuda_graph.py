@@ -298,7 +298,7 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     with target.init_scope():
         target.extra = chainer.Parameter(0, 3)
     optimizer.setup(target)
-    assert 'beside' in cuda_graph.why_not(target, model, optimizer)
+    assert 'the model does not have' in cuda_graph.why_not(target, model, optimizer)
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
     assert 'kernels' in cuda_graph.why_not(target, model, optimizer)
     assert not sgd.why_not_plain_sgd(optimizer)
