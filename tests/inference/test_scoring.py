@@ -32,7 +32,7 @@ def folder(model, tmp_path):
 
 
 def one_by_one(model, ids):
-    """log p of each word but the first, by the links, in float64."""
+    """Returns log p of each word but the first, step by step in float64."""
     state, scores = model.get_state(), []
     model.reset_state()
     with chainer.using_config('train', False):
@@ -47,7 +47,7 @@ SENTENCES = [[1, 2, 4], [], [1, 3, 5, 1, 2], [6], [2, 2]]
 
 
 def test_score_sentences(model):
-    before = model(numpy.array([1, 2], 'i')).array  # a state, which is put aside
+    before = model(numpy.array([1, 2], 'i')).array  # a state, which is saved
     state = model.get_state()
     found = list(scoring.score_sentences(
         model, [numpy.array(ids, 'i') for ids in SENTENCES], 0))
@@ -78,7 +78,7 @@ def test_continuations_sum_to_one(model):
 
 
 def test_large_logits_do_not_overflow(model):
-    """A constant that is added to all logits changes nothing."""
+    """Adding a constant to all logits has no effect."""
     def found():
         numpy.random.seed(0)
         return [*scoring.score_text(model, numpy.array([1, 2, 3, 4, 5], 'i')),
@@ -193,14 +193,14 @@ def test_beams_and_ways_to_draw(model):
         assert abs(score - one_by_one(model, [0, 3, *words])[1:].sum()) < 1e-5
         assert score >= last - 1e-6
         last = score
-    # 49 beams are all continuations by two words: nothing is more probable.
+    # 49 beams are all continuations of two words, so none is more probable.
     everything = [[0, 3, a, b, c] for a in range(7) for b in range(7) for c in range(7)]
     best = max(one_by_one(model, ids)[1:].sum() for ids in everything)
     assert abs(last - best) < 1e-5
 
 
 def test_a_beam_that_ends_is_the_most_probable_sentence(model):
-    """Of all that end within four words, by trying all."""
+    """The most probable of all that end within four words, by exhaustive search."""
     best, score = beam_search(model, [0], 4, 400, stop=0, never=[6])
     words = range(1, 6)
     ends = [[*rest, 0] for n in range(4) for rest in itertools.product(words, repeat=n)]
@@ -223,7 +223,7 @@ def test_where_a_text_stops_and_what_it_never_has(model):
     assert greedy[0] not in beam_search(model, [0], 9, 3, never=[greedy[0]])[0]
     for never in [7], [-1], list(range(7)), ['a']:
         with pytest.raises(rnnlm.InputError, match='never: expected'):
-            generate(model, [0], 9, never=never)  # before a word is asked for
+            generate(model, [0], 9, never=never)  # at the call, before iteration
 
 
 @pytest.mark.parametrize('width', [0, -1, 1.5])
@@ -284,7 +284,7 @@ def test_one_move(model, rule):
         mean = numpy.concatenate([root.ravel() for root in roots]).mean()
         scale = [1 / (root + 0.01) for root in roots]
         back = [numpy.minimum(root / mean, 1 / 0.3) for root in roots]
-    # Two segments: the second begins away from where the first began.
+    # Two segments: the second starts from parameters that the first has moved.
     adaptive.perplexity(IDS[:5])
     moved = [p.astype('d') - 0.2 * s * g
              for p, s, g in zip(first, scale, gradient(IDS[:5]))]
