@@ -43,6 +43,11 @@ class WindowDropout:
             self._key = philox.draw_key()
             self._key_there = xp.asarray(self._key)
             return
+        whole = _compiled_masks(xp, (T, self._starts[-1]), ratio, dtype)
+        if whole is not None:
+            self._masks = [whole[:, start:start + B * n].reshape(T, B, n)
+                           for start, n in zip(self._starts, widths)]
+            return
         random = philox.uniform(xp, (T, self._starts[-1]))
         self._masks = [masks(random, dtype, ratio, start, B, n)
                        for start, n in zip(self._starts, widths)]
@@ -53,6 +58,18 @@ class WindowDropout:
             return F.dropout(x, self._ratio, mask=self._masks[k])
         return _Dropout(self._gpu, self._key, self._key_there, self._ratio,
                         self._starts[k], self._starts[-1]).apply((x,))[0]
+
+
+def _compiled_masks(xp, shape, ratio, dtype):
+    """What `masks` makes of ``philox.uniform(xp, shape)``, or None; then nothing is
+    drawn.
+    """
+    twister = kernels.compiled('twister', xp, dtype)
+    if not twister:
+        return None
+    scale = numpy.dtype(dtype).type(1 / (1 - ratio))
+    found = twister.masks(shape[0] * shape[1], ratio, scale)
+    return None if found is None else found.reshape(shape)
 
 
 def masks(random, dtype, ratio, start, B, n):
