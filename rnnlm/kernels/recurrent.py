@@ -22,6 +22,10 @@ from rnnlm.kernels.vector import Kernel
 # Fewer blocks of units are not worth a thread, which all others wait for each step.
 BLOCKS_PER_THREAD = 2
 
+# Elements of a panel that are asked for before they are loaded: weights that no cache
+# holds come from memory while others are multiplied.
+AHEAD = 512
+
 # Additions that a core has under way at once.
 INDEPENDENT_SUMS = 8
 
@@ -135,6 +139,7 @@ def _product(k, count, inner, columns, panel, target, pitch):
 
         def add_up(j, sums):
             weights = k.load(k.at(panel, (j, k.lanes)))
+            k.prefetch(k.at(panel, (j, k.lanes), AHEAD))
             row = k.at(columns, (j, B), first)
             return [k.fma(k.broadcast(k.at(row, r)), weights, total)
                     for r, total in enumerate(sums)]

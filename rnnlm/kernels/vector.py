@@ -170,6 +170,16 @@ class Kernel:
         return self.builder.load(
             self.builder.bitcast(pointer, self.vector.as_pointer()), align=4)
 
+    def prefetch(self, pointer):
+        """Says that what is there will soon be loaded; it need not exist."""
+        byte = ir.IntType(8).as_pointer()
+        name = 'llvm.prefetch'
+        function = self._module.globals.get(name) or ir.Function(
+            self._module, ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD]), name)
+        # To be read, for all levels of the cache, data.
+        self.builder.call(function, [self.builder.bitcast(pointer, byte), *(
+            ir.Constant(WORD, value) for value in (0, 3, 1))])
+
     def store(self, vector, pointer):
         self.builder.store(vector, self.builder.bitcast(
             pointer, self.vector.as_pointer()), align=4)
