@@ -37,6 +37,8 @@ class Part(NamedTuple):
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
             the last step's logits are appended to: the sum over the steps of the mean
             cross entropy.
+        log_probs: Of an output, function of the link, h (M, n) and t (M,), arrays on
+            NumPy: the log probabilities of the words t, float64 (M,).
 
     The functions of `OutputBias`, whose weights are the embedding's W, take that too,
     as their last argument.
@@ -47,6 +49,7 @@ class Part(NamedTuple):
     sizes: Callable[..., Tuple[int, int]]
     why_not: Callable[[chainer.Link], str] = lambda link: ''
     loss: Optional[Callable] = None
+    log_probs: Optional[Callable] = None
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -81,6 +84,11 @@ def linear_loss(link, h, t, last):
     return functions.linear_softmax_cross_entropy(h, link.W, link.b, t, last)
 
 
+def linear_log_probs(link, h, t):
+    """`L.Linear`: h (M, n), t (M,) -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, link.W.array, link.b.array, t)
+
+
 def tied_window(link, h, W):
     """`OutputBias`: h (T, B, n), the embedding's W (V, n) -> logits (T, B, V)."""
     return link(h, W, n_batch_axes=2)
@@ -89,6 +97,11 @@ def tied_window(link, h, W):
 def tied_loss(link, h, t, last, W):
     """`OutputBias` and the cross entropy: h (T, B, n), t (T, B), W (V, n) -> scalar."""
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
+
+
+def tied_log_probs(link, h, t, W):
+    """`OutputBias`: h (M, n), t (M,), the embedding's W -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, W.array, link.b.array, t)
 
 
 def _why_not_parameters(link):
@@ -151,9 +164,10 @@ TABLE = {
     HardSigmoidLSTM: Part(hard_sigmoid_lstm_window, 'layer', ('c', 'h'),
                           _sizes_of_lstm, _why_not_hard_sigmoid_lstm),
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
-                   linear_loss),
+                   linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
-                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
+                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
+                     log_probs=tied_log_probs),
 }
 for _link in (OutputBias, HardSigmoidLSTM):
     unaltered.record(_link)

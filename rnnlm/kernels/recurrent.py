@@ -24,7 +24,9 @@ BLOCKS_PER_THREAD = 2
 
 # Elements of a panel that are asked for before they are loaded: weights that no cache
 # holds come from memory while others are multiplied.
-AHEAD = 512
+# Fewer rows are multiplied as fast as a cache gives the weights, and asking for more
+# would hold it up.
+AHEAD, FEW = 512, 4
 
 # Additions that a core has under way at once.
 INDEPENDENT_SUMS = 8
@@ -139,7 +141,8 @@ def _product(k, count, inner, columns, panel, target, pitch):
 
         def add_up(j, sums):
             weights = k.load(k.at(panel, (j, k.lanes)))
-            k.prefetch(k.at(panel, (j, k.lanes), AHEAD))
+            if count >= FEW:
+                k.prefetch(k.at(panel, (j, k.lanes), AHEAD))
             row = k.at(columns, (j, B), first)
             return [k.fma(k.broadcast(k.at(row, r)), weights, total)
                     for r, total in enumerate(sums)]

@@ -175,7 +175,8 @@ class Kernel:
         byte = ir.IntType(8).as_pointer()
         name = 'llvm.prefetch'
         function = self._module.globals.get(name) or ir.Function(
-            self._module, ir.FunctionType(ir.VoidType(), [byte, WORD, WORD, WORD]), name)
+            self._module, ir.FunctionType(
+                ir.VoidType(), [byte, WORD, WORD, WORD]), name)
         # To be read, for all levels of the cache, data.
         self.builder.call(function, [self.builder.bitcast(pointer, byte), *(
             ir.Constant(WORD, value) for value in (0, 3, 1))])
