@@ -1,5 +1,5 @@
 """The fused functions: a whole (T, B) window at once, on NumPy and CuPy."""
-from rnnlm.functions.dropout import WindowDropout
+from rnnlm.functions.dropout import WindowDropout, window_mask
 from rnnlm.functions.embedding import RowGradient, embedding
 from rnnlm.functions.gates import GATES
 from rnnlm.functions.lstm_window import lstm_window
@@ -7,4 +7,5 @@ from rnnlm.functions.softmax_loss import (
     linear_log_probabilities, linear_softmax_cross_entropy)
 
 __all__ = ['GATES', 'RowGradient', 'WindowDropout', 'embedding',
-           'linear_log_probabilities', 'linear_softmax_cross_entropy', 'lstm_window']
+           'linear_log_probabilities', 'linear_softmax_cross_entropy', 'lstm_window',
+           'window_mask']

@@ -1,4 +1,6 @@
 """Dropout of a whole window, with the random numbers of its steps."""
+import math
+
 import chainer
 from chainer import functions as F
 import numpy
@@ -68,7 +70,7 @@ def _compiled_masks(xp, shape, ratio, dtype):
     if not twister:
         return None
     scale = numpy.dtype(dtype).type(1 / (1 - ratio))
-    found = twister.masks(shape[0] * shape[1], ratio, scale)
+    found = twister.masks(math.prod(shape), ratio, scale)
     return None if found is None else found.reshape(shape)
 
 
@@ -81,6 +83,25 @@ def masks(random, dtype, ratio, start, B, n):
     scale = numpy.dtype(dtype).type(1 / (1 - ratio))
     own = random[:, start:start + B * n]
     return scale * (own >= ratio).reshape(len(own), B, n)
+
+
+def window_mask(xp, shape, ratio, dtype):
+    """What dropout multiplies with in all steps of a window alike.
+
+    Args:
+        xp: numpy or cupy.
+        shape (tuple of int): Of what is dropped from in one step.
+        ratio (float): How much is dropped, in (0, 1).
+        dtype: Of what is dropped from.
+
+    Returns:
+        array: of that shape and dtype, drawn by `philox.uniform`.
+    """
+    found = _compiled_masks(xp, shape, ratio, dtype)
+    if found is not None:
+        return found
+    scale = numpy.dtype(dtype).type(1 / (1 - ratio))
+    return scale * (philox.uniform(xp, shape) >= ratio)
 
 
 class _Dropout(chainer.FunctionNode):

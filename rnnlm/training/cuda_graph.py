@@ -46,6 +46,8 @@ def why_not(target, model, optimizer):
         return 'the loss is not softmax_cross_entropy as it is'
     if {type(layer) for layer in model.layers} != {L.LSTM}:
         return 'a layer is no L.LSTM'
+    if model.dropouts:
+        return 'dropout is by links'
     if len(set(model.widths[1:])) > 1:
         return 'the layers are of several sizes'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
