@@ -8,7 +8,10 @@ PICTURE = os.path.join(HERE, os.pardir, 'docs', 'cpu.png')
 LABELS = {'official': 'Chainer, word by word', 'per step': 'rnnlm, word by word',
           'window': 'rnnlm, by window', 'fast': 'rnnlm, by window, `fast`',
           'torch': 'PyTorch, eager', 'torch bfloat16': 'PyTorch, eager, bfloat16',
-          'torch compiled': 'PyTorch, torch.compile'}
+          'torch compiled': 'PyTorch, torch.compile',
+          'torch, like lengths': 'PyTorch, eager, batches of like lengths'}
+TITLES = {'scoring': '### Scores of sentences of 5 to 40 words, batches of 32, medium',
+          'generation': '### Generation, a word at a time, medium'}
 
 
 def write(result):
@@ -65,6 +68,14 @@ def part(result):
                       [[f'{LABELS[a]} / {LABELS[b]}', number(value, 2)]
                        for (a, b), value in ratios]),
                 f'All give the same number to {row["same to"]:.0e}.', '']
+    for name, title in TITLES.items():
+        if name in result:
+            row = result[name]
+            out += [title, '', table(['', 'words/s'], [
+                [LABELS[use], number(value)] for use, value in row['words/s'].items()]),
+                table(['', 'times as fast'], [
+                    [' / '.join(LABELS[use] for use in pair.split(' / ')),
+                     number(value, 2)] for pair, value in row['ratios'].items()])]
     if 'memory MiB' in result:
         out += ['### Peak memory of training, medium, MiB above the bare process', '',
                 table(['', 'MiB'], [[LABELS[way], number(result['memory MiB'][way])]
