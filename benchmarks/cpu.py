@@ -27,6 +27,7 @@ import numpy
 
 import compiled
 import models
+import pieces
 import report_cpu
 from common import begin, median, random_ids, ratio, seconds
 
@@ -156,10 +157,14 @@ def training(ways, names, rounds):
             worst, compiling = check(made, sizes)
             sgemm = sgemm_flops()
             times = race(made, sizes, rounds, slow_every=4)
+            found = made['fast']('pieces', [
+                random_ids(sizes['T']) for _ in range(rounds)])[0] if (
+                    'fast' in made) else None
         words = sizes['T'] * B
         floor = models.flops_per_word(sizes['n'], V) / sgemm
         row = {'size': size, 'units': sizes['n'], 'same to': worst,
-               'compile seconds': compiling,
+               'compile seconds': compiling, 'pieces': found,
+               'floors': pieces.floors(sizes['n'], sizes['T'], B, V, sgemm),
                'sgemm GFLOP/s': sgemm / 1e9, 'floor words/s': 1 / floor,
                'words/s': {name: words / float(numpy.nanmedian(t))
                            for name, t in times.items()},

@@ -55,6 +55,9 @@ def part(result):
                 'without which it does not run at all; one of them, which keeps its '
                 'softmax in float32, makes it 1.2 times as fast at medium size.', '',
                 *agreement(rows), '']
+        if all(r['pieces'] for r in rows):
+            out += ['Where the time of a window goes with `fast`, in ms, and in'
+                    ' brackets what sgemm would take for it:', '', in_pieces(rows), '']
         if 'compile' in result:
             out += [compiling(result['compile'], rows), '']
     if 'evaluation' in result:
@@ -90,6 +93,18 @@ def part(result):
                           [[LABELS[way], *(number(v, 1) for v in values)]
                            for way, values in rows['ms'].items()])]
     return '\n'.join(out)
+
+
+def in_pieces(rows):
+    """A table of the pieces of a window."""
+    def cell(row, name):
+        floor = row['floors'].get(name)
+        found = number(row['pieces'].get(name, 0.0), 1)
+        return found if floor is None else f'{found} ({number(floor, 1)})'
+
+    names = dict.fromkeys(name for row in rows for name in row['pieces'])
+    return table(['', *(row['size'] for row in rows)],
+                 [[name, *(cell(row, name) for row in rows)] for name in names])
 
 
 def agreement(rows):
