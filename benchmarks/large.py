@@ -131,8 +131,14 @@ def measure_text(n, folder):
 
 def tables(rows):
     """Markdown of what `measure_text` found."""
-    def mib(n_bytes):
-        return common.number(n_bytes / 2 ** 20)
+    def cells(row, name):
+        found = row.get(name)
+        if found is None:  # it was not measured
+            return [''] * (3 if name == 'first' else 2)
+        speed = [common.number(found['tokens'] / found['seconds'])]
+        time = ([common.number(found['words/s'])] if name == 'training' else
+                [common.number(found['seconds'], 2), *speed * (name == 'first')])
+        return [*time, common.number(found['most'] / 2 ** 20)]
 
     return common.table(
         ['words', 'text, MB', 'vocabulary', 'first start, s', 'words/s', 'MiB',
@@ -140,12 +146,8 @@ def tables(rows):
          'training, words/s', 'MiB'],
         [[common.number(row['words']), common.number(row['bytes'] / 1e6),
           common.number(row['first']['vocabulary']),
-          *(part for name in ('first', 'second', 'without') for part in (
-              common.number(row[name]['seconds'], 2),
-              *([common.number(row[name]['tokens'] / row[name]['seconds'])]
-                if name == 'first' else []),
-              mib(row[name]['most']))),
-          common.number(row['training']['words/s']), mib(row['training']['most'])]
+          *(cell for name in ('first', 'second', 'without', 'training')
+            for cell in cells(row, name))]
          for row in sorted(rows.values(), key=lambda row: row['words'])])
 
 

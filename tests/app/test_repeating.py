@@ -35,8 +35,8 @@ VALUES = {
 
 # Of no influence on the numbers, or on what is in other tests here.
 NOT_DRAWN = {
-    'corpus', 'vocabulary', 'extend_vocab', 'preset', 'config', 'device', 'out',
-    'resume', 'overwrite', 'save_every', 'communicator', 'timeout', 'n_units',
+    'cache', 'corpus', 'vocabulary', 'extend_vocab', 'preset', 'config', 'device',
+    'out', 'resume', 'overwrite', 'save_every', 'communicator', 'timeout', 'n_units',
     'batch_size', 'bprop_len', 'epochs'}
 
 # Kills itself in the middle of a window, if it is told which.
