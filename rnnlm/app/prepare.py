@@ -238,9 +238,11 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
             text = texts.load_corpus(args)  # as the run did, in the cache if it is long
         if text is None or text.vocabulary != by:
             text = load_by(by, args.corpus, **texts.reading_of(args))
+        if not described.source:
+            return text
         # The words are known; how they were chosen stays on record.
         return text.with_source({
-            **(described.source or {}), **{
+            **described.source, **{
                 name: (text.source or {})[name] for name in ('corpus', 'tokens')},
             'vocab_limit': described.source.get('vocab_limit')})
 
