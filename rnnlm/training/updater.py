@@ -142,7 +142,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             return found
 
         if windows and target.xp is not numpy and self._exchange is None:
-            found = graph_proof.again(target, compute)
+            found = graph_proof.with_retry(target, compute)
         else:
             found = compute()
         check = None
