@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm import parts
 from rnnlm.app import cli
 from rnnlm.data.corpus import load as load_corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -63,10 +64,35 @@ def test_many_sentences_are_scored_as_few(model, monkeypatch):
     random = numpy.random.RandomState(0)
     sentences = [random.randint(0, 7, random.randint(9)).astype('i') for _ in range(50)]
     together = list(scoring.score_sentences(model, sentences, 0))
-    monkeypatch.setattr(scoring, 'BATCH', 1)
-    monkeypatch.setattr(scoring, 'CHUNK_ELEMENTS', 20)  # a few steps at a time
-    for one, other in zip(scoring.score_sentences(model, sentences, 0), together):
-        numpy.testing.assert_allclose(one, other, rtol=0, atol=2e-6)
+    for batch, group in (1, 1), (3, 7), (32, 50):
+        monkeypatch.setattr(scoring, 'BATCH', batch)
+        monkeypatch.setattr(scoring, 'GROUP', group)
+        monkeypatch.setattr(scoring, 'CHUNK_ELEMENTS', 20)  # a few steps at a time
+        for one, other in zip(
+                scoring.score_sentences(model, sentences, 0), together):
+            numpy.testing.assert_allclose(one, other, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize('dtype', ['f', 'd', 'e'])
+@pytest.mark.parametrize('tied', [False, True])
+def test_log_probabilities_of_any_dtype(dtype, tied):
+    """By the output layer's own function, and from the logits of the whole window."""
+    numpy.random.seed(0)
+    with chainer.using_config('dtype', numpy.dtype(dtype)):
+        model = rnnlm.RNNForLM(40, 20, init_scale=0.5, tied=tied)
+    window = numpy.random.randint(0, 40, (9, 4)).astype('i')
+    wanted = numpy.random.rand(8, 4) < 0.6
+    assert parts.TABLE[type(model.output)].log_probs and not model.why_steps()
+    found = scoring.log_probabilities(model, window)
+    some = scoring.log_probabilities(model, window, wanted)
+    model.reset_state()
+    with chainer.using_config('train', False):
+        y = model.logits(window[:-1]).array.astype('d')
+    y -= numpy.log(numpy.exp(y).sum(axis=2, keepdims=True))
+    expected = numpy.take_along_axis(y, window[1:, :, None], axis=2)[..., 0]
+    tolerance = dict(rtol=0, atol={'f': 2e-6, 'd': 1e-12, 'e': 4e-3}[dtype])
+    numpy.testing.assert_allclose(found, expected, **tolerance)
+    assert not some[~wanted].any()
 
 
 def test_continuations_sum_to_one(model):
