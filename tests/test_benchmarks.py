@@ -257,3 +257,16 @@ def test_pytorch_s_ways_give_the_same(benchmark):
             assert least <= worst < most, name
             assert other == pytest.approx(loss, rel=1e-3)
     assert {'torch bfloat16', 'torch compiled'} <= set(models.available())
+
+
+def test_the_pieces_of_a_window(benchmark):
+    pytest.importorskip('llvmlite')
+    pieces, models, common = map(benchmark, ('pieces', 'models', 'common'))
+    sizes = dict(n=20, dropout=0.5, T=4, scale=0.1, clip=5)
+    way = models.Fast(models.make_weights(50, **sizes), V=50, **sizes)
+    before = [getattr(owner, name) for _, owner, name in pieces.called()]
+    found = way.pieces([common.random_ids(4, 50, 3, seed=k) for k in range(2)])
+    assert set(found) == {name for name, *_ in pieces.called()} | {pieces.REST}
+    assert all(value > 0 for value in found.values())
+    assert set(pieces.floors(20, 4, 3, 50, 1e9)) < set(found)
+    assert before == [getattr(owner, name) for _, owner, name in pieces.called()]

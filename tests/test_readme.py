@@ -18,31 +18,48 @@ def readme():
 
 @pytest.fixture
 def run_block(readme, tmp_path):
-    """Runs the k-th block of Python in an empty folder; what it prints."""
-    blocks = re.findall(r'```python\n(.*?)```', readme, re.S)
+    """Runs the k-th block of Python in an empty folder; what it prints and should."""
+    blocks = re.findall(r'```python\n(.*?)```\n\n```text\n(.*?)```', readme, re.S)
     assert len(blocks) == 2
 
     def run(k):
+        code, shown = blocks[k]
         return subprocess.run(
-            [sys.executable, '-W', 'error', '-c', blocks[k]], cwd=tmp_path, check=True,
+            [sys.executable, '-W', 'error', '-c', code], cwd=tmp_path, check=True,
             env=dict(os.environ, PYTHONPATH=ROOT), stdout=subprocess.PIPE,
-            text=True).stdout
+            text=True).stdout, shown
     return run
 
 
-def test_the_lines_of_training_run(run_block):
-    run_block(0)
+def numbers(text):
+    return [float(number) for number in re.findall(r'-?\d+\.\d+', text)]
+
+
+def words(text):
+    return re.sub(r'-?\d+\.\d+', '#', text)
+
+
+def test_the_readme_is_short(readme):
+    assert readme.count('\n') < 120
 
 
 def test_the_lines_of_use_run(run_block, tmp_path):
     recipe = rnnlm.Recipe(n_units=32, n_layers=1, dropout=0, bprop_len=20, epochs=1)
     rnnlm.train(rnnlm.load_corpus('demo'), recipe, out=str(tmp_path / 'result'), seed=0)
-    trained = rnnlm.load(tmp_path / 'result')
-    good, bad, rest = run_block(1).split('\n', 2)
-    assert float(bad.split()[0]) < float(good.split()[0]) < 0
-    text = trained.generate('the king', length=20, temperature=0.8, seed=1)
-    assert rest.startswith(f'{text}\n')
-    assert 1 < float(rest[len(text):]) < len(trained.vocabulary)
+    printed, shown = run_block(0)
+    assert words(printed) == words(shown)
+    for text in printed, shown:
+        good, bad, perplexity = numbers(text)
+        assert bad < good < 0 and 1 < perplexity < 161
+
+
+def test_the_lines_of_training_run(run_block, tmp_path):
+    printed, shown = run_block(1)
+    assert words(printed) == words(shown)
+    # Not seeded: near each other, and far from the 161 words of the vocabulary.
+    (found,), (expected,) = numbers(printed), numbers(shown)
+    assert 7.3 < found < 12 and 7.3 < expected < 12
+    assert list((tmp_path / 'run').glob('snapshot_iter_*'))
 
 
 def test_the_example_of_a_variant_runs(tmp_path):

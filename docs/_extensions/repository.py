@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 # {page: the file whose text it shows}
 SHOWN = {
+    'awd': 'examples/awd/README.md',
     'changelog': 'CHANGELOG.md',
     'contributing': 'CONTRIBUTING.md',
     'results': 'benchmarks/RESULTS.md',

@@ -76,8 +76,9 @@ def test(path, model, words):
 
 def main(argv=None):
     parser = options.parser(__doc__)
-    parser.add_argument('--out', default='result',
-                        help='folder of the snapshots and the log (default: result)')
+    parser.add_argument('--out', default='result_awd',
+                        help='folder of the snapshots and the log (default: '
+                             'result_awd)')
     parser.add_argument('--resume', default='', help='snapshot to go on from')
     args = options.parse(parser, argv)
     device, n_vocab, texts = options.prepare(args)

@@ -43,7 +43,7 @@ def explain(path: str) -> typing.List[str]:
 
     reader = Reader(path, parse(path), parse)
     verdict = judge(reader)
-    notes = [*_of_python(texts, reader.folder), *_gone(reader),
+    notes = [*_of_python(texts, reader.folder), *_removed(reader),
              *_changed(reader, verdict), *_habits(reader)]
     lines = [f'{note.path}:{note.line}: {note.text}' for note in sorted(set(notes))]
     number = f'{len(lines)} thing{"s" * (len(lines) > 1)}' if lines else 'Nothing'
@@ -61,7 +61,7 @@ def _of_python(texts: typing.Dict[str, str], folder: str) -> typing.Iterator[Not
             yield Note(name, line, remark)
 
 
-def _gone(reader: Reader) -> typing.Iterator[Note]:
+def _removed(reader: Reader) -> typing.Iterator[Note]:
     # The bit of the last release.
     now = reader.table.all & ~(reader.table.all >> 1)
     for use in reader.uses:
@@ -73,12 +73,12 @@ def _gone(reader: Reader) -> typing.Iterator[Note]:
                 use.name.replace('.__init__', ''), reader.table):
             continue  # a note about the callable covers it
         if not use.releases & now:
-            since = reader.table.gone_since(use.releases)
+            since = reader.table.removed_in(use.releases)
             instead = instead_of(use, reader.table)
             yield Note(use.path, use.line, f'{use.text}: removed in {since}'
                        + (f'; instead: {instead}' if instead else ''))
         elif not use.preferred & now and use.releases & now:
-            since = reader.table.gone_since(use.preferred)
+            since = reader.table.removed_in(use.preferred)
             instead = advice.DEPRECATED.get(use.name, '')
             yield Note(use.path, use.line, f'{use.text}: deprecated since {since}'
                        + (f'; instead: {instead}' if instead else ''))

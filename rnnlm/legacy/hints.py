@@ -107,7 +107,7 @@ def _removed(error):
         return (f'Python has removed the module {error.name}.  Install its '
                 f'replacement: pip install {old_modules.GONE[error.name]}')
     found = re.match(r"module 'numpy' has no attribute '(\w+)'", str(error))
-    instead = found and numpy_1.gone(found.group(1))
+    instead = found and numpy_1.replacement_for(found.group(1))
     return instead and f'NumPy has removed {found.group(1)}.  Instead: {instead}.'
 
 

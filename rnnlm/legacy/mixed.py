@@ -13,14 +13,14 @@ def apply(original):
         try:
             return original(self, inputs)
         except type_check.InvalidType:
-            same = brought_together(inputs)
+            same = cast_to_common_type(inputs)
             if same is None:
                 raise
         return original(self, same)
     return apply
 
 
-def brought_together(inputs):
+def cast_to_common_type(inputs):
     """Casts the inputs to one floating type, the type that NumPy 1 gave their sum.
 
     Scalars (arrays without axes) do not widen arrays.

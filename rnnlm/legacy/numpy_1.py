@@ -356,6 +356,6 @@ def install():
         numpy.set_printoptions(legacy='1.25')
 
 
-def gone(name):
+def replacement_for(name):
     """Returns what to use instead of a name that is not served, or None."""
     return next((instead for names, instead in GONE if name in names.split()), None)

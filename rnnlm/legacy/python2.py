@@ -185,7 +185,7 @@ def first_name(tree, folder):
                         for alias in node.names)
             if any(alias.name == '*' for alias in node.names):
                 made.update(PYTHON_2_NAMES)
-        if _thinks_of_both(node):
+        if _checks_version(node):
             guarded.update(map(id, ast.walk(node)))
     found = []
     for node in ast.walk(tree):
@@ -210,7 +210,7 @@ def first_name(tree, folder):
     return min(found) if found else None
 
 
-def _thinks_of_both(node):
+def _checks_version(node):
     """Returns whether code checks the Python version, or catches a missing name."""
     if isinstance(node, (ast.If, ast.IfExp)):
         asked = {getattr(part, 'attr', getattr(part, 'id', ''))

@@ -78,7 +78,7 @@ class Releases:
         """Returns the last release of a set."""
         return as_text(self.versions[releases.bit_length() - 1])
 
-    def gone_since(self, releases: int) -> str:
+    def removed_in(self, releases: int) -> str:
         """Returns the first release after a set; '' if it includes the last one."""
         k = releases.bit_length()
         return as_text(self.versions[k]) if k < len(self.versions) else ''

@@ -76,11 +76,11 @@ def start(path, args, api, version=''):
         api (str): 'v1' or 'v2'.
         version (str): The release that it was written for, if known.
     """
-    script = [os.path.join(SITE, 'run_script.py')] if _is_understood(path) else []
+    script = [os.path.join(SITE, 'run_script.py')] if _can_be_parsed(path) else []
     return [sys.executable, *_flags(), *script, path, *args], _environment(api, version)
 
 
-def _is_understood(path):
+def _can_be_parsed(path):
     """Returns whether the source can be parsed; if not, Python reports the error."""
     if path == '-':
         return not os.isatty(0)
@@ -103,7 +103,7 @@ def _choose(path, api):
         version = releases.load().named(SERIES.get(api, api))
     else:
         version = releases.as_tuple(SERIES['v2'])
-    with _judged(path) as main:
+    with _main_file(path) as main:
         if main is None:
             return version, ''
         try:
@@ -120,7 +120,7 @@ def _choose(path, api):
 
 
 @contextlib.contextmanager
-def _judged(path):
+def _main_file(path):
     """Yields the file from which the release is inferred, or None if unknown."""
     if path == '-':
         with tempfile.TemporaryDirectory() as folder:

@@ -323,11 +323,12 @@ class Reader(Statements):
                 self.record(node, f'{text}({name}=...)', having, where, name)
                 by_name &= having
         if by_name & ~accepted:
-            self.record(node, f'{text} called with {what_is_given(node)}', accepted,
-                        max(called, key=lambda p: called[p]), '()')
+            self.record(
+                node, f'{text} called with {describe_arguments(node)}', accepted,
+                max(called, key=lambda p: called[p]), '()')
 
 
-def what_is_given(node: ast.Call) -> str:
+def describe_arguments(node: ast.Call) -> str:
     n = len(node.args)
     count = f'{n} argument{"s" * (n != 1)} in order'
     names = [keyword.arg for keyword in node.keywords if keyword.arg]

@@ -138,7 +138,7 @@ def _signs(reader: Reader, old: int, new: int
                 not use.preferred & new):
             yield WEIGHTS.get(use.name, -2), use, (
                 f'has {use.text}, deprecated since '
-                + reader.table.gone_since(use.preferred))
+                + reader.table.removed_in(use.preferred))
     for name, text in reader.remarks():
         for compared, version in dict.fromkeys(STATED.findall(text)):
             # A later release than 1.x may satisfy it, but 1.x was current then.
@@ -180,7 +180,7 @@ def place(use: Use) -> str:
 
 def when(releases: table.Releases, some: int) -> str:
     """Returns 'added in 1.16', 'removed in 2.0', or 'of 1.5 to 1.24'."""
-    first, gone = releases.first(some), releases.gone_since(some)
+    first, gone = releases.first(some), releases.removed_in(some)
     if not some & 1 and gone:
         return f'of {_span(releases, some)}'
     return f'removed in {gone}' if gone else f'added in {first}'

@@ -52,11 +52,11 @@ def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
     model = language_model(link)
     if model is not None:
         check_tied(npz, prefix, model.tied, _names_in_files(link))
-    extra = beyond(npz, prefix, _names_in_files(link))
+    extra = unknown_names(npz, prefix, _names_in_files(link))
     root = prefix[:-len('predictor/')]
     if extra and link is not target and prefix.endswith('predictor/'):
         # The extra ones belong to a Classifier with parameters of its own.
-        extra = beyond(npz, prefix, _names_in_files(target), root)
+        extra = unknown_names(npz, prefix, _names_in_files(target), root)
         link, prefix = target, root
     if extra and strict:
         refuse_extra(npz, extra)
@@ -139,8 +139,8 @@ def check_tied(npz: Npz, prefix: str, tied: bool, names: Iterable[str]) -> None:
                     f'found {name!r}: the file may be damaged, its output matrix lost')
 
 
-def beyond(npz: Npz, prefix: str, names: Iterable[str],
-           root: Optional[str] = None) -> list[str]:
+def unknown_names(npz: Npz, prefix: str, names: Iterable[str],
+                  root: Optional[str] = None) -> list[str]:
     """Returns names of arrays in a file that do not belong to the model.
 
     In a snapshot only names with the model's prefix count, in other files all.
@@ -193,7 +193,7 @@ def read_structure(npz: Npz) -> structure.Structure:
     shapes = {name[len(prefix):]: npz.describe(name)[0] for name in npz
               if re.match(re.escape(prefix) + r'(embed|l\d+)/', name)}
     found = structure.of_shapes(shapes, str(npz.path))
-    extra = beyond(npz, prefix, found.shapes())
+    extra = unknown_names(npz, prefix, found.shapes())
     if extra:
         refuse_extra(npz, extra)
     return found

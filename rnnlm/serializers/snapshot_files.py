@@ -66,22 +66,22 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
                 f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
                 'file without updater/iteration; is it a model?')
         snapshot_values.check(npz, trainer)
-        kept = _Kept(trainer)
+        backup = _Backup(trainer)
         try:
-            with warnings.catch_warnings(), _tolerating(npz, trainer):
+            with warnings.catch_warnings(), _ignoring_missing(npz, trainer):
                 # Old snapshots lack the state of triggers, which Chainer then guesses.
                 warnings.filterwarnings('ignore', '.*(is|are) not saved')
                 Deserializer(npz).load(trainer)
         except InputError:
-            kept.restore()
+            backup.restore()
             raise
         except KeyError as e:
-            kept.restore()
+            backup.restore()
             raise InputError(
                 f'{path}: expected a snapshot of a run with the same optimizer and '
                 f'extensions of the same kinds, found no {e}') from e
         except Exception as e:  # an extension can raise anything for a bad value
-            kept.restore()
+            backup.restore()
             raise InputError(
                 f'{path}: expected a snapshot that fits this trainer, found one that '
                 f'does not ({type(e).__name__}: {e})') from e
@@ -147,7 +147,7 @@ def newest_snapshot(folder: str) -> str:
         f'{folder}: expected an undamaged snapshot_iter_N to resume, found {found}')
 
 
-class _Kept:
+class _Backup:
     """Copy of a trainer's state, to restore it if a snapshot does not fit."""
 
     def __init__(self, trainer: training.Trainer) -> None:
@@ -169,7 +169,7 @@ class _Kept:
             self._arrays = {
                 name: numpy.array(array) for name, array in saved.target.items()}
         except Exception as e:  # an extension that cannot be saved before the run
-            logger.debug('not kept: %s', e)
+            logger.debug('no backup: %s', e)
         finally:
             trainer._start_at = start
 
@@ -214,7 +214,7 @@ def window_in(path: str) -> Optional[int]:
 
 
 @contextlib.contextmanager
-def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
+def _ignoring_missing(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
     """Ignores extensions and triggers that a snapshot lacks, while it is loaded.
 
     They then start from their initial state.

@@ -16,12 +16,12 @@ from rnnlm.training.cuda_graph import WindowGraph
 WINDOWS = 2
 
 
-def deciding():
+def verifying():
     """Returns whether kernels may still turn out to be wrong."""
     return proof.allowed() and proof.state().mode == proof.PROVE
 
 
-def again(target, compute):
+def with_retry(target, compute):
     """Calls a function, and calls it again without kernels if they were refused.
 
     Args:
@@ -31,7 +31,7 @@ def again(target, compute):
     Returns:
         The result of `compute`.
     """
-    if not deciding():
+    if not verifying():
         return compute()
     before, stream = states.get(target), numpy.random.get_state()
     result = compute()
@@ -61,17 +61,17 @@ def update(graph, target, optimizer, window, refuse):
             proof.allowed() and graph.is_of(target.predictor, optimizer)
             and graph.fits(*size, refuse)):
         graph = None  # frees its memory for the next one
-    if not deciding() or graph is not None and graph.proofs >= WINDOWS:
+    if not verifying() or graph is not None and graph.proofs >= WINDOWS:
         graph = graph or WindowGraph(target.predictor, optimizer, *size, refuse)
         return graph, graph.update(window)
-    start = _Start(target, optimizer)
+    start = _Backup(target, optimizer)
     with proof.without():
         expected = start.by_chainer(window)
     kind = proof.precision(target.predictor.embed.W.dtype)
     replays = 1 if graph is not None else 2
     try:
         for _ in range(replays):
-            start.put_back()
+            start.restore()
             graph = graph or WindowGraph(target.predictor, optimizer, *size, refuse)
             graph.must_capture = True
             loss = graph.update(window)
@@ -83,7 +83,7 @@ def update(graph, target, optimizer, window, refuse):
     except Exception as e:  # the type depends on the versions of CuPy and the compiler
         reason = proof.failure(e)
     if reason:
-        start.put_back()
+        start.restore()
         proof.refuse('the CUDA graph of a window', reason)
         return None, None
     graph.must_capture = False
@@ -91,7 +91,7 @@ def update(graph, target, optimizer, window, refuse):
     return graph, loss
 
 
-class _Start:
+class _Backup:
     """Copy of everything that the update of a window changes."""
 
     def __init__(self, target, optimizer):
@@ -104,7 +104,7 @@ class _Start:
         self._stream = numpy.random.get_state()
         self._counts = optimizer.t, [p.update_rule.t for _, p, _ in self._params]
 
-    def put_back(self):
+    def restore(self):
         """Restores everything."""
         for (_, param, array), t in zip(self._params, self._counts[1]):
             param.array[...] = array

@@ -35,6 +35,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     `why_per_step`.
 
     The reported values, such as 'main/loss', are means over the window.
+
     Args:
         train_iter: `ParallelSequentialIterator`, or any iterator whose batches
             are lists of (word, next word); or a dict of iterators, of which 'main' is
@@ -142,7 +143,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             return found
 
         if windows and target.xp is not numpy and self._exchange is None:
-            found = graph_proof.again(target, compute)
+            found = graph_proof.with_retry(target, compute)
         else:
             found = compute()
         check = None

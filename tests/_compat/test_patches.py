@@ -217,7 +217,7 @@ def test_no_chainer_is_refused():
     assert '--no-build-isolation chainer==7.8.1' in result.stdout
 
 
-def test_chainer_that_failed_before_us_is_refused():
+def test_chainer_that_failed_to_import_first_is_refused():
     result = run('''
         import sys, types
         try:
@@ -248,7 +248,7 @@ import chainer
 '''
 
 
-def test_chainer_imported_before_us_is_mended_in_place():
+def test_chainer_imported_first_is_patched_in_place():
     run(SHIM + '''
 from chainer.reporter import Summary
 from chainer.dataset.convert import _concat_arrays_with_padding as pad

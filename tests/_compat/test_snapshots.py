@@ -68,7 +68,7 @@ def test_hdf5_holds_any_text(tmp_path):
 @pytest.mark.filterwarnings('ignore:matplotlib is not installed')
 @pytest.mark.parametrize('make', [
     log_report, lambda: extensions.PlotReport(['main/loss'])])
-def test_what_is_new_begins_anew_if_not_strict(tmp_path, make):
+def test_new_objects_start_afresh_if_not_strict(tmp_path, make):
     first = trainer_with(tmp_path, windows=3)
     first.run()
     serializers.save_npz(str(tmp_path / 'snapshot'), first)
@@ -88,7 +88,7 @@ def test_what_is_new_begins_anew_if_not_strict(tmp_path, make):
         assert second.updater.iteration == 6
 
 
-def test_what_is_missing_in_hdf5_is_a_key_error(tmp_path):
+def test_missing_hdf5_values_raise_a_key_error(tmp_path):
     """As in npz: Chainer's extensions catch KeyError, to guess missing values."""
     first = trainer_with(tmp_path, windows=2)
     first.run()
@@ -122,7 +122,7 @@ def test_rates_of_chainers_own_snapshots(tmp_path, shift, first, rates):
         assert resumed.updater.get_optimizer('main').lr == pytest.approx(rates[windows])
 
 
-def test_a_log_is_json_as_ever(tmp_path):
+def test_a_log_is_valid_json(tmp_path):
     trainer = trainer_with(tmp_path, log_report(), windows=4)
     trainer.run()
     serializers.save_npz(str(tmp_path / 'snapshot'), trainer)

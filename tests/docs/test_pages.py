@@ -23,8 +23,10 @@ import sys
 from rnnlm.app import cli
 args = sys.argv[1:]
 if args[0] == 'train' and '--help' not in args:
-    args += ['--unit', '8', '--batchsize', '50', '--bproplen', '100',
-             '--epoch', '2' if '--resume' in args else '1']
+    new = not {{'--resume', '--init-from', '--config'}} & set(args)
+    args += ['--epoch', '1' if new else '2']
+    if new:
+        args += ['--unit', '8', '--batchsize', '50', '--bproplen', '100']
     if '--resume' not in args:
         args += ['--overwrite']
 args = ['./ptb' if a == 'ptb' and args[k - 1] == '--corpus' else a

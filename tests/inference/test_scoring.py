@@ -282,13 +282,13 @@ def test_bad_ways_to_draw(model, given):
 IDS = numpy.random.RandomState(2).randint(0, 7, 41).astype('i')
 
 
-def test_hardly_moving_is_static(model):
+def test_nearly_static_evaluation(model):
     found = DynamicEvaluation(model, lr=1e-12, decay=0).perplexity(IDS)
     assert abs(found / math.exp(-one_by_one(model, IDS).mean()) - 1) < 1e-5
 
 
 @pytest.mark.parametrize('rule', ['sgd', 'rms'])
-def test_one_move(model, rule):
+def test_one_adaptation_step(model, rule):
     first = [param.array.copy() for param in model.params()]
     adaptive = DynamicEvaluation(model, 0.2, 0.3, steps=4, rule=rule, clip=1e9)
 

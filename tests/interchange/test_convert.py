@@ -33,7 +33,7 @@ def assert_same(found, expected):
 
 @pytest.mark.parametrize('second', WITHOUT_TORCH)
 @pytest.mark.parametrize('first', WITHOUT_TORCH)
-def test_there_and_back(model, first, second, tmp_path, capsys):
+def test_round_trip(model, first, second, tmp_path, capsys):
     begin, end = str(tmp_path / 'begin.npz'), str(tmp_path / 'end.npz')
     rnnlm.save_npz(begin, chainer.links.Classifier(model))
     paths = [begin, *(str(tmp_path / str(k) / name) for k, name in enumerate(

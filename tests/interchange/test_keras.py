@@ -200,7 +200,7 @@ def test_files_of_keras_2(weights, tmp_path):
         keras.read(path)
 
 
-def test_hdf5_that_leads_elsewhere(weights, tmp_path):
+def test_hdf5_with_links(weights, tmp_path):
     path = str(tmp_path / 'a.weights.h5')
     keras.write(str(tmp_path / 'other.h5'), keras.export_model(weights))
     name = 'layers/embedding/vars/0'

@@ -45,7 +45,7 @@ def kinds(config, version='2.3.1'):
     return [layer.kind for layer in layers], notes
 
 
-def test_chains_that_are_known():
+def test_supported_chains():
     idle = [layer(kind) for kind in _keras_config.IDLE]
     inner = {'name': 'time', 'layer': layer('Dense', activation='linear')}
     softmax = layer('Activation', activation='softmax')

@@ -93,7 +93,7 @@ def test_numbered_layers(tensors, changes, save):
     ([('layers/lstm/', 'layers/mine/'), ('layers/lstm_1/', 'layers/other/')], {},
      'LSTMs that are numbered'),
 ], ids=str)
-def test_numbered_layers_that_prove_nothing(tensors, changes, more, message, save):
+def test_ambiguous_numbered_layers(tensors, changes, more, message, save):
     with pytest.raises(rnnlm.InputError, match=f'a.h5: .*{message}'):
         keras.read(save({**numbered(tensors, *changes), **more}))
 

@@ -30,7 +30,7 @@ def weights(request):
 
 
 @pytest.mark.parametrize('system', LAYERS, ids=name_of)
-def test_layer_there_and_back(layer, system):
+def test_layer_round_trip(layer, system):
     layer['upward/b'][:5] = [-0.0, 0.0, numpy.inf, 1e-40, -0.0]
     assert_same_bits(system.import_layer(system.export_layer(layer)), layer)
     tensors = system.export_layer(layer)
@@ -38,7 +38,7 @@ def test_layer_there_and_back(layer, system):
 
 
 @pytest.mark.parametrize('system', MODELS, ids=name_of)
-def test_model_there_and_back(weights, system):
+def test_model_round_trip(weights, system):
     weights['l1/upward/b'][:2] = -0.0, 0.0
     if system is torch7:  # which lacks an embedding
         dtype = weights['embed/W'].dtype

@@ -147,7 +147,7 @@ def test_char_rnn_checkpoint(form, tensors, write):
     torch7.import_model(found)
 
 
-def test_what_is_written_is_read(tensors, tmp_path):
+def test_written_files_are_read(tensors, tmp_path):
     path = str(tmp_path / 'a.t7')
     torch7.write(path, tensors)
     found = torch7.read(path)
@@ -204,7 +204,7 @@ def test_storage_of_another_type(form, write):
         lua.load(write('a.t7', tensor(form, 1, (1,), (1,), 1, table(form, 2))))
 
 
-def test_deep_and_tangled_files(form, write):
+def test_deep_and_circular_files(form, write):
     depth = 100_000
     deep = b''.join(form.int(3, k, 1) + form.int(5, 1) for k in range(depth))
     path = write('a.t7', deep + form.int(3, 0))

@@ -188,7 +188,7 @@ def path_of_text(folder):
     return str(path)
 
 
-def test_tokens_there_and_back(write, tmp_path):
+def test_tokens_round_trip(write, tmp_path):
     weights = draw(model_shapes(V, V, N, 1), 'f4')
     for vocabulary in (rnnlm.Vocabulary([b.decode('latin-1') for b in BYTES], 'byte'),
                        rnnlm.Vocabulary('abcdä')):

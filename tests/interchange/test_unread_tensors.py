@@ -148,7 +148,7 @@ def test_the_stand_ins_are_read(tensors, torch, save):
     lambda a: Saved(a, storage='QInt8Storage'),
     lambda a: Saved(a, metadata={'neg': True}), lambda a: a, list, lambda a: 0.5])
 @pytest.mark.parametrize('name', ['decoder.bias', 'decoder.weight'])
-def test_what_is_no_dense_tensor(tensors, save, name, other):
+def test_objects_in_place_of_dense_tensors(tensors, save, name, other):
     """Without its bias or with the embedding's matrix it would be another model."""
     path = save({**state(tensors), name: other(tensors[name])})
     refused(path, f'{name}.*dense tensor')
@@ -179,7 +179,7 @@ def test_embeddings_that_change_their_vectors(tensors, torch, save):
     refused(save(module(torch, tensors, max_norm=1.)), r'Embedding\(max_norm\)')
 
 
-def test_classes_say_what_names_do_not(tensors, torch, save):
+def test_classes_take_precedence_over_names(tensors, torch, save):
     """Without a bias, names alone would decide, here wrongly."""
     del tensors['decoder.bias']
     path = save(module(torch, tensors, names=('decoder', 'rnn', 'encoder')))
@@ -187,7 +187,7 @@ def test_classes_say_what_names_do_not(tensors, torch, save):
     numpy.testing.assert_array_equal(found['l2/W'], tensors['decoder.weight'])
 
 
-def test_a_linear_is_no_embedding(tensors, torch, save):
+def test_a_linear_before_the_lstm_is_refused(tensors, torch, save):
     """Its matrix is transposed, which a square one does not show."""
     refused(save(module(torch, tensors, 'Linear')), 'encoder: expected an Embedding')
 

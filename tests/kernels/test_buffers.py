@@ -17,7 +17,7 @@ def fresh():
     buffers.clear()
 
 
-def test_an_array_comes_back_when_nobody_holds_it():
+def test_an_unused_array_is_reused():
     a = buffers.empty(numpy, (3, 4), 'f')
     assert a.shape == (3, 4) and a.dtype == numpy.float32
     b = buffers.empty(numpy, (3, 4), 'f')
@@ -87,7 +87,7 @@ def test_an_array_like_any_other(shape):
     lambda a: memoryview(a), lambda a: a.view('u4'), lambda a: chainer.Variable(a),
     lambda a: numpy.asarray(memoryview(a)), lambda a: a.reshape(-1)[3:4], iter,
     lambda a: numpy.broadcast_to(a, (2, 6, 8)), lambda a: a.ctypes])
-def test_whoever_holds_it_keeps_it(hold):
+def test_a_held_gradient_is_not_overwritten(hold):
     """Without a look at the counts of references, which no Python promises."""
     address = buffers.empty(numpy, (6, 8), 'f').ctypes.data
     a = buffers.empty(numpy, (6, 8), 'f')
@@ -108,7 +108,7 @@ def test_sizes_that_differ_little_share_memory():
     assert buffers.empty(numpy, (999, 1001), 'f').ctypes.data == address
 
 
-def test_what_is_held_is_not_overwritten():
+def test_held_arrays_are_not_overwritten():
     model = small(dropout=0).predictor
     x = numpy.arange(12, dtype='i').reshape(4, 3)
     held = model.features(x)

@@ -88,7 +88,7 @@ def test_compiles(name, architecture, compiler):
 
 @pytest.mark.parametrize('architecture', ['sm_75', 'sm_90'])
 @pytest.mark.parametrize('name', [name for name in SOURCES if '-' in name])
-def test_barriers_are_no_full_fences(name, architecture, tmp_path):
+def test_barriers_are_not_full_fences(name, architecture, tmp_path):
     """A block arrives by one release and waits by acquiring; no register spills."""
     if shutil.which('nvcc') is None or shutil.which('ptxas') is None:
         pytest.skip('nvcc was not found')

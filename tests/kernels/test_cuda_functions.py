@@ -128,7 +128,7 @@ def test_embedding_of_a_large_window(on_gpu):
     close(gW, compute(lambda W: functions.embedding(ids, W), [W])[1], 'd')
 
 
-def test_dropout_draws_what_its_twin_does(on_gpu):
+def test_dropout_draws_the_same_as_the_reference(on_gpu):
     widths, T, B = [5, 3], 4, 2
     numpy.random.seed(3)
     numbers = philox.philox(numpy, philox.draw_key(), T * B * 8)

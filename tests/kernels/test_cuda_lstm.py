@@ -69,7 +69,7 @@ def test_one_launch_a_window(T, B, n, multiprocessors, order):
         for name in ([f'lstm_window_{way}'] if plan else T * [f'lstm_step_{way}'])]
 
 
-def test_nothing_is_left_of_a_larger_layer():
+def test_no_remains_of_a_larger_layer():
     """Lines of 8 and of 7 units have the same length in memory, and 0 NaN is NaN."""
     recurrent = lstm.Recurrent(cuda_on_host.Cuda(5))
     z, b, W, hs, cs, *_ = inputs(3, 2, 8, 'f')

@@ -171,7 +171,7 @@ def test_the_graph_repeats_itself(cupy, monkeypatch):
         assert bool((one == other).all())
 
 
-def test_what_is_no_plain_sgd_goes_without_a_graph(cupy, monkeypatch):
+def test_other_optimizers_use_no_graph(cupy, monkeypatch):
     T, B, n = SIZES[0]
     words = numpy.random.RandomState(0).zipf(1.3, 60 * T * B) % V
     losses, _ = run(words, 0.0, 5, T, B, n, False, monkeypatch,

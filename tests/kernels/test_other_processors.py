@@ -15,8 +15,6 @@ PROCESSORS = {
                 r'vfn?m(add|sub)\d+ps\b.*%zmm', r'^\s*v.*\(%rsp'),
     'AVX2': (('x86_64-unknown-linux-gnu', 'haswell', '+avx2,+fma'), 8,
              r'vfn?m(add|sub)\d+ps\b.*%ymm', r'^\s*v.*\(%rsp'),
-    'Zen 4': (('x86_64-unknown-linux-gnu', 'znver4', '+avx512f,+avx512vl,+fma'), 16,
-              r'vfn?m(add|sub)\d+ps\b.*%zmm', r'^\s*v.*\(%rsp'),
     'NEON': (('aarch64-unknown-linux-gnu', 'generic', '+neon'), 4,
              r'fml[as]\s+v\d+\.4s', r'^\s*(?:ld|st)[rp]\s+q.*\[sp'),
     'Apple': (('arm64-apple-darwin', 'apple-m1', '+neon'), 4,

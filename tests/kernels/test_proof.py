@@ -131,7 +131,7 @@ def make_wrong(monkeypatch, name, place, how):
 
 
 @pytest.mark.parametrize('optimizer', ['SGD', 'MomentumSGD'])
-def test_right_kernels_are_proven(monkeypatch, caplog, optimizer):
+def test_correct_kernels_are_verified(monkeypatch, caplog, optimizer):
     for kind in {}, {'tied': True}, {'dropout': 0.0}, {'clip': 100.0}:
         found = train(optimizer, **kind)
         assert judge(found, without(monkeypatch, optimizer, **kind)) == 'harmless'
@@ -143,7 +143,7 @@ def test_right_kernels_are_proven(monkeypatch, caplog, optimizer):
 @pytest.mark.parametrize('persistent', [True, False])
 @pytest.mark.parametrize('optimizer', ['SGD', 'MomentumSGD'])
 @pytest.mark.parametrize('name', KERNELS)
-def test_wrong_kernels_are_noticed(monkeypatch, caplog, name, optimizer, persistent):
+def test_wrong_kernels_are_detected(monkeypatch, caplog, name, optimizer, persistent):
     monkeypatch.setattr(lstm, 'persistent', persistent)
     expected = without(monkeypatch, optimizer)
     verdicts, launched = [], []
@@ -174,7 +174,7 @@ def raising(*args, **kwargs):
     (launch.Cuda, 'start_cooperatively'), (launch.Cuda, 'dot'),
     (launch.Cuda, 'capture'), (launch.Cuda, 'lane'),
     (chainer.backends.cuda.cupy.cuda.Graph if ON_HOST else None, 'launch')])
-def test_failures_are_noticed(monkeypatch, caplog, what, optimizer):
+def test_failures_are_detected(monkeypatch, caplog, what, optimizer):
     expected = without(monkeypatch, optimizer)
     monkeypatch.setattr(*what, raising)
     of_graphs = what[1] in ('capture', 'lane') or what[0] is not launch.Cuda and (
@@ -187,7 +187,7 @@ def test_failures_are_noticed(monkeypatch, caplog, what, optimizer):
         assert 'RuntimeError: a fault of the test' in record.message
 
 
-def test_a_failure_in_the_midst_of_a_capture(monkeypatch):
+def test_a_failure_during_a_capture(monkeypatch):
     """Streams that were being captured are left, including those of lanes."""
     from cupy import _device
     expected = without(monkeypatch, 'SGD')
@@ -203,7 +203,7 @@ def test_a_failure_in_the_midst_of_a_capture(monkeypatch):
     assert not _device._capturing and not _device.is_capturing()
 
 
-def test_a_replay_that_forgets(monkeypatch):
+def test_a_graph_that_replays_the_first_window_is_detected(monkeypatch):
     """A graph that repeats its first window is detected at the second one."""
     original = launch.Cuda.upload
     uploads = []
@@ -228,7 +228,7 @@ def test_settings(monkeypatch):
         assert bool(proof.state().refused) == (mode == proof.PROVE)
 
 
-def test_new_shapes_are_proven_too(monkeypatch):
+def test_new_shapes_are_verified_too(monkeypatch):
     """Kernels that only fail for one row are refused when one row occurs."""
     model = L.Classifier(rnnlm.RNNForLM(V, N, dropout=0))
     model.to_device('@cupy:0')

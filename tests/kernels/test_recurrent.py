@@ -150,7 +150,7 @@ def test_after_a_fork():
     assert out == '7\n' and expected
 
 
-def test_they_can_be_switched_off(monkeypatch):
+def test_kernels_can_be_disabled(monkeypatch):
     size = numpy, numpy.dtype('f'), 5, 20, 100
     assert kernels.recurrent_for(*size) is recurrent
     assert kernels.recurrent_for(numpy, numpy.dtype('d'), 5, 20, 100) is None

@@ -19,12 +19,12 @@ def test_split(monkeypatch, count, length, grain):
     assert 1 <= len(parts) <= max(1, min(count, length // grain))
 
 
-def test_they_run_at_once():
+def test_ranks_run_concurrently():
     barrier = threading.Barrier(3)
     threads.run(lambda k: barrier.wait(timeout=30), 3)
 
 
-def test_an_error_comes_out():
+def test_an_error_is_raised():
     def work(k):
         if k == 1:
             raise ZeroDivisionError

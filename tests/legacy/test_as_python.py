@@ -376,7 +376,7 @@ def test_sitecustomize_of_others_is_chained(same, tmp_path):
     assert done.stdout.split() == ['True', str(tmp_path / 'site')] and not done.stderr
 
 
-def test_another_python_is_left_alone(tmp_path):
+def test_another_python_is_not_affected(tmp_path):
     _, environment = runner.start('-c', [], 'v1')
     environment['RNNLM_RUN'] = environment['RNNLM_RUN'].replace(
         str(sys.hexversion), '2')

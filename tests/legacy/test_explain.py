@@ -35,13 +35,13 @@ def report(text, folder):
     ('L.Classifier(1).zerograds()', ['deprecated since 1.15', 'cleargrads']),
     ('F.softmax(x, True, 2)', ['removed in 2.0', '(x, axis=)']),
 ])
-def test_what_is_gone(line, words, tmp_path):
+def test_removed_features(line, words, tmp_path):
     notes = [note for note in report(line, tmp_path)[:-1]
              if note.startswith('script.py:6: ')]
     assert any(all(word in note for word in words) for note in notes), notes
 
 
-def test_what_means_otherwise_now(tmp_path):
+def test_changed_behaviour(tmp_path):
     old = report('''
         l = L.LSTM(2, 3)
         g = L.GRU(2, 3)
@@ -72,7 +72,7 @@ def test_the_command_runs_nothing(tmp_path, capsys):
     assert cli.main(['run', '--explain', str(tmp_path / 'none.py')]) == 2
 
 
-def test_every_name_that_is_gone_is_told_of():
+def test_every_removed_name_is_reported():
     """At least for the release that lacks it; and advice only names existing names."""
     table = releases.load()
     now = 1 << len(table.versions) - 1
@@ -81,7 +81,7 @@ def test_every_name_that_is_gone_is_told_of():
         for entry in entries:
             there |= entry.releases
         if not there & now and there:
-            assert table.gone_since(there)
+            assert table.removed_in(there)
             use = uses.Use('a.py', 1, path, there, path, '', False, there)
             assert isinstance(explain.instead_of(use, table), str)
     for name in (*advice.NAMES, *advice.BEHAVIOURS, *advice.DEPRECATED):
@@ -96,7 +96,7 @@ def test_every_name_that_is_gone_is_told_of():
         assert name in arguments, argument
 
 
-def test_a_member_that_its_successor_has_is_not_gone(tmp_path):
+def test_a_member_of_the_successor_is_not_reported(tmp_path):
     notes = '\n'.join(report('m = chainer.FunctionSet(l=F.Linear(2, 3))\n'
                              'print(m.l.W, F.SoftmaxCrossEntropy(True, False))\n'
                              'from chainer.functions import caffe\n'
@@ -119,7 +119,7 @@ def test_a_name_that_became_a_keyword(line, tmp_path):
         source.parse(str(tmp_path / 'script.py'))
 
 
-def test_what_no_python_3_has(tmp_path):
+def test_names_that_no_python_3_has(tmp_path):
     (tmp_path / 'script.py').write_text('from __builtin__ import True\n')
     with pytest.raises(rnnlm.InputError) as e:
         source.parse(str(tmp_path / 'script.py'))

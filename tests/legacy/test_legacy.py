@@ -342,7 +342,7 @@ def test_other_flags(script):
     ''') == [True, False, True, False, True]
 
 
-def test_gone_names_say_so(script):
+def test_removed_names_raise_an_explanation(script):
     for lines, words in (
             ('F.Sigmoid()(3)', ['chainer.functions.Sigmoid', '5.0', 'sigmoid']),
             ('cuda.mem_alloc(3)', ['chainer.cuda.mem_alloc', '1.3', 'CuPy']),

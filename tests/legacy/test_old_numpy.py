@@ -26,7 +26,7 @@ def test_every_name_of_numpy_1_is_there_or_has_a_reason(script):
             if not hasattr(numpy, name):
                 print(name)
     ''').split()
-    assert [name for name in missing if not numpy_1.gone(name)] == []
+    assert [name for name in missing if not numpy_1.replacement_for(name)] == []
     assert [name for owner, name in recorded if owner == 'ndarray'
             and name not in numpy_1.METHODS] == []
 
@@ -53,7 +53,7 @@ def test_lists_of_different_lengths(script):
         'True 0', 'refused']
 
 
-def test_functions_that_went(script):
+def test_removed_functions(script):
     assert script('''
         import numpy as np
         print(np.in1d([1, 2, 3], [2]), np.rank([[1]]), np.alen([1, 2]), np.alen(3))
@@ -148,7 +148,7 @@ def test_arrays_of_one_element_are_numbers(script):
 
 
 @pytest.mark.skipif(not NUMPY_2, reason='NumPy 1 does as the script expects')
-def test_what_widens_is_explained(script):
+def test_widened_types_are_explained(script):
     error = script('''
         import chainer.links as L
         import numpy as np
@@ -175,7 +175,7 @@ STOPS = [
 
 
 @pytest.mark.parametrize('line, words', [case[:2] for case in STOPS if case[2]])
-def test_what_stops_is_explained(line, words, script):
+def test_errors_are_explained(line, words, script):
     error = script('import numpy as np\n' + line, status=1)
     assert words in error and 'rnnlm run: ' in error and 'script.py:' in error
 

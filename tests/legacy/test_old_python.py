@@ -159,7 +159,7 @@ def test_modules_of_python(script, tmp_path):
 
 # Rewriting ------------------------------------------------------------------------
 
-def test_modules_beside_a_script_are_rewritten_and_no_library(script, tmp_path):
+def test_own_modules_are_rewritten_but_not_libraries(script, tmp_path):
     (tmp_path / 'package').mkdir()
     (tmp_path / 'package' / '__init__.py').write_text('from package.part import f\n')
     (tmp_path / 'package' / 'part.py').write_text(

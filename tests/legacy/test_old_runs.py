@@ -113,7 +113,7 @@ def test_files(release, tmp_path):
     assert lines == [['done']]
 
 
-def test_nothing_of_a_new_file_is_guessed(tmp_path):
+def test_current_files_need_no_guesses(tmp_path):
     """A key that the file's own release wrote is missed, not made up."""
     script = HERE / 'ptb_v2.py'
     lines_of(script, '--out', '.', '--stop', '4', release='7.8.1', cwd=tmp_path)

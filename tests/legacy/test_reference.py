@@ -93,7 +93,7 @@ def test_it_runs():
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 20, done.stderr
 
 
-def test_it_is_short():
+def test_reference_is_short():
     with open(PATH, encoding='utf-8') as f:
         lines = f.read().split('def main(')[0].splitlines()
     assert len(lines) < 75

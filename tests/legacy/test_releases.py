@@ -141,7 +141,7 @@ def test_sets_of_releases():
     table = releases.load()
     some = table.since('1.16') & table.until('2.0')
     assert (table.first(some), table.last(some)) == ('1.16', '1.24')
-    assert table.gone_since(some) == '2.0' and table.gone_since(table.all) == ''
+    assert table.removed_in(some) == '2.0' and table.removed_in(table.all) == ''
 
 
 @pytest.mark.parametrize('what, call, fits', [

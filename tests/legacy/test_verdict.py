@@ -95,7 +95,7 @@ def test_links_as_arguments(lines, api, tmp_path):
     assert judge(CHAIN + lines, tmp_path, IMPORTS).api == api
 
 
-def test_requirements_beside_it(tmp_path):
+def test_requirements_beside_the_script(tmp_path):
     (tmp_path / 'requirements.txt').write_text('numpy\nchainer==3.2.0\n')
     assert judge(CHAIN, tmp_path, IMPORTS).api == 'v2'
 
@@ -107,7 +107,7 @@ def test_requirements_beside_it(tmp_path):
     ('setup.py', "install_requires=['numpy', 'chainer>=1.5.1']", 'v1'),
     ('environment.yml', '  - chainer=1.24.0', 'v1'),
 ])
-def test_what_says_which_chainer_is_needed(name, text, api, tmp_path):
+def test_files_that_state_the_release(name, text, api, tmp_path):
     """This sign competes with another one, dropout without train."""
     (tmp_path / name).write_text(text)
     assert judge('h = F.dropout(net(x))\noptimizers.SGD()', tmp_path, IMPORTS
@@ -122,7 +122,7 @@ def test_one_line_is_named_once(tmp_path):
     assert found.reason.count('SoftmaxCrossEntropy') == 1, found.reason
 
 
-def test_which_release_exactly(tmp_path):
+def test_exact_release(tmp_path):
     found = judge('with chainer.no_backprop_mode():\n    Variable(x, volatile=True)',
                   tmp_path, IMPORTS)
     assert found.releases == '1.16 to 1.24' and found.version == (1, 24, 0)
@@ -167,7 +167,7 @@ def test_modules_of_its_own(tmp_path, monkeypatch):
         assert found.api == 'v1', line
 
 
-def test_a_module_beside_it_that_is_called_chainer(tmp_path):
+def test_a_module_named_chainer_beside_the_script(tmp_path):
     (tmp_path / 'chainer.py').write_text('config = 1\n')
     assert judge('import chainer\nchainer.FunctionSet()', tmp_path).releases == (
         '1.0 to 7.8.1')

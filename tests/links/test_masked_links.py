@@ -96,6 +96,17 @@ def test_the_same_where_nothing_is_cut():
     assert_same(run(fused, by_window, cut=False), run(steps, by_window, cut=False))
 
 
+def test_a_step_after_a_window_begins_another():
+    runs = []
+    for per_step in False, True:
+        model = make()
+        model.per_step = per_step
+        numpy.random.seed(3)
+        runs.append([model.logits(window()).array, model(window(1)[0]).array,
+                     model(window(1)[1]).array, model.logits(window(2)).array])
+    assert_same(*runs)
+
+
 def test_a_window_of_one_stream():
     models = [make(), make()]
     models[1].per_step = True

@@ -164,7 +164,7 @@ def test_the_parameters_are_those_of_one_process(n, tmp_path, expected):
 
 
 @needs_mpi
-def test_each_rank_has_a_random_stream_of_its_own(tmp_path):
+def test_each_rank_has_its_own_random_state(tmp_path):
     run(3, 'masks', tmp_path)
     first = load(tmp_path / 'masks.npz')
     run(3, 'masks', tmp_path)
@@ -268,7 +268,7 @@ def test_a_communicator_for_gpus_without_one(tmp_path):
 
 @needs_mpi
 @pytest.mark.parametrize('rank', [0, 1])
-def test_an_error_of_all_is_said_once(rank):
+def test_an_error_of_all_ranks_is_printed_once(rank):
     _, err = run(2, 'fail', rank, 'input', status=1)
     assert err.count('x: expected y') == 1 and 'MPI_ABORT' not in err
 
@@ -298,7 +298,7 @@ def test_nan_on_one_rank_sends_all_back_to_the_same_snapshot(tmp_path):
 
 
 @needs_mpi
-def test_a_rank_that_says_that_it_works_is_waited_for():
+def test_a_rank_with_a_heartbeat_is_not_lost():
     out, _ = run(2, 'wait', 3, 'beat', timeout=2)
     assert out == 'done\n'
     _, err = run(2, 'wait', 10, 'silence', timeout=2, status=1)

@@ -52,7 +52,7 @@ def test_hdf5_links_are_not_followed(model, tmp_path):
         rnnlm.load_model(path, model)
 
 
-def test_hdf5_that_claims_much_is_refused(tmp_path):
+def test_hdf5_with_false_claims_is_refused(tmp_path):
     path = str(tmp_path / 'model.h5')
     with h5py.File(path, 'w') as f:
         f.create_dataset('embed/W', (10 ** 6, 10 ** 6), 'f', chunks=(100, 100))

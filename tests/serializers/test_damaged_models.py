@@ -132,7 +132,7 @@ def test_the_digest_is_of_everything(tmp_path, change, match):
             read(path)
 
 
-def test_tied_is_not_only_guessed(tmp_path, by_others):
+def test_tied_is_stored_in_the_file(tmp_path, by_others):
     path = str(tmp_path / 'model.npz')
     rnnlm.save_npz(path, make())
     with zipfile.ZipFile(path) as z:

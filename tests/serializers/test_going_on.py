@@ -76,7 +76,7 @@ def test_an_epoch_that_ends_between_two_steps_is_not_lost(tmp_path):
     assert trainer.updater.epoch == 1 and ends == [2]
 
 
-def test_a_batch_size_that_is_none(tmp_path):
+def test_invalid_batch_size(tmp_path):
     path = snapshot_of(tmp_path)
     with open_archive(path) as archive:
         arrays = {name: archive[name] for name in archive}

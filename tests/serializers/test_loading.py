@@ -264,7 +264,7 @@ def test_a_snapshot_that_does_not_fit_is_refused(tmp_path, name, value):
         rnnlm.resume(str(tmp_path / 'snapshot'), trainer)
 
 
-def test_all_of_the_random_stream_comes_back(tmp_path):
+def test_the_whole_random_state_is_restored(tmp_path):
     path = str(tmp_path / 'snapshot')
     trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
     trainer.run()
@@ -356,7 +356,7 @@ def test_another_optimizer_is_refused(tmp_path):
         rnnlm.resume(str(tmp_path / 'snapshot'), other)
 
 
-def test_learning_rate_after_a_resume_goes_on_from_the_first_one(tmp_path):
+def test_learning_rate_after_a_resume_continues_from_the_first_one(tmp_path):
     def run(stop, snapshot=None, lr=1.0):
         trainer = make_trainer(
             small(), text(200), tmp_path, stop=(stop, 'epoch'), lr=lr)
@@ -371,7 +371,7 @@ def test_learning_rate_after_a_resume_goes_on_from_the_first_one(tmp_path):
     assert trainer.updater.get_optimizer('main').lr == 2 ** -4
 
 
-def test_a_model_is_no_snapshot(tmp_path):
+def test_a_model_file_is_not_a_snapshot(tmp_path):
     path = str(tmp_path / 'model.npz')
     model = small()
     rnnlm.save_npz(path, model)

@@ -48,14 +48,14 @@ def test_a_good_member_is_read(tmp_path):
 @pytest.mark.parametrize('shape', [
     '(-1,)', '(-2, -2)', '(True, 4)', '(2.0, 2)', '(4611686018427387904,)',
     '(4294967296, 4294967296)', '[2, 2]', '4', 'None', '((2, 2),)', '(2, 3)'])
-def test_shapes_that_cannot_be(tmp_path, shape):
+def test_impossible_shapes(tmp_path, shape):
     refuses(npz(tmp_path / 'x.npz', npy(shape=shape)), 'cannot read')
 
 
 @pytest.mark.parametrize('descr', [
     "'V2147483647'", "'U500000000'", "('<f4', (1000000000,))", "'<f3'", 'None',
     "[('a', ('<f4', (1000000000,)))]", '[' * 90 + ']' * 90])
-def test_types_that_cannot_be(tmp_path, descr):
+def test_impossible_types(tmp_path, descr):
     refuses(npz(tmp_path / 'x.npz', npy(descr)), 'cannot read')
 
 

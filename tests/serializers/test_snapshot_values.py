@@ -164,7 +164,7 @@ def try_one(make, path, out):
     return 'went on'
 
 
-def test_what_has_crashed_python(tmp_path):
+def test_values_that_crashed_python(tmp_path):
     """NumPy's set_state does not check the position."""
     trainer = plain(str(tmp_path))
     arrays, path = arrays_of(trainer), str(tmp_path / 'snapshot')
@@ -212,7 +212,7 @@ def test_an_extension_that_fails_leaves_the_trainer_as_it_was(tmp_path):
 
 @pytest.mark.parametrize('window', [
     math.inf, -math.inf, math.nan, 1e300, 1.5, 1j, True, 'x', None, -1, 2 ** 62, [1]])
-def test_a_window_that_cannot_be_counts_for_nothing(tmp_path, window):
+def test_an_invalid_window_number_is_ignored(tmp_path, window):
     """Such files are sorted by their number of windows before anything is checked."""
     numpy.savez(tmp_path / 'snapshot_epoch_9.npz',
                 **{'updater/iteration': numpy.array(window)})

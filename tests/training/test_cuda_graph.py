@@ -135,7 +135,7 @@ def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
     same(model, other, 1e-6)
 
 
-def test_the_state_may_be_put_aside_and_set(gpu):
+def test_the_state_can_be_saved_and_restored(gpu):
     model, target, optimizer = setup({})
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     for window in windows(3):
@@ -160,7 +160,7 @@ def test_the_state_may_be_put_aside_and_set(gpu):
     assert array is not state[0][1]
 
 
-def test_states_set_between_windows_are_taken(gpu, monkeypatch):
+def test_states_set_between_windows_are_used(gpu, monkeypatch):
     def losses(update, model):
         found, state = [], None
         for k, window in enumerate(windows(7)):
@@ -188,7 +188,7 @@ def test_a_state_of_one_row_is_not_that_of_all(gpu):
         cuda_graph.WindowGraph(model, optimizer, T, B).update(windows(1)[0])
 
 
-def test_what_needs_another_graph(gpu):
+def test_changes_that_need_another_graph(gpu):
     model, _, optimizer = setup({}, dropout=0.5)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     with chainer.using_config('train', False):
@@ -256,7 +256,7 @@ def test_a_gradient_that_is_not_finite(gpu, refuse):
         assert numpy.isnan(model.l1.lateral.W.array).any()
 
 
-def test_a_word_that_is_none(gpu):
+def test_invalid_ids_give_nan(gpu):
     """On a GPU ids are not checked, but they never access other memory."""
     model, target, optimizer = setup({})
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
@@ -269,7 +269,7 @@ def test_a_word_that_is_none(gpu):
     assert all((p.array == q).all() for p, q in zip(model.params(), before))
 
 
-def test_what_it_is_not_for(gpu, monkeypatch):
+def test_unsupported_targets(gpu, monkeypatch):
     model, target, optimizer = setup({})
     assert not cuda_graph.why_not(target, model, optimizer)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)

@@ -46,7 +46,7 @@ SCRIPT = '''
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
+def test_a_signal_leaves_a_snapshot_to_resume_from(tmp_path, path_of, number):
     def run(out, *args):
         return subprocess.run(
             [sys.executable, '-c', textwrap.dedent(SCRIPT), str(tmp_path / out), *args],
@@ -176,7 +176,7 @@ def run_of(out, windows, model=None, **kwargs):
     return trainer
 
 
-def test_autoload_takes_the_newest_whole_one(tmp_path, caplog):
+def test_autoload_uses_the_newest_undamaged_snapshot(tmp_path, caplog):
     whole = run_of(tmp_path / 'whole', 12)
     rnnlm.run(whole)
     out = tmp_path / 'out'
@@ -206,13 +206,13 @@ def test_autoload_takes_the_newest_whole_one(tmp_path, caplog):
         newest_snapshot(str(tmp_path))
 
 
-def test_autoload_without_a_snapshot_begins(tmp_path):
+def test_autoload_without_a_snapshot_starts_a_new_run(tmp_path):
     trainer = run_of(tmp_path / 'new', 3)
     assert rnnlm.run(trainer, autoload=True) == (0, None)
     assert trainer.updater.iteration == 3
 
 
-def test_no_byte_of_a_snapshot_goes_wrong_unseen(tmp_path):
+def test_every_damaged_byte_of_a_snapshot_is_detected(tmp_path):
     trainer = run_of(tmp_path / 'out', 2, small(n_vocab=20))
     rnnlm.run(trainer)
     data = (tmp_path / 'out' / 'snapshot_iter_2').read_bytes()
@@ -308,7 +308,7 @@ def mixed(out):
 @pytest.mark.parametrize('make', [
     another_model, adam, early_stopping, falling_rate, rate_by_best_value, scaled_loss,
     mixed])
-def test_everything_with_a_memory_resumes_exactly(tmp_path, make):
+def test_everything_with_state_resumes_exactly(tmp_path, make):
     def run(name, windows, snapshot=None):
         trainer = make(tmp_path / name)
         given = trainer.stop_trigger

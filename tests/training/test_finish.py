@@ -83,7 +83,7 @@ def test_a_last_snapshot_that_cannot_be_written(story, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_what_was_deleted_of_a_finished_run_is_written_again(story, name):
+def test_deleted_files_of_a_finished_run_are_written_again(story, name):
     if name == 'perplexity.png':
         pytest.importorskip('matplotlib')
     assert cli.main(story) == 0
@@ -128,7 +128,7 @@ def test_the_best_model_comes_back_not_the_last(tmp_path, monkeypatch):
     assert_same(model(f'{out}/model.npz'), model(tmp_path / 'whole' / 'model.npz'))
 
 
-def test_a_best_model_that_is_lost_is_said(tmp_path, monkeypatch, caplog, capsys):
+def test_a_lost_best_model_is_reported(tmp_path, monkeypatch, caplog, capsys):
     corpus, out = tiny_corpus(), str(tmp_path / 'out')
     recipe = dataclasses.replace(TINY, epochs=3)
     with monkeypatch.context() as patch:
@@ -214,8 +214,8 @@ def test_the_flush_of_a_folder_that_fails_keeps_the_older_snapshots(
 @pytest.mark.parametrize('error, raised', [
     (errno.EIO, True), (errno.ENOSPC, True), (errno.EINVAL, False),
     (errno.ENOTSUP, False)])
-def test_only_what_cannot_be_flushed_is_passed_over(tmp_path, monkeypatch, error,
-                                                    raised):
+def test_only_folders_that_cannot_be_flushed_are_ignored(
+        tmp_path, monkeypatch, error, raised):
     def fsync(handle):
         raise OSError(error, os.strerror(error))
 

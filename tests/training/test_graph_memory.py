@@ -11,7 +11,7 @@ from rnnlm.kernels.cuda import blas
 pytestmark = pytest.mark.gpu
 
 
-def test_lanes_go_with_their_updater(tmp_path, monkeypatch):
+def test_lanes_are_released_with_their_updater(tmp_path, monkeypatch):
     made, create = weakref.WeakSet(), blas.Blas.__init__
 
     def watched(self, xp):

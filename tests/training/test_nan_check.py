@@ -91,7 +91,7 @@ def test_the_check_can_be_left_out(tmp_path):
     assert trainer.updater.iteration == 3
 
 
-def test_on_a_gpu_the_loss_is_looked_at_a_window_later(monkeypatch):
+def test_on_a_gpu_the_loss_is_checked_one_window_later(monkeypatch):
     monkeypatch.setattr(rnnlm.training.nan_check.backend, 'get_array_module',
                         lambda x: 'cupy' if isinstance(x, float) else numpy)
     monkeypatch.setattr(transfer, 'Later', lambda xp, x: x)
@@ -142,7 +142,7 @@ def test_the_command_names_the_window(tmp_path, monkeypatch, capsys):
     assert '--on-nan rollback' in err
 
 
-def test_a_number_of_another_gpu_is_waited_for_there():
+def test_later_waits_on_the_device_of_its_array():
     """CUDA streams and events belong to the current device."""
     done = []
 

@@ -76,7 +76,7 @@ def test_an_older_snapshot_does_not_lose_the_newer_ones(story, capsys):
     assert snapshots('result') == [older, newer]
 
 
-def test_damaged_newer_snapshots_do_not_take_the_place_of_whole_ones(story, tmp_path):
+def test_damaged_newer_snapshots_do_not_replace_undamaged_ones(story, tmp_path):
     run(*story, '-e', '2')
     for number in 1000, 2000:
         (tmp_path / 'result' / f'snapshot_iter_{number}').write_bytes(b'PK')
@@ -87,7 +87,7 @@ def test_damaged_newer_snapshots_do_not_take_the_place_of_whole_ones(story, tmp_
     assert os.path.basename(whole) == names[1]
 
 
-def test_what_a_resume_changes_is_remembered(story, capsys):
+def test_changes_on_resume_are_stored(story, capsys):
     run(*story, '-e', '1', '--dropout', '0.2')
     run(*story, '-e', '2', '--dropout', '0.4', '--resume')
     run('train', '--resume')
@@ -185,7 +185,7 @@ def test_a_better_model_survives_a_rollback(tmp_path):
     assert after.loss == 2 and (tmp_path / 'model.npz').read_bytes() == before
 
 
-def test_a_signal_is_heard_before_a_rollback(tmp_path, monkeypatch):
+def test_a_signal_is_handled_before_a_rollback(tmp_path, monkeypatch):
     poisoned_above(0.3, monkeypatch, 17)
     update_core = rnnlm.BPTTUpdater.update_core
 
@@ -201,7 +201,7 @@ def test_a_signal_is_heard_before_a_rollback(tmp_path, monkeypatch):
     assert e.value.signal == signal.SIGTERM
 
 
-def test_rollback_without_a_whole_snapshot(tmp_path, monkeypatch, capsys):
+def test_rollback_without_an_undamaged_snapshot(tmp_path, monkeypatch, capsys):
     poisoned_above(0.6, monkeypatch, 20)
     write = rnnlm.Snapshot.write
 

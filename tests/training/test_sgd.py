@@ -147,7 +147,7 @@ def test_why_not_blocks():
     assert 'not SGD' in reason(lambda o, m: Own().setup(m))
 
 
-def test_updater_takes_it_when_it_may(tmp_path, monkeypatch):
+def test_updater_uses_the_graph_if_possible(tmp_path, monkeypatch):
     calls = []
     update = sgd.update
     monkeypatch.setattr(

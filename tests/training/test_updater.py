@@ -63,7 +63,7 @@ def test_golden_run_v1(golden_1, tmp_path, per_step):
         valid_loss(golden_1, model), golden_1.val_mean_loss, rtol=1e-4)
 
 
-def test_both_ways_report_the_mean_of_the_window(tmp_path):
+def test_windows_and_steps_report_the_mean_of_the_window(tmp_path):
     losses = []
 
     class Own(chainer.Chain):
@@ -184,7 +184,7 @@ def test_wrong_bprop_len_is_refused(length):
 
 
 @pytest.mark.parametrize('B', [1, 3])
-def test_evaluator_finds_the_number_of_chainers(B):
+def test_evaluator_gives_the_result_of_chainers(B):
     model = small()
     words = text(1203)
     iterator = rnnlm.ParallelSequentialIterator(words, B, repeat=False)
@@ -236,7 +236,7 @@ def test_a_text_is_evaluated_as_one_stream():
     numpy.testing.assert_allclose(found, numpy.exp(expected), rtol=1e-5)
 
 
-def test_evaluator_goes_chainers_way_where_it_must():
+def test_evaluator_falls_back_to_chainers():
     model = small()
     words = text(81)
     calls = []

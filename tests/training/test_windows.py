@@ -83,7 +83,7 @@ def test_replaced_code_is_seen(monkeypatch, owner, name):
     assert name in why_not_windows(small())
 
 
-def test_added_code_is_seen(monkeypatch):
+def test_added_code_is_detected(monkeypatch):
     monkeypatch.setattr(L.LSTM, '__call__', L.LSTM.forward, raising=False)
     assert unaltered.changed_code() == 'LSTM.__call__ has been added'
 

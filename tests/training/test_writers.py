@@ -34,7 +34,7 @@ def test_a_run_goes_on_from_its_file(tmp_path, kwargs):
 
 
 @pytest.mark.parametrize('kwargs', SAVEFUNS)
-def test_the_order_of_what_is_done(tmp_path, kwargs, monkeypatch):
+def test_the_order_of_system_calls(tmp_path, kwargs, monkeypatch):
     """The file is flushed before it gets its name; older ones are deleted later."""
     done = []
     for name in 'fsync', 'replace', 'remove':
@@ -49,7 +49,7 @@ def test_the_order_of_what_is_done(tmp_path, kwargs, monkeypatch):
 
 
 @pytest.mark.parametrize('kwargs', SAVEFUNS)
-def test_a_file_that_cannot_be_written_ends_nothing(
+def test_training_continues_if_a_file_cannot_be_written(
         tmp_path, kwargs, monkeypatch, caplog):
     fsync = os.fsync
 
