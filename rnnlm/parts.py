@@ -15,8 +15,9 @@ from chainer.backends import cuda
 import numpy
 
 from rnnlm import functions, unaltered
+from rnnlm.functions.adaptive_softmax import tails_without_words
 from rnnlm.functions.gates import SLOPES
-from rnnlm.links import HardSigmoidLSTM, OutputBias
+from rnnlm.links import AdaptiveSoftmax, HardSigmoidLSTM, OutputBias
 
 FLOATS = (numpy.float16, numpy.float32, numpy.float64)
 
@@ -35,8 +36,12 @@ class Part(NamedTuple):
         why_not: Function of the link; why its window would compute something else than
             its steps, or ''.
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
-            the last step's logits are appended to: the sum over the steps of the mean
-            cross entropy.
+            the last step's logits are appended to, if they are made at all: the sum
+            over the steps of the mean cross entropy.
+        rows: Whether `loss` takes the argument `rows`, a `functions.RowGradient` which
+            it tells what gradients are zeros.
+        unused: Of an output, function of the link and int ids: the parameters whose
+            gradients are zeros in a window with these targets.
 
     The functions of `OutputBias`, whose weights are the embedding's W, take that too,
     as their last argument.
@@ -47,6 +52,8 @@ class Part(NamedTuple):
     sizes: Callable[..., Tuple[int, int]]
     why_not: Callable[[chainer.Link], str] = lambda link: ''
     loss: Optional[Callable] = None
+    rows: bool = False
+    unused: Callable = lambda link, targets: []
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -89,6 +96,30 @@ def tied_window(link, h, W):
 def tied_loss(link, h, t, last, W):
     """`OutputBias` and the cross entropy: h (T, B, n), t (T, B), W (V, n) -> scalar."""
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
+
+
+def adaptive_window(link, h):
+    """`AdaptiveSoftmax`: h (T, B, n) -> log probabilities (T, B, V)."""
+    T, B, n = h.shape
+    return link(h.reshape(T * B, n)).reshape(T, B, -1)
+
+
+def adaptive_loss(link, h, t, last, rows=None):
+    """`AdaptiveSoftmax` and the cross entropy: h (T, B, n), t (T, B) -> scalar.
+
+    The log probabilities of the last step, which cost as much as all else, are not
+    made.
+    """
+    matrices = [inner.W for tail in link.tails() for inner in tail]
+    return functions.adaptive_softmax_cross_entropy(
+        h, link.head.W, link.head.b, matrices, link.ranks, t, rows)
+
+
+def adaptive_unused(link, targets):
+    """`AdaptiveSoftmax`: the parameters of clusters that none of the targets is in."""
+    tails = list(link.tails())
+    return [inner.W for k in tails_without_words(
+        link.ranks, (*link.cutoffs, link.n_vocab), targets) for inner in tails[k]]
 
 
 def _why_not_parameters(link):
@@ -135,6 +166,29 @@ def _why_not_linear(link):
         'the bias of the output layer is not of the size of its W')
 
 
+def _why_not_adaptive(link):
+    tails = list(link.tails())
+    if any(type(inner) is not L.Linear for inner in (link.head, *sum(tails, ()))):
+        return 'a link inside an AdaptiveSoftmax is not a Linear'
+    if any(inner.W.array is None for inner in link.links() if inner is not link):
+        return 'an AdaptiveSoftmax has no parameters yet'
+    if any(inner.b is not None for tail in tails for inner in tail):
+        return 'a cluster of an AdaptiveSoftmax has a bias'
+    n, edges = link.head.W.shape[1], (*link.cutoffs, link.n_vocab)
+    sizes = [link.head.W.shape, *(tail.W.shape for _, tail in tails),
+             *(project.W.shape for project, _ in tails)]
+    units = [project.W.shape[0] for project, _ in tails]
+    expected = [(edges[0] + len(tails), n), *zip(numpy.diff(edges), units),
+                *((m, n) for m in units)]
+    if sizes != expected or link.ranks.shape != (link.n_vocab,):
+        return 'the parameters of an AdaptiveSoftmax are not of the sizes of its words'
+    return ''
+
+
+def _sizes_of_adaptive(link):
+    return link.head.W.shape[1], link.n_vocab
+
+
 def _sizes_of_matrix(link):
     n_out, n_in = link.W.shape
     return n_in, n_out
@@ -154,8 +208,11 @@ TABLE = {
                    linear_loss),
     OutputBias: Part(tied_window, 'output', (),
                      lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
+    AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
+                          _why_not_adaptive, adaptive_loss, rows=True,
+                          unused=adaptive_unused),
 }
-for _link in (OutputBias, HardSigmoidLSTM):
+for _link in (AdaptiveSoftmax, HardSigmoidLSTM, OutputBias):
     unaltered.record(_link)
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}

@@ -2,7 +2,8 @@
 
 Their functions of a whole window are in `rnnlm.parts`.
 """
+from rnnlm.links.adaptive_softmax import AdaptiveSoftmax
 from rnnlm.links.hard_sigmoid_lstm import HardSigmoidLSTM
 from rnnlm.links.output_bias import OutputBias
 
-__all__ = ['HardSigmoidLSTM', 'OutputBias']
+__all__ = ['AdaptiveSoftmax', 'HardSigmoidLSTM', 'OutputBias']

@@ -2,8 +2,8 @@
 
 Chainer's SGD and GradientClipping read and write every gradient and parameter
 several times, and make a temporary array for each.  Here the norm is one pass and
-the update another, block by block in the processor's cache; and of the embedding
-only the rows that the window has touched.
+the update another, block by block in the processor's cache; and of an embedding or an
+adaptive softmax only the rows that the window has touched.
 """
 import math
 
@@ -69,8 +69,8 @@ def update(optimizer, rows, check=None):
 
     Args:
         optimizer: one for which `why_not_blocks` knows no reason.
-        rows (rnnlm.functions.RowGradient): the parameter whose gradient is the
-            array of `rows` is touched in its rows alone.
+        rows (rnnlm.functions.RowGradient): the parameters whose gradients it knows are
+            touched in their rows alone.
         check: called with the L2 norm of the gradient before anything changes; what
             it raises ends the update.
     """
@@ -89,15 +89,16 @@ def update(optimizer, rows, check=None):
     for param, (p, g, ids) in zip(params, parts):
         param.update_rule.t += 1
         _step(p, g, rate, param.update_rule.hyperparam.lr)
-        if ids is not None:
+        if ids is not None and len(ids):
             param.array[ids] = p.reshape(len(ids), -1)
             param.grad[ids] = g.reshape(len(ids), -1)
 
 
 def _flat(param, rows):
     """Flat parameter and gradient; copies of some rows, and which, or views."""
-    if param.grad is rows.array:
-        return param.array[rows.ids].ravel(), param.grad[rows.ids].ravel(), rows.ids
+    ids = rows.of(param.grad)
+    if ids is not None:
+        return param.array[ids].ravel(), param.grad[ids].ravel(), ids
     if not param.grad.flags.c_contiguous:
         param.grad = numpy.ascontiguousarray(param.grad)
     return param.array.reshape(-1), param.grad.reshape(-1), None

@@ -220,6 +220,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     def _window_loss(self, target, rows, window):
         window = target.predictor.device.send(window)  # (T + 1, B)
         target.predictor.row_gradient = rows
+        if rows is not None:
+            rows.begin()
         try:
             return window_loss(target, window[:-1], window[1:])
         finally:

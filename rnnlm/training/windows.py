@@ -117,7 +117,8 @@ def window_loss(target, x, t):
     if is_fused_loss(target):
         last = []
         loss = model._loss_of_features(model._features(x, ''), t, last)
-        target.y = chainer.Variable(last[0])  # that of the last step, as in Chainer
+        # Those of the last step, as in Chainer, where they are made at all.
+        target.y = chainer.Variable(last[0]) if last else None
     else:
         y = model._logits(x, '')
         target.y = y[-1]
