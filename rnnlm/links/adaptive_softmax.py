@@ -70,9 +70,9 @@ class AdaptiveSoftmax(chainer.Chain):
         require_count('n_vocab', n_vocab, least=2)
         require('div_value', div_value, 'a finite number of at least 1',
                 lambda v: 1 <= float(v) < numpy.inf)
-        counts = _checked_counts(counts, n_vocab)
+        found = _checked_counts(counts, n_vocab)
         if cutoffs is None:
-            cutoffs = default_cutoffs(counts)
+            cutoffs = default_cutoffs(found)
         cutoffs = checked_cutoffs(cutoffs, n_vocab)
         if projected is None:
             projected = [max(1, int(in_size // float(div_value) ** k))
@@ -91,7 +91,7 @@ class AdaptiveSoftmax(chainer.Chain):
                 setattr(self, f'project{k}', L.Linear(in_size, size, nobias=True))
                 setattr(self, f'tail{k}', L.Linear(size, end - begin, nobias=True))
         self.ranks = numpy.empty(n_vocab, dtype='i')
-        self.ranks[numpy.argsort(-counts, kind='stable')] = numpy.arange(n_vocab)
+        self.ranks[numpy.argsort(-found, kind='stable')] = numpy.arange(n_vocab)
         self.register_persistent('ranks')
 
     def forward(self, h: Any) -> chainer.Variable:
@@ -116,18 +116,19 @@ class AdaptiveSoftmax(chainer.Chain):
         return f'each number from 0 to {self.n_vocab - 1} once'
 
 
-def default_cutoffs(counts: Sequence[float]) -> Tuple[int, ...]:
+def default_cutoffs(counts: Any) -> Tuple[int, ...]:
     """The cutoffs of a text: where its most frequent words make up 80 and 95 %.
 
     Args:
-        counts: How often each word is in the text, (V,), V >= 2, in any order.
+        counts (sequence of numbers): How often each word is in the text, (V,), V >= 2,
+            in any order.
 
     Returns:
         One or two ranks from 1 to V - 1, going up.
 
     Example:
         >>> default_cutoffs(1000 / numpy.arange(1, 1001))
-        (227, 689)
+        (224, 688)
     """
     covered = numpy.cumsum(numpy.sort(numpy.asarray(counts, dtype='d'))[::-1])
     if not covered[-1]:
