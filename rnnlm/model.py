@@ -125,19 +125,27 @@ def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float
     n_embed = n_units if n_embed is None else n_embed
     require_count('n_embed', n_embed)
     output = AdaptiveSoftmax(n_units, n_vocab, cutoffs, counts)
-    embed = L.EmbedID(1, n_embed)
-    with embed.init_scope():
-        # Made by the link it would need twice the memory, for a gradient of NaN.
-        embed.W = chainer.Parameter(numpy.empty(
-            (n_vocab, n_embed), output.head.W.dtype))
-        embed.W.initializer = None
     model = chain.LanguageModel(
-        embed, [L.LSTM(n_units if k else n_embed, n_units) for k in range(n_layers)],
+        make_embedding(n_vocab, n_embed),
+        [L.LSTM(n_units if k else n_embed, n_units) for k in range(n_layers)],
         output, dropout)
     for param in model.params():
         _draw(param.array, init_scale)
         param.cleargrad()
     return model
+
+
+def make_embedding(n_vocab: int, n_embed: int) -> L.EmbedID:
+    """An embedding of zeros.
+
+    Chainer's own link takes four times the memory while it is made, for numbers that
+    are drawn as float64 and a gradient of NaN.
+    """
+    embed = L.EmbedID(1, n_embed)
+    with embed.init_scope():
+        embed.W = chainer.Parameter(numpy.zeros((n_vocab, n_embed), embed.W.dtype))
+        embed.W.initializer = None
+    return embed
 
 
 def _require_scale(init_scale: float) -> None:

@@ -234,6 +234,19 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
     TABLE[link] = Part(window, 'layer', state, sizes, why_not)
 
 
+def unused(output, targets):
+    """The parameters of an output that a window with these targets does not use.
+
+    Args:
+        output: A link of the table.
+        targets: int array, on its device.
+
+    Returns:
+        list of Parameters: their gradients are zeros.
+    """
+    return TABLE[type(output)].unused(output, targets)
+
+
 def why_not(chain, links):
     """Why some links of a chain must be called step by step; '' if they need not.
 

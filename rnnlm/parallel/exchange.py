@@ -26,9 +26,10 @@ class Exchange:
     With the communicator 'naive' the sum is MPI's, on arrays in host memory; what lies
     on a GPU is copied there and back.  A large gradient leaves as soon as it is there,
     while those of the layers below are computed, in pieces; small ones go together.
-    Of the embedding only those rows go that the window has in any stream, which every
-    rank knows from the text.  Other communicators sum by ChainerMN's own
-    ``multi_node_mean_grad``, after the backward pass and the embedding as a whole.
+    Of the embedding only those rows go that the window has in any stream, and nothing
+    of the parameters that no stream uses; every rank knows them from the text.  Other
+    communicators sum by ChainerMN's own ``multi_node_mean_grad``, after the backward
+    pass and all as a whole.
 
     Args:
         group (rnnlm.parallel.group.Group): The processes.
@@ -45,7 +46,8 @@ class Exchange:
                 f'communicator: expected naive on {target.device}, found one for GPUs; '
                 'give --device 0, or --communicator naive')
 
-    def backward(self, target, loss, batch_size, loss_scale=None, rows=None, ids=None):
+    def backward(self, target, loss, batch_size, loss_scale=None, rows=None, ids=None,
+                 unused=()):
         """Does what ``loss.backward()`` does, for the loss over all streams.
 
         Args:
@@ -53,9 +55,10 @@ class Exchange:
             loss: Variable, a scalar: that of this process's streams.
             batch_size (int): Streams of all processes, B.
             loss_scale (float): As of Chainer's ``Variable.backward``.
-            rows (rnnlm.functions.RowGradient): Where the embedding's gradient is kept.
+            rows (rnnlm.functions.RowGradient): What knows the rows of gradients.
             ids: int, the words of all streams in the window, if the gradient of
                 ``target.predictor.embed.W`` is zero in all other rows.
+            unused (list of Parameters): Those whose gradients are zeros on all ranks.
 
         Returns:
             numpy.ndarray: the loss over all streams, a scalar of the loss's dtype.
@@ -74,7 +77,7 @@ class Exchange:
             for node in nodes:
                 del node.backward  # it refers to itself
         if self._group.exchanges_on_host:
-            self._send_rest(target, sums, rows, ids)
+            self._send_rest(target, sums, rows, ids, set(map(id, unused)))
         else:
             sums.by_chainermn(target)
         # After all other sums of the window.
@@ -106,7 +109,7 @@ class Exchange:
             nodes.append(node)
         return nodes
 
-    def _send_rest(self, target, sums, rows, ids):
+    def _send_rest(self, target, sums, rows, ids, unused):
         embedding = None if ids is None else target.predictor.embed.W
         if ids is not None:
             ids = numpy.unique(ids)
@@ -115,15 +118,16 @@ class Exchange:
         for _, param in sorted(target.namedparams()):
             if param.grad is None:
                 param.grad = param.xp.zeros_like(param.array)
+            if id(param) in unused:
+                continue
             if param is embedding and ids is not None:
                 sums.add(param.grad, ids)
                 if rows is not None and param.grad is rows.array:
                     rows.ids = ids
-            elif rows is not None and param.grad is rows.array:
-                sums.add(param.grad)
-                rows.ids = numpy.arange(len(param.array))
-            else:
-                sums.add(param.grad)
+                continue
+            sums.add(param.grad)
+            if rows is not None:  # other ranks may have other rows
+                rows.fill(param.grad)
         sums.send_small()
 
 
