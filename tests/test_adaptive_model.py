@@ -187,7 +187,8 @@ def test_resuming_is_exact(tmp_path):
     ('ranks', numpy.zeros(V, 'i'), 'each number from 0 to 19 once'),
     ('ranks', numpy.arange(V, dtype='f'), 'each number from 0 to 19 once'),
     ('ranks', numpy.arange(V - 1), 'of shape'), ('ranks', None, 'found nothing'),
-    ('tail1/W', None, 'found nothing|less than 20'), ('head/W', numpy.zeros((5, 6), 'f'), 'shape')])
+    ('tail1/W', None, 'found nothing|less than 20'),
+    ('head/W', numpy.zeros((5, 6), 'f'), 'shape')])
 @pytest.mark.parametrize('what', ['model', 'loaded', 'snapshot'])
 def test_damaged_files_are_refused(tmp_path, name, value, match, what):
     path, trainer = str(tmp_path / 'file'), None

@@ -40,17 +40,17 @@ def fit(text, folder, size):
 
     with open(text, encoding='utf-8-sig') as f:
         lines = [' '.join(line.split()) for line in f if line.strip()]
-    parts = cut(lines)
+    portions = cut(lines)
     os.makedirs(folder, exist_ok=True)
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(parts['train']), vocab_size=size,
+        sentence_iterator=iter(portions['train']), vocab_size=size,
         model_prefix=os.path.join(folder, 'pieces'), byte_fallback=True,
         normalization_rule_name='identity', hard_vocab_limit=False,
         minloglevel=2)
     pieces = sentencepiece.SentencePieceProcessor(
         model_file=os.path.join(folder, 'pieces.model'))
     words = {}
-    for part, some in parts.items():
+    for part, some in portions.items():
         words[part] = sum(len(line.split()) + 1 for line in some)
         with open(os.path.join(folder, f'{part}.txt'), 'w', encoding='utf-8',
                   newline='\n') as f:

@@ -44,7 +44,7 @@ def make_up(n, length, n_vocab=WORDS):
 
 def read_imdb(folder, length, n_vocab):
     """(ids, classes) to train on and to test with, from the folder aclImdb."""
-    parts = []
+    portions = []
     for part in 'train', 'test':
         texts, classes = [], []
         for kind, name in enumerate(('neg', 'pos')):
@@ -56,12 +56,12 @@ def read_imdb(folder, length, n_vocab):
                     f'{part}/{name}/*.txt, found none')
             texts += [re.findall("[a-z']+", read_book(path).lower()) for path in paths]
             classes += [kind] * len(paths)
-        parts.append((texts, numpy.array(classes, 'i')))
-    counts = collections.Counter(word for text in parts[0][0] for word in text)
+        portions.append((texts, numpy.array(classes, 'i')))
+    counts = collections.Counter(word for text in portions[0][0] for word in text)
     numbers = {word: k for k, (word, _) in enumerate(
         counts.most_common(n_vocab - 2), 2)}
     return [(pad([[numbers.get(word, UNKNOWN) for word in text] for text in texts],
-                 length), classes) for texts, classes in parts]
+                 length), classes) for texts, classes in portions]
 
 
 def pad(texts, length):

@@ -5,9 +5,8 @@ from chainer.utils import type_check
 import numpy
 
 from rnnlm import kernels
-from rnnlm.functions.embedding import add_rows
-from rnnlm.functions.softmax_loss import BLOCK_ELEMENTS, rows_at_once
-from rnnlm.kernels import buffers, threads
+from rnnlm.functions.softmax_loss import rows_at_once, softmax_of
+from rnnlm.kernels import buffers
 
 
 def adaptive_softmax_cross_entropy(x, head_W, head_b, tails, ranks, t, rows=None):
@@ -197,70 +196,25 @@ def _cross_entropy(xp, h, W, b, targets, weights, with_gradients):
     Returns:
         tuple: the sum; the gradients of h, W and b, or None for each.
     """
-    V, n = W.shape
+    V = len(W)
     loss, gW, gb = 0, None, None
-    gh = xp.empty(h.shape, h.dtype) if with_gradients else None
+    gh = buffers.empty(xp, h.shape, h.dtype) if with_gradients else None
+    softmax = softmax_of(xp, h.dtype, V)
+    bias = xp.zeros(V, h.dtype) if b is None else b
     chunk = rows_at_once(len(h), V)
     for start in range(0, len(h), chunk):
         part = slice(start, start + chunk)
-        r, w, target = h[part], weights[part], targets[part]
-        y = xp.dot(r, W.T, out=_scratch(xp, (len(r), V), h.dtype))
-        log_p, total = _exponentials(xp, y, b, target)
-        loss = loss - xp.dot(w, log_p - xp.log(total))
+        r = h[part]
+        y = buffers.empty(xp, (len(r), V), h.dtype)
+        xp.dot(r, W.T, out=y)
+        found, gradients = softmax(xp, y, r, W, bias, targets[part], weights[part],
+                                   gh[part] if with_gradients else None)
+        loss = loss - found
         if not with_gradients:
             continue
-        # The gradient of the logits is (softmax - one-hot) * w, whose factor goes into
-        # the narrow matrices and whose one-hot part into single rows.
-        scale = (w / total)[:, None]
-        xp.dot(y, W, out=gh[part])
-        gh[part] *= scale
-        gh[part] -= W[target] * w[:, None]
-        gW_part = buffers.empty(xp, (V, n), h.dtype)
-        xp.dot(y.T, r * scale, out=gW_part)
-        add_rows(xp, gW_part, target, r * -w[:, None])
-        gW = gW_part if gW is None else xp.add(gW, gW_part, out=gW)
-        if b is not None:
-            gb_part = xp.dot(scale[:, 0], y)
-            add_rows(xp, gb_part, target, -w)
-            gb = gb_part if gb is None else gb + gb_part
-    return loss, gh, gW, gb
-
-
-def _scratch(xp, shape, dtype):
-    """An array of undefined content, of one of few sizes: each window has other ones.
-    """
-    size = shape[0] * shape[1]
-    flat = buffers.empty(xp, (1 << (size - 1).bit_length(),), dtype)
-    return flat[:size].reshape(shape)
-
-
-def _exponentials(xp, y, b, target):
-    """Turns y (M, V), logits without their bias b, into their exponentials.
-
-    Each row is first shifted to a maximum of 0.
-
-    Returns:
-        tuple: the shifted logits of the targets and the sums of the exponentials, (M,).
-    """
-    log_p, total = xp.empty((2, len(y)), y.dtype)
-
-    def work(start, stop):
-        rows = y[start:stop]
-        if b is not None:
-            rows += b
-        rows -= rows.max(axis=1, keepdims=True)
-        log_p[start:stop] = rows[xp.arange(len(rows)), target[start:stop]]
-        xp.exp(rows, out=rows)
-        rows.sum(axis=1, out=total[start:stop])
-
-    def in_cache(start, stop):
-        # A few rows at a time stay in the cache through the four passes.
-        block = max(1, BLOCK_ELEMENTS // y.shape[1])
-        for first in range(start, stop, block):
-            work(first, min(first + block, stop))
-
-    if xp is numpy:
-        threads.split(in_cache, len(y), grain=1 + 2 * BLOCK_ELEMENTS // y.shape[1])
-    else:
-        work(0, len(y))
-    return log_p, total
+        if gW is None:
+            gW, gb = gradients
+        else:
+            gW += gradients[0]
+            gb += gradients[1]
+    return loss, gh, gW, None if b is None else gb

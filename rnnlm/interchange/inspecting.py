@@ -63,7 +63,7 @@ def _of_chainer(path):
         if found['model'] is not None:
             found['kind'] = found['kind'].replace('arrays', 'model')
             found['written by'] = found['written by'].replace(
-                ', or rnnlm: all name a model alike', '')
+                ', or rnnlm: all use the same names', '')
     return found
 
 

@@ -160,6 +160,25 @@ def is_permutation(ranks: numpy.ndarray) -> bool:
         numpy.sort(ranks) == numpy.arange(len(ranks))).all())
 
 
+def why_not_window(link: AdaptiveSoftmax) -> str:
+    """Why a window would compute something else than the steps of a link; or ''."""
+    tails = list(link.tails())
+    if any(type(inner) is not L.Linear for inner in (link.head, *sum(tails, ()))):
+        return 'a link inside an AdaptiveSoftmax is not a Linear'
+    if any(inner.W.array is None for inner in link.links() if inner is not link):
+        return 'an AdaptiveSoftmax has no parameters yet'
+    if any(inner.b is not None for tail in tails for inner in tail):
+        return 'a cluster of an AdaptiveSoftmax has a bias'
+    n, edges = link.head.W.shape[1], (*link.cutoffs, link.n_vocab)
+    units = [project.W.shape[0] for project, _ in tails]
+    sizes = [link.head.W.shape, *(tail.W.shape for _, tail in tails),
+             *(project.W.shape for project, _ in tails), link.ranks.shape]
+    expected = [(edges[0] + len(tails), n), *zip(numpy.diff(edges), units),
+                *((m, n) for m in units), (link.n_vocab,)]
+    return '' if sizes == expected else (
+        'the parameters of an AdaptiveSoftmax are not of the sizes of its words')
+
+
 def _checked_counts(counts: Any, n_vocab: int) -> numpy.ndarray:
     """Counts as float64; by Zipf's law if there are none."""
     if counts is None:

@@ -49,6 +49,8 @@ def why_not(target, model, optimizer):
         return 'a layer is no L.LSTM'
     if type(model.output) not in (L.Linear, OutputBias):
         return f'the output layer is of type {type(model.output).__name__}'
+    if model.dropouts:
+        return 'dropout is by links'
     if len(set(model.widths[1:])) > 1:
         return 'the layers are of several sizes'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:

@@ -131,7 +131,7 @@ def test_hdf5_that_crashes_its_reader_in_silence(model, tmp_path, monkeypatch):
     script = tmp_path / 'crash.py'
     script.write_text('import os; os._exit(5)')
     monkeypatch.setattr(hdf5_worker, '__file__', str(script))
-    with pytest.raises(rnnlm.InputError, match='model.h5.*died of it, with status 5'):
+    with pytest.raises(rnnlm.InputError, match='model.h5.*crashed with status 5'):
         rnnlm.load_model(path, model)
 
 
