@@ -30,7 +30,7 @@ def draw(axes, title, cells):
     for t in range(STEPS):
         axes.text(t + 0.45, -0.3, f't = {t + 1}' if t in (0, 1) else
                   ('T' if t == STEPS - 1 else '...'), ha='center', va='center')
-    axes.text(STEPS / 2, -0.75, 'steps of the window; each holds the words of B streams',
+    axes.text(STEPS / 2, -0.75, 'steps of the window, each of B words, one a stream',
               ha='center', va='center')
     axes.set_xlim(-2.1, STEPS + 0.1)
     axes.set_ylim(-1, len(ROWS) + 0.1)

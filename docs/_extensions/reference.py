@@ -34,7 +34,7 @@ TOPICS = {
 
 # Public modules beside those in `rnnlm.__all__`.
 MODULES = [
-    'rnnlm.links', 'rnnlm.parts', 'rnnlm.training.mixed_precision',
+    'rnnlm.training.mixed_precision',
     *(f'rnnlm.interchange.{name}' for name in (
         'pytorch', 'safetensors', 'keras', 'onnx', 'torch7', 'nstep', 'textbook',
         'd2l'))]

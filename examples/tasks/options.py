@@ -1,4 +1,4 @@
-"""The command line that the examples of this folder have in common."""
+"""Command line options shared by the examples of this folder."""
 import argparse
 import sys
 
@@ -17,14 +17,14 @@ def seed(text):
 
 
 def require_count(name, value, least=1):
-    """Refuses a number of things that is less than `least`."""
+    """Raises InputError for a count that is less than `least`."""
     if value < least:
         raise rnnlm.InputError(
             f'{name}: expected an integer of at least {least}, found {value}')
 
 
 def read_book(path):
-    """The text of a UTF-8 file, with `\\n` at the ends of its lines."""
+    """Returns the text of a UTF-8 file, with `\\n` as line ends."""
     try:
         with open(path, encoding='utf-8-sig') as f:
             return f.read()
@@ -34,14 +34,14 @@ def read_book(path):
 
 
 def classifier(model):
-    """The link that computes the loss of a model, and nothing else."""
+    """Returns a Classifier of a model that computes only the loss."""
     made = chainer.links.Classifier(model)
     made.compute_accuracy = False
     return made
 
 
 def parser(text, epochs=None):
-    """Parser with --seed and, where there is a default for it, --epochs."""
+    """Returns a parser with --seed and, if it has a default, --epochs."""
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument('--seed', type=seed, default=0,
@@ -53,7 +53,7 @@ def parser(text, epochs=None):
 
 
 def parse(made, argv):
-    """The arguments, after which the random numbers are those of --seed."""
+    """Parses the arguments, and seeds the random numbers."""
     args = made.parse_args(argv)
     if 'epochs' in args:
         require_count('--epochs', args.epochs)
@@ -62,7 +62,7 @@ def parse(made, argv):
 
 
 def run(main):
-    """Runs a script's main; input that cannot be used ends it with one line."""
+    """Runs a script's main; an InputError ends it with a one-line message."""
     try:
         sys.exit(main())
     except rnnlm.InputError as e:

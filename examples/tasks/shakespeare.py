@@ -1,18 +1,18 @@
 #!/usr/bin/env python
-"""A model of a text by character, with the defaults of char-rnn.
+"""Trains a character model of a text, with the defaults of char-rnn.
 
     python examples/tasks/shakespeare.py input.txt
 
-char-rnn is Andrej Karpathy's program of 2015, https://github.com/karpathy/char-rnn,
-and its example text, tinyshakespeare, is data/tinyshakespeare/input.txt there.  Its
+char-rnn is Andrej Karpathy's program of 2015, https://github.com/karpathy/char-rnn, and
+its example text, tinyshakespeare, is data/tinyshakespeare/input.txt there.  Its
 defaults: 2 layers of 128 units, windows of 50 steps, 50 streams, RMSprop at 2e-3 with
-alpha 0.95, from epoch 11 on 0.97 times the rate of the epoch before, gradients clamped
-to [-5, 5], no dropout, weights from -0.08 to 0.08 but 1 for the bias of the forget
-gate, 95% of the text to train and 5% to validate, 50 epochs.  It gives characters to
-the first layer as one-hot vectors; here they go through an embedding of 128.
+alpha 0.95, the rate multiplied by 0.97 each epoch from epoch 11, gradients clamped to
+[-5, 5], no dropout, weights from -0.08 to 0.08 except a forget bias of 1, 95% of the
+text for training and 5% for validation, 50 epochs.  char-rnn feeds one-hot vectors to
+the first layer; here they pass through an embedding of 128.
 
-Its loss is the sum over the steps of the mean over the streams, as that of
-`rnnlm.BPTTUpdater`, so the numbers stand here as they stand there.
+char-rnn's loss is the sum over the steps of the mean over the streams, like that of
+`rnnlm.BPTTUpdater`, so its hyperparameters can be used unchanged.
 """
 import rnnlm
 
@@ -26,7 +26,7 @@ STEPS, STREAMS = 50, 50
 
 
 def read(path):
-    """Ids to train on and to validate with, and the vocabulary of both."""
+    """Reads a text; returns the ids for training and validation, and the vocabulary."""
     text = options.read_book(path)
     if len(text) < 20 * STREAMS:
         raise rnnlm.InputError(
@@ -47,7 +47,7 @@ def make_model(n_vocab, units=128):
 
 
 def make_trainer(model, train, valid, epochs, out):
-    """The trainer of a run; its log has 'validation/main/loss' for each epoch."""
+    """Makes the trainer of a run; its log has 'validation/main/loss' per epoch."""
     classifier = options.classifier(model)
     optimizer = chainer.optimizers.RMSprop(lr=2e-3, alpha=0.95).setup(classifier)
     optimizer.add_hook(chainer.optimizer_hooks.GradientHardClipping(-5, 5))

@@ -59,7 +59,7 @@ def test_hdf5_that_claims_much_is_refused(tmp_path):
         f.create_dataset('zeros', data=numpy.zeros(10 ** 6), compression='gzip')
     with open_archive(path) as archive:
         for read in archive.describe, archive.__getitem__:
-            with pytest.raises(rnnlm.InputError, match='not there'):
+            with pytest.raises(rnnlm.InputError, match='not stored'):
                 read('embed/W')
         assert not archive['zeros'].any()
 

@@ -43,7 +43,7 @@ def test_another_batch_size(tmp_path, B, load, is_old, caplog):
     trainer = make_trainer(small(), text(), tmp_path, B=B, stop=(20, 'iteration'))
     load(path, trainer)
     message, = messages(caplog)
-    assert f'the batch size 4, and this one has {B}' in message
+    assert f'the snapshot has batch size 4 and this run has {B}' in message
     iterator = trainer.updater.get_iterator('main')
     read = 12 * 5 * 4 / len(text())
     assert read <= iterator.epoch_detail < read + B / len(text())
