@@ -94,7 +94,7 @@ chain.KNOWN.add(unaltered.record(RNNForLM))
 def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float = 0.5,
                    init_scale: float = 0.1, n_embed: Optional[int] = None,
                    cutoffs: Optional[Sequence[int]] = None,
-                   counts: Optional[Sequence[float]] = None) -> chain.LanguageModel:
+                   counts: Any = None) -> chain.LanguageModel:
     """Makes an `RNNForLM` whose output is an adaptive softmax, for large vocabularies.
 
     Args:

@@ -18,7 +18,7 @@ or, of an adaptive softmax of C words and K clusters:
 """
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 import chainer
 from chainer import links as L
@@ -219,7 +219,8 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
 def _adaptive(shapes: Mapping[str, Shape], output: str, n_vocab: int, where: str
               ) -> Adaptive:
     """The sizes of an `AdaptiveSoftmax`, of the tails and the projections alone."""
-    words, units = [], []
+    words: List[int] = []
+    units: List[int] = []
     while f'{output}/tail{len(words) + 1}/W' in shapes and len(words) < MOST_LAYERS:
         found = _matrix(shapes, f'{output}/tail{len(words) + 1}/W', where)
         words.append(found[0])

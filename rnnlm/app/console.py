@@ -98,11 +98,14 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
         changed: What computes it otherwise than before, in words.
     """
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
-    n_params = updater.get_optimizer('main').target.count_params()
+    target = updater.get_optimizer('main').target
+    softmax = ''
+    if recipe.softmax == 'adaptive':
+        softmax = f'adaptive softmax {target.predictor.output.cutoffs}, '
     say(f'corpus   {corpus.summary()}')
     say_unknown(corpus)
-    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
-        f'{n_params:,} parameters, dropout {recipe.dropout:g}')
+    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, {softmax}'
+        f'{target.count_params():,} parameters, dropout {recipe.dropout:g}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '

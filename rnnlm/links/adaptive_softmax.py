@@ -63,7 +63,7 @@ class AdaptiveSoftmax(chainer.Chain):
 
     def __init__(self, in_size: int, n_vocab: int,
                  cutoffs: Optional[Sequence[int]] = None,
-                 counts: Optional[Sequence[float]] = None, div_value: float = 4.0,
+                 counts: Any = None, div_value: float = 4.0,
                  head_bias: bool = True,
                  projected: Optional[Sequence[int]] = None) -> None:
         require_count('in_size', in_size)
@@ -150,7 +150,7 @@ def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
             int(b) == b and a < b for a, b in zip(edges, edges[1:]))
 
     require('cutoffs', cutoffs, 'numbers of words that go up, at least one, each from '
-            f'1 to {n_vocab - 1}', is_good)
+            f'1 to {n_vocab - 1}, less than there are words', is_good)
     return tuple(map(int, cutoffs))
 
 
