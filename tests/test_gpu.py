@@ -282,7 +282,7 @@ def test_scripts(run, monkeypatch, capsys, name, flag):
     assert re.search(r'test perplexity: [\d.]+\n', capsys.readouterr().out)
     assert set(used) == {'@cupy:0'}
     if name == 'train_ptb.py':
-        model, = (f for f in os.listdir('result') if f.startswith('model_iter_'))
-        script('gentxt.py', '-m', f'result/{model}', '--corpus', 'story', '-u', '8',
+        model, = (f for f in os.listdir('result_ptb') if f.startswith('model_iter_'))
+        script('gentxt.py', '-m', f'result_ptb/{model}', '--corpus', 'story', '-u', '8',
                '-p', 'the', '--length', '9', *flag.split('='))
         assert capsys.readouterr().out.strip()

@@ -243,4 +243,5 @@ def test_scripts_run(tmp_path, book):
             text=True, timeout=60)
         assert result.returncode == 0, result.stderr
         assert result.stderr == '' and result.stdout.count('\n') > 1
-    assert set(os.listdir(tmp_path)) == {'book.txt', 'result'}
+    assert set(os.listdir(tmp_path)) == {
+        'book.txt', 'result', 'result_time_machine'}

@@ -4,16 +4,17 @@
     python examples/large_vocabulary/sampled.py --loss blackout
     python examples/large_vocabulary/sampled.py --loss negative --corpus FOLDER
 
-The losses are Chainer's own, `L.BlackOut` and `L.NegativeSampling`; a link of a few lines
-gives them the features of the model, and `rnnlm.BPTTUpdater` trains it, step by step.
+The losses are Chainer's own, `L.BlackOut` and `L.NegativeSampling`; a link of a few
+lines gives them the features of the model, and `rnnlm.BPTTUpdater` trains it, step by
+step.
 For large vocabularies see also `rnnlm.adaptive_model`, which needs no sampling and is
 computed in windows.
 
 References:
-    Ji, Vishwanathan, Satish, Anderson and Dubey, "BlackOut: Speeding up Recurrent Neural
-    Network Language Models With Very Large Vocabularies" (2016)
-    Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words and
-    Phrases and their Compositionality" (2013)
+    Ji, Vishwanathan, Satish, Anderson and Dubey, "BlackOut: Speeding up Recurrent
+    Neural Network Language Models With Very Large Vocabularies" (2016)
+    Mikolov, Sutskever, Chen, Corrado and Dean, "Distributed Representations of Words
+    and Phrases and their Compositionality" (2013)
 """
 import argparse
 
@@ -65,7 +66,8 @@ def make_output(name, n_units, counts, samples):
     """The output layer of one of the losses."""
     noise = numpy.maximum(counts, 1) ** POWER[name]
     if name == 'blackout':
-        return SampledOutput(L.BlackOut(n_units, noise, samples), numpy.zeros(len(noise)))
+        return SampledOutput(
+            L.BlackOut(n_units, noise, samples), numpy.zeros(len(noise)))
     # Its products are log p - log(samples q), of the probability q of a sample.
     return SampledOutput(L.NegativeSampling(n_units, noise, samples, power=1),
                          numpy.log(noise / noise.sum()))
@@ -95,7 +97,7 @@ def train(corpus, loss='blackout', units=100, epochs=5, samples=50, lr=0.5, batc
     found = [perplexity(model, corpus.valid)]
     while updater.epoch < epochs:
         updater.update()
-        if updater.is_new_epoch or updater.epoch >= len(found):
+        if updater.epoch >= len(found):
             found.append(perplexity(model, corpus.valid))
             show(f'epoch {updater.epoch:2}  validation perplexity {found[-1]:.1f}')
     return model, found

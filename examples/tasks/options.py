@@ -1,5 +1,6 @@
 """Command line options shared by the examples of this folder."""
 import argparse
+import os
 import sys
 
 import rnnlm
@@ -38,6 +39,17 @@ def classifier(model):
     made = chainer.links.Classifier(model)
     made.compute_accuracy = False
     return made
+
+
+def check_folder(out):
+    """Refuses a folder where another program has trained: its log would be replaced."""
+    names = os.listdir(out) if os.path.isdir(out) else []
+    there = [name for name in names
+             if name == 'run.json' or name.startswith('snapshot_iter_')]
+    if there:
+        raise rnnlm.InputError(
+            f'{out}: expected a folder for the results of this script, found the run '
+            f'of another program ({there[0]}); choose another one with --out')
 
 
 def parser(text, epochs=None):

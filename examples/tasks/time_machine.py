@@ -85,9 +85,10 @@ def main(argv=None):
     parser.add_argument('file', help='the book, as text')
     parser.add_argument('--units', type=int, default=256,
                         help='LSTM units (default: 256)')
-    parser.add_argument('--out', default='result',
-                        help='folder for the log (default: result)')
+    parser.add_argument('--out', default='result_time_machine',
+                        help='folder for the log (default: result_time_machine)')
     args = options.parse(parser, argv)
+    options.check_folder(args.out)
     ids, vocabulary = read(args.file)
     print(f'{len(ids):,} characters, {len(vocabulary)} different')
     model = make_model(len(vocabulary), args.units)

@@ -123,7 +123,9 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'extension_triggers/[^/]+/next_time', _number(0, MOST)),
     (r'extension_triggers/[^/]+/(finished|_flag_first)', BOOL),
     (r'extensions/LearningRateDecay[^/]*/lr', _number(0, 1e300, or_none=True)),
-    (r'extensions/BestModel[^/]*/loss', _number(FINITE[0], math.inf)),
+    (r'extensions/LearningRateDecay[^/]*/(since|waited)', _count()),
+    (r'extensions/(BestModel[^/]*/loss|LearningRateDecay[^/]*/best)',
+     _number(FINITE[0], math.inf)),
     (r'extensions/[^/]+/_log', ("LogReport's entries in JSON", _json(_is_log))),
     (r'extensions/[^/]+/_plot_.*', (
         "PlotReport's values in JSON", _json(lambda v: isinstance(v, (dict, list))))),

@@ -387,7 +387,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_window(tmp_path, story):
     out, err, status = finish(process)
     assert status == 128 + signal.SIGTERM, err
     stopped = re.search(
-        r'stopped  after (\d+) windows; continue with --resume (\S+)', out)
+        r'stopped  after (\d+) windows; written: (\S+)', out)
     assert stopped[2].endswith(f'snapshot_iter_{stopped[1]}')
     assert load(stopped[2])['updater/processes'] == 2
 
