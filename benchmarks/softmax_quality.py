@@ -52,8 +52,8 @@ def part(results):
         '## Adaptive softmax on the Penn Treebank', '',
         'Perplexities of the small recipe with a full softmax and with an adaptive '
         f'one, cutoffs {CUTOFFS[0]:,} and {CUTOFFS[1]:,}, by `python {COMMAND}`: of n '
-        'runs, each with a seed of its own, the mean, and in brackets the lowest and the '
-        'highest.', '',
+        'runs, each with a seed of its own, the mean, and in brackets the lowest and '
+        'the highest.', '',
         common.table(['epochs', 'softmax', 'n', 'valid', 'test'], rows),
         common.machine_line(results.get('machine')), ''])
 

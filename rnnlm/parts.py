@@ -44,12 +44,19 @@ class Part(NamedTuple):
         why_not: Function of the link; why its window would compute something else than
             its steps, or ''.
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
+<<<<<<< HEAD
             the last step's logits are appended to, if they are made at all: the sum
             over the steps of the mean cross entropy.
         rows: Whether `loss` takes the argument `rows`, a `functions.RowGradient` which
             it tells what gradients are zeros.
         unused: Of an output, function of the link and int ids: the parameters whose
             gradients are zeros in a window with these targets.
+=======
+            the last step's logits are appended to: the sum over the steps of the mean
+            cross entropy.
+        log_probs: Of an output, function of the link, h (M, n) and t (M,), arrays on
+            NumPy: the log probabilities of the words t, float64 (M,).
+>>>>>>> main
 
     The functions of `OutputBias`, whose weights are the embedding's W, take that too,
     as their last argument.
@@ -60,8 +67,12 @@ class Part(NamedTuple):
     sizes: Callable[..., Tuple[int, int]]
     why_not: Callable[[chainer.Link], str] = lambda link: ''
     loss: Optional[Callable] = None
+<<<<<<< HEAD
     rows: bool = False
     unused: Callable = lambda link, targets: []
+=======
+    log_probs: Optional[Callable] = None
+>>>>>>> main
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -112,6 +123,11 @@ def linear_loss(link, h, t, last):
     return functions.linear_softmax_cross_entropy(h, link.W, link.b, t, last)
 
 
+def linear_log_probs(link, h, t):
+    """`L.Linear`: h (M, n), t (M,) -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, link.W.array, link.b.array, t)
+
+
 def tied_window(link, h, W):
     """`OutputBias`: h (T, B, n), the embedding's W (V, n) -> logits (T, B, V)."""
     return link(h, W, n_batch_axes=2)
@@ -122,6 +138,7 @@ def tied_loss(link, h, t, last, W):
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
 
 
+<<<<<<< HEAD
 def adaptive_window(link, h):
     """`AdaptiveSoftmax`: h (T, B, n) -> log probabilities (T, B, V)."""
     T, B, n = h.shape
@@ -144,6 +161,11 @@ def adaptive_unused(link, targets):
     tails = list(link.tails())
     return [inner.W for k in tails_without_words(
         link.ranks, (*link.cutoffs, link.n_vocab), targets) for inner in tails[k]]
+=======
+def tied_log_probs(link, h, t, W):
+    """`OutputBias`: h (M, n), t (M,), the embedding's W -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, W.array, link.b.array, t)
+>>>>>>> main
 
 
 def _why_not_parameters(link):
@@ -217,12 +239,17 @@ TABLE = {
                          _why_not_weight_drop_lstm),
     LockedDropout: Part(locked_dropout_window, 'dropout', (), lambda link: (0, 0)),
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
-                   linear_loss),
+                   linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
+<<<<<<< HEAD
                      lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
     AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
                           adaptive_softmax.why_not_window, adaptive_loss, rows=True,
                           unused=adaptive_unused),
+=======
+                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
+                     log_probs=tied_log_probs),
+>>>>>>> main
 }
 for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
               OutputBias, WeightDropLSTM):

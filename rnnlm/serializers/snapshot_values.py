@@ -1,7 +1,7 @@
 """Checks of the values in a snapshot: kind, shape and range.
 
 `check` looks at all of them before any is loaded.  NumPy and Chainer check few: an
-invalid position in the random stream crashes the process.
+invalid position in the random state crashes the process.
 """
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ RANDOM = 'keys', 'position', 'has_gauss', 'gauss'
 
 
 def _check_random(npz: Npz) -> None:
-    """Checks that a random stream is saved completely or not at all."""
+    """Checks that a random state is saved completely or not at all."""
     folders = {key.rpartition('/')[0] for key in npz}
     for folder in folders:
         if re.fullmatch(r'updater/random(:\d+)?', folder):

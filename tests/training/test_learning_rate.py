@@ -1,4 +1,4 @@
-"""The learning rate that falls, of any optimizer that has one."""
+"""Learning rate decay, for any optimizer with a learning rate."""
 import chainer
 from helpers import assert_same_parameters, make_trainer, small, text
 import pytest
