@@ -44,19 +44,14 @@ class Part(NamedTuple):
         why_not: Function of the link; why its window would compute something else than
             its steps, or ''.
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
-<<<<<<< HEAD
             the last step's logits are appended to, if they are made at all: the sum
             over the steps of the mean cross entropy.
         rows: Whether `loss` takes the argument `rows`, a `functions.RowGradient` which
             it tells what gradients are zeros.
         unused: Of an output, function of the link and int ids: the parameters whose
             gradients are zeros in a window with these targets.
-=======
-            the last step's logits are appended to: the sum over the steps of the mean
-            cross entropy.
         log_probs: Of an output, function of the link, h (M, n) and t (M,), arrays on
             NumPy: the log probabilities of the words t, float64 (M,).
->>>>>>> main
 
     The functions of `OutputBias`, whose weights are the embedding's W, take that too,
     as their last argument.
@@ -67,12 +62,9 @@ class Part(NamedTuple):
     sizes: Callable[..., Tuple[int, int]]
     why_not: Callable[[chainer.Link], str] = lambda link: ''
     loss: Optional[Callable] = None
-<<<<<<< HEAD
+    log_probs: Optional[Callable] = None
     rows: bool = False
     unused: Callable = lambda link, targets: []
-=======
-    log_probs: Optional[Callable] = None
->>>>>>> main
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -138,7 +130,11 @@ def tied_loss(link, h, t, last, W):
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
 
 
-<<<<<<< HEAD
+def tied_log_probs(link, h, t, W):
+    """`OutputBias`: h (M, n), t (M,), the embedding's W -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, W.array, link.b.array, t)
+
+
 def adaptive_window(link, h):
     """`AdaptiveSoftmax`: h (T, B, n) -> log probabilities (T, B, V)."""
     T, B, n = h.shape
@@ -161,11 +157,6 @@ def adaptive_unused(link, targets):
     tails = list(link.tails())
     return [inner.W for k in tails_without_words(
         link.ranks, (*link.cutoffs, link.n_vocab), targets) for inner in tails[k]]
-=======
-def tied_log_probs(link, h, t, W):
-    """`OutputBias`: h (M, n), t (M,), the embedding's W -> log probabilities (M,)."""
-    return functions.linear_log_probabilities(h, W.array, link.b.array, t)
->>>>>>> main
 
 
 def _why_not_parameters(link):
@@ -241,15 +232,11 @@ TABLE = {
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
                    linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
-<<<<<<< HEAD
-                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
+                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
+                     log_probs=tied_log_probs),
     AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
                           adaptive_softmax.why_not_window, adaptive_loss, rows=True,
                           unused=adaptive_unused),
-=======
-                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
-                     log_probs=tied_log_probs),
->>>>>>> main
 }
 for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
               OutputBias, WeightDropLSTM):
@@ -274,19 +261,6 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
     """
     unaltered.record(link)
     TABLE[link] = Part(window, role, state, sizes, why_not)
-
-
-def unused(output, targets):
-    """The parameters of an output that a window with these targets does not use.
-
-    Args:
-        output: A link of the table.
-        targets: int array, on its device.
-
-    Returns:
-        list of Parameters: their gradients are zeros.
-    """
-    return TABLE[type(output)].unused(output, targets)
 
 
 def why_not(chain, links):

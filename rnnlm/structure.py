@@ -211,13 +211,10 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
                      if all(f'l{k}/{name}' in shapes for name in saved)))
         layers.append(Layer(link, n_units))
     output = f'l{n_layers + 1}'
-<<<<<<< HEAD
     if f'{output}/head/W' in shapes:
         adaptive = _adaptive(shapes, output, n_vocab, where)
         return Structure(n_vocab, n_embed, tuple(layers), adaptive=adaptive)
-=======
     # A tied output layer has only a bias.
->>>>>>> main
     tied = f'{output}/b' in shapes and f'{output}/W' not in shapes
     return Structure(n_vocab, n_embed, tuple(layers), tied)
 

@@ -13,6 +13,7 @@ from rnnlm import structure
 from rnnlm.inference import scoring
 from rnnlm.links import AdaptiveSoftmax
 from rnnlm.structure import Adaptive, Layer, Structure
+from rnnlm.training import sgd
 from rnnlm.training.evaluator import (
     PerplexityEvaluator, evaluate_perplexity, make_classifier, make_evaluator)
 
@@ -136,28 +137,37 @@ def test_with_a_hook_that_changes_all_parameters():
         numpy.testing.assert_allclose(a.array, b.array, rtol=0, atol=1e-9)
 
 
-def test_what_a_window_does_not_use_is_not_touched(monkeypatch):
-    """Neither in the norm nor in the update: the arrays are not even looked at."""
-    from rnnlm.training import sgd
-    seen = []
-    step, squares = sgd._step, sgd.sum_of_squares
-    monkeypatch.setattr(sgd, '_step', lambda p, g, *rest: (
-        seen.append(('update', p.size)), step(p, g, *rest)))
-    monkeypatch.setattr(sgd, 'sum_of_squares', lambda g: (
-        seen.append(('norm', g.size)), squares(g))[1])
-    model = make(cutoffs=[3, 7, 15], n_layers=1)
-    target = trained(model, 1, text=FEW[words(203, len(FEW))].astype('i'))
-    used = model.output
-    names = ['embed', 'lateral', 'upward', 'b', 'head', 'head b', 'project1',
-             'project2', 'project3', 'tail1', 'tail2', 'tail3']
-    sizes = dict(zip(names, [size for what, size in seen if what == 'update']))
-    assert len(sizes) == len(list(target.params())) == len(names)
-    assert sizes['project2'] == used.project2.W.size
-    assert sizes['tail2'] == used.tail2.W.size
-    assert [sizes[name] for name in (
-        'project1', 'project3', 'tail1', 'tail3')] == [0] * 4
-    assert sizes['embed'] == 6 * len(FEW)
-    assert [size for what, size in seen if what == 'norm'] == list(sizes.values())
+@pytest.mark.parametrize('dtype', 'fd')
+def test_what_a_window_does_not_use_is_not_touched(dtype, monkeypatch):
+    """Neither in the norm nor in the update, compiled (float32) or not."""
+    touched = {}
+    flat, units = sgd._flat, sgd._units
+
+    def of_numpy(param, ids):
+        p, g = flat(param, ids)
+        touched[id(param)] = p.size
+        return p, g
+
+    def of_kernels(param, ids):
+        found = units(param, ids)
+        if found is not None:
+            touched[id(param)] = 0 if not found else param.size if ids is None else (
+                sum(len(rows) for rows, *_ in found) * param.array[0].size)
+        return found
+
+    monkeypatch.setattr(sgd, '_flat', of_numpy)
+    monkeypatch.setattr(sgd, '_units', of_kernels)
+    with chainer.using_config('dtype', numpy.dtype(dtype)):
+        model = make(cutoffs=[3, 7, 15], n_layers=1)
+        trained(model, 1, text=FEW[words(203, len(FEW))].astype('i'))
+    output = model.output
+    assert len(touched) == len(list(model.params()))
+    for param in (output.project1.W, output.tail1.W, output.project3.W, output.tail3.W):
+        assert touched[id(param)] == 0
+        assert not param.grad.any()
+    for param in (output.project2.W, output.tail2.W, output.head.W):
+        assert touched[id(param)] == param.size
+    assert touched[id(model.embed.W)] == 6 * len(FEW)
 
 
 def test_resuming_is_exact(tmp_path):

@@ -7,11 +7,6 @@ from rnnlm.functions.lstm_window import lstm_window
 from rnnlm.functions.softmax_loss import (
     linear_log_probabilities, linear_softmax_cross_entropy)
 
-<<<<<<< HEAD
 __all__ = ['GATES', 'RowGradient', 'WindowDropout', 'adaptive_softmax_cross_entropy',
-           'embedding', 'linear_softmax_cross_entropy', 'lstm_window', 'window_mask']
-=======
-__all__ = ['GATES', 'RowGradient', 'WindowDropout', 'embedding',
-           'linear_log_probabilities', 'linear_softmax_cross_entropy', 'lstm_window',
-           'window_mask']
->>>>>>> main
+           'embedding', 'linear_log_probabilities', 'linear_softmax_cross_entropy',
+           'lstm_window', 'window_mask']

@@ -95,16 +95,12 @@ def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
         rnnlm.InputError: If a size differs; the message names it.
     """
     with open_archive(path) as npz:
-<<<<<<< HEAD
         links = read_structure(npz)
     adaptive = links.adaptive
+    # `arguments` omits the defaults.
     found = {'tied': False, **links._replace(adaptive=None).arguments(),
              'softmax': 'adaptive' if adaptive else 'full',
              'cutoffs': adaptive and adaptive.cutoffs}
-=======
-        found = {'tied': False, **read_structure(npz).arguments()}
-    # `arguments` omits the defaults.
->>>>>>> main
     found.setdefault('n_embed', found['n_units'])
     for name, size in sizes.items():
         if name == 'cutoffs' and size is None:

@@ -82,7 +82,7 @@ def update(optimizer, rows, check=None):
     params = list(optimizer.target.params())
     plain, compiled = [], []
     for param in params:
-        ids = _rows_of(param, rows)
+        ids = rows.of(param.grad)
         units = _units(param, ids)
         if units is None:
             plain.append((param, ids, *_flat(param, ids)))
@@ -108,23 +108,10 @@ def update(optimizer, rows, check=None):
             param.grad[ids] = g.reshape(len(ids), -1)
 
 
-<<<<<<< HEAD
-def _flat(param, rows):
-    """Flat parameter and gradient; copies of some rows, and which, or views."""
-    ids = rows.of(param.grad)
-    if ids is not None:
-        return param.array[ids].ravel(), param.grad[ids].ravel(), ids
-=======
-def _rows_of(param, rows):
-    """The rows of a parameter that the window has touched; None for all of them."""
-    return rows.ids if param.grad is rows.array else None
-
-
 def _flat(param, ids):
     """Flat parameter and gradient: copies of some rows, or views."""
     if ids is not None:
         return param.array[ids].ravel(), param.grad[ids].ravel()
->>>>>>> main
     if not param.grad.flags.c_contiguous:
         param.grad = numpy.ascontiguousarray(param.grad)
     return param.array.reshape(-1), param.grad.reshape(-1)

@@ -208,7 +208,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             model = target.predictor
             if not model.tied:
                 ids = iterator.whole[:-1]
-            unused = parts.unused(model.output, model.device.send(iterator.whole[1:]))
+            unused = parts.TABLE[type(model.output)].unused(
+                model.output, model.device.send(iterator.whole[1:]))
         found = self._exchange.backward(
             target, loss, iterator.batch_size, scale, self._rows, ids, unused)
         if isinstance(target, L.Classifier):

@@ -24,13 +24,8 @@ def adaptive(n_vocab, n_units, dropout, tied):
 
 
 def train(group, batch, windows, dtype='d', lr=1.0, tied=False, per_step=False,
-<<<<<<< HEAD
           n_vocab=20, optimizer=None, after=None, make=rnnlm.RNNForLM):
-    """The parameters after some windows, by a group of any size."""
-=======
-          n_vocab=20, optimizer=None, after=None):
     """Returns the parameters after some windows, for a group of any size."""
->>>>>>> main
     numpy.random.seed(4)
     model = classifier(make(
         n_vocab, 140, dropout=0.0, tied=tied))  # some gradients go early
