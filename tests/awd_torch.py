@@ -128,9 +128,10 @@ def _run(o, model):
         set_rate(optimizer, o['lr'] * (len(ids) - 1) / o['bptt'])
         optimizer.step()
         losses.append(entropy.item())
-    return {'losses': losses, 'parameters': case.summary(as_chainer(model, lambda p: p)),
-            'means': case.summary(
-                as_chainer(model, lambda p: optimizer.state[p]['ax']))}
+    return {
+        'losses': losses,
+        'parameters': case.summary(as_chainer(model, lambda p: p)),
+        'means': case.summary(as_chainer(model, lambda p: optimizer.state[p]['ax']))}
 
 
 def set_rate(optimizer, rate):

@@ -13,7 +13,7 @@ from rnnlm.app import trained
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.text import PARTS, UNK
+from rnnlm.data.text import UNK
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, about
 from rnnlm.model import RNNForLM
@@ -190,9 +190,11 @@ def load_by(vocabulary: Vocabulary, spec: corpus.Spec) -> Corpus:
     n, unknown = len(vocabulary), vocabulary.unknown
     if len(text.vocabulary) == n or unknown is None:
         return text
-    parts = (numpy.where(part < n, part, unknown).astype(part.dtype)
-             for part in (text.train, text.valid, text.test))
-    return dataclasses.replace(text, **dict(zip(PARTS, parts)), vocabulary=vocabulary)
+    train, valid, test = (
+        numpy.where(part < n, part, unknown).astype(part.dtype)
+        for part in (text.train, text.valid, text.test))
+    return dataclasses.replace(
+        text, train=train, valid=valid, test=test, vocabulary=vocabulary)
 
 
 def initial_model(given: Union[str, InitialModel, None]) -> Optional[InitialModel]:

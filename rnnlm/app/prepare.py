@@ -233,9 +233,11 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
             return texts.load_corpus(args)
         assert described is not None
         text = load_by(by, args.corpus)
+        if not described.source:
+            return text
         # The words are known; how they were chosen stays on record.
         return dataclasses.replace(text, source={
-            **(described.source or {}), **{
+            **described.source, **{
                 name: (text.source or {})[name] for name in ('corpus', 'tokens')},
             'vocab_limit': described.source.get('vocab_limit')})
 
