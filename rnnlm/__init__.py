@@ -15,7 +15,8 @@ extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perple
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
 more          `LanguageModel`, a model of other links; `links` and `parts`, which
-              there are and how they are computed; `get_device`; `functions`, the
+              there are and how they are computed; `adaptive_model`, the one for large
+              vocabularies; `get_device`; `functions`, the
               LSTM and the loss of a whole window; `parallel`, training by several
               processes; `v1`, Chainer 1's model
 ============  =====================================================================
@@ -52,7 +53,7 @@ from rnnlm.errors import InputError, NotFinite, ProcessLost
 from rnnlm.inference.dynamic import DynamicEvaluation
 from rnnlm.inference.generate import beam_search, generate
 from rnnlm.inference.scoring import score_sentences, score_text
-from rnnlm.model import RNNForLM
+from rnnlm.model import RNNForLM, adaptive_model
 from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import resume
@@ -73,11 +74,10 @@ __all__ = [
     'NotFinite', 'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
-    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_options', 'add_perplexity',
-    'beam_search', 'functions', 'generate', 'get_device', 'links', 'load',
-    'load_corpus', 'load_model', 'parallel', 'parts', 'resume', 'run', 'save_npz',
-    'score_sentences', 'score_text', 'train',
-    'v1',
+    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'adaptive_model', 'add_options',
+    'add_perplexity', 'beam_search', 'functions', 'generate', 'get_device', 'links',
+    'load', 'load_corpus', 'load_model', 'parallel', 'parts', 'resume', 'run',
+    'save_npz', 'score_sentences', 'score_text', 'train', 'v1',
 ]
 
 del annotations

@@ -35,8 +35,8 @@ class LanguageModel(states.StatefulChain):
         embed (Link): Makes (B, m) of word ids (B,).
         layers (sequence of Links): From the bottom up; each makes (B, n) of what the
             one below gives, and keeps a state that `reset_state` forgets.
-        output (Link): Makes the logits (B, V) of (B, n); or `rnnlm.links.OutputBias`,
-            whose weights are those of the embedding.
+        output (Link): Makes the logits (B, V) of (B, n), `rnnlm.links.AdaptiveSoftmax`
+            say; or `rnnlm.links.OutputBias`, whose weights are those of the embedding.
         dropout (float or sequence of Links): Ratio of elements dropped, in [0, 1), on
             the embedding, between the layers and before the output, while
             ``chainer.config.train`` is true.  Or a link for each of these places, for
@@ -52,8 +52,8 @@ class LanguageModel(states.StatefulChain):
         dropouts (list of Links): Those given as `dropout`.
         per_step (bool): If true, windows are computed one step at a time with
             Chainer's own links: slow, and the reference for the fused way.
-        row_gradient (rnnlm.functions.RowGradient): Internal; where the gradient of the
-            embedding is kept.
+        row_gradient (rnnlm.functions.RowGradient): Internal; what knows which gradients
+            are zero but for some rows.
 
     Raises:
         rnnlm.errors.InputError: if an argument is out of its range.
@@ -233,8 +233,9 @@ class LanguageModel(states.StatefulChain):
     def _loss_of_features(self, h, t, last=None):
         self._check_ids(t, least=-1)
         last = [] if last is None else last
-        return parts.TABLE[type(self._output())].loss(
-            self._output(), h, t, last, *self._shared())
+        part = parts.TABLE[type(self._output())]
+        rows = {'rows': self.row_gradient} if part.rows else {}
+        return part.loss(self._output(), h, t, last, *self._shared(), **rows)
 
     def _step(self, x):
         """One step as in Chainer's examples/ptb; the reference of `_window`."""

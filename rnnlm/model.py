@@ -1,7 +1,7 @@
 """`RNNForLM`: Chainer's recurrent language model."""
 from __future__ import annotations
 
-from typing import Iterator, Optional
+from typing import Any, Iterator, Optional, Sequence
 
 import chainer
 from chainer import links as L
@@ -9,7 +9,10 @@ import numpy
 
 from rnnlm import chain, unaltered
 from rnnlm.errors import require, require_count
-from rnnlm.links import OutputBias
+from rnnlm.links import AdaptiveSoftmax, OutputBias
+
+# Numbers that are drawn at once: NumPy draws float64, which takes twice the memory.
+DRAWN = 2 ** 22
 
 # A larger number is a mistake in a file or an option.
 MOST_LAYERS = 1000
@@ -64,8 +67,7 @@ class RNNForLM(chain.LanguageModel):
         require_count('n_vocab', n_vocab)
         require_count('n_units', n_units)
         require_count('n_layers', n_layers, most=MOST_LAYERS)
-        require('init_scale', init_scale, 'a finite number of at least 0',
-                lambda v: 0 <= float(v) < numpy.inf)
+        _require_scale(init_scale)
         require('tied', tied, 'True or False', lambda v: v in (True, False))
         n_embed = n_units if n_embed is None else n_embed
         require_count('n_embed', n_embed)
@@ -78,8 +80,7 @@ class RNNForLM(chain.LanguageModel):
             OutputBias(n_vocab) if tied else L.Linear(n_units, n_vocab), dropout)
         self.n_units, self.n_embed = n_units, n_embed
         for param in self._params_as_drawn():
-            param.array[...] = numpy.random.uniform(
-                -init_scale, init_scale, param.shape)
+            _draw(param.array, init_scale)
 
     def _params_as_drawn(self) -> Iterator[chainer.Parameter]:
         """Returns the parameters in the order in which they are initialised."""
@@ -88,3 +89,74 @@ class RNNForLM(chain.LanguageModel):
 
 # Same code as its base class, except for the initialisation.
 chain.KNOWN.add(unaltered.record(RNNForLM))
+
+
+def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float = 0.5,
+                   init_scale: float = 0.1, n_embed: Optional[int] = None,
+                   cutoffs: Optional[Sequence[int]] = None,
+                   counts: Any = None) -> chain.LanguageModel:
+    """Makes an `RNNForLM` whose output is an adaptive softmax, for large vocabularies.
+
+    Args:
+        n_vocab, n_units, n_layers, dropout, init_scale, n_embed: As for `RNNForLM`.
+        cutoffs (sequence of int): The numbers of most frequent words at which the
+            clusters begin; by default those that make up 80 and 95 % of the text.
+        counts (sequence of int): How often each word is in the training text, (V,); by
+            default the ids are in the order of the frequencies.
+
+    Returns:
+        `rnnlm.LanguageModel`: embedding, `n_layers` LSTM layers, and a
+        `rnnlm.links.AdaptiveSoftmax`.
+
+    Raises:
+        rnnlm.errors.InputError: if an argument is out of its range.
+
+    Example:
+        >>> words = numpy.array([5, 3, 3, 1, 3, 0, 1, 2, 4, 3])
+        >>> model = adaptive_model(6, 16, counts=numpy.bincount(words, minlength=6))
+        >>> model.output.cutoffs, model.output.ranks.tolist()
+        ((4, 5), [2, 1, 3, 0, 4, 5])
+        >>> model(words[:4].astype('i')).shape
+        (4, 6)
+    """
+    require_count('n_vocab', n_vocab, least=2)
+    require_count('n_units', n_units)
+    require_count('n_layers', n_layers, most=MOST_LAYERS)
+    _require_scale(init_scale)
+    n_embed = n_units if n_embed is None else n_embed
+    require_count('n_embed', n_embed)
+    output = AdaptiveSoftmax(n_units, n_vocab, cutoffs, counts)
+    model = chain.LanguageModel(
+        make_embedding(n_vocab, n_embed),
+        [L.LSTM(n_units if k else n_embed, n_units) for k in range(n_layers)],
+        output, dropout)
+    for param in model.params():
+        _draw(param.array, init_scale)
+        param.cleargrad()
+    return model
+
+
+def make_embedding(n_vocab: int, n_embed: int) -> L.EmbedID:
+    """An embedding of zeros.
+
+    Chainer's own link takes four times the memory while it is made, for numbers that
+    are drawn as float64 and a gradient of NaN.
+    """
+    embed = L.EmbedID(1, n_embed)
+    with embed.init_scope():
+        embed.W = chainer.Parameter(numpy.zeros((n_vocab, n_embed), embed.W.dtype))
+        embed.W.initializer = None
+    return embed
+
+
+def _require_scale(init_scale: float) -> None:
+    require('init_scale', init_scale, 'a finite number of at least 0',
+            lambda v: 0 <= float(v) < numpy.inf)
+
+
+def _draw(array: Any, scale: float) -> None:
+    """Fills an array uniformly from [-scale, scale], with few numbers at a time."""
+    flat = array.reshape(-1)
+    for start in range(0, flat.size, DRAWN):
+        part = flat[start:start + DRAWN]
+        part[...] = numpy.random.uniform(-scale, scale, part.size)

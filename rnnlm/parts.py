@@ -16,12 +16,15 @@ from chainer.backends import cuda
 import numpy
 
 from rnnlm import functions, unaltered
+from rnnlm.functions.adaptive_softmax import tails_without_words
 from rnnlm.functions.gates import SLOPES
+from rnnlm.links import adaptive_softmax
 from rnnlm.links import (
-    DroppedLinear, HardSigmoidLSTM, LockedDropout, OutputBias, WeightDropLSTM)
+    AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout, OutputBias,
+    WeightDropLSTM)
 
-__all__ = ['Part', 'TABLE', 'add', 'embedding_window', 'linear_window',
-           'locked_dropout_window', 'lstm_window', 'tied_window',
+__all__ = ['Part', 'TABLE', 'adaptive_window', 'add', 'embedding_window',
+           'linear_window', 'locked_dropout_window', 'lstm_window', 'tied_window',
            'weight_drop_lstm_window']
 
 FLOATS = (numpy.float16, numpy.float32, numpy.float64)
@@ -41,8 +44,12 @@ class Part(NamedTuple):
         why_not: Function of the link; why its window would compute something else than
             its steps, or ''.
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
-            the last step's logits are appended to: the sum over the steps of the mean
-            cross entropy.
+            the last step's logits are appended to, if they are made at all: the sum
+            over the steps of the mean cross entropy.
+        rows: Whether `loss` takes the argument `rows`, a `functions.RowGradient` which
+            it tells what gradients are zeros.
+        unused: Of an output, function of the link and int ids: the parameters whose
+            gradients are zeros in a window with these targets.
         log_probs: Of an output, function of the link, h (M, n) and t (M,), arrays on
             NumPy: the log probabilities of the words t, float64 (M,).
 
@@ -56,6 +63,8 @@ class Part(NamedTuple):
     why_not: Callable[[chainer.Link], str] = lambda link: ''
     loss: Optional[Callable] = None
     log_probs: Optional[Callable] = None
+    rows: bool = False
+    unused: Callable = lambda link, targets: []
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -126,6 +135,30 @@ def tied_log_probs(link, h, t, W):
     return functions.linear_log_probabilities(h, W.array, link.b.array, t)
 
 
+def adaptive_window(link, h):
+    """`AdaptiveSoftmax`: h (T, B, n) -> log probabilities (T, B, V)."""
+    T, B, n = h.shape
+    return link(h.reshape(T * B, n)).reshape(T, B, -1)
+
+
+def adaptive_loss(link, h, t, last, rows=None):
+    """`AdaptiveSoftmax` and the cross entropy: h (T, B, n), t (T, B) -> scalar.
+
+    The log probabilities of the last step, which cost as much as all else, are not
+    made.
+    """
+    matrices = [inner.W for tail in link.tails() for inner in tail]
+    return functions.adaptive_softmax_cross_entropy(
+        h, link.head.W, link.head.b, matrices, link.ranks, t, rows)
+
+
+def adaptive_unused(link, targets):
+    """`AdaptiveSoftmax`: the parameters of clusters that none of the targets is in."""
+    tails = list(link.tails())
+    return [inner.W for k in tails_without_words(
+        link.ranks, (*link.cutoffs, link.n_vocab), targets) for inner in tails[k]]
+
+
 def _why_not_parameters(link):
     """str: Whether an array stands in the place of a parameter, or a kind of it."""
     for inner in link.links():
@@ -174,6 +207,10 @@ def _why_not_linear(link):
         'the bias of the output layer is not of the size of its W')
 
 
+def _sizes_of_adaptive(link):
+    return link.head.W.shape[1], link.n_vocab
+
+
 def _sizes_of_matrix(link):
     n_out, n_in = link.W.shape
     return n_in, n_out
@@ -197,9 +234,12 @@ TABLE = {
     OutputBias: Part(tied_window, 'output', (),
                      lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
                      log_probs=tied_log_probs),
+    AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
+                          adaptive_softmax.why_not_window, adaptive_loss, rows=True,
+                          unused=adaptive_unused),
 }
-for _link in (OutputBias, HardSigmoidLSTM, WeightDropLSTM, DroppedLinear,
-              LockedDropout):
+for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
+              OutputBias, WeightDropLSTM):
     unaltered.record(_link)
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}

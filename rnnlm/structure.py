@@ -7,23 +7,44 @@
     l1/slope        ()         only for a `HardSigmoidLSTM`
     l{N+1}/W        (V, n)     the output layer after N layers; absent if it is tied
     l{N+1}/b        (V,)
+
+or, of an adaptive softmax of C words and K clusters:
+
+    l{N+1}/head/W       (C + K, n)
+    l{N+1}/head/b       (C + K,)      absent if the head has no bias
+    l{N+1}/project1/W   (m1, n)       project2, project3, ... of the other clusters
+    l{N+1}/tail1/W      (words, m1)
+    l{N+1}/ranks        (V,)
 """
 from __future__ import annotations
 
-from typing import Dict, Mapping, NamedTuple, Tuple
+from typing import Dict, List, Mapping, NamedTuple, Optional, Tuple
 
+import chainer
 from chainer import links as L
+import numpy
 
 from rnnlm.chain import LanguageModel
 from rnnlm.errors import InputError
-from rnnlm.links import HardSigmoidLSTM, OutputBias
-from rnnlm.model import MOST_LAYERS, RNNForLM
+from rnnlm.links import AdaptiveSoftmax, HardSigmoidLSTM, OutputBias
+from rnnlm.model import MOST_LAYERS, RNNForLM, make_embedding
 
 Shape = Tuple[int, ...]
 Shapes = Dict[str, Shape]
 
 # Links that can be layers, and what they save in addition to the LSTM's parameters.
 LAYERS = {'LSTM': (L.LSTM, ()), 'HardSigmoidLSTM': (HardSigmoidLSTM, ('slope',))}
+
+
+# What is saved of links that is no parameter, but a setting or a table of ints.
+SETTINGS = 'slope', 'ranks'
+
+
+class Adaptive(NamedTuple):
+    """The sizes of an `AdaptiveSoftmax`: where its clusters begin, and their units."""
+    cutoffs: Tuple[int, ...]
+    projected: Tuple[int, ...]
+    head_bias: bool = True
 
 
 class Layer(NamedTuple):
@@ -40,6 +61,7 @@ class Structure(NamedTuple):
         n_embed (int): Size m of the embedding.
         layers (tuple of Layer): From the bottom up, at least one.
         tied (bool): Whether the output layer shares the embedding's weights.
+        adaptive (Adaptive): The sizes of the output, if it is an `AdaptiveSoftmax`.
 
     Example:
         >>> structure = Structure(1000, 40, (Layer('LSTM', 150), Layer('LSTM', 100)))
@@ -54,6 +76,7 @@ class Structure(NamedTuple):
     n_embed: int
     layers: Tuple[Layer, ...]
     tied: bool = False
+    adaptive: Optional[Adaptive] = None
 
     def __str__(self) -> str:
         units = [layer.n_units for layer in self.layers]
@@ -64,7 +87,11 @@ class Structure(NamedTuple):
             text = f'{links} layers of {", ".join(map(str, units))} units'
         if self.n_embed != units[0]:
             text += f', embedding {self.n_embed}'
-        return f'{text}, vocabulary {self.n_vocab:,}{", tied" if self.tied else ""}'
+        text += f', vocabulary {self.n_vocab:,}{", tied" if self.tied else ""}'
+        if self.adaptive:
+            cutoffs = ', '.join(f'{cutoff:,}' for cutoff in self.adaptive.cutoffs)
+            text += f', adaptive softmax with cutoffs {cutoffs}'
+        return text
 
     def arguments(self) -> dict:
         """Returns the arguments of the `RNNForLM` with this structure.
@@ -73,7 +100,8 @@ class Structure(NamedTuple):
             rnnlm.InputError: If no `RNNForLM` has this structure.
         """
         if not self.is_rnn_for_lm():
-            raise InputError(f'expected LSTM layers of one size, found {self}')
+            raise InputError(
+                f'expected LSTM layers of one size and a full softmax, found {self}')
         n_units = self.layers[0].n_units
         found = {'n_vocab': self.n_vocab, 'n_units': n_units,
                  'n_layers': len(self.layers)}
@@ -85,16 +113,22 @@ class Structure(NamedTuple):
 
     def is_rnn_for_lm(self) -> bool:
         """Returns whether an `RNNForLM` can have this structure: equal LSTM layers."""
-        return (len({layer.n_units for layer in self.layers}) == 1
+        return (not self.adaptive
+                and len({layer.n_units for layer in self.layers}) == 1
                 and {layer.link for layer in self.layers} == {'LSTM'})
 
     def as_dict(self) -> dict:
         """Returns a dict for JSON: `arguments`, or a list of layers if they differ."""
         if self.is_rnn_for_lm():
             return self.arguments()
-        return {'n_vocab': self.n_vocab, 'n_embed': self.n_embed,
-                'layers': [layer._asdict() for layer in self.layers],
-                'tied': self.tied}
+        found = {'n_vocab': self.n_vocab, 'n_embed': self.n_embed,
+                 'layers': [layer._asdict() for layer in self.layers],
+                 'tied': self.tied}
+        if self.adaptive:
+            found['adaptive'] = {
+                **self.adaptive._asdict(), 'cutoffs': list(self.adaptive.cutoffs),
+                'projected': list(self.adaptive.projected)}
+        return found
 
     def shapes(self) -> Shapes:
         """Returns the shapes of all parameters and persistent values, by name."""
@@ -106,6 +140,10 @@ class Structure(NamedTuple):
             shapes.update((f'l{k}/{name}', ()) for name in LAYERS[link][1])
             n_in = n
         output = f'l{len(self.layers) + 1}'
+        if self.adaptive:
+            inside = adaptive_shapes(self.adaptive, n_in, self.n_vocab)
+            shapes.update((f'{output}/{name}', inside[name]) for name in inside)
+            return shapes
         if not self.tied:
             shapes[f'{output}/W'] = self.n_vocab, n_in
         shapes[f'{output}/b'] = self.n_vocab,
@@ -118,10 +156,17 @@ class Structure(NamedTuple):
         sizes = [self.n_embed] + [layer.n_units for layer in self.layers]
         layers = [LAYERS[layer.link][0](n_in, layer.n_units)
                   for layer, n_in in zip(self.layers, sizes)]
-        output = (OutputBias(self.n_vocab) if self.tied
-                  else L.Linear(sizes[-1], self.n_vocab))
+        output: chainer.Link
+        if self.adaptive:
+            cutoffs, projected, head_bias = self.adaptive
+            output = AdaptiveSoftmax(sizes[-1], self.n_vocab, cutoffs,
+                                     head_bias=head_bias, projected=projected)
+        elif self.tied:
+            output = OutputBias(self.n_vocab)
+        else:
+            output = L.Linear(sizes[-1], self.n_vocab)
         return LanguageModel(
-            L.EmbedID(self.n_vocab, self.n_embed), layers, output, dropout)
+            make_embedding(self.n_vocab, self.n_embed), layers, output, dropout)
 
 
 def of_shapes(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
@@ -166,9 +211,30 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
                      if all(f'l{k}/{name}' in shapes for name in saved)))
         layers.append(Layer(link, n_units))
     output = f'l{n_layers + 1}'
+    if f'{output}/head/W' in shapes:
+        adaptive = _adaptive(shapes, output, n_vocab, where)
+        return Structure(n_vocab, n_embed, tuple(layers), adaptive=adaptive)
     # A tied output layer has only a bias.
     tied = f'{output}/b' in shapes and f'{output}/W' not in shapes
     return Structure(n_vocab, n_embed, tuple(layers), tied)
+
+
+def _adaptive(shapes: Mapping[str, Shape], output: str, n_vocab: int, where: str
+              ) -> Adaptive:
+    """The sizes of an `AdaptiveSoftmax`, of the tails and the projections alone."""
+    words: List[int] = []
+    units: List[int] = []
+    while f'{output}/tail{len(words) + 1}/W' in shapes and len(words) < MOST_LAYERS:
+        found = _matrix(shapes, f'{output}/tail{len(words) + 1}/W', where)
+        words.append(found[0])
+        units.append(found[1])
+    first = n_vocab - sum(words)
+    if first < 1 or not words:
+        raise InputError(
+            f'{where}: expected {output} of clusters of less than {n_vocab:,} words, '
+            f'found {sum(words):,} in {len(words)}')
+    cutoffs = [first + sum(words[:k]) for k in range(len(words))]
+    return Adaptive(tuple(cutoffs), tuple(units), f'{output}/head/b' in shapes)
 
 
 def of_model(model: LanguageModel) -> Structure:
@@ -178,14 +244,29 @@ def of_model(model: LanguageModel) -> Structure:
         rnnlm.InputError: If it has links other than those above.
     """
     shapes = {path.strip('/'): param.shape for path, param in model.namedparams()}
-    for k, layer in enumerate(model.layers, 1):
-        shapes.update((f'l{k}/{name}', ()) for name in layer._persistent)
+    for k, link in enumerate([*model.layers, model.output], 1):
+        shapes.update((f'l{k}/{name}', numpy.shape(getattr(link, name)))
+                      for name in link._persistent)
     return of_shapes(shapes)
 
 
 def layer_shapes(n_in: int, n: int) -> Shapes:
     """Returns the shapes of an LSTM layer's parameters, by name."""
     return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}
+
+
+def adaptive_shapes(sizes: Adaptive, n: int, n_vocab: int) -> Shapes:
+    """The names in an `AdaptiveSoftmax` of n inputs and their shapes."""
+    n_clusters, ends = len(sizes.cutoffs), (*sizes.cutoffs[1:], n_vocab)
+    shapes: Shapes = {'head/W': (sizes.cutoffs[0] + n_clusters, n)}
+    if sizes.head_bias:
+        shapes['head/b'] = sizes.cutoffs[0] + n_clusters,
+    for k, (units, begin, end) in enumerate(
+            zip(sizes.projected, sizes.cutoffs, ends), 1):
+        shapes[f'project{k}/W'] = units, n
+        shapes[f'tail{k}/W'] = end - begin, units
+    shapes['ranks'] = n_vocab,
+    return shapes
 
 
 def _matrix(shapes: Mapping[str, Shape], name: str, where: str) -> Tuple[int, int]:

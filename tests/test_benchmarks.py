@@ -14,7 +14,8 @@ from rnnlm.app import experiment, info, recipes
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCHMARKS = os.path.join(ROOT, 'benchmarks')
 WRITING = ['cpu.py', 'gpu.py', 'ptb.py', 'tasks.py', 'precision.py', 'interchange.py',
-           'scaling.py', 'import_order.py', 'large.py']
+           'scaling.py', 'import_order.py', 'large.py', 'large_vocabulary.py',
+           'softmax_quality.py']
 MACHINE = {
     'cpu': 'Abacus', 'cores': 2, 'versions': {'Python': '3', 'torch': None},
     'blas': [{'library': 'openblas', 'version': '0.3', 'kernel': 'Zen', 'threads': 2}],

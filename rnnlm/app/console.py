@@ -99,11 +99,14 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
     """
     updater = trainer.updater
     windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
-    n_params = updater.get_optimizer('main').target.count_params()
+    target = updater.get_optimizer('main').target
+    softmax = ''
+    if recipe.softmax == 'adaptive':
+        softmax = f'adaptive softmax {target.predictor.output.cutoffs}, '
     say(f'corpus   {corpus.summary()}')
     say_unknown(corpus)
-    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
-        f'{n_params:,} parameters, dropout {recipe.dropout:g}')
+    say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, {softmax}'
+        f'{target.count_params():,} parameters, dropout {recipe.dropout:g}')
     if not resumed:
         for note in notes:
             say(f'begins   with {note}')

@@ -14,12 +14,13 @@ from rnnlm.app.console import Console, ProgressBar, columns, introduce, say
 from rnnlm.app.description import RunDescription, check_resumable, fingerprint
 from rnnlm.app.initial import InitialModel, initial_model
 from rnnlm.app.recipes import Recipe
+from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, about, require
 from rnnlm.inference.perplexity import without_unknown
-from rnnlm.model import RNNForLM
+from rnnlm.model import RNNForLM, adaptive_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
 from rnnlm.serializers.atomic import best_effort
@@ -33,6 +34,9 @@ from rnnlm.training.learning_rate import LearningRateDecay, rate_name
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
 from rnnlm.training.updater import BPTTUpdater
+
+# Words that are counted at once.
+COUNTED = 2 ** 22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +191,8 @@ def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
         snapshot = check_resumable(resume, corpus, recipe)
         require_sizes(
             snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
-            n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
+            n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied,
+            softmax=recipe.softmax, cutoffs=recipe.cutoffs)
     return snapshot
 
 
@@ -216,9 +221,7 @@ def make_training_run(
             f'expected at least one word for each of the {recipe.batch_size} streams, '
             f'found {len(corpus.train)} words; use a smaller batch size or a longer '
             'text', 'batch_size')
-    model = RNNForLM(
-        len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
-        recipe.init_scale, recipe.n_embed, recipe.tied)
+    model = make_model(corpus, recipe)
     classifier = make_classifier(initial.fill(model) if initial else model)
     classifier.to_device(device)
     optimizer = (chainer.optimizers.SGD(lr=recipe.lr) if recipe.optimizer == 'sgd'
@@ -260,6 +263,23 @@ def make_training_run(
             corpus.perplexity_limit, unit=corpus.unit,
             unknown=corpus.unknown_rate('valid')))
     return TrainingRun(trainer, validation, best)
+
+
+def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
+    """A new model for a corpus, as a recipe says.
+
+    The words of an adaptive softmax are sorted by their counts in the training text.
+    """
+    n_vocab = len(corpus.vocabulary)
+    sizes = (n_vocab, recipe.n_units, recipe.n_layers, recipe.dropout,
+             recipe.init_scale, recipe.n_embed)
+    if recipe.softmax == 'full':
+        return RNNForLM(*sizes, recipe.tied)
+    counts = numpy.zeros(n_vocab, dtype='i8')
+    for start in range(0, len(corpus.train), COUNTED):  # it need not fit into memory
+        counts += numpy.bincount(
+            corpus.train[start:start + COUNTED], minlength=n_vocab)
+    return adaptive_model(*sizes, recipe.cutoffs, counts)
 
 
 def _rate(trainer: training.Trainer) -> float:

@@ -62,7 +62,8 @@ class InitialModel:
         sizes = structure.of_model(found.model).arguments()
         del sizes['n_vocab']
         return cls(
-            os.path.abspath(path), {'n_embed': None, 'tied': False, **sizes},
+            os.path.abspath(path),
+            {'n_embed': None, 'tied': False, 'softmax': 'full', **sizes},
             vocabulary, {name: param.array for name, param in sorted(
                 found.model.namedparams())})
 

@@ -2,17 +2,25 @@
 import argparse
 import contextlib
 import dataclasses
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import chainer
+import numpy
 
-from rnnlm.errors import require, require_count, require_positive, require_ratio
+from rnnlm.errors import (
+    require, require_count, require_positive, require_ratio, short_repr)
+from rnnlm.links.adaptive_softmax import checked_cutoffs, default_cutoffs
 from rnnlm.training.learning_rate import require_divisor
 
 # How one computes: as `chainer.config.dtype` says, which is float32; with products
 # rounded to TF32 on a GPU; or with weights and products of float16, and sums, states
 # and the weights' copy for the update in float32.
 PRECISIONS = 'float32', 'tf32', 'mixed16'
+
+SOFTMAXES = 'full', 'adaptive'
+
+# A vocabulary has fewer.
+MOST_WORDS = 2 ** 31 - 1
 
 # Optimizers, and their learning rates unless one is given.
 RATES = {'sgd': 1.0, 'adam': 1e-3}
@@ -51,6 +59,20 @@ def _one_of(values: Any) -> Callable[[str, Any], None]:
         name, value, f'one of {", ".join(values)}', lambda v: v in values)
 
 
+def _cutoffs(name: str, value: Any) -> None:
+    checked_cutoffs(value, MOST_WORDS)
+
+
+def cutoffs_of(text: str) -> Tuple[int, ...]:
+    """The cutoffs on the command line, 2000,10000 for example."""
+    try:
+        return checked_cutoffs([int(part) for part in text.split(',')], MOST_WORDS)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'expected numbers that go up, with commas between them, as in 2000,10000, '
+            f'found {short_repr(text)}') from None
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """The sizes and rates of a training run.
@@ -70,6 +92,9 @@ class Recipe:
         n_embed: Units in the embedding, if not `n_units`.
         tied: Whether the output layer shares the embedding's matrix.
         precision: One of `PRECISIONS`.
+        softmax: One of `SOFTMAXES`; see `rnnlm.adaptive_model`.
+        cutoffs: The numbers of most frequent words at which the clusters of an adaptive
+            softmax begin; by default those that make up 80 and 95 % of the text.
         optimizer: A key of `RATES`.
         plateau_decay: The learning rate is divided by it after each epoch without a
             lower validation loss.
@@ -122,6 +147,15 @@ class Recipe:
         'float32', _one_of(PRECISIONS), '--precision', choices=PRECISIONS,
         help='float32; tf32: TF32 matrix products, on a GPU; mixed16: float16 products '
              'with float32 accumulation and master weights (default: float32)')
+    softmax: str = _field(
+        'full', _one_of(SOFTMAXES), '--softmax', choices=SOFTMAXES,
+        help='full; adaptive: rare words cost little, for large vocabularies (Grave et '
+             'al. 2017; default: full)')
+    cutoffs: Optional[Tuple[int, ...]] = _field(
+        None, _optional(_cutoffs), '--cutoffs', type=cutoffs_of,
+        help='--softmax adaptive: numbers of most frequent words at which its clusters '
+             'begin, 2000,10000 for example (default: those that make up 80 and 95 '
+             'percent of the text)')
     optimizer: str = _field(
         'sgd', _one_of(RATES), '--optimizer', choices=tuple(RATES),
         help='sgd, plain, at the learning rate 1 unless one is given; or adam, with '
@@ -147,14 +181,23 @@ class Recipe:
             object.__setattr__(self, 'lr', RATES.get(str(self.optimizer), 1.0))
         for field in dataclasses.fields(self):
             field.metadata['check'](field.name, getattr(self, field.name))
+        if self.cutoffs is not None:  # a list in a file
+            object.__setattr__(self, 'cutoffs', tuple(map(int, self.cutoffs)))
+            require('cutoffs', self.softmax, 'none beside a full softmax; give '
+                    '--softmax adaptive', lambda v: v == 'adaptive')
+        if self.softmax == 'adaptive':
+            require('tied', self.tied, 'False with an adaptive softmax, whose matrices '
+                    'are of other sizes than the embedding', lambda v: not v)
 
     def summary(self) -> str:
         """The sizes and rates in a few words."""
         decay = (f', divided by {self.decay:g} after each epoch past '
                  f'{self.decay_after}' if self.decay != 1 else '')
         adam = ' of Adam' if self.optimizer == 'adam' else ''
-        return (f'{self.n_layers} x {self.n_units} units, dropout {self.dropout:g}, '
-                f'{self.epochs} epochs, learning rate {self.lr:g}{adam}{decay}')
+        softmax = ', adaptive softmax' if self.softmax == 'adaptive' else ''
+        return (f'{self.n_layers} x {self.n_units} units{softmax}, dropout '
+                f'{self.dropout:g}, {self.epochs} epochs, learning rate '
+                f'{self.lr:g}{adam}{decay}')
 
     def operations(self, n_vocab: int) -> float:
         """Floating point operations of the training on one token, nearly.
@@ -165,7 +208,20 @@ class Recipe:
         for _ in range(self.n_layers):
             products += 4 * self.n_units * (n_in + self.n_units)
             n_in = self.n_units
-        return 6.0 * (products + n_in * n_vocab)
+        return 6.0 * (products + self._output_products(n_in, n_vocab))
+
+    def _output_products(self, n: int, n_vocab: int) -> float:
+        """Products of the output layer for a word, in an average window."""
+        if self.softmax == 'full' or n_vocab < 2:
+            return float(n * n_vocab)
+        counts = 1 / numpy.arange(1.0, n_vocab + 1)  # Zipf's law
+        cutoffs = self.cutoffs or default_cutoffs(counts)
+        products = float(n * (cutoffs[0] + len(cutoffs)))
+        for k, (begin, end) in enumerate(zip(cutoffs, (*cutoffs[1:], n_vocab)), 1):
+            units = max(1, n // 4 ** k)
+            part = counts[begin:end].sum() / counts.sum()
+            products += part * units * (n + end - begin)
+        return products
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:

@@ -86,18 +86,26 @@ FEW = 16
 
 
 class RowGradient:
-    """The gradient of an embedding, zero but for the rows of a window, on NumPy.
+    """Gradients that are zero but for some rows of a window, on NumPy.
 
-    A dense array, new for each window, since others may keep or change it.
+    That of an embedding has the rows of the window's words; those of parameters that
+    the window does not use have none.  They are dense arrays, new for each window,
+    since others may keep or change them; only the pages that are touched cost anything.
 
     Attributes:
-        array: (V, n), the gradient of the last window; None before the first.
+        array: (V, n), the embedding's gradient of the last window; None before the
+            first.
         ids: int (K,), the rows of the window, each once.
     """
 
     def __init__(self):
         self.array = None
         self.ids = None
+        self._zeros = []
+
+    def begin(self):
+        """Begins a window: the gradients of the last one are no more known."""
+        self._zeros = []
 
     def set(self, ids, rows, shape):
         """Makes the array of a window: the sum of rows[k] at ids[k], else zeros."""
@@ -105,6 +113,26 @@ class RowGradient:
         self.ids, sums = sum_rows(ids, rows)
         self.array[self.ids] = sums
         return self.array
+
+    def zeros(self, shape, dtype):
+        """Makes the gradient of a parameter that the window does not use."""
+        self._zeros.append(buffers.sparse_zeros(shape, dtype))
+        return self._zeros[-1]
+
+    def fill(self, array):
+        """Notes that a gradient has no rows of zeros any more."""
+        self._zeros = [zeros for zeros in self._zeros if zeros is not array]
+        if array is self.array:
+            self.ids = numpy.arange(len(array))
+
+    def of(self, array):
+        """int (K,): the rows of a gradient that may not be zero; None if all may."""
+        if array is self.array:
+            return self.ids
+        return NO_ROWS if any(array is zeros for zeros in self._zeros) else None
+
+
+NO_ROWS = numpy.empty(0, dtype=int)
 
 
 def sum_rows(index, rows):

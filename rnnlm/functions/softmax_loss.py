@@ -158,7 +158,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         V, n = W.shape
         rows = x.reshape(-1, n)  # (T * B, n)
         t = self._t
-        softmax = _compiled_softmax if kernels.output_for(xp, x.dtype, V) else _softmax
+        softmax = softmax_of(xp, x.dtype, V)
         valid = t >= 0
         counts = xp.maximum(valid.sum(axis=1, keepdims=True), 1)
         weights = (valid / counts).astype(x.dtype).ravel()  # (T * B,)
@@ -263,6 +263,11 @@ def _logits(x, W, b):
 def rows_at_once(rows, V):
     """int: How many of the rows of logits, V each, are in memory together."""
     return max(1, min(rows, CHUNK_ELEMENTS // V))
+
+
+def softmax_of(xp, dtype, V):
+    """What computes the loss of rows of V logits: `_softmax`, compiled if it can be."""
+    return _compiled_softmax if kernels.output_for(xp, dtype, V) else _softmax
 
 
 def _compute_on_gpu(gpu, x, W, b, t, with_gradients):

@@ -22,6 +22,7 @@ MOST_TENSORS = 10000
 # nothing, or do not change the order of the probabilities.
 HARMLESS = ('Dropout', 'LockedDropout', 'Loss', 'LogSoftmax', 'Softmax', 'Identity',
             'AlphaDropout', 'Dropout1d', 'Dropout2d', 'Dropout3d')
+MODULES = ('Embedding', 'LSTM', 'LSTMCell', 'Linear', 'AdaptiveLogSoftmaxWithLoss')
 CONTAINERS = ('Sequential', 'ModuleList', 'ModuleDict', 'DataParallel',
               'DistributedDataParallel')
 
@@ -184,8 +185,7 @@ def check_classes(classes):
         module, _, name = kind.rpartition(' ')
         if not module.startswith('torch.') or name in CONTAINERS:
             continue  # a user's class, whose modules and tensors are checked
-        if name not in ('Embedding', 'LSTM', 'LSTMCell', 'Linear') and not (
-                name.endswith(HARMLESS)):
+        if name not in MODULES and not name.endswith(HARMLESS):
             place = short_name(prefix.rstrip('.')) or 'the model'
             raise InputError(
                 f'{place}: expected Embedding, LSTM, Linear and Dropout, found '

@@ -18,6 +18,7 @@ from rnnlm.interchange import (
     _keras_files, _keras_weights, _keras_writer, _untrusted)
 from rnnlm.interchange._keras_files import INSIDE  # noqa: F401
 from rnnlm.interchange.interleaving import from_blocks, to_blocks
+from rnnlm.interchange.naming import require_full_softmax
 from rnnlm.interchange.weights import (
     axis_size, check_layer, check_model, check_tensors, layer_of)
 from rnnlm.serializers.atomic import writing
@@ -84,7 +85,9 @@ def export_model(weights):
     Raises:
         rnnlm.errors.InputError: If they are not the weights of a model.
     """
-    n_layers = len(check_model(weights).layers)
+    structure = check_model(weights)
+    require_full_softmax(structure)
+    n_layers = len(structure.layers)
     tensors = {EMBED: weights['embed/W']}
     for k in range(n_layers):
         layer = export_layer(layer_of(weights, k + 1))

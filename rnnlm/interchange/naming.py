@@ -43,6 +43,7 @@ def export_stack(weights, names, export_layer):
     """
     structure = check_model(weights)
     require_sigmoids(structure)
+    require_full_softmax(structure)
     n_layers = len(structure.layers)
     output_W = weights[f'l{n_layers + 1}/W']
     tensors = {names.embed: weights['embed/W']}
@@ -111,6 +112,19 @@ def require_sigmoids(structure):
             raise InputError(
                 f'l{k}: expected an LSTM whose gates are sigmoids, as in this format, '
                 f'found a {layer.link}; write a .npz, .keras or .onnx file')
+
+
+def require_full_softmax(structure):
+    """Raises InputError for a model with an adaptive softmax.
+
+    Raises:
+        rnnlm.errors.InputError: If it has one.
+    """
+    if structure.adaptive:
+        raise InputError(
+            f'l{len(structure.layers) + 1}: expected a full softmax, as in this '
+            'format, found an adaptive one; write a .npz, .pt, .safetensors or .py '
+            'file')
 
 
 def block_shapes(n_in, n, names):

@@ -17,6 +17,7 @@ from rnnlm._version import __version__
 from rnnlm.errors import InputError
 from rnnlm.interchange import _tokens
 from rnnlm.interchange.interleaving import second_bias, to_blocks
+from rnnlm.interchange.naming import require_full_softmax
 from rnnlm.interchange.weights import check_model, layer_of
 from rnnlm.serializers.atomic import writing
 
@@ -47,6 +48,7 @@ def write(path, weights, tokens=None):
             f'{path}: expected onnx to write an ONNX file, found it missing; pip '
             'install onnx') from None
     structure = check_model(weights)
+    require_full_softmax(structure)
     n_bytes = sum(array.nbytes for array in weights.values())
     if n_bytes > MOST_BYTES:
         raise InputError(

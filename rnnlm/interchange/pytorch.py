@@ -15,7 +15,8 @@ import re
 import numpy
 
 from rnnlm.errors import InputError
-from rnnlm.interchange import _by_shape, _tokens, _torch_files, _torch_module
+from rnnlm.interchange import (
+    _by_shape, _tokens, _torch_adaptive, _torch_files, _torch_module)
 from rnnlm.interchange._by_shape import LEAVE, Matrix
 from rnnlm.interchange.naming import (
     Names, export_blocks, export_stack, import_blocks)
@@ -81,16 +82,26 @@ def export_model(weights):
     Returns:
         dict: 'embed.weight' (V, m), 'lstm.weight_ih_l0', ..., 'output.weight' (V, n),
         'output.bias' (V,).  If layers differ in size, each is a separate LSTM:
-        'lstm.0.weight_ih_l0', ..., 'lstm.1.weight_ih_l0', ...
+        'lstm.0.weight_ih_l0', ..., 'lstm.1.weight_ih_l0', ...  An adaptive softmax is
+        an nn.AdaptiveLogSoftmaxWithLoss, 'output.head.weight' and so on, of classes by
+        rank; 'ranks' (V,) has the rank of each word.
 
     Raises:
         rnnlm.errors.InputError: If they are not the weights of a model, or its gates
             are not sigmoids.
     """
-    layers = check_model(weights).layers
-    if len(set(layers)) == 1:
-        return export_stack(weights, NAMES, export_layer)
-    return export_stack(weights, NAMES_OF_SIZES, export_layer)
+    structure = check_model(weights)
+    names = NAMES if len(set(structure.layers)) == 1 else NAMES_OF_SIZES
+    if not structure.adaptive:
+        return export_stack(weights, names, export_layer)
+    output = f'l{len(structure.layers) + 1}'
+    plain = {name: array for name, array in weights.items()
+             if not name.startswith(f'{output}/')}
+    plain[f'{output}/W'], plain[f'{output}/b'] = _torch_adaptive.stand_in(
+        {name[len(output) + 1:]: array for name, array in weights.items()})
+    tensors = export_stack(plain, names, export_layer)
+    del tensors['output.weight'], tensors['output.bias']
+    return {**tensors, **_torch_adaptive.export(weights, output, 'output')}
 
 
 def import_model(tensors):
@@ -144,11 +155,24 @@ def import_noted(tensors, classes=None):
                     f'that name, found none below layer {level}')
             name = f'{prefix} layer {level}' if len(levels) > 1 else prefix
             layers.append((name, import_layer(_completed(parts, tensors))))
+    used = [name for parts in recurrent.values() for name in parts.values()]
+    floats = [name for name in [*used, *others]
+              if not _torch_adaptive.RANKS.fullmatch(name)]
+    adaptive = _torch_adaptive.take(tensors, others)
     matrices = [matrix._replace(kind=_kind(classes, matrix.name))
                 for matrix in _matrices(others, tensors)]
+    if adaptive:
+        prefix, arrays, more = adaptive
+        matrices.append(Matrix(prefix, *_torch_adaptive.stand_in(arrays)))
+        notes += more
     found = _by_shape.assemble(layers, matrices)
-    used = [name for parts in recurrent.values() for name in parts.values()]
-    check_dtypes({name: tensors[name] for name in [*used, *others]})
+    if adaptive:
+        output = f'l{len(layers) + 1}'
+        del found.weights[f'{output}/W'], found.weights[f'{output}/b']
+        found.weights.update(
+            (f'{output}/{name}', array) for name, array in arrays.items())
+        check_model(found.weights)
+    check_dtypes({name: tensors[name] for name in floats})
     if [matrix.name for matrix in matrices] == ['embed', 'output'] and all(
             re.fullmatch(r'lstm(\.\d+)?', prefix) for prefix in prefixes):
         return found._replace(notes=notes)  # the names that `export_model` gives

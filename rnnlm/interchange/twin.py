@@ -24,8 +24,7 @@ EQUAL = '''\
         self.lstm = torch.nn.LSTM(
             {n_embed}, {n_units}, {n_layers},
             dropout=dropout if {n_layers} > 1 else 0)
-        self.output = torch.nn.Linear({n_units}, {n_vocab})
-        self.dropout = torch.nn.Dropout(dropout)
+{output}        self.dropout = torch.nn.Dropout(dropout)
 
     def forward(self, ids, state=None):
         """Logits of the next words.
@@ -38,7 +37,7 @@ EQUAL = '''\
             tuple: logits (T, B, {n_vocab}) and the state after the last step.
         """
         h, state = self.lstm(self.dropout(self.embed(ids)), state)
-        return self.output(self.dropout(h)), state
+        return {logits}, state
 
 '''
 
@@ -51,8 +50,7 @@ DIFFERENT = '''\
         self.embed = torch.nn.Embedding({n_vocab}, sizes[0])
         self.lstm = torch.nn.ModuleList(
             torch.nn.LSTM(n_in, n) for n_in, n in zip(sizes, sizes[1:]))
-        self.output = torch.nn.Linear(sizes[-1], {n_vocab})
-        self.dropout = torch.nn.Dropout(dropout)
+{output}        self.dropout = torch.nn.Dropout(dropout)
 
     def forward(self, ids, state=None):
         """Logits of the next words.
@@ -68,8 +66,23 @@ DIFFERENT = '''\
         for lstm, before in zip(self.lstm, state or [None] * len(self.lstm)):
             h, last = lstm(self.dropout(h), before)
             after.append(last)
-        return self.output(self.dropout(h)), after
+        return {logits}, after
 
+'''
+
+LINEAR = '''\
+        self.output = torch.nn.Linear({n}, {n_vocab})
+'''
+
+# A word's class is its rank by frequency.
+ADAPTIVE = '''\
+        self.output = torch.nn.AdaptiveLogSoftmaxWithLoss(
+            {n}, {n_vocab}, {cutoffs},
+            div_value={div_value}, head_bias={head_bias})
+        for tail, m in zip(self.output.tail, {projected}):
+            tail[0] = torch.nn.Linear({n}, m, bias=False)
+            tail[1] = torch.nn.Linear(m, tail[1].out_features, bias=False)
+        self.register_buffer('ranks', torch.arange({n_vocab}))
 '''
 
 TAIL = textwrap.dedent('''
@@ -91,7 +104,19 @@ def source(structure, dtype):
     """
     units = [layer.n_units for layer in structure.layers]
     body = EQUAL if len(set(units)) == 1 else DIFFERENT
+    output, logits = LINEAR, 'self.output(self.dropout(h))'
+    facts = dict(n=units[-1], n_vocab=structure.n_vocab)
+    if structure.adaptive:
+        output = ADAPTIVE
+        logits = ('self.output.log_prob(\n            self.dropout(h).flatten(0, 1))'
+                  '[:, self.ranks].unflatten(0, ids.shape)')
+        facts.update(structure.adaptive._asdict())
+        facts['cutoffs'] = list(facts['cutoffs'])
+        # Layers that are replaced, but must not have 0 units until then.
+        n_clusters = len(facts['cutoffs'])
+        facts['div_value'] = 4.0 if units[-1] >= 4 ** n_clusters else 1.0
     return HEAD + body.format(
-        n_vocab=structure.n_vocab, n_embed=structure.n_embed, n_units=units[0],
+        output=output.format(**facts), logits=logits, n_vocab=structure.n_vocab,
+        n_embed=structure.n_embed, n_units=units[0],
         n_layers=len(units), sizes=[structure.n_embed, *units],
     ) + TAIL.format(dtype=dtype)

@@ -6,6 +6,8 @@
     l1/lateral/W    (4n, n)
     l{N+1}/W        (V, n)     the output layer after N layers
     l{N+1}/b        (V,)
+
+An adaptive softmax is named as in `rnnlm.structure`.
 """
 import re
 
@@ -13,6 +15,7 @@ import numpy
 
 from rnnlm.errors import InputError, printable
 from rnnlm import structure
+from rnnlm.links.adaptive_softmax import is_permutation
 from rnnlm.structure import layer_shapes
 
 FLOATS = ('float32', 'float64')
@@ -54,6 +57,11 @@ def check_model(weights):
     found = structure.guess(
         {name: _array(weights, name).shape for name in weights})._replace(tied=False)
     check_tensors(weights, found.shapes())
+    ranks = weights.get(f'l{len(found.layers) + 1}/ranks')
+    if ranks is not None and not is_permutation(ranks):
+        raise InputError(
+            f'l{len(found.layers) + 1}/ranks: expected each number from 0 to '
+            f'{found.n_vocab - 1} once, found other values')
     return found
 
 
@@ -116,8 +124,8 @@ def check_tensors(tensors, shapes):
         if array.shape != shape:
             raise InputError(
                 f'{name}: expected the shape {shape}, found {array.shape}')
-        if not shape:
-            continue  # a setting, not a parameter
+        if name.rpartition('/')[2] in structure.SETTINGS:
+            continue  # not a parameter
         if array.dtype not in FLOATS:
             raise InputError(
                 f'{name}: expected {" or ".join(FLOATS)}, found {array.dtype}; convert '

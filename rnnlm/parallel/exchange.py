@@ -26,9 +26,10 @@ class Exchange:
     With the communicator 'naive', MPI sums arrays in host memory; arrays on a GPU are
     copied there and back.  A large gradient is sent in pieces as soon as it is known,
     while those of the layers below are being computed; small ones are sent together.
-    Of the embedding, only the rows of words in the window are sent, which every rank
-    knows from the text.  With other communicators ChainerMN's ``multi_node_mean_grad``
-    sums everything after the backward pass, including the whole embedding.
+    Of the embedding, only the rows of words in the window are sent, and nothing of
+    parameters that no stream uses; every rank knows them from the text.  With other
+    communicators ChainerMN's ``multi_node_mean_grad`` sums everything after the
+    backward pass, including the whole embedding.
 
     Args:
         group (rnnlm.parallel.group.Group): The processes.
@@ -45,7 +46,8 @@ class Exchange:
                 f'communicator: expected naive on {target.device}, found one for GPUs; '
                 'use --device 0, or --communicator naive')
 
-    def backward(self, target, loss, batch_size, loss_scale=None, rows=None, ids=None):
+    def backward(self, target, loss, batch_size, loss_scale=None, rows=None, ids=None,
+                 unused=()):
         """Does the same as ``loss.backward()``, for the loss over all streams.
 
         Args:
@@ -53,9 +55,10 @@ class Exchange:
             loss: Scalar Variable, the loss of this process's streams.
             batch_size (int): Number of streams of all processes, B.
             loss_scale (float): As in Chainer's ``Variable.backward``.
-            rows (rnnlm.functions.RowGradient): Holds the embedding's gradient.
+            rows (rnnlm.functions.RowGradient): Knows the rows of gradients.
             ids: int, the words of all streams in the window, if the gradient of
                 ``target.predictor.embed.W`` is zero in all other rows.
+            unused (list of Parameters): Those whose gradients are zeros on all ranks.
 
         Returns:
             numpy.ndarray: The loss over all streams, a scalar of the loss's dtype.
@@ -74,7 +77,7 @@ class Exchange:
             for node in nodes:
                 del node.backward  # breaks a reference cycle
         if self._group.exchanges_on_host:
-            self._send_rest(target, sums, rows, ids)
+            self._send_rest(target, sums, rows, ids, set(map(id, unused)))
         else:
             sums.by_chainermn(target)
         # Must come after all other sums of the window.
@@ -106,7 +109,7 @@ class Exchange:
             nodes.append(node)
         return nodes
 
-    def _send_rest(self, target, sums, rows, ids):
+    def _send_rest(self, target, sums, rows, ids, unused):
         embedding = None if ids is None else target.predictor.embed.W
         if ids is not None:
             ids = numpy.unique(ids)
@@ -115,15 +118,16 @@ class Exchange:
         for _, param in sorted(target.namedparams()):
             if param.grad is None:
                 param.grad = param.xp.zeros_like(param.array)
+            if id(param) in unused:
+                continue
             if param is embedding and ids is not None:
                 sums.add(param.grad, ids)
                 if rows is not None and param.grad is rows.array:
                     rows.ids = ids
-            elif rows is not None and param.grad is rows.array:
-                sums.add(param.grad)
-                rows.ids = numpy.arange(len(param.array))
-            else:
-                sums.add(param.grad)
+                continue
+            sums.add(param.grad)
+            if rows is not None:  # other ranks may have other rows
+                rows.fill(param.grad)
         sums.send_small()
 
 

@@ -65,19 +65,31 @@ def checked_values(npz: Npz, prefix: str, link: chainer.Link) -> list:
     """Returns [(link, name, value)] of the persistent values that a file has.
 
     Raises:
-        rnnlm.InputError: If an array's shape differs from the link's.
+        rnnlm.InputError: If an array's shape differs from the link's, or the link's
+            `why_not_value` refuses it.
     """
     values = []
     for path, owner in link.namedlinks():
         for name in sorted(owner._persistent):
             key = prefix + f'{path}/{name}'.lstrip('/')
+            why_not = getattr(owner, 'why_not_value', lambda name, value: '')
             if key not in npz:
+                if why_not(name, None):
+                    raise InputError(
+                        f'{npz.path}: expected {key!r}, without which a '
+                        f'{type(owner).__name__} computes something else, found '
+                        'nothing of that name')
                 continue
             now, found = getattr(owner, name), npz[key]
             if numpy.shape(now) != found.shape or found.dtype.kind not in 'biuf':
                 raise InputError(
                     f'{npz.path}: expected {key!r} of shape {numpy.shape(now)}, found '
                     f'{found.dtype} of shape {found.shape}')
+            expected = why_not(name, found)
+            if expected:
+                raise InputError(
+                    f'{npz.path}: expected {key!r} to be {expected}, found other '
+                    'values')
             values.append((owner, name, owner.device.send(found.astype(now.dtype))
                            if hasattr(now, 'dtype') else type(now)(found)))
     return values

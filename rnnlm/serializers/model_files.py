@@ -88,16 +88,23 @@ def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
 
     Args:
         path: A model or snapshot file.
-        sizes: Arguments of `RNNForLM`.
+        sizes: Arguments of `RNNForLM`; 'softmax', 'full' or 'adaptive'; and 'cutoffs',
+            None for any.
 
     Raises:
         rnnlm.InputError: If a size differs; the message names it.
     """
     with open_archive(path) as npz:
-        found = {'tied': False, **read_structure(npz).arguments()}
+        links = read_structure(npz)
+    adaptive = links.adaptive
     # `arguments` omits the defaults.
+    found = {'tied': False, **links._replace(adaptive=None).arguments(),
+             'softmax': 'adaptive' if adaptive else 'full',
+             'cutoffs': adaptive and adaptive.cutoffs}
     found.setdefault('n_embed', found['n_units'])
     for name, size in sizes.items():
+        if name == 'cutoffs' and size is None:
+            continue
         size = sizes['n_units'] if size is None else size  # n_embed
         if found[name] != size:
             raise InputError(

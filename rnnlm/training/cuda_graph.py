@@ -13,6 +13,7 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions import dropout, philox, softmax_loss
+from rnnlm.links import OutputBias
 from rnnlm.training import sgd
 from rnnlm.training.windows import is_fused_loss
 
@@ -46,6 +47,8 @@ def why_not(target, model, optimizer):
         return 'the loss is not plain softmax_cross_entropy'
     if {type(layer) for layer in model.layers} != {L.LSTM}:
         return 'a layer is not an L.LSTM'
+    if type(model.output) not in (L.Linear, OutputBias):
+        return f'the output layer is of type {type(model.output).__name__}'
     if model.dropouts:
         return 'the model has dropout links'
     if len(set(model.widths[1:])) > 1:

@@ -2,8 +2,8 @@
 
 Chainer's SGD and GradientClipping read and write every gradient and parameter
 several times, and make a temporary array for each.  Here the norm is one pass and
-the update another, block by block in the processor's cache; and of the embedding
-only the rows that the window has touched.
+the update another, block by block in the processor's cache; and of an embedding or an
+adaptive softmax only the rows that the window has touched.
 """
 import math
 
@@ -73,8 +73,8 @@ def update(optimizer, rows, check=None):
 
     Args:
         optimizer: one for which `why_not_blocks` knows no reason.
-        rows (rnnlm.functions.RowGradient): the parameter whose gradient is the
-            array of `rows` is touched in its rows alone.
+        rows (rnnlm.functions.RowGradient): the parameters whose gradients it knows are
+            touched in their rows alone.
         check: called with the L2 norm of the gradient before anything changes; what
             it raises ends the update.
     """
@@ -82,7 +82,7 @@ def update(optimizer, rows, check=None):
     params = list(optimizer.target.params())
     plain, compiled = [], []
     for param in params:
-        ids = _rows_of(param, rows)
+        ids = rows.of(param.grad)
         units = _units(param, ids)
         if units is None:
             plain.append((param, ids, *_flat(param, ids)))
@@ -103,14 +103,9 @@ def update(optimizer, rows, check=None):
     _step_units(compiled, float(rate))
     for param, ids, p, g in plain:
         _step(p, g, rate, param.update_rule.hyperparam.lr)
-        if ids is not None:
+        if ids is not None and len(ids):
             param.array[ids] = p.reshape(len(ids), -1)
             param.grad[ids] = g.reshape(len(ids), -1)
-
-
-def _rows_of(param, rows):
-    """The rows of a parameter that the window has touched; None for all of them."""
-    return rows.ids if param.grad is rows.array else None
 
 
 def _flat(param, ids):

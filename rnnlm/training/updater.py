@@ -10,7 +10,7 @@ from chainer.dataset import convert
 from chainer.reporter import report
 import numpy
 
-from rnnlm import functions
+from rnnlm import functions, parts
 from rnnlm.chain import language_model
 from rnnlm.errors import require, require_count
 from rnnlm.parallel import SINGLE_PROCESS, Group
@@ -204,11 +204,15 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         target = self.get_optimizer('main').target
         iterator = self.get_iterator('main')
         self.group.window = self.iteration + 1
-        ids = None
-        if windows and not target.predictor.tied:
-            ids = iterator.whole[:-1]
+        ids, unused = None, []
+        if windows:
+            model = target.predictor
+            if not model.tied:
+                ids = iterator.whole[:-1]
+            unused = parts.TABLE[type(model.output)].unused(
+                model.output, model.device.send(iterator.whole[1:]))
         found = self._exchange.backward(
-            target, loss, iterator.batch_size, scale, self._rows, ids)
+            target, loss, iterator.batch_size, scale, self._rows, ids, unused)
         if isinstance(target, L.Classifier):
             mean = numpy.asarray(found / self.bprop_len, found.dtype)
             report({'loss': chainer.Variable(mean)}, target)
@@ -223,6 +227,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     def _window_loss(self, target, rows, window):
         window = target.predictor.device.send(window)  # (T + 1, B)
         target.predictor.row_gradient = rows
+        if rows is not None:
+            rows.begin()
         try:
             return window_loss(target, window[:-1], window[1:])
         finally:

@@ -121,7 +121,8 @@ def window_loss(target, x, t):
         # step.
         last = []
         loss = model._loss_of_features(model._features(x, ''), t, last)
-        target.y = chainer.Variable(last[0])  # of the last step, as in Chainer
+        # Of the last step, as in Chainer; an adaptive softmax does not make them.
+        target.y = chainer.Variable(last[0]) if last else None
     else:
         y = model._logits(x, '')
         target.y = y[-1]

@@ -17,11 +17,17 @@ from rnnlm.training.evaluator import make_evaluator
 WORDS = text(2003)
 
 
+def adaptive(n_vocab, n_units, dropout, tied):
+    """A model with clusters that the text has never, or in few windows."""
+    return rnnlm.adaptive_model(n_vocab, n_units, dropout=dropout, cutoffs=[
+        18, 19, 20, 1200])
+
+
 def train(group, batch, windows, dtype='d', lr=1.0, tied=False, per_step=False,
-          n_vocab=20, optimizer=None, after=None):
+          n_vocab=20, optimizer=None, after=None, make=rnnlm.RNNForLM):
     """Returns the parameters after some windows, for a group of any size."""
     numpy.random.seed(4)
-    model = classifier(rnnlm.RNNForLM(
+    model = classifier(make(
         n_vocab, 140, dropout=0.0, tied=tied))  # some gradients go early
     for param in model.params():
         param.array = param.array.astype(dtype)
@@ -50,6 +56,9 @@ CASES = {
     'tied': dict(batch=4, windows=10, tied=True),
     'per step': dict(batch=4, windows=5, per_step=True),
     'many words': dict(batch=4, windows=10, n_vocab=2000),
+    'adaptive': dict(batch=4, windows=20, n_vocab=2000, make=adaptive),
+    'adaptive, Adam': dict(batch=4, windows=5, lr=0.01, n_vocab=2000, make=adaptive,
+                           optimizer=lambda lr: chainer.optimizers.Adam(alpha=lr)),
     'Adam': dict(batch=4, windows=10, lr=0.01,
                  optimizer=lambda lr: chainer.optimizers.Adam(alpha=lr)),
 }

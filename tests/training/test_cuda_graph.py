@@ -304,6 +304,15 @@ def test_unsupported_targets(gpu, monkeypatch):
     assert not sgd.why_not_plain_sgd(optimizer)
 
 
+def test_not_for_an_adaptive_softmax(gpu):
+    model = rnnlm.adaptive_model(V, 8, cutoffs=[2])
+    target = L.Classifier(model)
+    target.compute_accuracy = False
+    optimizer = chainer.optimizers.SGD(1.0).setup(target)
+    assert cuda_graph.why_not(target, model, optimizer) == (
+        'the output layer is of type AdaptiveSoftmax')
+
+
 def run(out, words, epochs=2, resume=None):
     """Runs a complete training; returns parameters and log."""
     model, target, optimizer = setup({}, clip=0.5, dropout=0.3)

@@ -1,0 +1,220 @@
+"""Adaptive softmax, cross entropy and their gradients as one function of a window."""
+import chainer
+from chainer import backend
+from chainer.utils import type_check
+import numpy
+
+from rnnlm import kernels
+from rnnlm.functions.softmax_loss import rows_at_once, softmax_of
+from rnnlm.kernels import buffers
+
+
+def adaptive_softmax_cross_entropy(x, head_W, head_b, tails, ranks, t, rows=None):
+    """Adaptive softmax and cross entropy over a window.
+
+    .. math::
+        L = \\sum_{t=1}^{T} \\frac{1}{B_t} \\sum_{b} -\\log p(y_{tb} \\mid x_{tb})
+
+    with the probabilities of `rnnlm.links.AdaptiveSoftmax`, and the sums and targets of
+    -1 of `rnnlm.functions.linear_softmax_cross_entropy`.  The head is computed for all
+    words of the window, a tail for those of its cluster alone.
+
+    Args:
+        x: Variable or array (T, B, n), float16, float32 or float64.
+        head_W: (C + K, n) of C words and K clusters.
+        head_b: (C + K,), or None.
+        tails: For each cluster its projection (m, n) and its matrix (words, m), in one
+            flat list.
+        ranks: int (V,), the rank of each word; on the device of x.
+        t: (T, B), int; ids in [0, V), or -1.
+        rows (RowGradient): If given, is told which gradients are zeros.
+
+    Returns:
+        Variable: a scalar.
+
+    Raises:
+        chainer.utils.type_check.InvalidType: if the shapes or dtypes differ.
+        RuntimeError: if a second derivative is asked for.
+    """
+    bias = () if head_b is None else (head_b,)
+    return AdaptiveSoftmaxCrossEntropy(ranks, t, rows).apply(
+        (x, head_W, *tails, *bias))[0]
+
+
+def tails_without_words(ranks, edges, t):
+    """Which clusters none of the targets t is in.
+
+    Args:
+        ranks: int (V,), the rank of each word.
+        edges: The ranks between which the clusters are, one more than there are.
+        t: int array of ids, or -1.
+
+    Returns:
+        list of int: their numbers, from 0.
+    """
+    t = t.ravel()
+    found = ranks[t[t >= 0]]
+    return [k for k, (begin, end) in enumerate(zip(edges, edges[1:]))
+            if not ((begin <= found) & (found < end)).any()]
+
+
+class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
+
+    def __init__(self, ranks, t, rows=None):
+        self._ranks = ranks
+        self._t = t.array if isinstance(t, chainer.Variable) else t
+        self._rows = rows
+        self._gradients = None
+
+    def check_type_forward(self, in_types):
+        x, W, tails, biases = _parts(in_types)
+        type_check.expect(x.dtype.kind == 'f', x.ndim == 3, W.ndim == 2)
+        type_check.expect(
+            x.shape[0] >= 1, x.shape[1] >= 1, W.dtype == x.dtype,
+            W.shape[1] == x.shape[2], W.shape[0] > len(tails))
+        for P, tail in tails:
+            type_check.expect(P.ndim == 2, tail.ndim == 2)
+            type_check.expect(P.dtype == x.dtype, tail.dtype == x.dtype,
+                              P.shape[1] == x.shape[2], tail.shape[1] == P.shape[0])
+        for b in biases:
+            type_check.expect(b.dtype == x.dtype, b.ndim == 1,
+                              b.shape[0] == W.shape[0])
+        for name, array, ndim in (('t', self._t, 2), ('ranks', self._ranks, 1)):
+            if array.dtype.kind != 'i' or array.ndim != ndim:
+                raise type_check.InvalidType(
+                    f'{name}: int array of {ndim} dimensions',
+                    f'{array.dtype} array of shape {array.shape}')
+        type_check.expect(x.shape[0] == self._t.shape[0],
+                          x.shape[1] == self._t.shape[1])
+
+    def forward(self, inputs):
+        self.retain_inputs(range(len(inputs)))
+        loss, self._gradients = self._compute(inputs, chainer.config.enable_backprop)
+        return loss,
+
+    def _compute(self, inputs, with_gradients):
+        """(loss, gradients of the inputs or None): of unused tails None."""
+        xp = backend.get_array_module(inputs[0])
+        dtype = kernels.computing(inputs[0].dtype)
+        x, W, tails, biases = _parts(
+            [array.astype(dtype, copy=False) for array in inputs])
+        h = x.reshape(-1, x.shape[2])  # (T * B, n)
+        valid = self._t >= 0
+        counts = xp.maximum(valid.sum(axis=1, keepdims=True), 1)
+        weights = (valid / counts).astype(dtype).ravel()
+        ranks = self._ranks[xp.where(valid, self._t, 0).ravel()]
+        valid = valid.ravel()
+
+        first = W.shape[0] - len(tails)
+        targets, begin, members = ranks.copy(), first, []
+        for k, (_, tail) in enumerate(tails):
+            inside = (begin <= ranks) & (ranks < begin + len(tail))
+            targets[inside] = first + k
+            members.append((begin, xp.flatnonzero(inside & valid)))
+            begin += len(tail)
+        loss, gx, gW, gb = _cross_entropy(
+            xp, h, W, biases[0] if biases else None, targets, weights, with_gradients)
+        gradients = [gx, gW]
+        for (P, tail), (begin, index) in zip(tails, members):
+            if not len(index):  # its gradients are zeros
+                gradients += [None, None]
+                continue
+            r = h[index]
+            more, gz, g_tail, _ = _cross_entropy(
+                xp, xp.dot(r, P.T), tail, None, ranks[index] - begin, weights[index],
+                with_gradients)
+            loss = loss + more
+            if with_gradients:
+                gP = buffers.empty(xp, P.shape, dtype)
+                gradients += [xp.dot(gz.T, r, out=gP), g_tail]
+                gx[index] += xp.dot(gz, P)  # each row is there once
+        loss = xp.asarray(loss, dtype=dtype)
+        if not with_gradients:
+            return loss, None
+        gradients[0] = gx.reshape(x.shape)
+        return loss, gradients + [gb] * len(biases)
+
+    def backward(self, indexes, grad_outputs):
+        # The gradients are handed over, not copied, since clipping and optimizers
+        # change them in place.  A second backward finds none and makes new ones.
+        inputs = self.get_retained_inputs()
+        gradients, self._gradients = self._gradients, None
+        if gradients is None:
+            _, gradients = self._compute(tuple(v.array for v in inputs), True)
+        grads = _Gradient(gradients, self._rows).apply(inputs + grad_outputs)
+        return tuple(grads[i] for i in indexes)
+
+
+class _Gradient(chainer.FunctionNode):
+    """Scales the gradients by that of the loss; refuses a second derivative."""
+
+    def __init__(self, gradients, rows):
+        self._gradients = gradients
+        self._rows = rows
+
+    def forward(self, inputs):
+        # The inputs of the loss are inputs so that a second derivative comes here.
+        *arrays, g = inputs
+        return tuple(self._scaled(gradient, array, g)
+                     for gradient, array in zip(self._gradients, arrays))
+
+    def _scaled(self, gradient, array, g):
+        xp = backend.get_array_module(g)
+        if gradient is None:
+            if self._rows is not None:
+                return self._rows.zeros(array.shape, array.dtype)
+            return xp.zeros_like(array)
+        if xp is not numpy or g != 1:  # on a GPU a comparison would wait for the device
+            gradient *= g
+        with numpy.errstate(over='ignore'):  # of float16, where the loss is scaled
+            return gradient.astype(array.dtype, copy=False)
+
+    def backward(self, indexes, grad_outputs):
+        raise RuntimeError(
+            'adaptive_softmax_cross_entropy has first derivatives only, and a second '
+            'one was asked for (enable_double_backprop).  Use '
+            'chainer.functions.softmax_cross_entropy on what the link gives.')
+
+
+def _parts(inputs):
+    """x, the head's matrix, [(projection, matrix)] and [] or [the head's bias]."""
+    n_tails = (len(inputs) - 2) // 2
+    tails = inputs[2:2 + 2 * n_tails]
+    return (inputs[0], inputs[1], list(zip(tails[::2], tails[1::2])),
+            list(inputs[2 + 2 * n_tails:]))
+
+
+def _cross_entropy(xp, h, W, b, targets, weights, with_gradients):
+    """The weighted cross entropy of rows h (M, n), and its gradients.
+
+    Args:
+        W: (V, n).
+        b: (V,), or None.
+        targets: int (M,), each in [0, V).
+        weights: (M,), of each row's cross entropy.
+
+    Returns:
+        tuple: the sum; the gradients of h, W and b, or None for each.
+    """
+    V = len(W)
+    loss, gW, gb = 0, None, None
+    gh = buffers.empty(xp, h.shape, h.dtype) if with_gradients else None
+    softmax = softmax_of(xp, h.dtype, V)
+    bias = xp.zeros(V, h.dtype) if b is None else b
+    chunk = rows_at_once(len(h), V)
+    for start in range(0, len(h), chunk):
+        part = slice(start, start + chunk)
+        r = h[part]
+        y = buffers.empty(xp, (len(r), V), h.dtype)
+        xp.dot(r, W.T, out=y)
+        found, gradients = softmax(xp, y, r, W, bias, targets[part], weights[part],
+                                   gh[part] if with_gradients else None)
+        loss = loss - found
+        if not with_gradients:
+            continue
+        if gW is None:
+            gW, gb = gradients
+        else:
+            gW += gradients[0]
+            gb += gradients[1]
+    return loss, gh, gW, None if b is None else gb
