@@ -9,14 +9,12 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.app import new_run, run_folder
+from rnnlm.app import new_run, reading, results, run_folder
 from rnnlm.app.console import Console, ProgressBar, columns, introduce, say
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, about, require
-from rnnlm.inference.perplexity import without_unknown
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
@@ -27,11 +25,10 @@ from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
 from rnnlm.training.best_model import BestModel
 from rnnlm.training.evaluator import (
-    PerplexityEvaluator, evaluate_perplexity, make_classifier, make_evaluator)
+    PerplexityEvaluator, evaluate_perplexities, make_classifier)
 from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
-from rnnlm.training.updater import BPTTUpdater
 
 # A run that would need less than this part of a snapshot's learning rate is given up.
 LEAST_FACTOR = 1e-3
@@ -68,7 +65,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     """Trains an `RNNForLM` on a corpus and writes the results to `out`.
 
     `out` then holds ``model.npz`` and ``vocabulary.json``, ``run.json``, the ``log``,
-    the last two snapshots, and ``perplexity.png`` if matplotlib is installed.
+    the last two snapshots, ``perplexity.png`` if matplotlib is installed, and when the
+    run is complete ``result.json``.
 
     Args:
         corpus: The text.
@@ -106,6 +104,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     require('on_nan', on_nan, "'stop' or 'rollback'",
             lambda v: v in ('stop', 'rollback'))
     require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
+    reading.require_readable(corpus, recipe, group)
     used_device = group.on_all(lambda: get_device(group.device(device)))
     used_device.use()
     if seed is not None:
@@ -121,6 +120,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             save_every=save_every, group=group)
         group.broadcast(made.classifier)
         group.separate_random_streams()
+        if group.is_root:
+            made.trainer.extend(results.History(computed, None if resume else seed))
         return made
 
     with contextlib.ExitStack() as stack, recipe.computing():
@@ -157,15 +158,15 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
         group.on_root(current.load_best)
         group.broadcast(current.classifier)
-        result = {'signal': 0, 'valid': evaluate_perplexity(current.validation),
-                  'test': evaluate_perplexity(
-                      make_evaluator(corpus.test, current.classifier, group)),
-                  'limit': corpus.perplexity_limit, 'tokens': corpus.tokens}
-        for part in 'valid', 'test':
-            rate = result[f'{part}_unknown'] = corpus.unknown_rate(part)
-            result[f'{part}_known'] = result[part] if not rate else group.on_root(
-                lambda: without_unknown(current.classifier.predictor,
-                                        getattr(corpus, part), corpus.vocabulary))
+        result = {'signal': 0, 'limit': corpus.perplexity_limit,
+                  'tokens': corpus.tokens}
+        test = reading.evaluator_of(corpus, 'test', recipe, current.classifier, group)
+        for part, evaluator in ('valid', current.validation), ('test', test):
+            result[part], result[f'{part}_known'] = evaluate_perplexities(evaluator)
+            result[f'{part}_unknown'] = corpus.unknown_rate(part)
+            if not result[f'{part}_unknown']:
+                result[f'{part}_known'] = result[part]
+        group.on_root(lambda: results.write(current.trainer, corpus, result))
         return result
 
 
@@ -247,13 +248,10 @@ def make_training_run(
         mixed_precision.set_up_mixed(optimizer, recipe.gradclip)
     else:
         optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
-    updater = BPTTUpdater(
-        ParallelSequentialIterator(corpus.train, recipe.batch_size,
-                                   rows=group.rows(recipe.batch_size)),
-        optimizer, recipe.bprop_len, device, group=group)
+    updater = reading.make_updater(corpus, recipe, optimizer, device, group)
     trainer = training.Trainer(updater, EpochsTrigger(recipe.epochs), out=out)
 
-    validation = make_evaluator(corpus.valid, classifier, group)
+    validation = reading.evaluator_of(corpus, 'valid', recipe, classifier, group)
     trainer.extend(validation)
     trainer.extend(_StopDiverged())
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
@@ -264,8 +262,8 @@ def make_training_run(
         return TrainingRun(trainer, validation, best)
     trainer.extend(best)
     trainer.extend(extensions.observe_lr())
-    words = recipe.batch_size * recipe.bprop_len
-    report = ReportTrigger(500 if len(corpus.train) > 1000 * words else None)
+    words = len(corpus.train) / updater.windows_per_epoch
+    report = ReportTrigger(500 if updater.windows_per_epoch > 1000 else None)
     trainer.extend(Log(report, _Postprocess(words, corpus)))
     trainer.extend(extensions.PrintReport(
         columns(corpus), out=Console()), trigger=report)
@@ -302,7 +300,7 @@ class _StopDiverged(training.Extension):
 class _Postprocess:
     """Adds the perplexities and the speed to an entry of the log."""
 
-    def __init__(self, words: int, corpus: Corpus) -> None:
+    def __init__(self, words: float, corpus: Corpus) -> None:
         self._words = words  # of a window
         self._last = 0, 0.0
         self._speed = f'{corpus.unit}s/s'

@@ -11,7 +11,7 @@ from rnnlm._version import __version__
 from rnnlm.app import info
 from rnnlm.app.recipes import Recipe
 from rnnlm.app.run_folder import (
-    LOCK, LOG, MODEL, PICTURE, RUN, VOCABULARY, RunDescription, make)
+    LOCK, LOG, MODEL, PICTURE, RESULT, RUN, VOCABULARY, RunDescription, make)
 from rnnlm.data.corpus import Corpus
 from rnnlm.errors import InputError
 from rnnlm.serializers.archive import open_archive
@@ -182,7 +182,7 @@ def _results(folder: str) -> List[str]:
 
 def _is_result(name: str) -> bool:
     """Whether a file of a run took training to make."""
-    return name in (MODEL, LOG, PICTURE) or snapshot_number(name) is not None
+    return name in (MODEL, LOG, PICTURE, RESULT) or snapshot_number(name) is not None
 
 
 def _in_use(folder: str, old: Sequence[str]) -> InputError:

@@ -64,6 +64,8 @@ class Recipe:
         n_embed: Units in the embedding, if not `n_units`.
         tied: Whether the output layer shares the embedding's matrix.
         precision: One of `PRECISIONS`.
+        sentences: Whether each sentence is read from a fresh state, rather than the
+            text as one stream; evaluation too.
 
     Raises:
         rnnlm.errors.InputError: if a value is out of its range.
@@ -106,6 +108,11 @@ class Recipe:
         'float32', _precision, '--precision', choices=PRECISIONS,
         help='float32; tf32: TF32 matrix products, on a GPU; mixed16: float16 products '
              'with float32 accumulation and master weights (default: float32)')
+    sentences: bool = _field(
+        False, _switch, '--sentences', action='store_const', const=True,
+        help='train, validate and test on each line from a fresh state, as score reads '
+             'them (for rescoring in speech recognition, say); --batchsize is then in '
+             'sentences')
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):

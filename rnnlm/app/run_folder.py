@@ -23,6 +23,7 @@ from rnnlm.serializers.snapshot_files import newest_snapshot, snapshots_in
 MODEL = 'model.npz'
 VOCABULARY = 'vocabulary.json'
 RUN = 'run.json'
+RESULT = 'result.json'
 LOG = 'log'
 PICTURE = 'perplexity.png'
 LOCK = '.lock'
@@ -276,6 +277,19 @@ def fingerprint(corpus: Corpus, recipe: Recipe) -> str:
 def folder_of(path: str) -> str:
     """The folder of a run, given it or a file in it."""
     return path if os.path.isdir(path) else os.path.dirname(path)
+
+
+def by_sentences(path: str) -> bool:
+    """Whether a model was trained on each sentence from a fresh state.
+
+    Args:
+        path: As of `find_model`.
+    """
+    for folder in folder_of(path), os.path.dirname(os.path.realpath(path)):
+        described = RunDescription.load(folder)
+        if described:
+            return described.recipe.sentences
+    return False
 
 
 def find_file(path: str) -> str:

@@ -85,7 +85,8 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
              temperature: float = 1.0, top_k: Optional[int] = None,
              top_p: Optional[float] = None,
              random: Optional[numpy.random.RandomState] = None,
-             stop: Optional[int] = None, never: Optional[Ids] = None) -> Iterator[int]:
+             stop: Optional[int] = None, never: Optional[Ids] = None,
+             fresh_after: Optional[int] = None) -> Iterator[int]:
     """Continues a sequence of words, drawing each from the model's distribution.
 
     The recurrent state of the model is reset first.  The draws are those of Chainer's
@@ -105,6 +106,8 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         stop: If given, the id of the word that ends the text, ``<eos>`` say; it is not
             yielded.
         never: Ids that are not drawn, that of ``<unk>`` say.
+        fresh_after: If given, the id of the word at which the recurrent state is
+            forgotten: ``<eos>`` of a model that was trained by sentences.
 
     Yields:
         The id of the next word, `length` times, or until `stop`.
@@ -140,21 +143,21 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         return int((random or numpy.random).choice(len(p), p=p))
 
     # The arguments are checked now, the words drawn when they are asked for.
-    return _continue(model, prime, length, draw, stop)
+    return _continue(model, prime, length, draw, stop, fresh_after)
 
 
 def _continue(model: LanguageModel, prime: numpy.ndarray, length: int,
-              draw: Callable[[numpy.ndarray], int], stop: Optional[int]
-              ) -> Iterator[int]:
+              draw: Callable[[numpy.ndarray], int], stop: Optional[int],
+              fresh_after: Optional[int]) -> Iterator[int]:
     model.reset_state()
     for word in prime:
-        logits = _next(model, word)
+        logits = _next(model, word, fresh_after)
     for _ in range(length):
         word = draw(logits)
         if word == stop:
             return
         yield word
-        logits = _next(model, word)
+        logits = _next(model, word, fresh_after)
 
 
 def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
@@ -184,8 +187,8 @@ def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[in
 
 
 def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
-                stop: Optional[int] = None, never: Optional[Ids] = None
-                ) -> tuple[list[int], float]:
+                stop: Optional[int] = None, never: Optional[Ids] = None,
+                fresh_after: Optional[int] = None) -> tuple[list[int], float]:
     """Searches the most probable continuation of a sequence of words.
 
     The recurrent state of the model is reset first.
@@ -198,6 +201,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
         stop: If given, the id of the word that ends a continuation, ``<eos>`` say.  A
             shorter one that has ended competes with those that have not.
         never: Ids that are not used.
+        fresh_after: As of `generate`.
 
     Returns:
         The ids of the best continuation that was found, without `stop`, and the natural
@@ -218,11 +222,11 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
     left_out = _left_out(never, model.n_vocab)
     model.reset_state()
     for word in prime[:-1]:
-        _next(model, word)
+        _next(model, word, fresh_after)
     beams: list[tuple[float, list[int]]] = [(0.0, [prime[-1]])]
     ended: tuple[float, list[int]] = (-numpy.inf, [])
     for _ in range(length):
-        logits = _logits(model, [words[-1] for _, words in beams])
+        logits = _logits(model, [words[-1] for _, words in beams], fresh_after)
         logits -= logits.max(axis=1, keepdims=True)
         logits -= numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))
         scores = logits + numpy.array([score for score, _ in beams])[:, None]
@@ -247,13 +251,19 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
     return found[1:], score
 
 
-def _next(model: LanguageModel, word: int) -> numpy.ndarray:
+def _next(model: LanguageModel, word: int, fresh_after: Optional[int]
+          ) -> numpy.ndarray:
     """Logits of the word after `word`, float64 (V,)."""
-    return _logits(model, [word])[0]
+    return _logits(model, [word], fresh_after)[0]
 
 
-def _logits(model: LanguageModel, words: Sequence[int]) -> numpy.ndarray:
+def _logits(model: LanguageModel, words: Sequence[int], fresh_after: Optional[int]
+            ) -> numpy.ndarray:
     """Logits of the words after these, a stream each: float64 (B, V)."""
+    if fresh_after in words:
+        going_on = model.xp.array([[word != fresh_after] for word in words])
+        model.set_state([tuple(array * going_on for array in layer)
+                         for layer in model.get_state() or ()] or None)
     # Not around a yield: the caller would run under this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode(), (
             numpy.errstate(over='ignore', invalid='ignore')):
