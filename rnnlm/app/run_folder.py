@@ -285,11 +285,24 @@ def by_sentences(path: str) -> bool:
     Args:
         path: As of `find_model`.
     """
-    for folder in folder_of(path), os.path.dirname(os.path.realpath(path)):
-        described = RunDescription.load(folder)
-        if described:
-            return described.recipe.sentences
-    return False
+    described = _described(path)
+    return described is not None and described.recipe.sentences
+
+
+def dropout_of(path: str) -> Optional[float]:
+    """The dropout that a model was trained with; None if no run.json says it.
+
+    Args:
+        path: As of `find_model`.
+    """
+    described = _described(path)
+    return described.recipe.dropout if described else None
+
+
+def _described(path: str) -> Optional[RunDescription]:
+    """The description of the run of a model, which may be a link into its folder."""
+    return (RunDescription.load(folder_of(path))
+            or RunDescription.load(os.path.dirname(os.path.realpath(path))))
 
 
 def find_file(path: str) -> str:
