@@ -13,7 +13,8 @@ extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perple
               `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
-more          `LanguageModel`, a model of other links; `get_device`; `functions`, the
+more          `LanguageModel`, a model of other links; `links` and `parts`, which
+              there are and how they are computed; `get_device`; `functions`, the
               LSTM and the loss of a whole window; `parallel`, training by several
               processes; `v1`, Chainer 1's model
 ============  =====================================================================
@@ -35,7 +36,7 @@ from rnnlm._compat import patches as _patches
 _patches.apply()  # before anything imports Chainer
 
 # flake8: noqa: E402
-from rnnlm import functions, parallel, v1
+from rnnlm import functions, links, parallel, parts, v1
 from rnnlm._version import __version__
 from rnnlm.app.experiment import train
 from rnnlm.app.recipes import PRESETS, Recipe
@@ -70,8 +71,8 @@ __all__ = [
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
     'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',
-    'functions', 'generate', 'get_device', 'load', 'load_corpus', 'load_model',
-    'parallel', 'resume', 'run', 'save_npz', 'score_sentences', 'score_text', 'train',
+    'functions', 'generate', 'get_device', 'links', 'load', 'load_corpus', 'load_model',
+    'parallel', 'parts', 'resume', 'run', 'save_npz', 'score_sentences', 'score_text', 'train',
     'v1',
 ]
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while the command line is still being imported: a line, not a traceback."""
+"""A short message for Ctrl-C while the command line is being imported."""
 import os
 import sys
 
@@ -6,21 +6,24 @@ _COMMANDS = 'rnnlm', 'rnnlm.exe', 'rnnlm-script.py'
 
 
 def begin():
-    """Called before all other imports; does nothing in any other program."""
+    """Installs the handler; must run before all other imports.
+
+    Does nothing unless the program is the `rnnlm` command.
+    """
     if _is_command():
         sys.excepthook = _report
 
 
 def over():
-    """Called when the command line handles its errors itself."""
+    """Removes the handler, once the command line handles its errors itself."""
     if sys.excepthook is _report:
         sys.excepthook = sys.__excepthook__
 
 
 def _is_command():
     name = sys.argv[0] if sys.argv else ''
-    if name == '-m':  # of python, which is looking for the module
-        # Before Python 3.10 it does not say for which.
+    if name == '-m':  # set by Python while it looks for the module
+        # Python before 3.10 does not say which module.
         given = getattr(sys, 'orig_argv', ['-m', 'rnnlm'])
         return ('-m', 'rnnlm') in zip(given, given[1:])
     return os.path.basename(name) in _COMMANDS

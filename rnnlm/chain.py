@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 import chainer
 from chainer import functions as F
 import numpy
 
 from rnnlm import functions, parts, states, unaltered
-from rnnlm.errors import InputError, require, require_count, require_ratio
-from rnnlm.links import OutputBias
+from rnnlm.errors import (
+    InputError, require, require_count, require_ratio, require_words)
+from rnnlm.links import OutputBias, masks
 
 
 logger = logging.getLogger(__name__)
@@ -19,22 +20,7 @@ logger = logging.getLogger(__name__)
 Words = Union[chainer.Variable, numpy.ndarray]
 
 
-class _Shown:
-    """A property that an attribute of the instance may hide: a subclass has its own.
-
-    Args:
-        read: Function of the object to the value.
-    """
-
-    def __init__(self, read: Callable[[Any], Any]) -> None:
-        self._read = read
-        self.__doc__ = read.__doc__
-
-    def __get__(self, thing: Any, cls: Any = None) -> Any:
-        return self if thing is None else self._read(thing)
-
-
-class LanguageModel(chainer.Chain):
+class LanguageModel(states.StatefulChain):
     """Recurrent language model of any links: embedding, layers, output, dropout.
 
     .. math::
@@ -51,12 +37,19 @@ class LanguageModel(chainer.Chain):
             one below gives, and keeps a state that `reset_state` forgets.
         output (Link): Makes the logits (B, V) of (B, n); or `rnnlm.links.OutputBias`,
             whose weights are those of the embedding.
-        dropout (float): Ratio of elements dropped, in [0, 1), on the embedding,
-            between the layers and before the output, while ``chainer.config.train`` is
-            true.
+        dropout (float or sequence of Links): Ratio of elements dropped, in [0, 1), on
+            the embedding, between the layers and before the output, while
+            ``chainer.config.train`` is true.  Or a link for each of these places, for
+            example `rnnlm.links.LockedDropout`, one more than there are layers.
         n_vocab (int): Size V of the vocabulary, if not that of `embed`.
 
+    A link with a method `begin_window`, as that one and `rnnlm.links.WeightDropLSTM`,
+    is told when a window begins.  That is at each window (T, B); of single steps at
+    those whose recurrent state was forgotten, replaced, or cut off from its graph by
+    `unchain_backward`.
+
     Attributes:
+        dropouts (list of Links): Those given as `dropout`.
         per_step (bool): If true, windows are computed one step at a time with
             Chainer's own links: slow, and the reference for the fused way.
         row_gradient (rnnlm.functions.RowGradient): Internal; where the gradient of the
@@ -75,36 +68,55 @@ class LanguageModel(chainer.Chain):
     """
 
     def __init__(self, embed: chainer.Link, layers: Sequence[chainer.Link],
-                 output: chainer.Link, dropout: float = 0.5,
+                 output: chainer.Link,
+                 dropout: Union[float, Sequence[chainer.Link]] = 0.5,
                  n_vocab: Optional[int] = None) -> None:
-        require_ratio('dropout', dropout)
+        dropouts = list(dropout) if isinstance(dropout, (list, tuple)) else []
+        if not dropouts:
+            require_ratio('dropout', dropout)
         if n_vocab is None:
             n_vocab = getattr(getattr(embed, 'W', None), 'shape', (0,))[0]
         require_count('n_vocab', n_vocab)
         require('layers', layers, 'at least one link', lambda v: len(v) > 0)
+        if dropouts:
+            require('dropout', dropouts, f'{len(layers) + 1} links, one more than '
+                    'layers', lambda v: len(v) == len(layers) + 1 and all(
+                        isinstance(link, chainer.Link) for link in v))
         super().__init__()
         # A subclass may have attributes of these names: nothing here reads them.
         self.n_vocab, self.n_layers = n_vocab, len(layers)
         self._n_vocab, self._n_layers = n_vocab, len(layers)
         self.tied = isinstance(output, OutputBias)
-        self.dropout = dropout
+        self.dropout = 0.0 if dropouts else dropout
+        self._n_dropouts = len(dropouts)
+        self._seen: masks.Seen = ()  # of the last step of the window
         self.per_step = False
         self.row_gradient = None
-        self._told: set[str] = set()  # reasons that a warning has given
+        self._told: set[tuple] = set()  # warnings that were logged
         with self.init_scope():
             self.embed = embed
             for k, link in enumerate([*layers, output], 1):
                 setattr(self, f'l{k}', link)
+            for k, link in enumerate(dropouts):
+                setattr(self, f'dropout{k}', link)
 
-    @_Shown
+    @unaltered.Shown
     def layers(self) -> list[chainer.Link]:
         """list of links: the layers from the bottom up."""
         return self._layers()
 
-    @_Shown
+    @unaltered.Shown
     def output(self) -> chainer.Link:
         """The link that makes the logits: Linear, or `OutputBias` if tied."""
         return self._output()
+
+    @unaltered.Shown
+    def dropouts(self) -> list[chainer.Link]:
+        """list of links: those of dropout, [] if it is a ratio."""
+        return self._dropouts()
+
+    def _dropouts(self) -> list[chainer.Link]:
+        return [self[f'dropout{k}'] for k in range(self._n_dropouts)]
 
     def _layers(self) -> list[chainer.Link]:
         return [self[f'l{k}'] for k in range(1, self._n_layers + 1)]
@@ -174,10 +186,15 @@ class LanguageModel(chainer.Chain):
 
     def _features(self, ids, why_steps):
         """`features` of a window (T, B), as a whole if there is no reason not to."""
-        if not why_steps:
-            return self._window(ids)
-        self._tell(why_steps)
-        return F.stack([self._step(step) for step in ids])
+        self._end_window()
+        if why_steps:
+            self._tell(why_steps)
+            h = F.stack([self._step(step) for step in ids])
+        else:
+            self._begin_window()
+            h = self._window(ids)
+        self._end_window()
+        return h
 
     def _window_of(self, x):
         ids = x.array if isinstance(x, chainer.Variable) else x
@@ -221,17 +238,41 @@ class LanguageModel(chainer.Chain):
 
     def _step(self, x):
         """One step as in Chainer's examples/ptb; the reference of `_window`."""
+        masked = masks.keepers(self)
+        if masked and not masks.goes_on(self._seen, self._states()):
+            self._begin_window()
         h = self.embed(x)
-        for layer in self._layers():
-            h = layer(self._drop(h))
-        return self._drop(h)
+        for k, layer in enumerate(self._layers()):
+            h = layer(self._drop(k, h))
+        if masked:
+            self._seen = masks.seen(self._states())
+        return self._drop(self._n_layers, h)
 
-    def _drop(self, h):
+    def _states(self):
+        """The recurrent states of the first layer."""
+        first = self._layers()[0]
+        return [getattr(first, name, None) for name in states.names(first)]
+
+    def _begin_window(self):
+        """Lets the links that keep a mask for a window draw new ones."""
+        for link in masks.keepers(self):
+            link.begin_window()
+
+    def _end_window(self):
+        """Lets the next step begin a window."""
+        if chainer.config.train:  # evaluation may come between two steps of one
+            self._seen = ()
+
+    def _drop(self, k, h):
+        if self._n_dropouts:
+            return self[f'dropout{k}'](h)
         return F.dropout(h, self.dropout) if self.dropout else h
 
     def _window(self, ids):
         """All steps (T, B) at once: the same numbers as `_step` T times."""
         T, B = ids.shape
+        if isinstance(ids, numpy.ndarray) and ids.min() < 0:
+            ids = ids % self._vocabulary_size()  # as NumPy reads them, from the end
         rows = None if self.tied else self.row_gradient
         h = parts.TABLE[type(self.embed)].window(self.embed, ids, rows)
         drop = self._window_dropout(T, B)
@@ -241,13 +282,16 @@ class LanguageModel(chainer.Chain):
 
     def _window_dropout(self, T, B):
         """Function of (k, h) that is the k-th dropout of a window, h (T, B, n)."""
+        links = self._dropouts()
+        if links:
+            return lambda k, h: parts.TABLE[type(links[k])].window(links[k], h)
         if not (self.dropout and chainer.config.train):
             return lambda k, h: h
         with chainer.using_device(self.device):  # where the key will be read
             return functions.WindowDropout(self.xp, T, B, self.widths, self.dropout,
                                            self.embed.W.dtype)
 
-    @_Shown
+    @unaltered.Shown
     def widths(self) -> list[int]:
         """list of int: units of the embedding and of each layer.
 
@@ -278,112 +322,57 @@ class LanguageModel(chainer.Chain):
         reason = unaltered.overridden(type(self), KNOWN)
         if reason:
             return reason
-        links = [self.embed, *self._layers(), self._output()]
-        for link in links:
-            if type(link) not in parts.TABLE:
-                return f'{type(link).__name__} has no window function'
-        if self.tied != isinstance(links[-1], OutputBias):
+        layers, output, dropouts = self._layers(), self._output(), self._dropouts()
+        reason = parts.why_not_roles(self.embed, layers, output, dropouts)
+        if reason:
+            return reason
+        if self.tied != isinstance(output, OutputBias):
             return 'the output layer is not that of the model'
-        roles = ['embed', *('layer' for _ in self._layers()), 'output']
-        if [parts.TABLE[type(link)].role for link in links] != roles:
-            return 'a link stands in the place of another kind'
-        return (parts.why_not(self, links)
+        links = [self.embed, *layers, output]
+        return (parts.why_not(self, links + dropouts)
                 or ('' if forget else parts.why_not_states(links, n_streams))
                 or parts.why_not_sizes(links, self._shared()))
 
     def _tell(self, reason):
         """Says once for each reason that a window goes step by step."""
-        if reason not in self._told and not self.per_step:
-            logger.warning('the model is computed step by step, which takes several '
-                           'times as long: %s', reason)
-            self._told.add(reason)
+        if not self.per_step:
+            self._warn('the model is computed step by step, which takes several times '
+                       'as long: %s', reason)
 
-    def check_ids(self, ids: Any, least: int = 0) -> None:
-        """Refuses what are no word ids; of ids on a GPU only the type and the shape.
+    def _warn(self, text, *args):
+        """Logs a warning once."""
+        if (text, *args) not in self._told:
+            logger.warning(text, *args)
+            self._told.add((text, *args))
+
+    def check_ids(self, ids: Any, least: Optional[int] = None) -> None:
+        """Refuses arrays that do not hold word ids.
+
+        Ids below 0 count from the end of the vocabulary, as in NumPy and so in Chainer;
+        a warning is logged.  Of ids on a GPU only the type and the shape are checked.
 
         Args:
             ids: int array (B,) or (T, B).
-            least (int): The smallest that is allowed.
+            least (int): The smallest that is allowed; by default the negative of the
+                vocabulary's size.
 
         Raises:
-            rnnlm.errors.InputError: if they are none.
+            rnnlm.errors.InputError: if they do not.
         """
         self._check_ids(ids, least)
 
-    def _check_ids(self, ids, least=0):
-        ignored = getattr(self.embed, 'ignore_label', None)
-        if ignored is not None:
-            least = min(least, ignored)
-        if not hasattr(ids, 'dtype'):
-            raise InputError(
-                f'ids: expected an array or a Variable, found {type(ids).__name__}')
-        if ids.dtype.kind != 'i' or ids.ndim not in (1, 2) or not ids.size:
-            raise InputError(
-                'ids: expected signed integers of shape (B,) or (T, B), found '
-                f'{ids.dtype} of shape {ids.shape}')
-        # On a GPU the answer would have to be waited for.
-        if isinstance(ids, numpy.ndarray):
-            n_vocab, low, high = self._vocabulary_size(), ids.min(), ids.max()
-            if low < least or high >= n_vocab:
-                raise InputError(
-                    f'ids: expected {least} to {n_vocab - 1} (n_vocab - 1), found '
-                    f'{low} to {high}')
+    def _check_ids(self, ids, least=None):
+        n_vocab = self._vocabulary_size()
+        low = require_words('ids', ids, n_vocab, least,
+                            getattr(self.embed, 'ignore_label', None))
+        if low < 0 and least is None:
+            self._warn('an id of %d counts from the end of the vocabulary, as in NumPy',
+                       low)
 
     def _vocabulary_size(self):
         """That of the embedding, which may have been replaced."""
         W = getattr(self.embed, 'W', None)
         return self._n_vocab if getattr(W, 'shape', None) is None else W.shape[0]
-
-    def reset_state(self) -> None:
-        """Forgets the words seen so far: c and h of every layer are zeros again.
-
-        Of the layers alone, as in Chainer's example, not of a subclass's own links.
-        """
-        for layer in self._layers():
-            if hasattr(layer, 'reset_state'):
-                layer.reset_state()
-
-    def get_state(self) -> Optional[list[tuple[Any, ...]]]:
-        """The recurrent state of the layers.
-
-        Returns:
-            list of tuples of arrays (B, n) for each layer from the bottom up, of an
-            LSTM (c, h); ``None`` after `reset_state`, and while any layer has none.
-        """
-        found: list[tuple[Any, ...]] = [
-            tuple(getattr(layer, name, None) for name in states.names(layer))
-            for layer in self._layers()]
-        if any(variable is None for state in found for variable in state):
-            return None
-        return [tuple(chainer.as_variable(variable).array.copy() for variable in state)
-                for state in found]
-
-    def set_state(self, state: Optional[Sequence[tuple[Any, ...]]]) -> None:
-        """Sets the recurrent state to what `get_state` gave.
-
-        Args:
-            state: list of tuples of arrays or Variables (B, n) for each layer, of an
-                LSTM (c, h); or ``None`` for the state after `reset_state`.
-
-        Raises:
-            rnnlm.errors.InputError: if the number of layers or a shape differs.
-        """
-        if state is None:
-            self.reset_state()
-            return
-        shapes = [tuple(array.shape for array in arrays) for arrays in state]
-        batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)
-        expected = [(batch + (n,),) * len(states.names(layer))
-                    for layer, n in zip(self._layers(), self.widths[1:])]
-        if shapes != expected:
-            raise InputError(
-                f'state: expected for {self._n_layers} layers arrays of the shapes '
-                f'{expected}, found {shapes}')
-        dtype = self.embed.W.dtype
-        for layer, arrays in zip(self._layers(), state):
-            for name, array in zip(states.names(layer), arrays):
-                setattr(layer, name, chainer.Variable(self.device.send(
-                    getattr(array, 'array', array)).astype(dtype)))
 
 
 # Classes whose code a window accounts for.

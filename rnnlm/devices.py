@@ -1,4 +1,4 @@
-"""`get_device`: a Chainer device that is known to work."""
+"""`get_device`: a Chainer device that has been tested."""
 from __future__ import annotations
 
 from typing import Union
@@ -10,18 +10,18 @@ from rnnlm.kernels import proof
 
 
 def get_device(spec: Union[str, int]) -> chainer.backend.Device:
-    """The Chainer device of a name, checked by making an array on it.
+    """Returns a Chainer device, after testing it by making an array on it.
 
     Args:
         spec: As for :func:`chainer.get_device`: -1 or '@numpy' for NumPy; 0, 1, ... or
-            '@cupy:0' for a GPU through CuPy.  'cpu' is NumPy too.
+            '@cupy:0' for a GPU through CuPy.  'cpu' also means NumPy.
 
     Returns:
         The device.
 
     Raises:
-        rnnlm.InputError: If there is no such device, or it does not work, or RNNLM_CUDA
-            in the environment says nothing that is known.
+        rnnlm.InputError: If the device does not exist or does not work, or the
+            environment variable RNNLM_CUDA has an unknown value.
 
     Example:
         >>> rnnlm.get_device(-1).xp.__name__
@@ -30,7 +30,7 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
     try:
         device = chainer.get_device('@numpy' if spec == 'cpu' else spec)
         device.send(device.xp.zeros(1, dtype='f'))
-    except Exception as e:  # what CuPy raises depends on what is missing
+    except Exception as e:  # the type depends on what CuPy is missing
         raise InputError(
             'expected -1 or cpu (NumPy), or the number of a GPU that CuPy can use, '
             f'found {spec!r} and {_found(e)}; for a GPU install '
@@ -44,10 +44,10 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
 
 
 def _found(error: Exception) -> str:
-    """How many GPUs there are, and what went wrong."""
+    """Describes how many GPUs there are, and what went wrong."""
     cuda = chainer.backends.cuda
     if not cuda.available:
-        # Chainer's own words do not say why CuPy could not be imported.
+        # Chainer's own message does not say why CuPy could not be imported.
         return f'no CuPy with a GPU ({_first_line(cuda._resolution_error)})'
     try:
         count = cuda.cupy.cuda.runtime.getDeviceCount()

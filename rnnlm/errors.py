@@ -1,4 +1,4 @@
-"""The exceptions, and the checks of arguments that raise `InputError`."""
+"""Exceptions, and checks of arguments that raise `InputError`."""
 import contextlib
 import json
 import math
@@ -11,23 +11,23 @@ import numpy
 
 LONGEST_MESSAGE = 4000
 
-# Kinds of characters that are shown as escapes: controls, which a terminal obeys; marks
-# of direction and others that cannot be seen; halves of pairs; ends of lines.
+# Unicode categories that are shown as escapes: control characters, which a terminal
+# obeys; direction marks and other invisible ones; surrogates; line separators.
 _ESCAPED = 'Cc', 'Cf', 'Cs', 'Zl', 'Zp'
-_JOINERS = '\u200c\u200d'  # of letters, in Persian and Hindi; and of emoji
+_JOINERS = '\u200c\u200d'  # they join letters, in Persian and Hindi, and emoji
 
 
 def printable(text: Any, most: Optional[int] = None, keep: str = '') -> str:
-    """A text from a file as it may be printed: no terminal obeys what is in it.
+    """Escapes a text from a file, so that it is safe to print to a terminal.
 
     Args:
-        text: The text, or anything else with a `str`.
-        most: If given, the most characters; what is longer ends in ``...``.
-        keep: Characters that stay as they are, line feeds say.
+        text: The text, or any object with a `str`.
+        most: Maximum number of characters; a longer text is cut and ends in ``...``.
+        keep: Characters that are not escaped, such as line feeds.
 
     Returns:
-        The text, with control characters, marks of direction and the like as escapes
-        of JSON: ``\\u001b``.
+        The text, with control characters, direction marks and the like as JSON
+        escapes: ``\\u001b``.
     """
     text = str(text)
     if most is not None and len(text) > most:
@@ -43,29 +43,29 @@ def _is_escaped(c: str) -> bool:
 
 
 class InputError(ValueError):
-    """A file, an option or an argument that cannot be used.
+    """Error for a file, an option or an argument that cannot be used.
 
-    Its message names the thing, what was expected, what was found and what to
+    The message says what was wrong, what was expected, what was found and what to
     do.  The command line prints it without a traceback.
 
     Args:
         problem: What is wrong: 'expected X, found Y; do Z'.
-        name: The argument or field that it is about, if it is about one.  The message
-            begins with it.
-        lines: Lines of advice below it.
+        name: The argument or field at fault, if there is one.  The message starts
+            with it.
+        lines: Lines of advice to print below the message.
 
     Attributes:
-        problem (str): As given, with the lines.
-        name (str or None): As given.  The command line prints its flag instead.
+        problem (str): `problem`, followed by `lines`.
+        name (str or None): As given.  The command line prints the flag instead.
     """
 
     def __init__(self, problem: str, name: Optional[str] = None,
                  lines: Sequence[str] = ()) -> None:
-        # Whatever it tells may have come from a file.
+        # Any part of the message may have come from a file.
         problem = '\n'.join(
             printable(line, LONGEST_MESSAGE) for line in (problem, *lines))
         super().__init__(problem if name is None else f'{name}: {problem}')
-        # Pickle makes it anew from the whole message, and then sets these two.
+        # Unpickling calls this with the whole message, and then sets these two.
         self.problem = problem
         self.name = name
 
@@ -75,13 +75,13 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def about(name: str) -> Iterator[None]:
-    """Gives the name of an argument to the errors inside that have none.
+    """Adds the name of an argument to errors raised inside that have no name.
 
     Args:
-        name: The argument that they are about.
+        name: The argument.
 
     Raises:
-        InputError: As inside, with the name.
+        InputError: The error raised inside, with the name.
     """
     try:
         yield
@@ -92,47 +92,48 @@ def about(name: str) -> Iterator[None]:
 
 
 class NotFinite(ArithmeticError):
-    """A training run whose numbers became NaN or infinite.
+    """Error for a training run whose loss or gradients became NaN or infinite.
 
-    Its message names the window, the learning rate and the first parameter hit.
+    The message names the window, the learning rate and the first parameter affected.
 
     Attributes:
-        signal (int): the number of a signal to stop that came in the same window, or 0.
+        signal (int): Number of a stop signal that arrived in the same window, or 0.
     """
     signal = 0
 
 
 class ProcessLost(RuntimeError):
-    """A process of a job of several that ended, or does not answer any more.
+    """Error for a process of a parallel run that ended or stopped responding.
 
-    Its message names the rank that noticed, the window, and what is known of the other.
+    The message names the rank that noticed it, the window, and what is known of the
+    lost process.
     """
 
 
 def short_repr(value: Any) -> str:
-    """The value as a message shows it, however long or deep it is."""
+    """Returns a `repr` short enough for a message, for any value."""
     try:
         text = repr(value)
     except RecursionError:
         return f'a deeply nested {type(value).__name__}'
-    except ValueError:  # Python prints no number of so many digits
+    except ValueError:  # Python refuses to print an integer of so many digits
         return f'a {type(value).__name__} of very many digits'
     return text if len(text) <= 200 else text[:200] + '...'
 
 
 def require(name: str, value: Any, expected: str,
             is_good: Callable[[Any], Any]) -> None:
-    """Refuses a value that is not as it should be.
+    """Checks a value and raises InputError if it fails.
 
     Args:
-        name: The argument or field that has it.
+        name: Name of the argument or field.
         value: The value, of any type.
-        expected: What is good, in words.
-        is_good: Whether a value is; one that it cannot take (TypeError, ValueError,
-            OverflowError, LookupError) is not.
+        expected: Description of a valid value.
+        is_good: Function that returns whether a value is valid.  A TypeError,
+            ValueError, OverflowError or LookupError means that it is not.
 
     Raises:
-        InputError: unless ``is_good(value)``.
+        InputError: If the value is invalid.
     """
     try:
         good = is_good(value)
@@ -143,7 +144,7 @@ def require(name: str, value: Any, expected: str,
 
 
 def is_integer(value: Any) -> bool:
-    """Whether a value is a Python or NumPy integer, and not a bool."""
+    """Returns whether a value is a Python or NumPy integer, and not a bool."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -168,18 +169,18 @@ def require_positive(name: str, value: Any) -> None:
 
 
 def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
-    """The ids of a text as an array.
+    """Converts token ids to an array.
 
     Args:
-        name: What they are called in the message.
+        name: Name of the argument, for the message.
         ids (sequence of int): The ids.
-        least: The fewest that will do.
+        least: Minimum number of ids.
 
     Returns:
-        (N,) of integers that int32 holds.
+        Array (N,) of integers that fit into int32.
 
     Raises:
-        InputError: if they are not that.
+        InputError: If they are not such ids.
     """
     try:
         array = numpy.asarray(ids)
@@ -196,3 +197,38 @@ def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
             f'expected token ids of 32 bits, found {array.min()} to {array.max()}',
             name)
     return array
+
+
+def require_words(name: str, ids: Any, n_vocab: int, least: Optional[int] = None,
+                  ignored: Optional[int] = None) -> int:
+    """Raises InputError unless an array holds word ids of a step or a window.
+
+    Args:
+        name: What they are called in the message.
+        ids: Array (B,) or (T, B).  On a GPU only its type and shape are checked: the
+            rest would have to be waited for.
+        n_vocab: Size of the vocabulary.
+        least: The smallest id that is allowed; by default ``-n_vocab``, since NumPy
+            counts those below 0 from the end.
+        ignored: An id that is allowed beside these.
+
+    Returns:
+        The smallest of them, without the ignored ones; on a GPU 0.
+    """
+    if not hasattr(ids, 'dtype'):
+        raise InputError(
+            f'expected an array or a Variable, found {type(ids).__name__}', name)
+    if ids.dtype.kind != 'i' or ids.ndim not in (1, 2) or not ids.size:
+        raise InputError('expected signed integers of shape (B,) or (T, B), found '
+                         f'{ids.dtype} of shape {ids.shape}', name)
+    if not isinstance(ids, numpy.ndarray):
+        return 0
+    if ignored is not None:
+        ids = ids[ids != ignored]
+    if not ids.size:
+        return 0
+    low, high = int(ids.min()), int(ids.max())
+    if low < (-n_vocab if least is None else least) or high >= n_vocab:
+        raise InputError(f'expected {least or 0} to {n_vocab - 1} (n_vocab - 1), found '
+                         f'{low} to {high}', name)
+    return low

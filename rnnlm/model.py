@@ -11,18 +11,18 @@ from rnnlm import chain, unaltered
 from rnnlm.errors import require, require_count
 from rnnlm.links import OutputBias
 
-# More of them is a mistake in a file or an option.
+# A larger number is a mistake in a file or an option.
 MOST_LAYERS = 1000
 
 
 class RNNForLM(chain.LanguageModel):
     """Recurrent language model: EmbedID, `n_layers` LSTM layers, Linear.
 
-    Dropout stands on the embedding, between the layers and before the output,
-    and works while ``chainer.config.train`` is true.  With two layers the children
-    have the names of Chainer's examples/ptb (``embed``, ``l1``, ``l2``, ``l3``),
-    so that snapshots load both ways, and ``numpy.random.seed(s)`` gives the same
-    parameters and the same dropout masks as there.
+    Dropout is applied to the embedding, between the layers and before the output,
+    while ``chainer.config.train`` is true.  With two layers the children have the
+    names of Chainer's examples/ptb (``embed``, ``l1``, ``l2``, ``l3``), so snapshots
+    load in both directions, and ``numpy.random.seed(s)`` gives the same parameters and
+    the same dropout masks.
 
     Args:
         n_vocab (int): Size V of the vocabulary.
@@ -31,16 +31,17 @@ class RNNForLM(chain.LanguageModel):
         dropout (float): Ratio of elements dropped, in [0, 1).
         init_scale (float): Parameters are drawn uniformly from
             [-init_scale, init_scale].
-        n_embed (int): Size of the embedding, if not n.
-        tied (bool): If true, the output layer has the embedding's matrix for its own
-            (Press and Wolf 2017), and n_embed must be n.
+        n_embed (int): Size of the embedding; n by default.
+        tied (bool): If true, the output layer uses the embedding's matrix (Press and
+            Wolf 2017), and n_embed must be n.
 
     Attributes:
         per_step (bool): If true, windows are computed one step at a time with
-            Chainer's own links: slow, and the reference for the fused way.
+            Chainer's own links.  This is slow, and the reference for the fused
+            functions.
 
     Raises:
-        rnnlm.errors.InputError: if an argument is out of its range.
+        rnnlm.errors.InputError: If an argument is out of range.
 
     Example:
         >>> model = RNNForLM(n_vocab=10000, n_units=650)
@@ -81,9 +82,9 @@ class RNNForLM(chain.LanguageModel):
                 -init_scale, init_scale, param.shape)
 
     def _params_as_drawn(self) -> Iterator[chainer.Parameter]:
-        """The parameters in the order in which their values are drawn."""
+        """Returns the parameters in the order in which they are initialised."""
         return self.params()
 
 
-# Its code is the chain's, but for what it draws.
+# Same code as its base class, except for the initialisation.
 chain.KNOWN.add(unaltered.record(RNNForLM))

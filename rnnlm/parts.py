@@ -10,13 +10,19 @@ a function of its whole window, and a row of the table.
 from typing import Callable, NamedTuple, Optional, Tuple
 
 import chainer
+from chainer import functions as F
 from chainer import links as L
 from chainer.backends import cuda
 import numpy
 
 from rnnlm import functions, unaltered
 from rnnlm.functions.gates import SLOPES
-from rnnlm.links import HardSigmoidLSTM, OutputBias
+from rnnlm.links import (
+    DroppedLinear, HardSigmoidLSTM, LockedDropout, OutputBias, WeightDropLSTM)
+
+__all__ = ['Part', 'TABLE', 'add', 'embedding_window', 'linear_window',
+           'locked_dropout_window', 'lstm_window', 'tied_window',
+           'weight_drop_lstm_window']
 
 FLOATS = (numpy.float16, numpy.float32, numpy.float64)
 
@@ -27,11 +33,11 @@ class Part(NamedTuple):
     Attributes:
         window: Function of the link and its inputs, which computes all steps (T, ...)
             and leaves the state after the last one in the link.
-        role: Where in a `rnnlm.chain.LanguageModel` it may stand: 'embed', 'layer' or
-            'output'.
+        role: Where in a `rnnlm.chain.LanguageModel` it may stand: 'embed', 'layer',
+            'dropout' or 'output'.
         state: Names of the attributes that hold its recurrent state.
         sizes: Function of the link: the sizes of its inputs (of an embedding, of the
-            vocabulary) and of its outputs.
+            vocabulary) and of its outputs.  Of a dropout nobody asks.
         why_not: Function of the link; why its window would compute something else than
             its steps, or ''.
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
@@ -71,6 +77,22 @@ def hard_sigmoid_lstm_window(link, x):
     return hs
 
 
+def weight_drop_lstm_window(link, x):
+    """`WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
+    hs, c, h = functions.lstm_window(
+        x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.dropped())
+    link.set_state(c, h)  # by which a step after it is known to begin another window
+    return hs
+
+
+def locked_dropout_window(link, h):
+    """`LockedDropout`: h (T, B, n) -> (T, B, n)."""
+    if not link.drops():
+        return h
+    link.draw(h.shape[1:], h.dtype)
+    return F.dropout(h, link.ratio, mask=link.mask)
+
+
 def linear_window(link, h):
     """`L.Linear`: h (T, B, n) -> logits (T, B, V)."""
     return link(h, n_batch_axes=2)
@@ -106,9 +128,9 @@ def _why_not_embedding(link):
     return '' if link.ignore_label is None else 'EmbedID has an ignore_label'
 
 
-def _why_not_lstm(link):
+def _why_not_lstm(link, lateral=L.Linear):
     n = link.state_size
-    if type(link.upward) is not L.Linear or type(link.lateral) is not L.Linear:
+    if type(link.upward) is not L.Linear or type(link.lateral) is not lateral:
         return 'a link inside an LSTM layer is not a Linear'
     if link.upward.b is None or link.lateral.b is not None:
         return 'an LSTM layer has other biases than Chainer gives it'
@@ -124,6 +146,10 @@ def _why_not_hard_sigmoid_lstm(link):
     if link.slope not in _GATE_OF_SLOPE:
         return f'the gates have a slope of {link.slope}'
     return _why_not_lstm(link)
+
+
+def _why_not_weight_drop_lstm(link):
+    return _why_not_lstm(link, DroppedLinear)
 
 
 def _why_not_linear(link):
@@ -150,12 +176,16 @@ TABLE = {
     L.LSTM: Part(lstm_window, 'layer', ('c', 'h'), _sizes_of_lstm, _why_not_lstm),
     HardSigmoidLSTM: Part(hard_sigmoid_lstm_window, 'layer', ('c', 'h'),
                           _sizes_of_lstm, _why_not_hard_sigmoid_lstm),
+    WeightDropLSTM: Part(weight_drop_lstm_window, 'layer', ('c', 'h'), _sizes_of_lstm,
+                         _why_not_weight_drop_lstm),
+    LockedDropout: Part(locked_dropout_window, 'dropout', (), lambda link: (0, 0)),
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
                    linear_loss),
     OutputBias: Part(tied_window, 'output', (),
                      lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
 }
-for _link in (OutputBias, HardSigmoidLSTM):
+for _link in (OutputBias, HardSigmoidLSTM, WeightDropLSTM, DroppedLinear,
+              LockedDropout):
     unaltered.record(_link)
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}
@@ -166,15 +196,17 @@ CONFIG = {'debug': False, 'keep_graph_on_report': False, 'lazy_grad_sum': False,
 
 
 def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
-        why_not=lambda link: ''):
-    """Adds a type of recurrent layer to the table.
+        why_not=lambda link: '', role='layer'):
+    """Adds a type of link to the table, a recurrent layer if nothing else is said.
 
     Args:
         link (type): The link, whose `forward` is one step.
-        window, state, sizes, why_not: See `Part`; by default those of an `L.LSTM`.
+        window, state, sizes, why_not, role: See `Part`; by default those of an
+            `L.LSTM`.  An embedding's window takes the ids (T, B) and, as the window of
+            an `L.EmbedID` does, a `rnnlm.functions.RowGradient` or None.
     """
     unaltered.record(link)
-    TABLE[link] = Part(window, 'layer', state, sizes, why_not)
+    TABLE[link] = Part(window, role, state, sizes, why_not)
 
 
 def why_not(chain, links):
@@ -208,6 +240,20 @@ def why_not(chain, links):
     if links[0].W.dtype not in FLOATS:
         return f'the parameters are {links[0].W.dtype}'
     return why_not_distinct(links)
+
+
+def why_not_roles(embed, layers, output, dropouts=()):
+    """str: Whether a link has no window function, or stands in another's place; or ''.
+    """
+    roles = [('embed', [embed]), ('layer', layers), ('output', [output]),
+             ('dropout', dropouts)]
+    links = [(role, link) for role, some in roles for link in some]
+    for _, link in links:
+        if type(link) not in TABLE:
+            return f'{type(link).__name__} has no window function'
+    if any(TABLE[type(link)].role != role for role, link in links):
+        return 'a link stands in the place of another kind'
+    return ''
 
 
 def why_not_config():

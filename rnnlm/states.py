@@ -1,17 +1,20 @@
-"""The recurrent states of any chain of links: put aside, brought back, forgotten."""
-from typing import Dict, Iterator, Optional, Tuple
+"""Saving, restoring and resetting the recurrent states of any chain of links."""
+from __future__ import annotations
+
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import chainer
 
 from rnnlm import parts
+from rnnlm.errors import InputError
 
 State = Dict[str, Dict[str, Optional[chainer.Variable]]]
 
 
 def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
-    """(path, link) of each link in `target` that has a recurrent state.
+    """Yields (path, link) for each link in `target` that has a recurrent state.
 
-    That is, one with a method `reset_state` and an attribute that holds a state.
+    Such a link has a method `reset_state` and an attribute that holds a state.
     """
     seen = set()
     for path, link in target.namedlinks():
@@ -22,10 +25,10 @@ def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
 
 
 def names(link: chainer.Link) -> Tuple[str, ...]:
-    """Names of the attributes of a link that hold its recurrent state.
+    """Returns the names of a link's attributes that hold its recurrent state.
 
-    Of a link that is not in the table of parts: its Variables that are no parameters,
-    and c and h even while they are None.
+    For a link that is not in the table of parts these are its Variables that are not
+    parameters, and c and h even while they are None.
     """
     if type(link) in parts.TABLE:
         return parts.TABLE[type(link)].state
@@ -36,19 +39,79 @@ def names(link: chainer.Link) -> Tuple[str, ...]:
 
 
 def get(target: chainer.Link) -> State:
-    """The states themselves, not copies: {path: {name: Variable or None}}."""
+    """Returns the states, not copies, as {path: {name: Variable or None}}."""
     return {path: {name: vars(link).get(name) for name in names(link)}
             for path, link in recurrent_links(target)}
 
 
 def reset(target: chainer.Link) -> None:
-    """Forgets the states of all links."""
+    """Resets the states of all links."""
     for _, link in recurrent_links(target):
         link.reset_state()
 
 
 def set_back(target: chainer.Link, state: State) -> None:
-    """Brings back what `get` gave; links that had no state then have none again."""
+    """Restores states returned by `get`; links that had none then have none again."""
     for path, link in recurrent_links(target):
         for name in names(link):
             setattr(link, name, state.get(path, {}).get(name))
+
+
+class StatefulChain(chainer.Chain):
+    """A chain of recurrent layers, whose states can be read and set.
+
+    A subclass has `_layers()`, the layers from the bottom up, `widths`, the units of
+    the embedding and of each layer, and an `embed`.
+    """
+
+    def reset_state(self) -> None:
+        """Forgets the words seen so far: c and h of every layer are zeros again.
+
+        Of the layers alone, as in Chainer's example, not of a subclass's own links.
+        """
+        for layer in self._layers():
+            if hasattr(layer, 'reset_state'):
+                layer.reset_state()
+
+    def get_state(self) -> Optional[List[Tuple[Any, ...]]]:
+        """The recurrent state of the layers.
+
+        Returns:
+            list of tuples of arrays (B, n) for each layer from the bottom up, of an
+            LSTM (c, h); ``None`` after `reset_state`, and while any layer has none.
+        """
+        layers = self._layers()
+        found: List[Tuple[Any, ...]] = [
+            tuple(getattr(layer, name, None) for name in names(layer))
+            for layer in layers]
+        if any(variable is None for state in found for variable in state):
+            return None
+        return [tuple(chainer.as_variable(variable).array.copy() for variable in state)
+                for state in found]
+
+    def set_state(self, state: Optional[Sequence[Tuple[Any, ...]]]) -> None:
+        """Sets the recurrent state to what `get_state` gave.
+
+        Args:
+            state: list of tuples of arrays or Variables (B, n) for each layer, of an
+                LSTM (c, h); or ``None`` for the state after `reset_state`.
+
+        Raises:
+            rnnlm.errors.InputError: if the number of layers or a shape differs.
+        """
+        if state is None:
+            self.reset_state()
+            return
+        layers, dtype = self._layers(), self.embed.W.dtype
+        shapes = [tuple(array.shape for array in arrays) for arrays in state]
+        batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)
+        expected = [(batch + (n,),) * len(names(layer))
+                    for layer, n in zip(layers, self.widths[1:])]
+        if shapes != expected:
+            raise InputError(
+                f'state: expected for {len(layers)} layers arrays of the shapes '
+                f'{expected}, found {shapes}')
+        for layer, arrays in zip(layers, state):
+            for name, array in zip(names(layer), arrays):
+                setattr(layer, name, chainer.Variable(self.device.send(
+                    getattr(array, 'array', array)).astype(dtype)))

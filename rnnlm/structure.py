@@ -1,10 +1,10 @@
-"""`Structure`: which links a language model is made of, read off its parameters' names.
+"""`Structure`: the links and sizes of a language model, derived from parameter names.
 
     embed/W         (V, m)     the embedding
     l1/upward/W     (4n, m)    layer 1, gates interleaved (`rnnlm.functions.gates`);
-    l1/upward/b     (4n,)      l2, l3, ... take what the layer below gives
+    l1/upward/b     (4n,)      l2, l3, ... take the output of the layer below
     l1/lateral/W    (4n, n)
-    l1/slope        ()         only of a `HardSigmoidLSTM`
+    l1/slope        ()         only for a `HardSigmoidLSTM`
     l{N+1}/W        (V, n)     the output layer after N layers; absent if it is tied
     l{N+1}/b        (V,)
 """
@@ -22,24 +22,24 @@ from rnnlm.model import MOST_LAYERS, RNNForLM
 Shape = Tuple[int, ...]
 Shapes = Dict[str, Shape]
 
-# Links that may be layers, and what is saved of them beside the parameters of an LSTM.
+# Links that can be layers, and what they save in addition to the LSTM's parameters.
 LAYERS = {'LSTM': (L.LSTM, ()), 'HardSigmoidLSTM': (HardSigmoidLSTM, ('slope',))}
 
 
 class Layer(NamedTuple):
-    """A recurrent layer: its link, a key of `LAYERS`, and its units."""
+    """Recurrent layer: its link (a key of `LAYERS`) and its number of units."""
     link: str
     n_units: int
 
 
 class Structure(NamedTuple):
-    """The links of a `LanguageModel` and their sizes.
+    """Links of a `LanguageModel` and their sizes.
 
     Attributes:
         n_vocab (int): Size V of the vocabulary.
         n_embed (int): Size m of the embedding.
         layers (tuple of Layer): From the bottom up, at least one.
-        tied (bool): Whether the output layer has the embedding's weights.
+        tied (bool): Whether the output layer shares the embedding's weights.
 
     Example:
         >>> structure = Structure(1000, 40, (Layer('LSTM', 150), Layer('LSTM', 100)))
@@ -67,10 +67,10 @@ class Structure(NamedTuple):
         return f'{text}, vocabulary {self.n_vocab:,}{", tied" if self.tied else ""}'
 
     def arguments(self) -> dict:
-        """The arguments of the `RNNForLM` that this is.
+        """Returns the arguments of the `RNNForLM` with this structure.
 
         Raises:
-            rnnlm.InputError: If an `RNNForLM` cannot be this.
+            rnnlm.InputError: If no `RNNForLM` has this structure.
         """
         if not self.is_rnn_for_lm():
             raise InputError(f'expected LSTM layers of one size, found {self}')
@@ -84,12 +84,12 @@ class Structure(NamedTuple):
         return found
 
     def is_rnn_for_lm(self) -> bool:
-        """Whether an `RNNForLM` can be this: LSTM layers of one size."""
+        """Returns whether an `RNNForLM` can have this structure: equal LSTM layers."""
         return (len({layer.n_units for layer in self.layers}) == 1
                 and {layer.link for layer in self.layers} == {'LSTM'})
 
     def as_dict(self) -> dict:
-        """The same for JSON: as `arguments`, with a list where layers differ."""
+        """Returns a dict for JSON: `arguments`, or a list of layers if they differ."""
         if self.is_rnn_for_lm():
             return self.arguments()
         return {'n_vocab': self.n_vocab, 'n_embed': self.n_embed,
@@ -97,9 +97,7 @@ class Structure(NamedTuple):
                 'tied': self.tied}
 
     def shapes(self) -> Shapes:
-        """The names of the parameters, and of what is saved with them, and their
-        shapes.
-        """
+        """Returns the shapes of all parameters and persistent values, by name."""
         shapes: Shapes = {'embed/W': (self.n_vocab, self.n_embed)}
         n_in = self.n_embed
         for k, (link, n) in enumerate(self.layers, 1):
@@ -114,7 +112,7 @@ class Structure(NamedTuple):
         return shapes
 
     def build(self, dropout: float = 0.5) -> LanguageModel:
-        """A new model of this structure, an `RNNForLM` where that can be."""
+        """Makes a new model with this structure, an `RNNForLM` if possible."""
         if self.is_rnn_for_lm():
             return RNNForLM(dropout=dropout, **self.arguments())
         sizes = [self.n_embed] + [layer.n_units for layer in self.layers]
@@ -127,16 +125,16 @@ class Structure(NamedTuple):
 
 
 def of_shapes(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
-    """The structure of a model whose parameters have these names and shapes.
+    """Returns the structure of a model whose parameters have these names and shapes.
 
     Args:
-        shapes: Those of all its parameters and persistent values, as `Structure.shapes`
-            gives them.
-        where: What has them, for messages.
+        shapes: Shapes of all parameters and persistent values, in the form that
+            `Structure.shapes` returns.
+        where: Name of the source, for messages.
 
     Raises:
-        rnnlm.InputError: If they are those of no language model: a name is missing or
-            unknown, or a shape is not that of its neighbours.
+        rnnlm.InputError: If they do not form a language model: a name is missing or
+            unknown, or a shape does not fit the neighbouring layers.
     """
     structure = guess(shapes, where)
     for name, shape in structure.shapes().items():
@@ -152,7 +150,8 @@ def of_shapes(shapes: Mapping[str, Shape], where: str = 'the model') -> Structur
 
 
 def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
-    """As `of_shapes`, from those that give the sizes alone; the others may be wrong."""
+    """Like `of_shapes`, but reads only the shapes that define sizes; others may be bad.
+    """
     n_vocab, n_embed = _matrix(shapes, 'embed/W', where)
     n_layers = 0
     while f'l{n_layers + 1}/lateral/W' in shapes and n_layers < MOST_LAYERS:
@@ -160,7 +159,7 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
     layers = []
     for k in range(1, max(1, n_layers) + 1):
         n_units = _matrix(shapes, f'l{k}/lateral/W', where)[1]
-        # The other gates of a layer are known by what is saved beside its matrices.
+        # The type of gates is recognised by what is saved beside the matrices.
         link = next((link for link, (_, saved) in reversed(LAYERS.items())
                      if all(f'l{k}/{name}' in shapes for name in saved)))
         layers.append(Layer(link, n_units))
@@ -170,10 +169,10 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
 
 
 def of_model(model: LanguageModel) -> Structure:
-    """The structure of a model.
+    """Returns the structure of a model.
 
     Raises:
-        rnnlm.InputError: If it has other links than these.
+        rnnlm.InputError: If it has links other than those above.
     """
     shapes = {path.strip('/'): param.shape for path, param in model.namedparams()}
     for k, layer in enumerate(model.layers, 1):
@@ -182,7 +181,7 @@ def of_model(model: LanguageModel) -> Structure:
 
 
 def layer_shapes(n_in: int, n: int) -> Shapes:
-    """The names of an LSTM layer's parameters and their shapes."""
+    """Returns the shapes of an LSTM layer's parameters, by name."""
     return {'upward/W': (4 * n, n_in), 'upward/b': (4 * n,), 'lateral/W': (4 * n, n)}
 
 

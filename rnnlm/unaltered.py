@@ -1,13 +1,14 @@
-"""Whether anything was changed of the code that a window stands in for.
+"""Detection of replaced code: does a window still compute what the steps would?
 
-A window computes what certain methods and functions of Chainer and of this package
-computed when they were imported.  Python lets anyone replace them later: in a class, in
-a module, or on an instance.  Nothing announces it, so it is asked before each window.
+A fused window computes what certain methods and functions of Chainer and of this
+package computed when they were imported.  Python lets anyone replace them later: in a
+class, in a module, or on an instance.  There is no notification, so this is checked
+before each window.
 """
 import functools
 import operator
 import types
-from typing import Any, Collection, Dict, Iterator, List, Set, Tuple
+from typing import Any, Callable, Collection, Dict, Iterator, List, Set, Tuple
 
 import chainer
 from chainer import functions as F
@@ -18,24 +19,24 @@ from chainer.functions.noise import dropout
 from chainer.functions.rnn import lstm
 import numpy
 
-# What a subclass may define without changing what is computed.
+# Names that a subclass can define without changing what is computed.
 HARMLESS = frozenset([
     '__init__', '__module__', '__doc__', '__qualname__', '__dict__', '__weakref__',
     '__annotations__', '__annotate__', '__annotate_func__', '__firstlineno__',
     '__static_attributes__', '__abstractmethods__', '_abc_impl', '__repr__', '__str__'])
 
-# Methods that see every access to an attribute.
+# Methods that intercept every access to an attribute.
 _SEE_ALL = frozenset(['__getattr__', '__getattribute__', '__setattr__', '__delattr__'])
 
 _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, property,
          classmethod, staticmethod, functools.partial)
 
-# Where functions are followed into what they call.
+# Packages whose functions are followed to the functions that they call.
 _FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
              'chainer.optimizer_hooks.')
 
-# What has been recorded: classes with their attributes, namespaces with some of their
-# names, functions with their code and defaults.
+# The recorded state: classes with their attributes, namespaces with some of their
+# names, and functions with their code and defaults.
 _classes: Dict[type, Dict[str, Any]] = {}
 _spaces: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
 _functions: Dict[types.FunctionType, Tuple[Any, ...]] = {}
@@ -44,10 +45,10 @@ _code_of = operator.attrgetter('__code__', '__defaults__')
 
 
 def record(cls: type) -> type:
-    """Remembers the code of a class and of all its bases, as it is now.
+    """Records the current code of a class and of all its bases.
 
     Returns:
-        type: the class, so that this can be used as a decorator.
+        type: The class, so that this can be used as a decorator.
     """
     for base in cls.__mro__[:-1]:
         if base not in _classes:
@@ -58,16 +59,15 @@ def record(cls: type) -> type:
 
 
 def _is_code(value: Any) -> bool:
-    """Whether the value of a class attribute does something when it is read or called.
-    """
+    """Returns whether a class attribute runs code when it is read or called."""
     return isinstance(value, _CODE) or hasattr(type(value), '__get__')
 
 
 def _record_function(function: Any) -> None:
-    """Remembers a function of the packages in `_FOLLOWED`, and what it calls.
+    """Records a function of the packages in `_FOLLOWED`, and the functions it calls.
 
-    That is, what its names stand for in its module, in the modules of Chainer that are
-    named there, and in NumPy, wherever it may say `xp.tanh`.
+    These are the objects its names refer to: in its module, in Chainer modules named
+    there, and in NumPy, because the function may call `xp.tanh`.
     """
     if not isinstance(function, types.FunctionType) or function in _functions or (
             not function.__module__.startswith(_FOLLOWED)):
@@ -100,7 +100,7 @@ def _record_name(space: Dict[str, Any], name: str) -> None:
 
 
 def _names_in(code: types.CodeType) -> Iterator[str]:
-    """The names that a function mentions, those inside it too."""
+    """Yields the names that a function mentions, including its inner functions."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -108,8 +108,8 @@ def _names_in(code: types.CodeType) -> Iterator[str]:
 
 
 def changed_code() -> str:
-    """str: The first class or function whose code is not what it was; '' if none is."""
-    # Each comparison finds the same objects, and takes no Python code for one of them.
+    """Returns the first class or function whose code was replaced (str), or ''."""
+    # This runs before every window: comparing whole dicts and lists stays in C.
     for cls, before in _classes.items():
         if cls.__dict__ != before:
             reason = _changed_class(cls, before)
@@ -141,7 +141,7 @@ def _changed_class(cls: type, before: Dict[str, Any]) -> str:
 
 
 def shadowed(*objects: Any) -> str:
-    """str: The first attribute of an instance that hides a method; '' if none does."""
+    """Returns the first instance attribute that hides a method (str), or ''."""
     for thing in objects:
         names = vars(thing)
         hidden = _code_names(thing.__class__).intersection(names)
@@ -152,14 +152,14 @@ def shadowed(*objects: Any) -> str:
 
 
 def overridden(cls: type, known: Collection[type]) -> str:
-    """str: What a class redefines of the first of its bases that is in `known`; or ''.
+    """Returns what a class redefines of its first base in `known`, or ''.
 
-    That is a method or property of that base, or a property in the place of an
-    attribute that the base's code mentions.
+    That is a method or property of that base, or a property in place of an attribute
+    that the base's code uses.
 
     Args:
         cls (type): The class.
-        known (collection of types): Those whose code is accounted for.
+        known (collection of types): Types whose code is already checked.
     """
     for k, base in enumerate(cls.__mro__):
         if base in known:
@@ -176,7 +176,7 @@ def overridden(cls: type, known: Collection[type]) -> str:
 
 @functools.lru_cache(maxsize=1000)
 def _mentioned(cls: type) -> frozenset:
-    """The names that the code of a class and of its bases mentions."""
+    """Returns the names that the code of a class and of its bases mentions."""
     names: Set[str] = set()
     for base in cls.__mro__[:-1]:
         for value in vars(base).values():
@@ -190,9 +190,24 @@ def _mentioned(cls: type) -> frozenset:
 
 @functools.lru_cache(maxsize=1000)
 def _code_names(cls: Any) -> frozenset:
-    """Names of the methods and properties of a class, inherited ones too."""
+    """Returns the names of a class's methods and properties, inherited ones too."""
     return frozenset(name for base in cls.__mro__[:-1]
                      for name, value in vars(base).items() if _is_code(value))
+
+
+class Shown:
+    """A property that an attribute of the instance may hide: a subclass has its own.
+
+    Args:
+        read: Function of the object to the value.
+    """
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self._read = read
+        self.__doc__ = read.__doc__
+
+    def __get__(self, thing: Any, cls: Any = None) -> Any:
+        return self if thing is None else self._read(thing)
 
 
 for _class in (

@@ -1,4 +1,4 @@
-"""The language model with the `train` flag of Chainer v1."""
+"""`RNNForLM` with the `train` flag of Chainer v1."""
 from __future__ import annotations
 
 from typing import Any, ContextManager, Iterator
@@ -12,9 +12,9 @@ class RNNForLM(model.RNNForLM):
     """`rnnlm.RNNForLM` with Chainer v1's `train` flag.
 
     The flag alone decides whether dropout is applied; ``chainer.config.train`` is
-    ignored.  It may be set at any time: ``model.train = False``,
-    ``eval_model.predictor.train = False``.  Parameters are drawn in the order of
-    Chainer 1.24: link by link as they were added, W before b, upward before
+    ignored.  It can be set at any time: ``model.train = False``,
+    ``eval_model.predictor.train = False``.  Parameters are initialised in the order of
+    Chainer 1.24: link by link in the order of creation, W before b, upward before
     lateral.
 
     Args:

@@ -243,7 +243,7 @@ def test_wrong_arguments_are_refused(kwargs, name):
 
 @pytest.mark.parametrize('x', [
     numpy.zeros((2, 3), 'f'), numpy.zeros((2, 3, 4), 'i'), numpy.zeros((), 'i'),
-    numpy.zeros((0, 3), 'i'), numpy.array([11], 'i'), numpy.array([[-1]], 'i')])
+    numpy.zeros((0, 3), 'i'), numpy.array([11], 'i'), numpy.array([[-12]], 'i')])
 def test_wrong_ids_are_refused(x):
     with pytest.raises(rnnlm.InputError, match='ids: expected'):
         make_model()(x)

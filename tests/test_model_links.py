@@ -117,10 +117,32 @@ def test_ids_that_are_left_out():
         for layer in plain.layers:
             h_t = layer(h_t)
         numpy.testing.assert_allclose(y[k], plain.output(h_t).array, rtol=1e-12)
-    for word in -2, 11:
+    for word in -12, 11:
         x[1, 0] = word
-        with pytest.raises(rnnlm.InputError, match='ids: expected -1 to 10'):
+        with pytest.raises(rnnlm.InputError, match=f'ids: expected 0 to 10.*{word}'):
             model(x)
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_ids_below_0_count_from_the_end(per_step, caplog):
+    model = make_model(dropout=0)
+    model.per_step = per_step
+    x, t = ids(3, 2), ids(3, 2)
+    x[1, 0] = 10
+    losses, gradients = [], []
+    for word in 10, -1:
+        x[1, 0] = word
+        model.reset_state()
+        model.cleargrads()
+        loss = model.loss(x, t)
+        loss.backward()
+        losses.append(float(loss.array))
+        gradients.append(model.embed.W.grad.copy())
+        assert caplog.text.count('counts from the end') == (word < 0)
+    assert losses[0] == losses[1]
+    numpy.testing.assert_array_equal(*gradients)
+    model.loss(x, t)
+    assert caplog.text.count('counts from the end') == 1
 
 
 def test_streams_that_end():

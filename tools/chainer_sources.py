@@ -1,17 +1,17 @@
-"""Reads the sources of a release of Chainer: its public names, with their arguments."""
+"""Parser of the sources of a Chainer release: its public names and their arguments."""
 import ast
 import re
 
 KNOWN_BASES = {'object', 'Exception', 'RuntimeError', 'ValueError', 'TypeError',
                'collections_abc.MutableSequence',
                'utils.enable_final(meta_base=abc.ABCMeta)'}
-# Decorators that leave a function's arguments as they are.
+# Decorators that do not change a function's arguments.
 PLAIN = {'staticmethod', 'classmethod', 'contextmanager', 'abstractmethod',
          'contextlib.contextmanager', 'abc.abstractmethod', 'utils.final', 'retry'}
 
 
 class Module:
-    """The names of a module, as far as its text tells them."""
+    """Names of a module, as far as its source tells."""
 
     def __init__(self, release, name, tree, is_package):
         self.release = release
@@ -20,7 +20,7 @@ class Module:
         self.is_package = is_package
         self.names = {}
         self.settings = set()
-        self.stands_for = None  # what takes its place when it is imported
+        self.stands_for = None  # the object that replaces it in sys.modules
         self.old_imports = not any(
             isinstance(node, ast.ImportFrom) and node.module == '__future__'
             for node in tree.body)
@@ -38,7 +38,7 @@ class Module:
                 self.names[node.name] = 'object', self.name, node.name
                 self.release.objects[self.name, node.name] = node, self
             elif isinstance(node, ast.FunctionDef):
-                # Of several, the one that a library is there for, or that is first.
+                # Of several definitions, the first: the one used if a library exists.
                 found = self.names.get(node.name, ('value',))
                 if found[:2] != ('object', self.name):
                     self.names[node.name] = 'object', self.name, node.name
@@ -76,7 +76,7 @@ class Module:
             self.settings.add(target.attr)
 
     def value(self, node):
-        """What an expression is another name of; None if not known."""
+        """Returns what an expression is an alias of; None if unknown."""
         if isinstance(node, ast.Name):
             return self.names.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -112,7 +112,7 @@ class Module:
                     self.names[alias.asname or alias.name] = found
 
     def absolute(self, name, level):
-        """The full name of a module of Chainer; None for others."""
+        """Returns the full name of a module of Chainer; None for other modules."""
         if level:
             parts = self.package.split('.')
             base = '.'.join(parts[:len(parts) - level + 1])
@@ -126,11 +126,11 @@ class Module:
 
 
 class Release:
-    """One release of Chainer.
+    """Release of Chainer.
 
     Args:
-        files (dict of str: (str, bool)): The text of each module, and whether it is a
-            package, by its name.
+        files (dict of str: (str, bool)): Name of each module -> its text, and whether
+            it is a package.
     """
 
     def __init__(self, files):
@@ -148,7 +148,7 @@ class Release:
         return self.modules[name]
 
     def find(self, module, name):
-        """What a name in a module is; None if there is no such name."""
+        """Returns what a name in a module refers to; None if it does not exist."""
         stands_for = self.load(module).stands_for
         if stands_for:
             return self.find(stands_for[1], name)
@@ -158,7 +158,7 @@ class Release:
         return found
 
     def paths(self):
-        """Yields (public path, what it is) of all that has one, modules first."""
+        """Yields (public path, object) for all with a public path, modules first."""
         for name in sorted(self.files):
             if 'caffe_pb' not in name and not any(
                     part.startswith('_') for part in name.split('.')):
@@ -174,12 +174,12 @@ class Release:
                 if imported and what[0] != 'value' and not module.is_package and (
                         name.count('.') > 2 or what[0] == 'module'):
                     continue
-                # What is CuPy's is reached by chainer.cuda.
+                # CuPy's names are public through chainer.cuda.
                 if what[0] != 'foreign' or name.endswith('.cuda'):
                     yield f'{name}.{inner}', what
 
     def shortest_paths(self):
-        """{what: its path} for classes and functions."""
+        """Returns {object: shortest path} for classes and functions."""
         best = {}
         for path, what in self.paths():
             if what[0] != 'object':
@@ -191,7 +191,7 @@ class Release:
         return {what: path for what, (_, path) in best.items()}
 
     def entries(self):
-        """Yields (path, what stands in the table for it)."""
+        """Yields (path, its entry in the table)."""
         for path, what in self.paths():
             if what[0] == 'module':
                 what = self.modules[what[1]].stands_for or what
@@ -216,7 +216,7 @@ class Release:
             found = module.value(base)
             if found in self.public:
                 bases.append(self.public[found])
-            elif found and found[0] == 'object':  # of a private class, its own
+            elif found and found[0] == 'object':  # private base: inline its members
                 yield from self.members(path, *self.objects[found[1:]])
                 bases += self.bases_of(*self.objects[found[1:]])
             elif ast.unparse(base) not in KNOWN_BASES:
@@ -229,7 +229,7 @@ class Release:
         return [self.public[base] for base in found if base in self.public]
 
     def inherited(self, name, node, module):
-        """The signature of a method of this name that a class inherits; '' if none."""
+        """Returns the signature of a method that a class inherits; '' if none."""
         for base in node.bases:
             found = module.value(base)
             if found and found[1:] in self.objects and found[0] == 'object':
@@ -279,11 +279,11 @@ def decorators(function):
 
 
 def attributes_set(function, makes_attributes):
-    """Names of attributes that a method gives its object.
+    """Yields the names of attributes that a method sets on its object.
 
     Args:
         makes_attributes (bool): Whether the arguments of the base's ``__init__`` become
-            attributes: those of a link are its parameters or children.
+            attributes, as the parameters or children of a link.
     """
     own = function.args.args[0].arg if function.args.args else ''
     for node in ast.walk(function):
@@ -300,16 +300,16 @@ def attributes_set(function, makes_attributes):
 
 
 def warns(function):
-    """Whether a function says, each time it is called, that it will go."""
+    """Returns whether a function always warns that it is deprecated."""
     return any('DeprecationWarning' in ast.unparse(node) and 'warn' in ast.unparse(node)
                for node in function.body if isinstance(node, ast.Expr))
 
 
 def signature(function, method, base=''):
-    """'(x,ratio=,*,**)': the arguments, = after those with a default.
+    """Formats a signature as '(x,ratio=,*,**)', with = after optional arguments.
 
-    After ** stand those that are read from it one by one, or refused: **,mask=,-train.
-    What is handed on to the method of the base is what that one takes.
+    After ** come arguments that are read from it, or refused: **,mask=,-train.  Those
+    passed on to the base's method are replaced by what that method accepts.
     """
     a = function.args
     names = decorators(function)
@@ -332,7 +332,7 @@ def signature(function, method, base=''):
 
 
 def keywords(function, name, base):
-    """The arguments that a function takes by its **kwargs."""
+    """Returns the arguments that a function takes through its **kwargs."""
     read, refused, closed, handed_on = [], [], False, False
     above = base.strip('()!').split(',') if base else []
     parsers = [node for node in ast.walk(function) if isinstance(node, ast.Call)
@@ -363,7 +363,7 @@ def keywords(function, name, base):
 
 
 def parse(text):
-    """A syntax tree; what only Python 2 had is put in the words of Python 3."""
+    """Parses a text, after translating Python 2 syntax to Python 3."""
     text = re.sub(r'(?m)^(\s*)print (?!\()(.*)$', r'\1print(\2)', text)
     text = re.sub(r'except ([\w.]+), (\w+):', r'except \1 as \2:', text)
     text = re.sub(r'raise (\w+), (.+)$', r'raise \1(\2)', text, flags=re.M)

@@ -3,8 +3,8 @@
     python tools/releases.py            # downloads the sources from PyPI, some 70 MB
     python tools/releases.py --sources FOLDER
 
-The sources are parsed, never imported.  The table says for each name, by its shortest
-public path, in which releases it was there and with which arguments.
+The sources are parsed, never imported.  For each name, by its shortest public path, the
+table lists in which releases it exists and with which arguments.
 """
 import argparse
 import collections
@@ -23,14 +23,14 @@ TABLE = os.path.join(
     'releases.txt')
 HEADER = '''\
 # Every public name of Chainer 1.0 to 7.8; written by tools/releases.py.
-# Under a name, indented, stand those in it.  After it, for each span of releases:
-# M a module, = another name of what follows, C a class and its bases, ( the arguments,
-# V any value; ! where it warned that it would go.
+# Members of a name are indented below it.  After a name, for each span of releases:
+# M a module, = an alias of what follows, C a class and its bases, ( the arguments,
+# V any value; ! if it was deprecated.
 '''
 
 
 def read_archive(path):
-    """{module: (text, whether it is a package)} of a source distribution."""
+    """Returns {module: (text, whether it is a package)} of a source distribution."""
     found = {}
     if path.endswith('.zip'):
         with zipfile.ZipFile(path) as archive:
@@ -50,7 +50,7 @@ def read_archive(path):
 
 
 def download(folder):
-    """The source distributions of all releases from PyPI, into a folder."""
+    """Downloads the source distributions of all releases from PyPI into a folder."""
     os.makedirs(folder, exist_ok=True)
     with urllib.request.urlopen('https://pypi.org/pypi/chainer/json') as f:
         releases = json.load(f)['releases']
@@ -64,7 +64,7 @@ def download(folder):
 
 
 def versions(folder):
-    """[(version, path)] of the releases in a folder, in their order."""
+    """Returns [(version, path)] of the releases in a folder, in order."""
     found = []
     for name in os.listdir(folder):
         match = re.fullmatch(r'chainer-([\d.]+)(\.post\d)?(\.tar\.gz|\.zip)', name)
@@ -75,7 +75,7 @@ def versions(folder):
 
 
 def spans(indices, n):
-    """'3-7 9' for {3, 4, 5, 6, 7, 9}; '*' for all of n."""
+    """Formats indices: '3-7 9' for {3, 4, 5, 6, 7, 9}; '*' for all of n."""
     indices = sorted(indices)
     if indices == list(range(n)):
         return '*'
@@ -89,7 +89,7 @@ def spans(indices, n):
 
 
 def write(table, releases, path):
-    """The table as text; a name stands below its owner, one space further in."""
+    """Writes the table as text; names are indented by a space below their owner."""
     with open(path, 'w', encoding='utf-8', newline='\n') as f:
         f.write(HEADER)
         f.write('releases ' + ' '.join('.'.join(map(str, v)) for v in releases) + '\n')
@@ -98,7 +98,7 @@ def write(table, releases, path):
             parts = name.split('.')
             while stack != parts[:len(stack)]:
                 stack.pop()
-            for depth in range(len(stack), len(parts) - 1):  # an owner of no entry
+            for depth in range(len(stack), len(parts) - 1):  # owner without an entry
                 f.write(' ' * depth + parts[depth] + '\n')
             kinds = '\t'.join(
                 f'{spans(indices, len(releases))} {what}'

@@ -1,17 +1,17 @@
 #!/usr/bin/env python
-"""A model of subwords, by the library sentencepiece.
+"""Trains a model of subwords, using the library sentencepiece.
 
     pip install sentencepiece
     python examples/subwords/pieces.py fit novel.txt pieces --size 2000
     rnnlm train --corpus pieces --vocab pieces/vocabulary.txt --out subwords
     python examples/subwords/pieces.py perplexity subwords pieces
 
-`fit` finds the pieces on the first 90% of the lines, and writes the text in its pieces:
-to rnnlm these are words.  A character that has no piece is written as bytes, so that no
-word is unknown.  `perplexity` gives the perplexity per piece, which depends on how many
-pieces there are, and per word, which can be compared with that of a model of words
-without unknown ones: the logarithm of the text's probability over its words and ends
-of lines.
+`fit` learns the pieces on the first 90% of the lines, and writes the text in pieces,
+which rnnlm treats as words.  A character without a piece is written as bytes, so no
+word is unknown.  `perplexity` prints two numbers.  The perplexity per piece depends on
+the number of pieces.  The perplexity per word divides the same log probability by the
+number of words and ends of lines; it is comparable with a model of words that has no
+unknown words.
 """
 import argparse
 import json
@@ -25,7 +25,7 @@ PARTS = 'train', 'valid', 'test'
 
 
 def cut(lines):
-    """{part: lines}: 90%, 5% and 5% of them."""
+    """Splits lines into {part: lines}: 90%, 5% and 5% of them."""
     held_out = max(1, len(lines) // 20)
     if len(lines) < 3:
         raise rnnlm.InputError(
@@ -35,22 +35,22 @@ def cut(lines):
 
 
 def fit(text, folder, size):
-    """Finds pieces; writes them, and a text in its pieces."""
-    import sentencepiece  # only here
+    """Learns pieces; writes them, and a text in pieces."""
+    import sentencepiece  # needed only here
 
     with open(text, encoding='utf-8-sig') as f:
         lines = [' '.join(line.split()) for line in f if line.strip()]
-    parts = cut(lines)
+    portions = cut(lines)
     os.makedirs(folder, exist_ok=True)
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(parts['train']), vocab_size=size,
+        sentence_iterator=iter(portions['train']), vocab_size=size,
         model_prefix=os.path.join(folder, 'pieces'), byte_fallback=True,
         normalization_rule_name='identity', hard_vocab_limit=False,
         minloglevel=2)
     pieces = sentencepiece.SentencePieceProcessor(
         model_file=os.path.join(folder, 'pieces.model'))
     words = {}
-    for part, some in parts.items():
+    for part, some in portions.items():
         words[part] = sum(len(line.split()) + 1 for line in some)
         with open(os.path.join(folder, f'{part}.txt'), 'w', encoding='utf-8',
                   newline='\n') as f:
@@ -69,7 +69,7 @@ def fit(text, folder, size):
 
 
 def perplexity(run, folder, part):
-    """(per piece, per word) of a part of a text that `fit` wrote."""
+    """Returns the perplexity (per piece, per word) of a part of `fit`'s text."""
     trained = rnnlm.load(run)
     corpus = rnnlm.load_corpus(folder, vocabulary=trained.vocabulary)
     if corpus.vocabulary != trained.vocabulary or corpus.unknown_rate(part):
@@ -86,7 +86,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest='command', required=True)
-    make = commands.add_parser('fit', help='write a text in its pieces')
+    make = commands.add_parser('fit', help='write a text in pieces')
     make.add_argument('text', help='a text file in UTF-8')
     make.add_argument('folder', help='where to write')
     make.add_argument('--size', type=int, default=2000,

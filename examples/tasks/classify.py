@@ -1,23 +1,23 @@
 #!/usr/bin/env python
-"""Tells two kinds of texts apart: embedding, LSTM, its last output -> logistic.
+"""Classifies texts into two classes: embedding, LSTM, its last output -> logistic.
 
     python examples/tasks/classify.py --epochs 12 [--masked]
     python examples/tasks/classify.py --imdb aclImdb [--masked]
 
-The sizes are those of a widespread example for Keras on the film reviews of Maas et
-al. (2011), https://ai.stanford.edu/~amaas/data/sentiment/: the 5,000 most frequent
-words, the last 500 of each text with zeros before the shorter ones, embedding of 32,
-100 units, Adam at 1e-3, batches of 64, 3 epochs; the clipping of the gradient is ours.
-Keras's own file of the reviews is pickled, and nothing here unpickles: `--imdb` takes
-the folder of texts.
+The sizes are those of a popular Keras example on the film reviews of Maas et al.
+(2011), https://ai.stanford.edu/~amaas/data/sentiment/: the 5,000 most frequent words,
+the last 500 words of each text with zeros before shorter texts, an embedding of 32, 100
+units, Adam at 1e-3, batches of 64, 3 epochs.  Gradient clipping is our addition.
+Keras's own file of the reviews is a pickle, which this script does not load; `--imdb`
+takes the folder of texts.
 
-Without it the texts are made up (texts.py): what a text is stands in nine words
-anywhere among noise, and who remembers all nine is right in 90.1%, who remembers only
-the last in 70%.
+Without it the texts are synthetic (texts.py).  The class is encoded in nine words at
+random places among noise.  Remembering all nine gives an accuracy of 90.1%, remembering
+only the last gives 70%.
 
-Masked, padding does not count: Keras carries the state over it.  As the state before
-the first word is zero, that is a text which begins with its first word, so the texts
-are moved to the front and each one's output is taken at its own last word.
+With --masked, padding is skipped: Keras keeps the state across it.  Since the initial
+state is zero, this equals a text that starts with its first word.  So the texts are
+moved to the front, and each output is taken at the text's own last word.
 """
 from rnnlm import functions  # first: rnnlm makes Chainer importable
 
@@ -31,12 +31,12 @@ import texts
 
 
 class TextClassifier(chainer.Chain):
-    """The logit of class 1 for texts that are padded in front.
+    """Model that outputs the logit of class 1, for texts padded in front.
 
     Args:
-        n_vocab (int): Words, with 0 for the padding.
-        units (int): LSTM units.
-        masked (bool): Whether padding leaves the state as it is.
+        n_vocab (int): Number of words, with 0 for the padding.
+        units (int): Number of LSTM units.
+        masked (bool): Whether padding is skipped.
     """
 
     def __init__(self, n_vocab, units=100, masked=False):
@@ -44,11 +44,11 @@ class TextClassifier(chainer.Chain):
         self.masked = masked
         with self.init_scope():
             self.embed = L.EmbedID(n_vocab, 32, chainer.initializers.Uniform(0.05))
-            self.lstm = L.LSTM(32, units)  # its parameters, with 1 as forget bias
+            self.lstm = L.LSTM(32, units)  # its forget bias starts at 1
             self.out = L.Linear(units, 1)
 
     def forward(self, ids):
-        """(B,) logits of ids (B, T)."""
+        """Computes logits (B,) of ids (B, T)."""
         ids, last = ids.T, -1
         if self.masked:
             ids, last = to_front(ids)
@@ -59,9 +59,9 @@ class TextClassifier(chainer.Chain):
 
 
 def to_front(ids):
-    """Texts (T, B) with their padding behind them, and where each one's last word is.
+    """Moves padding behind the texts (T, B); returns them and their last indices.
 
-    A text of padding alone counts as one word of it.
+    A text of padding only counts as one word.
     """
     lengths = numpy.maximum((ids != texts.PAD).sum(axis=0), 1)
     steps = numpy.arange(lengths.max())[:, None] + len(ids) - lengths
@@ -69,10 +69,10 @@ def to_front(ids):
 
 
 def train(model, data, held_out, epochs, batch=64):
-    """Accuracies on the held out texts after each epoch."""
+    """Trains a model; returns the held-out accuracy after each epoch."""
     options.require_count('epochs', epochs)
     optimizer = chainer.optimizers.Adam().setup(model)
-    # Without it, over 500 steps, the loss falls and rises again.
+    # Without clipping, the loss falls and rises again over the 500 steps.
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(1))
     ids, classes = data
     accuracies = []
@@ -86,7 +86,10 @@ def train(model, data, held_out, epochs, batch=64):
             loss.backward()
             optimizer.update()
             losses.append(float(loss.array))
+            options.progress(f'epoch {epoch}, {k + len(chosen):,} of {len(ids):,} '
+                             f'texts, loss {losses[-1]:.3f}')
         accuracies.append(accuracy(model, *held_out))
+        options.progress()
         print(f'epoch {epoch}  loss {numpy.mean(losses):.4f}  held out: accuracy '
               f'{100 * accuracies[-1]:.1f}%', flush=True)
     return accuracies
@@ -101,10 +104,10 @@ def accuracy(model, ids, classes, batch=250):
 
 def main(argv=None):
     parser = options.parser(__doc__, epochs=3)
-    parser.add_argument('--masked', action='store_true', help='padding does not count')
+    parser.add_argument('--masked', action='store_true', help='skip the padding')
     parser.add_argument('--imdb', metavar='FOLDER', help='the folder aclImdb')
     parser.add_argument('--texts', type=int, default=5000,
-                        help='texts that are made up (default: 5000)')
+                        help='number of synthetic texts (default: 5000)')
     parser.add_argument('--length', type=int, default=500,
                         help='words of the longest text (default: 500)')
     parser.add_argument('--units', type=int, default=100,

@@ -1,5 +1,6 @@
-"""The command line that the examples of this folder have in common."""
+"""Command line options shared by the examples of this folder."""
 import argparse
+import os
 import sys
 
 import rnnlm
@@ -17,14 +18,14 @@ def seed(text):
 
 
 def require_count(name, value, least=1):
-    """Refuses a number of things that is less than `least`."""
+    """Raises InputError for a count that is less than `least`."""
     if value < least:
         raise rnnlm.InputError(
             f'{name}: expected an integer of at least {least}, found {value}')
 
 
 def read_book(path):
-    """The text of a UTF-8 file, with `\\n` at the ends of its lines."""
+    """Returns the text of a UTF-8 file, with `\\n` as line ends."""
     try:
         with open(path, encoding='utf-8-sig') as f:
             return f.read()
@@ -34,14 +35,50 @@ def read_book(path):
 
 
 def classifier(model):
-    """The link that computes the loss of a model, and nothing else."""
+    """Returns a Classifier of a model that computes only the loss."""
     made = chainer.links.Classifier(model)
     made.compute_accuracy = False
     return made
 
 
+def check_folder(out):
+    """Refuses a folder where another program has trained: its log would be replaced."""
+    names = os.listdir(out) if os.path.isdir(out) else []
+    there = [name for name in names
+             if name == 'run.json' or name.startswith('snapshot_iter_')]
+    if there:
+        raise rnnlm.InputError(
+            f'{out}: expected a folder for the results of this script, found the run '
+            f'of another program ({there[0]}); choose another one with --out')
+
+
+def save_vocabulary(out, vocabulary):
+    """Makes the folder of a run, and writes vocabulary.json there."""
+    check_folder(out)
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as e:
+        raise rnnlm.InputError(
+            f'{out}: expected a folder that can be written, found: {e.strerror}'
+        ) from None
+    vocabulary.save(os.path.join(out, 'vocabulary.json'))
+
+
+def progress(text=''):
+    """Shows a text in the last line of a terminal; the next call replaces it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f'\r{text}\033[K')
+        sys.stderr.flush()
+
+
+def show_progress(trainer):
+    """A trainer extension: shows the epoch and the loss."""
+    loss = float(trainer.observation['main/loss'].array)
+    progress(f'epoch {trainer.updater.epoch_detail:.2f}, loss {loss:.3f}')
+
+
 def parser(text, epochs=None):
-    """Parser with --seed and, where there is a default for it, --epochs."""
+    """Returns a parser with --seed and, if it has a default, --epochs."""
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument('--seed', type=seed, default=0,
@@ -53,7 +90,7 @@ def parser(text, epochs=None):
 
 
 def parse(made, argv):
-    """The arguments, after which the random numbers are those of --seed."""
+    """Parses the arguments, and seeds the random numbers."""
     args = made.parse_args(argv)
     if 'epochs' in args:
         require_count('--epochs', args.epochs)
@@ -62,7 +99,7 @@ def parse(made, argv):
 
 
 def run(main):
-    """Runs a script's main; input that cannot be used ends it with one line."""
+    """Runs a script's main; an InputError ends it with a one-line message."""
     try:
         sys.exit(main())
     except rnnlm.InputError as e:

@@ -1,8 +1,8 @@
-"""The texts that classify.py tells apart: film reviews, or made up ones.
+"""The texts that classify.py classifies: film reviews, or synthetic ones.
 
-Of those made up, nine words are each good or bad and stand anywhere among noise; in a
-text of class 1 each is good with probability 0.7, in one of class 0 with 0.3.  The best
-rule is the majority of the nine.
+In a synthetic text nine words, each good or bad, are at random places among noise.  In
+a text of class 1 each is good with probability 0.7, in one of class 0 with 0.3.  The
+best classifier takes the majority of the nine.
 """
 import collections
 import glob
@@ -16,18 +16,18 @@ import rnnlm
 
 from options import read_book
 
-PAD, UNKNOWN, BAD, GOOD, NOISE = range(5)  # the first noise word; the others follow
-# Few words in all: 5,000 texts can be told apart by rare words, learning nothing.
+PAD, UNKNOWN, BAD, GOOD, NOISE = range(5)  # NOISE is the first of the noise words
+# Few words: 5,000 texts could be told apart by rare words, without learning the task.
 WORDS, MARKS, AGREE = 100, 9, 0.7
-# The best accuracy there is: how often at least five of nine agree with the class.
+# Highest possible accuracy: how often at least five of nine agree with the class.
 BEST = sum(math.comb(MARKS, k) * AGREE ** k * (1 - AGREE) ** (MARKS - k)
            for k in range(MARKS // 2 + 1, MARKS + 1))
 
 
 def make_up(n, length, n_vocab=WORDS):
-    """Texts (n, length) and their classes, as the top of this file says.
+    """Generates texts (n, length) and their classes, as described above.
 
-    A text has from a fifth of `length` to `length` words, with padding before them.
+    A text has from `length` / 5 to `length` words, with padding before them.
     """
     classes = numpy.random.randint(0, 2, n)
     ids = numpy.full((n, length), PAD, 'i')
@@ -43,8 +43,8 @@ def make_up(n, length, n_vocab=WORDS):
 
 
 def read_imdb(folder, length, n_vocab):
-    """(ids, classes) to train on and to test with, from the folder aclImdb."""
-    parts = []
+    """Reads (ids, classes) for training and testing from the folder aclImdb."""
+    portions = []
     for part in 'train', 'test':
         texts, classes = [], []
         for kind, name in enumerate(('neg', 'pos')):
@@ -56,16 +56,16 @@ def read_imdb(folder, length, n_vocab):
                     f'{part}/{name}/*.txt, found none')
             texts += [re.findall("[a-z']+", read_book(path).lower()) for path in paths]
             classes += [kind] * len(paths)
-        parts.append((texts, numpy.array(classes, 'i')))
-    counts = collections.Counter(word for text in parts[0][0] for word in text)
+        portions.append((texts, numpy.array(classes, 'i')))
+    counts = collections.Counter(word for text in portions[0][0] for word in text)
     numbers = {word: k for k, (word, _) in enumerate(
         counts.most_common(n_vocab - 2), 2)}
     return [(pad([[numbers.get(word, UNKNOWN) for word in text] for text in texts],
-                 length), classes) for texts, classes in parts]
+                 length), classes) for texts, classes in portions]
 
 
 def pad(texts, length):
-    """(n, length): the last words of each text, padding before the shorter ones."""
+    """Returns (n, length): the last words of each text, padded in front."""
     ids = numpy.full((len(texts), length), PAD, 'i')
     for row, text in zip(ids, texts):
         text = text[-length:]

@@ -1,23 +1,26 @@
 #!/usr/bin/env python
-"""The first 10,000 letters of The Time Machine, learned by heart.
+"""Memorises the first 10,000 letters of The Time Machine.
 
     python examples/tasks/time_machine.py timemachine.txt
 
-The running example of "Dive into Deep Learning", https://d2l.ai, up to its version
-0.17, sections 8.5 to 9.2 (later versions changed the sizes): characters of H. G.
-Wells's novel, lower case, all that is no letter one blank; the first 10,000; one LSTM
-layer of 256 units on one-hot vectors; 32 streams of 35 steps; SGD at rate 1, the
-gradient clipped to norm 1; 500 epochs, after which the book prints a perplexity of
-about 1.1 on the text that it was trained on.
+This is the running example of "Dive into Deep Learning", https://d2l.ai, up to version
+0.17, sections 8.5 to 9.2 (later versions changed the sizes).  The text is H. G. Wells's
+novel by character, in lower case, with all that is not a letter replaced by one blank;
+the first 10,000 characters.  The model has one LSTM layer of 256 units on one-hot
+vectors.  It is trained with 32 streams of 35 steps, SGD at rate 1, the gradient clipped
+to norm 1, for 500 epochs.  The book then prints a perplexity of about 1.1 on the
+training text.
 
-The book's loss is the mean over the T = 35 steps, that of `rnnlm.BPTTUpdater` the sum:
-its gradient is T times as long.  An update is the same with 1 / T of the rate and T
+The book's loss is the mean over the T = 35 steps, that of `rnnlm.BPTTUpdater` the sum,
+so its gradient is T times as long.  The update is the same with 1 / T of the rate and T
 times the threshold:
 
     lr g min(1, clip / |g|) = (lr / T) (T g) min(1, (clip T) / |T g|)
 
-Where the book's streams begin anew at a random place in every epoch, ours run on.
+The book's streams start at a new random offset in every epoch; ours continue.
 """
+import os
+
 import rnnlm
 
 import chainer
@@ -33,10 +36,10 @@ LETTERS = 10000
 
 
 def read(path):
-    """Ids of the first letters and blanks of a book, and their vocabulary."""
+    """Reads the first letters and blanks of a book; returns ids and vocabulary."""
     lines = (''.join(c if 'a' <= c <= 'z' else ' ' for c in line.lower())
              for line in options.read_book(path).splitlines())
-    # Between two lines there is nothing, as in the book.
+    # Lines are joined without a blank, as in the book.
     text = ''.join(' '.join(line.split()) for line in lines)[:LETTERS]
     if len(text) < STREAMS:
         raise rnnlm.InputError(
@@ -47,7 +50,7 @@ def read(path):
 
 
 def make_model(n_vocab, units=256):
-    """One layer that reads one-hot vectors: an embedding that is the identity."""
+    """Makes a one-layer model on one-hot vectors: its embedding is the identity."""
     model = rnnlm.RNNForLM(n_vocab, units, n_layers=1, dropout=0,
                            init_scale=units ** -0.5, n_embed=n_vocab)
     model.embed.W.array[...] = numpy.eye(n_vocab)
@@ -55,12 +58,12 @@ def make_model(n_vocab, units=256):
 
 
 def keep_one_hot(optimizer):
-    """A hook: the embedding stays, and has no part in the norm of the gradient."""
+    """Keeps the embedding constant, and out of the gradient norm (a hook)."""
     optimizer.target.predictor.embed.W.grad[...] = 0
 
 
 def make_trainer(model, ids, epochs, out):
-    """The trainer of a run; its log has the mean 'main/loss' of each epoch."""
+    """Makes the trainer of a run; its log has the mean 'main/loss' of each epoch."""
     classifier = options.classifier(model)
     optimizer = chainer.optimizers.SGD(lr=RATE / STEPS).setup(classifier)
     optimizer.add_hook(keep_one_hot)
@@ -69,14 +72,23 @@ def make_trainer(model, ids, epochs, out):
         rnnlm.ParallelSequentialIterator(ids, STREAMS), optimizer, STEPS)
     trainer = training.Trainer(updater, (epochs, 'epoch'), out=out)
     trainer.extend(extensions.LogReport(postprocess=rnnlm.add_perplexity))
+    trainer.extend(options.show_progress, trigger=(10, 'iteration'))
     trainer.extend(show, trigger=(max(1, epochs // 20), 'epoch'))
     return trainer
 
 
 def show(trainer):
     entry = trainer.get_extension('LogReport').log[-1]
+    options.progress()
     print('epoch {epoch:3}  perplexity {perplexity:7.4f}  {elapsed_time:.0f} '
           'seconds'.format(**entry), flush=True)
+
+
+def continued(model, vocabulary, beginning='time', length=50):
+    """Returns a beginning and its most probable continuation, as the book prints it."""
+    known = ''.join(c for c in beginning if c in vocabulary) or vocabulary.words[0]
+    ids = rnnlm.generate(model, vocabulary.encode(known), length, sample=False)
+    return known + ''.join(vocabulary.decode(list(ids)))
 
 
 def main(argv=None):
@@ -84,13 +96,19 @@ def main(argv=None):
     parser.add_argument('file', help='the book, as text')
     parser.add_argument('--units', type=int, default=256,
                         help='LSTM units (default: 256)')
-    parser.add_argument('--out', default='result',
-                        help='folder for the log (default: result)')
+    parser.add_argument('--out', default='result_time_machine',
+                        help='folder for the model and the log (default: '
+                             'result_time_machine)')
     args = options.parse(parser, argv)
+    options.require_count('--units', args.units)
     ids, vocabulary = read(args.file)
+    options.save_vocabulary(args.out, vocabulary)
     print(f'{len(ids):,} characters, {len(vocabulary)} different')
     model = make_model(len(vocabulary), args.units)
     make_trainer(model, ids, args.epochs, args.out).run()
+    rnnlm.save_npz(os.path.join(args.out, 'model.npz'), model)
+    print(continued(model, vocabulary))
+    print(f'written {args.out}/; more text with: rnnlm generate {args.out}')
 
 
 if __name__ == '__main__':

@@ -1,16 +1,17 @@
 #!/usr/bin/env python
-"""The smallest task: 100 memory cells learn four numbers.
+"""Fits four numbers with 100 memory cells: the smallest task.
 
     python examples/tasks/toy.py
 
-The example of a tutorial that writes an LSTM in plain NumPy: Nicolas Jimenez, "Simple
-LSTM" (2014), https://github.com/nicodjimenez/lstm.  Four random inputs of 50 numbers
-from 0 to 1, the same in every iteration; the first cell is to put out -0.5, 0.2, 0.1
-and -0.5; the loss is the sum of the squared differences; gradient descent at rate 0.1,
-100 iterations; weights and biases from -0.05 to 0.05.  The tutorial's cell puts out
-o c, that of this project o tanh(c).
+This is the example of a tutorial that implements an LSTM in plain NumPy: Nicolas
+Jimenez, "Simple LSTM" (2014), https://github.com/nicodjimenez/lstm.  There are four
+random inputs of 50 numbers from 0 to 1, the same in every iteration.  The first cell
+should output -0.5, 0.2, 0.1 and -0.5, and the loss is the sum of the squared
+differences.  It is trained by 100 iterations of gradient descent at rate 0.1, with
+initial weights and biases from -0.05 to 0.05.  The tutorial's cell outputs o c, ours
+o tanh(c).
 
-No model, no trainer: only `rnnlm.functions.lstm_window` and its gradients.
+There is no model and no trainer, only `rnnlm.functions.lstm_window` and its gradients.
 """
 from rnnlm.functions import lstm_window  # first: rnnlm makes Chainer importable
 
@@ -23,7 +24,7 @@ WANTED = numpy.array([-0.5, 0.2, 0.1, -0.5], 'f')
 
 
 def train(iterations=100, cells=100, inputs=50, rate=0.1):
-    """Losses before each iteration and after the last, and the last outputs."""
+    """Returns the losses before each iteration and after the last, and the outputs."""
     options.require_count('iterations', iterations)
     x = numpy.random.uniform(0, 1, (len(WANTED), 1, inputs)).astype('f')  # (T, B, in)
     upward_W, upward_b, lateral_W = params = [

@@ -1,1 +1,1 @@
-"""What Chainer needs on today's Python, NumPy and CuPy, applied at `import rnnlm`."""
+"""Patches that let Chainer 7.8.1 run on current Python, NumPy and CuPy."""

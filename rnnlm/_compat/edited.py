@@ -1,4 +1,5 @@
-"""What the edited lines of Chainer call, by the name `_patches`."""
+"""Helper functions called by the patched lines of Chainer, under the name `_patches`.
+"""
 import importlib
 import operator
 import re
@@ -11,14 +12,14 @@ from rnnlm._compat.row import numbers, release
 
 
 def weak(value):
-    """A NumPy scalar as a Python number, which does not widen an array."""
+    """Converts a NumPy scalar to a Python number, which does not widen an array."""
     if isinstance(value, (numpy.number, numpy.ndarray)) and value.ndim == 0:
         return value.item()
     return value
 
 
 def wide(value):
-    """A NumPy floating scalar as float64; anything else as it is."""
+    """Converts a NumPy floating-point scalar to float64; returns the rest unchanged."""
     if (isinstance(value, (numpy.floating, numpy.ndarray)) and value.ndim == 0
             and value.dtype.kind == 'f'):
         return numpy.float64(value)
@@ -26,16 +27,16 @@ def wide(value):
 
 
 def fitted(value, dtype):
-    """A Python integer as an integer type holds it: -1 is 255 as a byte."""
+    """Wraps a Python integer to an integer dtype: -1 becomes 255 as uint8."""
     if isinstance(value, int) and dtype.kind in 'iu':
         return numpy.array(value).astype(dtype)[()]
     return value
 
 
 def strong_scalars(summary, value, weight):
-    """What `Summary.add` adds, its Python numbers as wide as NumPy 1 took them.
+    """Widens the Python numbers that `Summary.add` adds, as NumPy 1 did.
 
-    Device arrays are left alone: they never followed NumPy's rules for scalars.
+    Leaves device arrays alone: they never followed NumPy's rules for scalars.
     """
     if any(isinstance(v, (numpy.generic, numpy.ndarray)) and v.ndim == 0
            for v in (value, weight)):
@@ -50,7 +51,7 @@ def _strong(value):
 
 
 def hdf5_value(dataset):
-    """The content of an HDF5 dataset, its strings as `str`."""
+    """Returns the content of an HDF5 dataset, with strings as `str`."""
     value = numpy.asarray(dataset)
     if value.dtype.kind in 'OS' and isinstance(value[()], bytes):
         return value[()].decode('utf-8')
@@ -58,14 +59,14 @@ def hdf5_value(dataset):
 
 
 def quietly(name):
-    """A module whose import may warn."""
+    """Imports a module and suppresses its warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         return importlib.import_module(name)
 
 
 def nccl():
-    """CuPy's module of that name; ImportError if NCCL is missing."""
+    """Imports `cupy.cuda.nccl`; raises ImportError if NCCL is missing."""
     module = quietly('cupy.cuda.nccl')
     if not module.available:
         raise ImportError('NCCL is not installed')
@@ -73,7 +74,7 @@ def nccl():
 
 
 class pkg_resources:
-    """As much of the module of this name as `chainer.testing` uses."""
+    """Replacement for the part of `pkg_resources` that `chainer.testing` uses."""
 
     class ResolutionError(Exception):
         pass

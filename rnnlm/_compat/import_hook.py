@@ -1,35 +1,35 @@
-"""Edits of a module's source as it is imported, for the table in `patches`."""
+"""An import hook that edits the source of modules as they are imported."""
 import importlib.machinery
 import sys
 import types
 import warnings
 
 active: dict = {}  # module name -> its edits
-helpers = None  # what the edited lines call, by the name `_patches`
+helpers = None  # the module that patched lines can call as `_patches`
 
 
 def install(edits, module):
-    """Puts edits in place, also of modules that are imported already.
+    """Registers edits, and applies them to modules that are already imported.
 
     Args:
-        edits (dict): Name of a module to pairs of (its text, ours).
-        module: What the edited lines call, by the name `_patches`.
+        edits (dict): Module name -> pairs (original text, replacement).
+        module: The module that patched lines can call as `_patches`.
     """
     global helpers
     helpers = module
     active.update(edits)
-    # By name: after a reload the class of an earlier finder is another one.
+    # Compare by name: after a reload, an earlier finder has a different class.
     sys.meta_path[:] = [_Finder()] + [
         finder for finder in sys.meta_path
         if getattr(finder, 'name', None) != _Finder.name]
     for name in active:
         module = sys.modules.get(name)
         if hasattr(module, '__file__') and not hasattr(module, '_patches'):
-            _renew(module)  # it was imported before us, and that worked
+            _renew(module)  # it was imported before rnnlm, and that worked
 
 
 class _Finder:
-    """Finds the Chainer modules of the table, and no other."""
+    """Import finder for the Chainer modules that have edits."""
 
     name = 'rnnlm._compat.import_hook'
 
@@ -43,14 +43,14 @@ class _Finder:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Runs a module's edited source; the file and its .pyc stay as they are."""
+    """Loader that runs edited source; the file and its .pyc are not changed."""
 
     def get_code(self, fullname):
         source = self.get_source(fullname)
         for old, new in active[fullname]:
             if old not in source:
-                warnings.warn('{}: a line that rnnlm mends is not there ({!r}); is '
-                              'this Chainer 7.8.1?'.format(self.path, old.strip()))
+                warnings.warn('{}: the line {!r}, which rnnlm patches, was not found; '
+                              'is this Chainer 7.8.1?'.format(self.path, old.strip()))
             source = source.replace(old, new)
         return compile(source, self.path, 'exec', dont_inherit=True)
 
@@ -60,9 +60,9 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def _renew(module):
-    """Give the functions of an imported module their edited code.
+    """Replaces the code of the functions of an imported module by the edited code.
 
-    In place, since others hold them already.
+    Works in place, because other modules already hold references to the functions.
     """
     def renew(owner, code):
         for const in code.co_consts:
@@ -70,7 +70,7 @@ def _renew(module):
                 continue
             old = vars(owner).get(const.co_name)
             old = getattr(old, '__func__', old)
-            if old is None and const.co_name == '__setattr__':  # of ours
+            if old is None and const.co_name == '__setattr__':  # added by a patch
                 owner.__setattr__ = types.FunctionType(const, vars(module))
             elif getattr(old, '__module__', None) != module.__name__:
                 continue

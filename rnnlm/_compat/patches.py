@@ -1,15 +1,14 @@
-"""What Chainer 7.8.1 (January 2022) needs on today's Python, NumPy and CuPy.
+"""The table of patches that Chainer 7.8.1 (January 2022) needs today.
 
-`ROWS` is the whole of it, put together from the modules `rows_*`, one for each cause:
-a row names what broke, the Chainer module, since which release of what, whether this
-machine needs the row, and the patch, which is one line of Chainer's source beside the
-line that stands in for it.  What those lines call is in `edited`.
+`ROWS` is the whole table, assembled from the modules `rows_*` (one for each cause).  A
+row says what broke, in which Chainer module, since which release of which package,
+whether this machine needs the patch, and the edits: a piece of Chainer's source and its
+replacement.  The replacements may call functions of `edited`.
 
-`apply()` puts the rows that are needed in place and imports Chainer.  NumPy,
-setuptools and `sys.modules` look the same afterwards as before: a patch changes
-the code of the module it names, of Chainer's or of the ChainerMN that comes with it,
-and of nothing else.  Chainer's files stay as they are, so a traceback through a patched
-line shows the line that was there.
+`apply()` installs the patches that are needed and imports Chainer.  NumPy, setuptools
+and `sys.modules` are not touched: a patch changes only the code of the module that it
+names, which belongs to Chainer or to the ChainerMN that comes with it.  Chainer's files
+are not changed, so a traceback through a patched line shows the original line.
 """
 import importlib
 import importlib.metadata
@@ -22,23 +21,23 @@ from rnnlm._compat.row import Row
 
 ROWS = (*rows_others.ROWS, *rows_numpy.ROWS, *rows_numbers.ROWS, *rows_python.ROWS,
         *rows_cupy.ROWS,
-        # What Chainer itself forgets in a snapshot; and a wish.
+        # What Chainer itself leaves out of snapshots; and an added feature.
         *(Row(what, module, 'always', lambda: True, edits)
           for what, module, edits in snapshots.ROWS + windows.ROWS))
 
-# A build of its own would fetch a newer setuptools, which has no pkg_resources.
+# An isolated build would fetch a newer setuptools, which has no pkg_resources.
 INSTALL = ("Install it: pip install 'setuptools>=70.1,<81' wheel, and then "
            'pip install --no-build-isolation chainer==7.8.1.')
 
-# At the import --------------------------------------------------------------
+# At import ------------------------------------------------------------------
 
 
 def apply():
-    """Patch what is missing and import Chainer.
+    """Applies the patches that are needed, and imports Chainer.
 
     Raises:
-        ImportError: Chainer is not installed, is not 7.x, or was imported
-            before and failed.
+        ImportError: If Chainer is not installed, is not 7.x, or was imported before
+            and failed.
     """
     _require_chainer_7()
     edits: dict = {}
@@ -50,7 +49,7 @@ def apply():
 
 
 def report():
-    """Every row's (module: what broke, whether it is in place here)."""
+    """Returns a list of (module: what broke, whether it is patched here)."""
     return [('{}: {}'.format(row.module, row.what),
              set(row.edits) <= set(import_hook.active.get(row.module, ())))
             for row in ROWS]
@@ -60,8 +59,8 @@ def _require_chainer_7():
     chainer = sys.modules.get('chainer')
     if chainer is None and any(n.startswith('chainer.') for n in sys.modules):
         raise ImportError(
-            'chainer: an earlier import of it failed in this process and left its '
-            'parts behind.  Start anew and import rnnlm before chainer.',
+            'chainer: an earlier import of it failed in this process and left it half '
+            'imported.  Restart Python and import rnnlm before chainer.',
             name='chainer')
     version = getattr(chainer, '__version__', None)
     if version is None:

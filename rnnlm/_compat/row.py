@@ -1,4 +1,4 @@
-"""A row of the table of patches, and the conditions under which one is needed."""
+"""`Row`, an entry of the table of patches, and conditions for when it is needed."""
 import importlib.metadata
 import re
 import sys
@@ -8,23 +8,23 @@ import numpy
 
 
 class Row(typing.NamedTuple):
-    """A mended place of Chainer's source."""
+    """Entry of the table of patches: one change of Chainer's source."""
 
     what: str        # what broke
     module: str      # in which Chainer module
-    since: str       # since which release of what
+    since: str       # since which release of which package
     needed: typing.Callable[[], bool]
-    edits: typing.Tuple[typing.Tuple[str, str], ...]  # (Chainer's text, ours)
+    edits: typing.Tuple[typing.Tuple[str, str], ...]  # (original text, replacement)
 
 
 def numbers(version):
-    """The first four integers of a version: '2.0.1rc1' is (2, 0, 1, 1)."""
+    """Returns the first four integers of a version: '2.0.1rc1' is (2, 0, 1, 1)."""
     found = [int(n) for n in re.findall(r'\d+', version)[:4]]
     return tuple(found + [0] * (4 - len(found)))
 
 
 def release(distribution):
-    """The version of a distribution as four integers; None if not installed."""
+    """Returns the version of a distribution as four integers, or None if missing."""
     try:
         return numbers(importlib.metadata.version(distribution))
     except importlib.metadata.PackageNotFoundError:
@@ -46,7 +46,7 @@ def h5py_since(*version):
 def cupy_since(*version):
     def needed():
         try:
-            import cupy  # Chainer imports it anyway, and lives with any failure
+            import cupy  # Chainer imports it anyway, and tolerates any failure
         except Exception:
             return False
         return numbers(cupy.__version__) >= version

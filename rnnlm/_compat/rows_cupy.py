@@ -1,8 +1,8 @@
-"""What CuPy changed, and Chainer 7.8.1 uses."""
+"""Patches for changes in CuPy."""
 from rnnlm._compat.row import cupy_since, Row
 
 ROWS = (
-    Row('copy=False refuses to copy, and cupy/carray.cuh brings no half with it',
+    Row('copy=False refuses to copy, and cupy/carray.cuh no longer includes half',
         'chainermn.communicators._memory_utility',
         'CuPy 14.0 (February 2026)',
         cupy_since(14),
@@ -10,7 +10,7 @@ ROWS = (
           'v = v.astype(transfer_dtype, copy=False)'),
          ('#include <cupy/carray.cuh>', '#include <cuda_fp16.h>'))),
 
-    Row('without NCCL its module is an empty one, and Chainer takes it for NCCL',
+    Row('without NCCL, cupy.cuda.nccl is an empty module that Chainer takes for NCCL',
         'chainer.training.updaters.multiprocess_parallel_updater',
         'CuPy 9.0 (April 2021: it warns too, and Chainer always imports it)',
         cupy_since(9),
@@ -22,12 +22,12 @@ ROWS = (
         cupy_since(8),
         (('cupy.cuda.nvtx_enabled', 'cupy.cuda.nvtx.available'),)),
 
-    Row('CuPy comes without cuDNN: at its import it says how to install that, and '
+    Row('CuPy without cuDNN prints how to install it when it is imported, and '
         'Chainer asks to reinstall CuPy',
         'chainer.backends.cuda',
         'CuPy 9.0 (April 2021; gone with 14.0, February 2026)',
         cupy_since(9),
-        # A language model has no use for it, and the right advice is in CuPy's manual.
+        # A language model does not use cuDNN, and CuPy's manual has the right advice.
         (('            import cupy.cuda.cudnn\n        import cupy.cudnn\n',
           "            _patches.quietly('cupy.cuda.cudnn')\n"
           "        _patches.quietly('cupy.cudnn')\n"),

@@ -1,4 +1,4 @@
-"""Where a newer NumPy changes Chainer's numbers in silence.
+"""Patches for changes in NumPy that silently change Chainer's results.
 
 Since NumPy 2 (NEP 50) a Python number no longer widens a NumPy scalar, and a NumPy
 scalar does widen an array.
@@ -15,7 +15,7 @@ ROWS = (
           '        value, weight = _patches.strong_scalars(self, value, weight)\n'),
          )),
 
-    Row('the numerator and denominator of MicroAverage likewise',
+    Row('MicroAverage sums numerator and denominator in their own precision',
         'chainer.training.extensions.micro_average',
         'NumPy 2.0 (June 2024)',
         numpy_since(2),
@@ -56,19 +56,19 @@ ROWS = (
          ('g += self.weight_decay * p', 'g += _patches.weak(self.weight_decay) * p'),
          ('                g *= rate', '                g *= _patches.weak(rate)'))),
 
-    Row('a NumPy scalar as rate of decay makes float64 of float32 gradients',
+    Row('a decay rate that is a NumPy scalar turns float32 gradients into float64',
         'chainer.optimizer_hooks.weight_decay',
         'NumPy 2.0 (June 2024)',
         numpy_since(2),
         (('g += rate * p', 'g += _patches.weak(rate) * p'),)),
 
-    Row('a NumPy scalar as rate of decay makes float64 of float32 gradients',
+    Row('a decay rate that is a NumPy scalar turns float32 gradients into float64',
         'chainer.optimizer_hooks.lasso',
         'NumPy 2.0 (June 2024)',
         numpy_since(2),
         (('g += self.rate * sign', 'g += _patches.weak(self.rate) * sign'),)),
 
-    Row('a NumPy scalar as hyperparameter makes float64 of float32 updates',
+    Row('a hyperparameter that is a NumPy scalar turns float32 updates into float64',
         'chainer.optimizer',
         'NumPy 2.0 (June 2024)',
         numpy_since(2),
@@ -77,7 +77,7 @@ ROWS = (
           '    def __setattr__(self, name, value):\n'
           '        self.__dict__[name] = _patches.weak(value)\n\n'),)),
 
-    Row('sequences of the same length change places, and so do their dropout masks',
+    Row('sequences of equal length swap places, and so do their dropout masks',
         'chainer.links.rnn.n_step_rnn',
         'NumPy 1.25 (June 2023: argsort by AVX-512)',
         numpy_since(1, 25),

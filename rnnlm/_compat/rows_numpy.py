@@ -1,8 +1,8 @@
-"""What NumPy took away, or warns of, and Chainer 7.8.1 uses."""
+"""Patches for what NumPy removed or deprecated."""
 from rnnlm._compat.row import numpy_since, Row
 
 ROWS = (
-    Row('numpy.sctypes is gone',
+    Row('numpy.sctypes was removed',
         'chainer.functions.array.as_strided',
         'NumPy 2.0 (June 2024)',
         numpy_since(2),
@@ -10,13 +10,13 @@ ROWS = (
          ("np.sctypes['float']",
           '(np.float16, np.float32, np.float64, np.longdouble)'))),
 
-    Row('numpy.float is gone',
+    Row('numpy.float was removed',
         'chainer.functions.array.resize_images',
         'NumPy 1.20 (January 2021: it warns; gone with 1.24, December 2022)',
         numpy_since(1, 20),
         (('dtype=numpy.float)', 'dtype=float)'),)),
 
-    Row('an array of one element is no number any more',
+    Row('an array of one element can no longer be converted to int',
         'chainermn.iterators.multi_node_iterator',
         'NumPy 1.25 (June 2023: it warns; an error with 2.4, December 2025)',
         numpy_since(1, 25),
@@ -64,7 +64,7 @@ ROWS = (
         numpy_since(2, 5),
         (('xp.fix(x)', 'xp.trunc(x)'),)),
 
-    Row('numpy.meshgrid makes a tuple, to which a list is added',
+    Row('numpy.meshgrid returns a tuple, to which Chainer adds a list',
         'chainer.distributions.categorical',
         'NumPy 2.0 (June 2024)',
         numpy_since(2),
@@ -74,7 +74,7 @@ ROWS = (
         'chainer.links.activation.maxout',
         'NumPy 2.5 (2026)',
         numpy_since(2, 5),
-        # It is contiguous, so that what is written to the view is in the array.
+        # The array is contiguous, so the view writes into it.
         (('array.shape = (out_size, pool_size, in_size)',
           'view = array.reshape(out_size, pool_size, in_size)'),
          ('initialW_orig(array)', 'initialW_orig(view)'),

@@ -1,4 +1,4 @@
-"""What setuptools and h5py changed, and Chainer 7.8.1 uses."""
+"""Patches for changes in setuptools and h5py."""
 import sys
 
 from rnnlm._compat.row import h5py_since, numpy_since, release, Row
@@ -6,7 +6,7 @@ from rnnlm._compat.row import h5py_since, numpy_since, release, Row
 
 def no_quiet_pkg_resources():
     installed = release('setuptools')
-    return (installed is None or installed >= (67, 5)  # absent, or it warns
+    return (installed is None or installed >= (67, 5)  # missing, or it warns
             or sys.version_info >= (3, 12))        # older ones need pkgutil.ImpImporter
 
 
@@ -16,7 +16,7 @@ ROWS = (
         'NumPy 1.23 (June 2022: it warns; gone with Python 3.12) and '
         'setuptools 67.5 (March 2023: it warns; gone with 82)',
         numpy_since(1, 23),
-        # What they served is as old: Accelerate on macOS, CuPy 7 or older.
+        # They serve checks that are obsolete: Accelerate on macOS, CuPy 7 or older.
         (('import numpy.distutils.system_info\nimport pkg_resources\n', '\n\n'),
          ('    _check_osx_numpy_backend()\n'
           '    _check_optional_dependencies()\n', '\n\n'))),
@@ -33,7 +33,7 @@ ROWS = (
         no_quiet_pkg_resources,
         (('import pkg_resources', 'pkg_resources = _patches.pkg_resources'),)),
 
-    Row('HDF5 strings come back as bytes',
+    Row('HDF5 strings are read as bytes',
         'chainer.serializers.hdf5',
         'h5py 3.0 (October 2020)',
         h5py_since(3),

@@ -1,4 +1,4 @@
-"""What Python deprecates, and Chainer 7.8.1 uses."""
+"""Patches for what Python deprecated."""
 from rnnlm._compat.row import python_since, Row
 
 ROWS = (

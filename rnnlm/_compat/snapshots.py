@@ -1,8 +1,8 @@
-"""What Chainer 7.8.1 itself forgets in a snapshot, or cannot write or read.
+"""Patches for values that Chainer 7.8.1 leaves out of a snapshot, or cannot read back.
 
-`ROWS` are rows of the table in `patches`, needed always: (what, module, edits).  With
-them a run that goes on from a snapshot is the run that it would have been.  Snapshots
-stay readable both ways: what is new in them has a name of its own.
+`ROWS` are rows of the table in `patches` that are always needed: (what, module, edits).
+With them a resumed run equals an uninterrupted one.  Snapshots stay readable by Chainer
+and the other way round: values that were added have names of their own.
 """
 import numpy
 
@@ -16,7 +16,7 @@ _T = ("        self._t = serializer('_t', self._t)\n",
 
 
 def _begin(first):
-    """The end of `initialize`: the first value, unless there is one of a snapshot."""
+    """Returns the edit of `initialize` that sets the first value, unless resumed."""
     return (f'            {first} = getattr(optimizer, self._attr)\n'
             '        else:\n'
             f'            setattr(optimizer, self._attr, {first})\n',
@@ -26,20 +26,20 @@ def _begin(first):
 
 
 ROWS = (
-    ('MultistepShift resumes at its first value',
+    ('a resumed MultistepShift starts again from its first value',
      'chainer.training.extensions.multistep_shift', (_T, _begin('self._init'))),
 
-    ('WarmupShift resumes at its first value',
+    ('a resumed WarmupShift starts again from its first value',
      'chainer.training.extensions.warmup_shift', (_T, _begin('self._warmup_start'))),
 
-    *((f'{name} resumes at its own value, where another extension has changed that',
+    *((f'a resumed {name} discards a value that another extension has set',
        f'chainer.training.extensions.{module}', (_OPTIMIZER, _LAST_VALUE))
       for name, module in (
           ('ExponentialShift', 'exponential_shift'), ('InverseShift', 'inverse_shift'),
           ('LinearShift', 'linear_shift'), ('PolynomialShift', 'polynomial_shift'),
           ('StepShift', 'step_shift'))),
 
-    ('what a shift of a rate has done is lost if its trigger will not fire again',
+    ('the value that a shift has set is lost if its trigger will not fire again',
      'chainer.training.trainer',
      (('            if initializer and not finished:',
        '            if initializer and (not finished or '
@@ -52,13 +52,13 @@ ROWS = (
        '_patches.snapshots.serialize_power(self, serializer)\n'
        '        if self.state is None:'),)),
 
-    # A file that lacks what a new extension wants: `strict=False` gives the default.
+    # With strict=False, a value missing from the file is given its default.
 
-    ('a LogReport that is new cannot be loaded with strict=False',
+    ('a LogReport that is not in the file cannot be loaded with strict=False',
      'chainer.training.extensions.log_report',
      (('self._log = json.loads(log)', 'self._log = json.loads(log) if log else []'),)),
 
-    ('a PlotReport that is new cannot be loaded with strict=False',
+    ('a PlotReport that is not in the file cannot be loaded with strict=False',
      'chainer.training.extensions.plot_report',
      (("            self._data = json.loads(\n"
        "                serializer('_plot_{}'.format(self._file_name), ''))",
@@ -66,14 +66,14 @@ ROWS = (
        "                '_plot_{}'.format(self._file_name), json.dumps(self._data)))"),
       )),
 
-    ('a summary that is new cannot be loaded with strict=False',
+    ('a summary that is not in the file cannot be loaded with strict=False',
      'chainer.reporter',
      (("json.loads(serializer('_names', ''))",
        "json.loads(serializer('_names', '') or '[]')"),)),
 
-    # HDF5 has no strings of NumPy's kind, and no None but an empty dataset.
+    # HDF5 lacks NumPy's unicode strings, and can store None only as an empty dataset.
 
-    ('trainers with a LogReport cannot be saved, nor read where a group is missing',
+    ('trainers with a LogReport cannot be saved, or read where a group is missing',
      'chainer.serializers.hdf5',
      (('            arr = _cpu._to_cpu(value)\n',
        '            arr = _patches.snapshots.hdf5_array(_cpu._to_cpu(value))\n'),
@@ -89,21 +89,21 @@ ROWS = (
 )
 
 
-# Rates that extensions shift -------------------------------------------------
+# Extensions that shift a hyperparameter --------------------------------------
 
 def is_shift(extension):
-    """Whether an extension is one of Chainer's that set a value of an optimizer."""
+    """Returns whether an extension is one of Chainer's hyperparameter shifts."""
     return hasattr(extension, '_attr') and hasattr(extension, '_last_value')
 
 
 def optimizer_of(shift, trainer):
-    """The optimizer that an extension changes, which it then knows."""
+    """Returns the optimizer that a shift changes, and stores it in the shift."""
     shift._seen = shift._optimizer or trainer.updater.get_optimizer('main')
     return shift._seen
 
 
 def serialize_rate(shift, serializer):
-    """Saves or loads the value that the optimizer has, whoever has set it."""
+    """Saves or loads the optimizer's current value, no matter who set it."""
     from chainer import Serializer
     value = None
     if isinstance(serializer, Serializer):
@@ -115,7 +115,7 @@ def serialize_rate(shift, serializer):
 
 
 def serialize_new_rate(shift, serializer):
-    """The same, of an extension of which Chainer's own snapshots lack the value."""
+    """Like `serialize_rate`, for a value that Chainer's own snapshots lack."""
     try:
         return serialize_rate(shift, serializer)
     except (KeyError, ValueError):
@@ -123,7 +123,7 @@ def serialize_new_rate(shift, serializer):
 
 
 def begin(shift, trainer, first):
-    """Sets the value that a shift begins with, or goes on with."""
+    """Sets the first value of a shift, or the one that it resumes with."""
     value = getattr(shift, '_last_value', None)
     if value is None:
         value = _value_by_count(shift) if shift._t else first
@@ -131,7 +131,7 @@ def begin(shift, trainer, first):
 
 
 def _value_by_count(shift):
-    """What MultistepShift or WarmupShift has set, of which the count alone is known."""
+    """Computes the value of MultistepShift or WarmupShift from its count of calls."""
     if hasattr(shift, '_gamma'):
         return shift._init * pow(shift._gamma, shift._current_step)
     end = shift._warmup_iter
@@ -148,7 +148,7 @@ def serialize_power(rule, serializer):
         return
     try:
         power = serializer('beta_power', rule.beta_power)
-    except (KeyError, ValueError):  # of Chainer's own: as the updates have made it
+    except (KeyError, ValueError):  # snapshot of plain Chainer: recompute it
         power = rule.hyperparam.beta
         for _ in range(rule.t):
             power *= rule.hyperparam.beta
@@ -158,12 +158,12 @@ def serialize_power(rule, serializer):
 # HDF5 ------------------------------------------------------------------------
 
 class Missing(KeyError, ValueError):
-    """A value that is not in the file: KeyError, as of npz, and Chainer's ValueError.
+    """Error for a value that is not in the file: KeyError as for npz, and ValueError.
     """
 
 
 def hdf5_array(array):
-    """What HDF5 can hold of an array: strings as bytes of UTF-8, None as nothing."""
+    """Converts an array to what HDF5 can store: str to UTF-8 bytes, None to empty."""
     if array.dtype.kind == 'U':
         return numpy.char.encode(array, 'utf-8')
     if array.dtype == object and array.ndim == 0 and array[()] is None:

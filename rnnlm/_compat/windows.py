@@ -1,14 +1,14 @@
-"""Whole windows (T, B) of words in Chainer's Classifier.
+"""A patch that lets Chainer's Classifier take whole windows (T, B) of words.
 
-Its loss and accuracy take logits (B, V).  Those of a window, (T, B, V), are T B rows
-for them: the loss is the mean over all words of the window.
+Its loss and accuracy expect logits (B, V).  The logits of a window, (T, B, V), are
+reshaped to T B rows: the loss is the mean over all words of the window.
 """
 
-# The predictors that give such logits; `rnnlm.training.windows` adds its model.
+# Predictors that return such logits; `rnnlm.training.windows` adds its model.
 PREDICTORS: list = []
 
 ROWS = (
-    ('a Classifier of a language model takes no windows (T, B)',
+    ('the Classifier of a language model does not accept windows (T, B)',
      'chainer.links.model.classifier',
      (('        self.loss = self.lossfun(self.y, t)\n',
        '        y, t = _patches.windows.flat(self, t); '
@@ -18,7 +18,8 @@ ROWS = (
 
 
 def flat(classifier, t):
-    """The logits and labels of a Classifier, those of a window as rows."""
+    """Returns the logits and labels of a Classifier, with a window flattened to rows.
+    """
     y = classifier.y
     if isinstance(classifier.predictor, tuple(PREDICTORS)) and (
             getattr(y, 'ndim', 0) == 3 and getattr(t, 'ndim', 0) == 2):

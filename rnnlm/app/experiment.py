@@ -239,6 +239,11 @@ def make_training_run(
         corpus, recipe, out, progress_bar, save_every, group: As for `train`.
         device (chainer.backend.Device): The device.
     """
+    if len(corpus.train) < recipe.batch_size:
+        raise InputError(
+            f'expected at least one word for each of the {recipe.batch_size} streams, '
+            f'found {len(corpus.train)} words; use a smaller batch size or a longer '
+            'text', 'batch_size')
     classifier = make_classifier(RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale, recipe.n_embed, recipe.tied))

@@ -1,6 +1,7 @@
 """`ParallelSequentialIterator`: one long text, read in parallel streams."""
 from __future__ import annotations
 
+import logging
 from typing import Any, Optional
 
 import chainer
@@ -10,6 +11,7 @@ from rnnlm import unaltered
 from rnnlm.data.text import Ids
 from rnnlm.errors import InputError, require_count, require_ids
 
+logger = logging.getLogger(__name__)
 
 # Datasets of which an element is the same at each reading; of others no more is read
 # than Chainer's iterator would.
@@ -28,7 +30,8 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
     (word, next word).  `next_window` gives many steps as one array.
 
     Args:
-        dataset: Ids (N,), at least one for each stream.
+        dataset: Ids (N,).  Of fewer words than streams, several streams begin at the
+            same word, which is logged as a warning.
         batch_size: Number of streams B.
         repeat: If false, the iterator stops after one epoch.
         rows: The streams to give, where other processes read the others; all by
@@ -42,8 +45,8 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         whole (numpy.ndarray): int32 (T + 1, B), the last window of all streams.
 
     Raises:
-        rnnlm.InputError: If the dataset is not a sequence of ints, or `batch_size` is
-            less than 1 or more than N.
+        rnnlm.InputError: If the dataset is not a sequence of ints or is empty, or
+            `batch_size` is less than 1.
 
     Example:
         >>> iterator = rnnlm.ParallelSequentialIterator([10, 11, 12, 13], batch_size=2)
@@ -61,11 +64,11 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         if has_ids(dataset) or not _is_dataset(dataset):
             require_ids('dataset', dataset)
         length = len(dataset)
+        if not length:
+            raise InputError('dataset: expected at least one word, found none')
         if length < batch_size:
-            raise InputError(
-                f'dataset: expected at least one word for each of the {batch_size} '
-                f'streams, found {length} words; use a smaller batch size or a longer '
-                'text')
+            logger.warning('%d streams of %d words: some begin at the same word',
+                           batch_size, length)
         self.dataset = dataset
         self.batch_size = batch_size
         self.repeat = repeat

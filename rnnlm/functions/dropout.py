@@ -66,6 +66,22 @@ def masks(random, dtype, ratio, start, B, n):
     return scale * (own >= ratio).reshape(len(own), B, n)
 
 
+def window_mask(xp, shape, ratio, dtype):
+    """What dropout multiplies with in all steps of a window alike.
+
+    Args:
+        xp: numpy or cupy.
+        shape (tuple of int): Of what is dropped from in one step.
+        ratio (float): How much is dropped, in (0, 1).
+        dtype: Of what is dropped from.
+
+    Returns:
+        array: of that shape and dtype, drawn by `philox.uniform`.
+    """
+    scale = numpy.dtype(dtype).type(1 / (1 - ratio))
+    return scale * (philox.uniform(xp, shape) >= ratio)
+
+
 class _Dropout(chainer.FunctionNode):
     """Dropout whose mask is never stored; its backward is the same function."""
 

@@ -126,45 +126,34 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         V, n = W.shape
         rows = x.reshape(-1, n)  # (T * B, n)
         t = self._t
+        softmax = _compiled_softmax if kernels.output_for(xp, x.dtype, V) else _softmax
         valid = t >= 0
         counts = xp.maximum(valid.sum(axis=1, keepdims=True), 1)
         weights = (valid / counts).astype(x.dtype).ravel()  # (T * B,)
         targets = xp.where(valid, t, 0).ravel()
 
         loss = 0
-        gx = xp.empty(rows.shape, x.dtype) if with_gradients else None
+        gx = buffers.empty(xp, rows.shape, x.dtype) if with_gradients else None
         gW = gb = None
         chunk = rows_at_once(len(rows), V)
         for start in range(0, len(rows), chunk):
             part = slice(start, start + chunk)
-            r, w, target = rows[part], weights[part], targets[part]
-            index = xp.arange(len(r)), target
+            r = rows[part]
             y = buffers.empty(xp, (len(r), V), x.dtype)
             xp.dot(r, W.T, out=y)
             if last is not None and start + chunk >= len(rows):
                 last.append(_last_logits(xp, x, y, W, b))
-            log_p, total = _exponentials(xp, y, b, index)
-            loss = loss - xp.dot(w, log_p - xp.log(total))
+            found, gradients = softmax(
+                xp, y, r, W, b, targets[part], weights[part],
+                gx[part] if with_gradients else None)
+            loss = loss - found
             if not with_gradients:
                 continue
-            # The gradient of the logits is (softmax - one-hot) * w.  Its factor
-            # w / total goes into the narrow matrices, its one-hot part into
-            # single rows: y, the wide one, is not touched again.
-            y_scale = (w / total)[:, None]
-            r_scaled = r * y_scale
-            xp.dot(y, W, out=gx[part])
-            gx[part] *= y_scale
-            gx[part] -= W[target] * w[:, None]
-            gW_part = buffers.empty(xp, (V, n), x.dtype)
-            xp.dot(y.T, r_scaled, out=gW_part)
-            gb_part = xp.dot(y_scale[:, 0], y)
-            add_rows(xp, gW_part, target, r * -w[:, None])
-            add_rows(xp, gb_part, target, -w)
             if gW is None:
-                gW, gb = gW_part, gb_part
+                gW, gb = gradients
             else:
-                gW += gW_part
-                gb += gb_part
+                gW += gradients[0]
+                gb += gradients[1]
         loss = xp.asarray(loss, dtype=x.dtype)
         if not with_gradients:
             return loss, None
@@ -255,6 +244,52 @@ def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
                  if with_gradients else None)
     gpu.output.compute(x, W, b, t, y, xp.empty(rows, numpy.float64), loss, gradients)
     return loss, gradients
+
+
+def _softmax(xp, y, rows, W, b, targets, weights, gx):
+    """The loss of some rows, and its gradients.
+
+    Args:
+        xp: numpy or cupy.
+        y: (M, V), their logits without the bias b; overwritten.
+        rows: (M, n), what they are made of.
+        W, b: (V, n) and (V,).
+        targets, weights: (M,), the words to predict and what each counts.
+        gx: (M, n), the gradient of the rows, written; None for no gradients.
+
+    Returns:
+        tuple: the sum of weights times log probabilities; and the gradients of W and b.
+    """
+    log_p, total = _exponentials(xp, y, b, (xp.arange(len(rows)), targets))
+    found = xp.dot(weights, log_p - xp.log(total))
+    if gx is None:
+        return found, None
+    # The gradient of the logits is (softmax - one-hot) * weight.  Its factor
+    # weight / total goes into the narrow matrices, its one-hot part into single rows:
+    # y, the wide one, is not touched again.
+    y_scale = (weights / total)[:, None]
+    xp.dot(y, W, out=gx)
+    gx *= y_scale
+    gx -= W[targets] * weights[:, None]
+    gW = buffers.empty(xp, W.shape, y.dtype)
+    xp.dot(y.T, rows * y_scale, out=gW)
+    gb = xp.dot(y_scale[:, 0], y)
+    add_rows(xp, gW, targets, rows * -weights[:, None])
+    add_rows(xp, gb, targets, -weights)
+    return found, (gW, gb)
+
+
+def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
+    """`_softmax` by compiled kernels, which make the gradient of the logits of y."""
+    output = kernels.output_for(xp, y.dtype, len(b))
+    targets = targets.astype(numpy.int64, copy=False)
+    if gx is None:
+        return xp.dot(weights, output.log_probabilities(y, b, targets)), None
+    log_p, gb = output.gradients(y, b, targets, weights)
+    xp.dot(y, W, out=gx)
+    gW = buffers.empty(xp, W.shape, y.dtype)
+    xp.dot(y.T, rows, out=gW)
+    return xp.dot(weights, log_p), (gW, gb)
 
 
 def _exponentials(xp, y, b, index):

@@ -1,1 +1,1 @@
-"""Use of a trained model: generation, scoring, dynamic evaluation."""
+"""Inference with a trained model: generation, scoring and dynamic evaluation."""

@@ -1,4 +1,4 @@
-"""Dynamic evaluation: a model that keeps learning from the text it is tested on."""
+"""Dynamic evaluation: a model that adapts to the text it is evaluated on."""
 from __future__ import annotations
 
 from typing import Callable, Optional
@@ -15,10 +15,11 @@ RATES = {'sgd': 0.07, 'rms': 0.0001}
 
 
 class DynamicEvaluation:
-    r"""Perplexity of a text under a model that adapts to it while reading.
+    r"""Evaluator of perplexity that adapts the model to the text while reading.
 
-    The text is read in segments.  After a segment is predicted, the parameters move
-    against its gradient g, and back towards their trained values:
+    The text is read in segments.  After each segment is predicted, the parameters take
+    a gradient step (with gradient g) and decay towards the trained weights
+    :math:`\theta_0`:
 
     .. math::
         \theta \leftarrow \theta - \eta\, s \odot g
@@ -28,16 +29,16 @@ class DynamicEvaluation:
     where MS is the mean of the squared gradients on the training text, and
     r is :math:`\sqrt{MS}` over its mean, at most :math:`1 / \lambda`.
 
-    Every word is predicted before it is learned from; but the perplexity is not
-    comparable with that of a model whose parameters are fixed.
+    Every word is predicted before the model learns from it.  Still, the result is not
+    comparable with the perplexity of a model whose parameters are fixed.
 
     Args:
-        model: The model; a copy of it is what adapts.
-        lr: The rate :math:`\eta`; by default 0.07 for 'sgd', 0.0001 for 'rms'.
-        decay: The rate :math:`\lambda`, from 0 to 1.
+        model: The model.  It is copied, and the copy adapts.
+        lr: The learning rate :math:`\eta`; by default 0.07 for 'sgd', 0.0001 for 'rms'.
+        decay: The decay rate :math:`\lambda`, from 0 to 1.
         steps: Number of words in a segment.
-        rule: 'sgd' or 'rms'; 'rms' needs `gather` first.
-        clip: If given, the largest L2 norm of the gradient of a segment.
+        rule: 'sgd' or 'rms'; 'rms' needs a call of `gather` first.
+        clip: Maximum L2 norm of a segment's gradient; by default no maximum.
 
     Raises:
         rnnlm.InputError: If an argument is out of range.
@@ -74,7 +75,7 @@ class DynamicEvaluation:
         self._back: list = [decay] * len(self._params)
 
     def gather(self, words: Ids, windows: int = 200, epsilon: float = 0.001) -> None:
-        """Measures the mean squared gradients on a training text, for rule 'rms'.
+        """Computes mean squared gradients on a training text, as rule 'rms' needs.
 
         Args:
             words: Ids (N,) of the text, N >= 2.
@@ -103,9 +104,9 @@ class DynamicEvaluation:
 
     def perplexity(self, words: Ids,
                    progress: Optional[Callable[[int], object]] = None) -> float:
-        """Perplexity of a text, read as one stream.
+        """Computes the perplexity of a text, read as one stream.
 
-        Adaptation continues from the end of an earlier call.
+        A second call continues to adapt from where the first ended.
 
         Args:
             words: Ids (N + 1,) of the text; the first word is not predicted.
@@ -129,7 +130,7 @@ class DynamicEvaluation:
         return float(numpy.exp(total / (len(ids) - 1)))
 
     def _gradient(self, segment: numpy.ndarray) -> float:
-        """Loss of a segment (T + 1,), summed; leaves the gradients in the model."""
+        """Returns the summed loss of a segment (T + 1,); sets the model's gradients."""
         segment = self.model.device.send(segment[:, None])
         with chainer.using_config('train', False):
             loss = self.model.loss(segment[:-1], segment[1:])

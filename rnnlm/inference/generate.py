@@ -1,4 +1,4 @@
-"""Generation of text: sampling and beam search."""
+"""Text generation: sampling and beam search."""
 from __future__ import annotations
 
 import codecs
@@ -18,20 +18,20 @@ from rnnlm.inference.scoring import NAN_PROBABILITY
 
 def encode_prime(vocabulary: Vocabulary, text: str,
                  skip_unknown: bool = False) -> numpy.ndarray:
-    """Ids of a text to continue.
+    """Encodes a text to be continued.
 
     Args:
         vocabulary: The tokens of the model.
-        text: Words separated by blanks, in which a line feed is ``<eos>`` if there is
+        text: Words separated by blanks, where a line feed means ``<eos>`` if there is
             such a token; or characters, if the tokens are characters.
-        skip_unknown: Whether words that are not in the vocabulary are left out.
+        skip_unknown: Whether to skip words that are not in the vocabulary.
 
     Returns:
         int32 (N,), N >= 1.
 
     Raises:
-        rnnlm.InputError: If there is no word, or a word is not in the vocabulary;
-            unlike in a corpus, it is not replaced by ``<unk>``.
+        rnnlm.InputError: If there is no word, or a word is not in the vocabulary.
+            Unlike in a corpus, it is not replaced by ``<unk>``.
     """
     words: Sequence[str] = text.replace('\r\n', '\n')
     if vocabulary.by_byte:
@@ -55,7 +55,7 @@ def encode_prime(vocabulary: Vocabulary, text: str,
 
 
 def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
-    """Yields the text of ids token by token; by word, each sentence is a line."""
+    """Yields the text of ids token by token; for words, one sentence per line."""
     if vocabulary.by_byte:
         yield from _text_of_bytes(vocabulary, ids)
         return
@@ -73,7 +73,7 @@ def text_of(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
 
 
 def _text_of_bytes(vocabulary: Vocabulary, ids: Iterable[int]) -> Iterator[str]:
-    """The text of bytes; a character is there with its last byte."""
+    """Yields the text of bytes; a character is yielded with its last byte."""
     decoder = codecs.getincrementaldecoder('utf-8')('replace')
     for word in ids:
         token, = vocabulary.decode([word])
@@ -87,33 +87,33 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
              random: Optional[numpy.random.RandomState] = None,
              stop: Optional[int] = None, never: Optional[Ids] = None,
              fresh_after: Optional[int] = None) -> Iterator[int]:
-    """Continues a sequence of words, drawing each from the model's distribution.
+    """Generates text: continues a sequence of words by sampling from the model.
 
-    The recurrent state of the model is reset first.  The draws are those of Chainer's
-    gentxt.py for the same seed.
+    The recurrent state of the model is reset first.  For the same seed, the samples are
+    those of Chainer's gentxt.py.
 
     Args:
         model: The model.
         prime: Ids (N,) of the words to continue, N >= 1.
-        length: Number of words to draw.
-        sample: If false, the most probable word is taken at each step.
-        temperature: Divisor of the logits, above 0; below 1 likely words become
-            likelier.
-        top_k: If given, only the k most probable words are drawn from.
-        top_p: If given, only the fewest words that together have at least this
-            probability are drawn from (nucleus sampling).
+        length: Number of words to generate.
+        sample: If false, the most probable word is chosen at each step.
+        temperature: Divisor of the logits, above 0; values below 1 favour likely
+            words.
+        top_k: If given, only the k most probable words can be sampled.
+        top_p: If given, only the smallest set of words whose total probability is at
+            least this can be sampled (nucleus sampling).
         random: Random generator; by default the global one of ``numpy.random``.
-        stop: If given, the id of the word that ends the text, ``<eos>`` say; it is not
-            yielded.
-        never: Ids that are not drawn, that of ``<unk>`` say.
-        fresh_after: If given, the id of the word at which the recurrent state is
-            forgotten: ``<eos>`` of a model that was trained by sentences.
+        stop: If given, generation ends at the word with this id, for example
+            ``<eos>``, which is not yielded.
+        never: Ids that are never sampled, for example that of ``<unk>``.
+        fresh_after: If given, the recurrent state is reset before the word with this
+            id: ``<eos>`` for a model that was trained by sentences.
 
     Yields:
         The id of the next word, `length` times, or until `stop`.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range, or the model gives NaN.
+        rnnlm.InputError: If an argument is out of range, or the model outputs NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -142,7 +142,7 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         p = _probabilities(logits, temperature, top_k, top_p)
         return int((random or numpy.random).choice(len(p), p=p))
 
-    # The arguments are checked now, the words drawn when they are asked for.
+    # Arguments are checked at once; words are generated when they are requested.
     return _continue(model, prime, length, draw, stop, fresh_after)
 
 
@@ -161,7 +161,7 @@ def _continue(model: LanguageModel, prime: numpy.ndarray, length: int,
 
 
 def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
-    """The ids that are not drawn, checked."""
+    """Checks and returns the ids that are never sampled."""
     ids = require_ids('never', [] if never is None else never, least=0)
     require('never', sorted(set(ids.tolist())), f'ids below {n_vocab}, not all of them',
             lambda v: len(v) < n_vocab and (not v or 0 <= v[0] and v[-1] < n_vocab))
@@ -170,7 +170,7 @@ def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
 
 def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[int],
                    top_p: Optional[float]) -> numpy.ndarray:
-    with numpy.errstate(over='ignore'):  # to either infinity, at 1e-310 say
+    with numpy.errstate(over='ignore'):  # overflows for temperatures such as 1e-310
         scaled = logits / temperature
         if not numpy.isfinite(scaled.max()):
             scaled = (logits - logits.max()) / temperature
@@ -189,7 +189,7 @@ def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[in
 def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
                 stop: Optional[int] = None, never: Optional[Ids] = None,
                 fresh_after: Optional[int] = None) -> tuple[list[int], float]:
-    """Searches the most probable continuation of a sequence of words.
+    """Finds the most probable continuation of a sequence of words by beam search.
 
     The recurrent state of the model is reset first.
 
@@ -197,18 +197,18 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
         model: The model.
         prime: Ids (N,) of the words to continue, N >= 1.
         length: Number of words to add.
-        width: Number of candidates that are kept at each step.
-        stop: If given, the id of the word that ends a continuation, ``<eos>`` say.  A
-            shorter one that has ended competes with those that have not.
-        never: Ids that are not used.
-        fresh_after: As of `generate`.
+        width: Number of candidates kept at each step.
+        stop: If given, a continuation ends at the word with this id, for example
+            ``<eos>``.  Ended continuations compete with longer ones.
+        never: Ids that are never used.
+        fresh_after: As for `generate`.
 
     Returns:
-        The ids of the best continuation that was found, without `stop`, and the natural
-        logarithm of its probability, that of `stop` included.
+        The ids of the best continuation found, without `stop`, and the natural
+        logarithm of its probability, including that of `stop`.
 
     Raises:
-        rnnlm.InputError: If an argument is out of range, or the model gives NaN.
+        rnnlm.InputError: If an argument is out of range, or the model outputs NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -236,7 +236,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
             ended = max(ended, (float(scores[row, stop]), beams[row][1]),
                         key=lambda beam: beam[0])
             scores[:, stop] = -numpy.inf
-        if scores.max() <= ended[0]:  # longer ones are less probable still
+        if scores.max() <= ended[0]:  # longer continuations are even less probable
             break
         best = numpy.argsort(-scores, axis=None, kind='stable')[:width]
         best = best[scores.ravel()[best] > -numpy.inf]
@@ -253,18 +253,19 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
 
 def _next(model: LanguageModel, word: int, fresh_after: Optional[int]
           ) -> numpy.ndarray:
-    """Logits of the word after `word`, float64 (V,)."""
+    """Returns the logits of the next word after `word`, float64 (V,)."""
     return _logits(model, [word], fresh_after)[0]
 
 
 def _logits(model: LanguageModel, words: Sequence[int], fresh_after: Optional[int]
             ) -> numpy.ndarray:
-    """Logits of the words after these, a stream each: float64 (B, V)."""
+    """Returns the logits of the next words, one stream for each word: float64 (B, V).
+    """
     if fresh_after in words:
         going_on = model.xp.array([[word != fresh_after] for word in words])
         model.set_state([tuple(array * going_on for array in layer)
                          for layer in model.get_state() or ()] or None)
-    # Not around a yield: the caller would run under this configuration.
+    # This must not enclose a yield: the caller would run with this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode(), (
             numpy.errstate(over='ignore', invalid='ignore')):
         y = model(model.xp.array(words, dtype='i'))

@@ -1,4 +1,4 @@
-"""The perplexity of a text, and of its known tokens alone."""
+"""Perplexity of a text, with and without its unknown words."""
 from __future__ import annotations
 
 import dataclasses
@@ -16,15 +16,15 @@ from rnnlm.inference import scoring
 
 @dataclasses.dataclass(frozen=True)
 class Perplexity:
-    """The perplexity of a text, with and without its unknown tokens.
+    """Perplexity of a text, with and without its unknown tokens.
 
     Attributes:
-        value: Of all tokens that the model has an id for; that of ``<unk>`` stands
-            for unknown ones.
-        known: Of the tokens that are known, in the same text.
-        rate: The share of the tokens that are unknown.
-        left_out: Whether those are not in the text that was read, for want of an
-            ``<unk>``; `value` and `known` are equal then.
+        value: Perplexity of all tokens that have an id; unknown tokens have that of
+            ``<unk>``.
+        known: Perplexity of the known tokens, in the same text.
+        rate: Fraction of unknown tokens.
+        left_out: Whether unknown tokens were removed from the text because the
+            vocabulary has no ``<unk>``; then `value` and `known` are equal.
     """
     value: float
     known: float
@@ -34,7 +34,7 @@ class Perplexity:
     @classmethod
     def of(cls, log_probs: numpy.ndarray, targets: numpy.ndarray, text: Encoded,
            unknown: Optional[int]) -> Perplexity:
-        """That of the log probabilities (N,) of ids (N,)."""
+        """Computes it from the log probabilities (N,) of the tokens `targets` (N,)."""
         value = _perplexity(log_probs)
         if not text.n_unknown:
             return cls(value, value, 0.0, False)
@@ -47,7 +47,7 @@ class Perplexity:
                 'perplexity without unknown': self.known}
 
     def say_unknown(self, unit: str) -> str:
-        """What is said behind the perplexity, '' if all is known."""
+        """Returns a text about unknown tokens to print after the perplexity, or ''."""
         if not self.rate:
             return ''
         rate = f'{100 * self.rate:.3g}% unknown {unit}s'
@@ -66,15 +66,15 @@ def _perplexity(log_probs: numpy.ndarray) -> float:
 
 def without_unknown(model: LanguageModel, ids: numpy.ndarray,
                     vocabulary: Vocabulary) -> float:
-    """The perplexity of the tokens of a text that are not ``<unk>``.
+    """Computes the perplexity of the tokens of a text that are not ``<unk>``.
 
-    The model reads all tokens, as a ring; only the predictions of ``<unk>`` are left
-    out of the mean.
+    The model reads all tokens, as a ring; only predictions of ``<unk>`` are excluded
+    from the mean.
 
     Args:
         model: The model.
         ids: Ids (N,) of the text.
-        vocabulary: The tokens, ``<unk>`` among them.
+        vocabulary: The tokens, including ``<unk>``.
     """
     known = numpy.roll(ids, -1) != vocabulary.unknown
     return _perplexity(scoring.score_ring(model, ids)[known])

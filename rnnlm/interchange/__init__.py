@@ -1,18 +1,18 @@
-"""The weights of an LSTM language model, to and from other systems.
+"""Conversion of LSTM language models' weights to and from other systems.
 
-Everywhere here *weights* is a dict of NumPy arrays with the names of an `RNNForLM`'s
-parameters (see `rnnlm.interchange.weights`), and a *layer* is the part of it that is
-one LSTM layer.  Each module of a system has the same functions:
+In this package, *weights* is a dict of NumPy arrays with the parameter names of an
+`RNNForLM` (see `rnnlm.interchange.weights`), and a *layer* is the part of it for one
+LSTM layer.  The module of each system has the same functions:
 
     export_layer(layer) -> tensors        import_layer(tensors) -> layer
     export_model(weights) -> tensors      import_model(tensors) -> weights
 
-where *tensors* is a dict of arrays with that system's names and shapes, and nothing
-needs the system itself.  Those whose files can be read or written have also
+where *tensors* is a dict of arrays with that system's names and shapes.  The system
+itself need not be installed.  Modules that can read or write files also have
 
     read(path) -> tensors                 write(path, tensors)
 
-Files come from anywhere: nothing in them is run, whatever is wrong with one is an
-`InputError`, no reader takes much more memory than the file has bytes, and `write`
-writes the file whole or not at all.  All layouts side by side are in docs/layouts.md.
+Files may come from anywhere: code in them is never run, any defect raises `InputError`,
+no reader uses much more memory than the size of the file, and `write` is atomic.
+docs/layouts.md compares all layouts.
 """

@@ -1,8 +1,8 @@
-"""A language model from layers and matrices that may have any names, by their shapes.
+"""Assembly of a language model from layers and matrices of any names, by their shapes.
 
 The embedding (V, m) is the matrix without a bias, the output layer (V, n) the one with
-one.  Without an embedding the input is one-hot, and the embedding the identity; without
-a matrix of its own the output layer is tied.
+a bias.  Without an embedding, the input is one-hot and the embedding the identity.
+Without a matrix of its own, the output layer is tied.
 """
 import re
 from typing import NamedTuple, Optional
@@ -12,19 +12,19 @@ import numpy
 from rnnlm.errors import InputError
 from rnnlm.interchange.weights import short_name
 
-# The embedding of a model of more words would be the identity of that size.
+# Maximum vocabulary with one-hot input, whose embedding is the identity of that size.
 MOST_ONE_HOT = 10_000
 
-# Of a language model; one of a thousand layers has 3,003.
+# Maximum number of tensors in a language model; a thousand layers have 3,003.
 MOST_TENSORS = 10_000
 
 LEAVE = 'leave only an embedding, LSTM layers and an output layer'
 
 
 class Matrix(NamedTuple):
-    """A module that is no layer: its name, its W of two dimensions and its b, or None.
+    """Module that is not an LSTM layer: its name, its matrix W and bias b, or None.
 
-    Of its class, 'Embedding' or 'Linear', only some files say something.
+    Some files also tell its class, 'Embedding' or 'Linear'.
     """
     name: str
     W: Optional[numpy.ndarray]
@@ -33,25 +33,25 @@ class Matrix(NamedTuple):
 
 
 class Model(NamedTuple):
-    """Weights as of `rnnlm.interchange.weights`, and what there is to say of them.
+    """Weights as in `rnnlm.interchange.weights`, with notes for the user.
 
     Attributes:
-        weights (dict): name -> array.
-        notes (list of str): What was taken for what.
+        weights (dict): Name -> array.
+        notes (list of str): Which tensors became which parameters.
     """
     weights: dict
     notes: list
 
 
 def in_order(names, what):
-    """The names of modules that follow each other, by the numbers in them.
+    """Sorts the names of consecutive modules by the numbers in them.
 
     Args:
-        names (sequence of str): One or more.
-        what (str): Of messages: 'weight_ih_l0' say.
+        names (sequence of str): One or more names.
+        what (str): Name for messages, such as 'weight_ih_l0'.
 
     Raises:
-        rnnlm.errors.InputError: if they differ in more than numbers.
+        rnnlm.errors.InputError: If they differ in more than numbers.
     """
     if len({re.sub(r'[._/]?\d+', '', name) for name in names}) > 1:
         raise InputError(
@@ -62,18 +62,18 @@ def in_order(names, what):
 
 
 def assemble(layers, matrices):
-    """A model from its parts.
+    """Assembles a model from its parts.
 
     Args:
-        layers (list): (name, layer) from the bottom up, each a dict as of
+        layers (list): (name, layer) from the bottom up, each a dict as in
             `rnnlm.interchange.weights.check_layer`.
-        matrices (list of Matrix): What else there is.
+        matrices (list of Matrix): Everything else.
 
     Returns:
-        Model: with its own arrays where the file has two names for one.
+        Model: With separate arrays where the file has two names for one tensor.
 
     Raises:
-        rnnlm.errors.InputError: if there is more than that, or sizes do not fit.
+        rnnlm.errors.InputError: If there are other parts, or sizes do not fit.
     """
     for (below, one), (above, other) in zip(layers, layers[1:]):
         n, n_in = one['lateral/W'].shape[1], other['upward/W'].shape[1]
@@ -110,7 +110,7 @@ def _note(ours, theirs):
 
 
 def _output(matrices, n):
-    """The output layer, and the others."""
+    """Returns the output layer, and the other matrices."""
     with_bias = [matrix for matrix in matrices if matrix.b is not None]
     if len(with_bias) > 1:
         raise InputError(
@@ -119,7 +119,7 @@ def _output(matrices, n):
             f'{_listed([matrix.name for matrix in with_bias])}; {LEAVE}')
     if with_bias:
         return with_bias[0], [m for m in matrices if m is not with_bias[0]]
-    # An output layer without a bias: the other one is the embedding.
+    # An output layer without a bias: the other matrix is the embedding.
     if not matrices:
         raise InputError(
             'bias: expected an output layer beside the LSTM, found none among no '
@@ -143,7 +143,7 @@ def _sounds_like_output(name):
 
 
 def _embedding(rest, n_in, output):
-    """The embedding, which is made if there is none: the identity, (V, V)."""
+    """Returns the embedding; if there is none, the identity (V, V)."""
     if not rest:
         n_vocab = len(output.W if output.W is not None else output.b)
         if n_in != n_vocab:
@@ -159,7 +159,7 @@ def _embedding(rest, n_in, output):
         return Matrix('one-hot input, the identity',
                       numpy.eye(n_vocab, dtype=output.W.dtype), None)
     first = rest[0]
-    for other in rest[1:]:  # the same by another name
+    for other in rest[1:]:  # may be the same tensor under another name
         if other.W.shape != first.W.shape or not numpy.array_equal(other.W, first.W):
             raise InputError(
                 'weight: expected one matrix without a bias, the embedding, found '
@@ -167,7 +167,7 @@ def _embedding(rest, n_in, output):
     if first.kind == 'Linear':
         raise InputError(
             f'{short_name(first.name)}: expected an Embedding before the LSTM, found a '
-            f'Linear, whose matrix stands the other way round; {LEAVE}')
+            f'Linear, whose matrix is transposed; {LEAVE}')
     if first.W.shape[1] != n_in:
         raise InputError(
             f'{short_name(first.name)}: expected the shape (V, {n_in}), that of the '
@@ -176,7 +176,7 @@ def _embedding(rest, n_in, output):
 
 
 def require_one_hot(n_vocab):
-    """Refuses the identity of more words than memory should be taken for."""
+    """Raises InputError if the identity embedding would be too large."""
     if n_vocab > MOST_ONE_HOT:
         raise InputError(
             f'expected a model with one-hot input of at most {MOST_ONE_HOT:,} '

@@ -1,9 +1,9 @@
-"""Models in Chainer's files that have other names than `RNNForLM`'s, by their shapes.
+"""Import of Chainer models with names other than `RNNForLM`'s, by their shapes.
 
-L.LSTM and L.StatelessLSTM have upward/W, upward/b and lateral/W; L.NStepLSTM w0 to w7
-and b0 to b7 for each layer; before Chainer 1.5 a layer was two L.Linear, by the names
-l1_x and l1_h, for the function lstm.  The embedding and the output layer are the links
-with a W.
+L.LSTM and L.StatelessLSTM have upward/W, upward/b and lateral/W.  L.NStepLSTM has w0 to
+w7 and b0 to b7 for each layer.  Before Chainer 1.5 a layer was a pair of L.Linear, with
+names like l1_x and l1_h, and the function lstm.  The embedding and the output layer are
+the remaining links with a W.
 """
 import re
 
@@ -20,10 +20,10 @@ LSTM = re.compile(r'(?:(.*)/)?(upward/W|upward/b|lateral/W|lateral/b)')
 NSTEP = re.compile(r'(?:(.*)/)?([wb]\d)')
 PAIR = re.compile(r'(.*?)_?([xh])/([Wb])')
 
-# What an optimizer keeps for a parameter: momenta, and the time.
+# State that an optimizer keeps for a parameter: moments, and the time.
 STATE = re.compile(r'/[Wb]\d?/(m|v|t|h|g|ms|vhat|sdx|msg|msdx|prev_grad)$')
 
-# What the names of other links say, the first that fits.
+# Names that identify other links; the first match counts.
 OTHERS = (
     (r'(^|/)peep_[ifo]/', 'the peepholes of a StatefulPeepholeLSTM'),
     (r'(^|/)(W_r|W_z|U_r|U_z)/', 'a GRU of Chainer'),
@@ -32,16 +32,16 @@ OTHERS = (
 
 
 def import_noted(tensors):
-    """A model by its shapes.
+    """Imports a model by its shapes.
 
     Args:
-        tensors (dict): name -> array, of a model alone.
+        tensors (dict): Name -> array, of a single model.
 
     Returns:
         rnnlm.interchange._by_shape.Model.
 
     Raises:
-        rnnlm.errors.InputError: if it is no language model, or has more than one has.
+        rnnlm.errors.InputError: If it is not a language model, or has other parts.
     """
     if any(STATE.search(name[-500:]) for name in tensors):
         raise InputError(
@@ -79,7 +79,7 @@ def import_noted(tensors):
 
 
 def _layer(link, given):
-    """A layer of ours of one of a link's, by the names that it has."""
+    """Converts a link to a layer, depending on its parameters' names."""
     if 'w0' in given:
         last = max(int(part[1:]) for part in given)
         if last != 7:
@@ -105,7 +105,7 @@ def _layer(link, given):
 
 
 def _pairs(tensors):
-    """{name of a layer: names} of layers that are two L.Linear, for x and for h."""
+    """Returns {layer: names} for layers that are pairs of L.Linear, for x and for h."""
     parts = {'xW': 'upward/W', 'xb': 'upward/b', 'hW': 'lateral/W', 'hb': 'lateral/b'}
     pairs = {}
     for name, array in tensors.items():
@@ -131,7 +131,7 @@ def _matrices(names, tensors):
                 f'{tensors[name].shape}, found one{_what([name])}; {LEAVE}')
         links.setdefault(link, {})[part] = tensors[name]
     for link, parts in links.items():
-        if 'W' not in parts:  # as it had no size yet when it was saved
+        if 'W' not in parts:  # its size was not known yet when it was saved
             raise InputError(
                 f'{short_name(link)}/W: expected a matrix beside {short_name(link)}/b, '
                 'found none; save the model after it has computed something')
@@ -147,7 +147,7 @@ def _what(names):
 
 
 def _in_plain_numpy(tensors, module, key):
-    """A model of one layer of a tutorial: its output layer is what else there is."""
+    """Imports a one-layer model of a tutorial; the rest is its output layer."""
     name = next(name for name in tensors if name.rpartition('/')[2] == key)
     folder, names = name[:-len(key)], module.names()
     taken = {folder + part: part for part in names if folder + part in tensors}
@@ -161,7 +161,7 @@ def _in_plain_numpy(tensors, module, key):
             f'{", ".join(map(short_name, list(rest)[:8])) or "nothing else"}; {LEAVE}')
     b, n = rest.pop(biases[0]), layer['lateral/W'].shape[1]
     shapes = [(n, len(b)), (len(b), n)]
-    if module is textbook:  # which has the weights at the left
+    if module is textbook:  # which multiplies from the left
         shapes.reverse()
     outputs = [name for shape in shapes for name in rest if rest[name].shape == shape]
     if not outputs:

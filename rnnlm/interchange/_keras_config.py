@@ -1,8 +1,8 @@
-"""What a model of Keras computes, by its configuration: a chain that is known, or not.
+"""Interpretation of a Keras model's configuration.
 
-A configuration is what Keras's `to_json` says, in files too.  Known are the layers of
-a language model one after the other: an embedding or one-hot input, LSTMs, one Dense.
-Anything else would be computed wrongly, and is refused by its name.
+A configuration is the result of Keras's `to_json`, which files contain too.  The layers
+of a language model in sequence are supported: an embedding or one-hot input, LSTMs, one
+Dense.  Everything else would be computed wrongly, and is refused by name.
 """
 import re
 from typing import NamedTuple, Optional
@@ -11,7 +11,7 @@ from rnnlm.errors import InputError
 from rnnlm.functions.gates import SLOPES
 from rnnlm.interchange.weights import short_name
 
-# Layers that do nothing outside of training.
+# Layers that only act during training.
 IDLE = ('InputLayer', 'Dropout', 'SpatialDropout1D', 'GaussianDropout', 'AlphaDropout',
         'GaussianNoise', 'ActivityRegularization')
 
@@ -20,21 +20,21 @@ DENSE = ('Dense', 'TimeDistributedDense')
 MODELS = ('Sequential', 'Model', 'Functional')
 KNOWN = (*IDLE, *LSTMS, *DENSE, 'Embedding', 'TimeDistributed', 'Activation', 'Softmax')
 
-# What is said of some that are refused.
+# Explanations for some layers that are refused.
 REFUSED = {
-    'GRU': 'another recurrent layer than an LSTM',
-    'CuDNNGRU': 'another recurrent layer than an LSTM',
+    'GRU': 'a recurrent layer other than LSTM',
+    'CuDNNGRU': 'a recurrent layer other than LSTM',
     'SimpleRNN': 'a recurrent layer without gates',
-    'Bidirectional': 'which reads the text from its end too',
-    'Masking': 'which leaves out steps',
+    'Bidirectional': 'which also reads the text backwards',
+    'Masking': 'which skips steps',
     'Sequential': 'a model within the model', 'Model': 'a model within the model',
     'Functional': 'a model within the model',
-    'Add': 'with which layers are no straight line',
-    'Merge': 'with which layers are no straight line',
-    'Concatenate': 'with which layers are no straight line',
-    'Lambda': 'code of its own',
+    'Add': 'with which the layers are not a sequence',
+    'Merge': 'with which the layers are not a sequence',
+    'Concatenate': 'with which the layers are not a sequence',
+    'Lambda': 'custom code',
 }
-# Others, known by name where a file has no configuration.
+# Other layers, recognised by name in files without a configuration.
 OTHERS = (
     'Average', 'Multiply', 'Dot', 'Flatten', 'Reshape', 'Permute', 'RepeatVector',
     'Conv1D', 'Convolution1D', 'MaxPooling1D', 'GlobalAveragePooling1D',
@@ -45,24 +45,24 @@ BY_NAME = {kind.lower(): kind for kind in (*KNOWN, *REFUSED, *OTHERS)}
 SOFTMAX = ('softmax', 'softmax_v2', 'log_softmax', 'log_softmax_v2')
 IDENTITY = ('linear', None)
 
-# Settings that an LSTM must have, if it says anything of them.
+# Settings that an LSTM must have, if they are given.
 SETTINGS = {'activation': 'tanh', 'go_backwards': False, 'time_major': False}
 
 ONE_HOT = 'its input is one-hot: the embedding is the identity'
 LAST_STEP = (
-    'it was made to predict once, after a window that begins with a state of zeros; '
-    'this model gives the same at the end of such a window')
+    'it was trained to predict one step after a window that starts from a zero state; '
+    'this model predicts the same at the end of such a window')
 
 
 class Layer(NamedTuple):
-    """A layer with weights.
+    """Layer with weights.
 
     Attributes:
         kind (str): 'embedding', 'lstm' or 'dense'.
-        class_name (str): Keras's, 'TimeDistributed' say.
-        name (str): Its own.
-        bias (bool): Whether it has one; None if that is not known.
-        slope (float): Of hard gates of an LSTM, otherwise None.
+        class_name (str): Keras's class, such as 'TimeDistributed'.
+        name (str): Its name.
+        bias (bool): Whether it has a bias; None if unknown.
+        slope (float): Slope of hard gates of an LSTM, otherwise None.
     """
     kind: str
     class_name: str
@@ -72,23 +72,23 @@ class Layer(NamedTuple):
 
 
 def chain(config, version=None):
-    """The layers that have weights, in the order in which they are computed.
+    """Returns the layers that have weights, in the order of computation.
 
     Args:
-        config: what a JSON configuration says.
-        version (str): Keras's that wrote it, '2.3.1' say; None if it is not known.
+        config: A parsed JSON configuration.
+        version (str): Version of Keras that wrote it, such as '2.3.1'; None if unknown.
 
     Returns:
-        tuple: list of `Layer`; list of str, what there is to say about the model.
+        tuple: list of `Layer`; list of str, notes about the model.
 
     Raises:
-        rnnlm.errors.InputError: if it is another model, naming what is not known.
+        rnnlm.errors.InputError: If the model has unknown parts; the message names one.
     """
     return follow(straight(config), version)
 
 
 def follow(line, version):
-    """As `chain`, of (class name, settings) of all layers in their order."""
+    """Like `chain`, for (class name, settings) of all layers in order."""
     found = _Chain(version)
     for kind, settings in line:
         found.add(kind, settings)
@@ -96,10 +96,10 @@ def follow(line, version):
 
 
 def straight(config):
-    """list of (class name, settings) of the layers of a model, in order.
+    """Returns a list of (class name, settings) of a model's layers, in order.
 
     Raises:
-        rnnlm.errors.InputError: if they are not one after the other.
+        rnnlm.errors.InputError: If they are not a sequence.
     """
     kind, inner = config['class_name'], config['config']
     if kind not in MODELS:
@@ -115,7 +115,7 @@ def straight(config):
 
 
 def check_class(kind, name):
-    """Refuses a layer that is not known, by its class and its name."""
+    """Raises InputError for an unknown layer, with its class and name."""
     if kind not in KNOWN:
         reason = REFUSED.get(kind)
         raise InputError(
@@ -126,12 +126,12 @@ def check_class(kind, name):
 
 
 def _name(settings):
-    """str: of a layer; of a Sequential of Keras 1 the settings are a list."""
+    """Returns a layer's name; the settings of a Keras 1 Sequential are a list."""
     return short_name(settings['name'] if 'name' in settings else 'a layer')
 
 
 def _in_line(inner, layers):
-    """The layers of a functional model from its input to its output."""
+    """Returns the layers of a functional model from its input to its output."""
     ends = [_ends(inner[key]) for key in ('input_layers', 'output_layers')]
     if any(len(names) != 1 for names in ends):
         raise InputError(
@@ -158,14 +158,14 @@ def _in_line(inner, layers):
 
 
 def _ends(found):
-    """[['a', 0, 0], ...], or of Keras 3 ['a', 0, 0], as the names."""
+    """Returns the names in [['a', 0, 0], ...], or in Keras 3's ['a', 0, 0]."""
     if found and isinstance(found[0], str):
         found = [found]
     return [entry[0] for entry in found]
 
 
 def _inputs(layer):
-    """The name of the one layer that a layer takes its input from; '' for the first."""
+    """Returns the name of the only layer that a layer takes input from, or ''."""
     nodes = layer['inbound_nodes']
     if not nodes:
         return ''
@@ -183,7 +183,7 @@ def _inputs(layer):
 
 
 def _trains(node):
-    """Whether a layer is called with training=True, whatever the model is used for."""
+    """Returns whether a layer is always called with training=True."""
     if isinstance(node, dict):
         return node.get('kwargs', {}).get('training') is True
     entry = node if isinstance(node[0], str) else node[0]
@@ -191,17 +191,17 @@ def _trains(node):
 
 
 def _histories(node):
-    """[[name, 0, 0], ...] of the tensors in a node, in either form.
+    """Returns [[name, 0, 0], ...] of the tensors in a node, in either format.
 
-    Keras 1 and 2 write [[name, 0, 0, {arguments}], ...]; Keras 3 a dict of arguments,
-    with a keras_history in each tensor.
+    Keras 1 and 2 write [[name, 0, 0, {arguments}], ...].  Keras 3 writes a dict of
+    arguments, with a keras_history in each tensor.
     """
     if isinstance(node, list):
         if node and isinstance(node[0], str):
             node = [node]
         found = [entry[:3] for entry in node]
         waiting = [entry[3] for entry in node if len(entry) > 3]
-        # Tensors among the arguments, as initial_state, are written as [name, 0, 0].
+        # Tensors in the arguments, such as initial_state, have the form [name, 0, 0].
         for value in (value for extra in waiting for value in extra.values()):
             if isinstance(value, list) and value:
                 found.append(value)
@@ -219,13 +219,13 @@ def _histories(node):
 
 
 class _Chain:
-    """What a language model can be, layer by layer."""
+    """State of reading a language model layer by layer."""
 
     def __init__(self, version):
         self._version = version
         self._layers = []
         self._softmax = False
-        self._last_step = None  # the LSTM that gives its last step alone
+        self._last_step = None  # the LSTM that outputs only its last step
 
     def add(self, kind, settings):
         name, outer = _name(settings), kind
@@ -296,7 +296,7 @@ class _Chain:
 
 
 def _inside(layer, name):
-    """(class name, settings) of the layer in a TimeDistributed."""
+    """Returns (class name, settings) of the layer in a TimeDistributed."""
     kind = layer['class_name']
     if kind not in (*IDLE, *DENSE, 'Activation', 'Softmax'):
         check_class(f'TimeDistributed({short_name(kind)})', name)
@@ -304,7 +304,7 @@ def _inside(layer, name):
 
 
 def _cell(name, settings):
-    """The settings of the cell of an RNN, which must be an LSTMCell."""
+    """Returns the settings of an RNN's cell, which must be an LSTMCell."""
     kind = settings['cell']['class_name']
     if kind != 'LSTMCell':
         check_class(f'RNN({short_name(kind)})', name)
@@ -323,15 +323,15 @@ def _check_embedding(name, settings):
 
 
 def lstm_slope(kind, settings, version):
-    """What the gates of an LSTM are: None if sigmoids, the slope if straight lines.
+    """Returns the slope of an LSTM's hard gates, or None if the gates are sigmoids.
 
     Args:
-        kind (str): the class, of `LSTMS`.
-        settings (dict): as Keras's get_config gives them.
-        version (str): of Keras.
+        kind (str): Class of the layer, one of `LSTMS`.
+        settings (dict): Settings in the form of Keras's get_config.
+        version (str): Version of Keras.
 
     Raises:
-        rnnlm.errors.InputError: naming what it has otherwise.
+        rnnlm.errors.InputError: If a setting is not supported; the message names it.
     """
     name = _name(settings)
     for key, expected in SETTINGS.items():
@@ -354,10 +354,10 @@ def _check_setting(name, key, found, expected):
 
 
 def function_name(value):
-    """str: of an activation, which may be written as an object."""
+    """Returns the name of an activation (str), which may be written as an object."""
     if isinstance(value, dict):
         value = value.get('config', value)
-        if isinstance(value, dict):  # of a layer as an activation, say
+        if isinstance(value, dict):  # for example, a layer used as an activation
             value = value.get('name', 'an object')
     return value
 
@@ -373,16 +373,16 @@ def _hard_slope(name, version):
 
 
 def version_numbers(version):
-    """tuple: (2, 3) of '2.3.1', (3, 0) of '3'; None if it is none."""
+    """Returns (2, 3) for '2.3.1', (3, 0) for '3'; None if it is not a version."""
     found = re.match(r'(\d{1,5})(?:\.(\d{1,5}))?', version or '')
     return (int(found.group(1)), int(found.group(2) or 0)) if found else None
 
 
 def default_gates(version):
-    """str: what an LSTM's recurrent_activation is by default; None if not known.
+    """Returns the default recurrent_activation of an LSTM (str); None if unknown.
 
-    Keras had 'hard_sigmoid' before 2.3.  TensorFlow's own said that it was 2.2.4-tf in
-    its versions 1.13 to 2.1, and changed between them.
+    Before 2.3, Keras had 'hard_sigmoid'.  TensorFlow's Keras gave its version as
+    2.2.4-tf in TensorFlow 1.13 to 2.1, and changed the default among them.
     """
     numbers = version_numbers(version)
     if not numbers or version.startswith('2.2.4-tf'):

@@ -1,12 +1,12 @@
-"""Files of Keras: which layers are in them, and their variables.
+"""Reading of Keras files: the layers in them, and their variables.
 
-A .keras file is a zip file of config.json, metadata.json and model.weights.h5.  There
-and in a .weights.h5 layers have the name of their class and a number, variables are
-numbers: layers/lstm_1/cell/vars/0.  In Keras 2.12 the first part is
-_layer_checkpoint_dependencies, in a model of a class of its own it is missing.
+A .keras file is a zip file of config.json, metadata.json and model.weights.h5.  There,
+and in a .weights.h5, layers are named by class and number, and variables by number:
+layers/lstm_1/cell/vars/0.  In Keras 2.12 the first part is
+_layer_checkpoint_dependencies; for a subclassed model it is missing.
 
-In a .h5 of Keras 1, 2 and 3 layers and variables have names, and the order of the
-layers is in an attribute: lstm_1/lstm_1/kernel:0, and lstm_1/lstm_1_W_i before Keras 2.
+In a .h5 of Keras 1, 2 and 3 layers and variables have names, and an attribute has the
+order of the layers: lstm_1/lstm_1/kernel:0, and lstm_1/lstm_1_W_i before Keras 2.
 """
 import contextlib
 import io
@@ -27,12 +27,12 @@ from rnnlm.serializers.hdf5_worker import EMPTY_GROUPS
 INSIDE = 'config.json', 'model.weights.h5'
 METADATA = 'metadata.json'
 
-# A layer's group, what is in it, and the number of a variable there.
+# Layer's group, path in it, and number of a variable.
 NUMBERED = re.compile(
     r'(?:(?:_layer_checkpoint_dependencies|layers)/)?([^/]+)/((?:[^/]+/)*vars/\d{1,3})')
 NUMBERED_EMPTY = re.compile(
     r'(?:_layer_checkpoint_dependencies|layers)/([^/]+)(?:/vars)?')
-# What is kept of training beside the layers.
+# State of the training, which is skipped.
 TRAINING = re.compile(
     r'(optimizer|metrics|_metrics|compile_metrics|_?loss_tracker|_optimizer)/.*'
     r'|(.*/)?seed_generator/.*')
@@ -42,22 +42,21 @@ NAMED = re.compile(r'(embeddings|recurrent_kernel|kernel|bias)(?:_\d+)?(?::\d+)?
 # Keras 1: lstm_1_W_i.
 NAMED_ONCE = re.compile(r'(?:.*_)?([WUb](?:_[ifco])?)(?:_\d+)?(?::\d+)?')
 
-# The group of variables that belong to no layer.
+# Group of the variables that belong to no layer.
 OWN = 'top_level_model_weights'
 
 
 class File(NamedTuple):
-    """What is in a file of Keras.
+    """Content of a Keras file.
 
     Attributes:
-        format (str): '.keras', '.weights.h5' or '.h5'; '' if nothing in it is as
-            Keras writes it.
-        config: What its JSON configuration says; None if there is none.
-        beside (str): The file that the configuration is in, if it is another.
-        version, backend (str): Of Keras; None if it does not say.
+        format (str): '.keras', '.weights.h5' or '.h5'; '' if Keras did not write it.
+        config: The parsed JSON configuration; None if there is none.
+        beside (str): The file with the configuration, if it is a separate one.
+        version, backend (str): Of Keras; None if unknown.
         layers (dict): Name of a layer -> {name of a variable in it: key in `arrays`},
-            in the order of the layers if it is known; empty if it has no variables.
-        ordered (bool): Whether it is known.
+            in the order of the layers if known; empty if it has no variables.
+        ordered (bool): Whether the order is known.
         arrays (Mapping): Key -> array.
         n_bytes (int): Size of the file.
     """
@@ -74,14 +73,14 @@ class File(NamedTuple):
 
 @contextlib.contextmanager
 def opened(path):
-    """The `File` at a path, as long as it is open.
+    """Opens a Keras file as a `File`, within a context.
 
     Args:
         path (str): A file of Keras.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing, or the file cannot be read; also of
-            whatever goes wrong in the block, with the path before it.
+        rnnlm.errors.InputError: If h5py is missing, or the file cannot be read.  Errors
+            raised inside the context get the path as a prefix.
     """
     data = _untrusted.read_bytes(path)
     config, version = None, None
@@ -111,7 +110,7 @@ def _named(path):
 
 
 def _read(path, archive, n_bytes, config, version, archived):
-    keys = {key: key.replace('\\', '/') for key in archive}  # of Windows
+    keys = {key: key.replace('\\', '/') for key in archive}  # Windows paths
     numbered = any(re.search(r'(^|/)vars/\d+$', key) for key in keys.values())
     beside, backend = None, None
     if not archived:
@@ -129,7 +128,7 @@ def _read(path, archive, n_bytes, config, version, archived):
         if version is None and any(
                 name[0] in 'WUb' for inside in layers.values() for name in inside
                 if NAMED_ONCE.fullmatch(name)):
-            version = '1'  # whose files of weights do not say it
+            version = '1'  # files with only weights do not say so
     kind = '.keras' if archived else '.weights.h5' if numbered else '.h5'
     if not layers and config is None:
         kind = ''
@@ -138,27 +137,28 @@ def _read(path, archive, n_bytes, config, version, archived):
 
 
 def _config_beside(path):
-    """(configuration, file) beside a file of weights alone; None if there is none."""
+    """Returns (configuration, its file) beside a file of weights, or (None, None)."""
     stem = re.sub(r'(\.weights)?\.\w+$', '', os.fspath(path))
     for beside in (f'{stem}.json', os.path.join(os.path.dirname(path), 'model.json')):
         if os.path.isfile(beside):
             try:
                 found = reading.read_json(beside, "a model's to_json()")
             except InputError:
-                continue  # of something else
+                continue  # a file of something else
             if isinstance(found, dict) and {'class_name', 'config'} <= set(found):
                 return found, beside
     return None, None
 
 
 def _version_of(config):
-    """The version that wrote a configuration; Keras 3 says only of what package."""
+    """Returns the version that wrote a configuration; Keras 3 only names its package.
+    """
     version = _text_of(config.get('keras_version'))
     return version or ('3' if 'module' in config else None)
 
 
 def _text(archive, name):
-    """The only text of an attribute; None if there is none."""
+    """Returns the only text of an attribute; None if there is none."""
     texts = archive.texts(name) or [None]
     if len(texts) > 1:
         raise ValueError(f'{len(texts)} texts of {name}')
@@ -170,7 +170,7 @@ def _text_of(value):
 
 
 def _numbered(keys, empty):
-    """{layer: {variable: key}}, the layers sorted by their number."""
+    """Returns {layer: {variable: key}}, with layers sorted by number."""
     layers = {}
     for key, name in keys.items():
         if TRAINING.fullmatch(name):
@@ -194,7 +194,7 @@ def _number(name):
 
 
 def _named_layers(keys, names):
-    """{layer: {variable: key}}, in the order of the names of layers."""
+    """Returns {layer: {variable: key}}, in the order given by the attribute."""
     root = ''
     if any(name.startswith('model_weights/') for name in keys.values()):
         root = 'model_weights/'
@@ -211,7 +211,7 @@ def _named_layers(keys, names):
 
 
 def _layer_of(name, layers):
-    """(layer, rest) of a variable's name."""
+    """Splits a variable's name into (layer, rest)."""
     at = name.find('/')
     while at >= 0:
         if name[:at] in layers:
@@ -221,10 +221,10 @@ def _layer_of(name, layers):
 
 
 def _variables(inside):
-    """The variables of one layer by what Keras calls them, 'kernel' or 'W_i'.
+    """Returns the variables of a layer by Keras's names, such as 'kernel' or 'W_i'.
 
-    If they are of more than one layer, as in a model within a model, they keep their
-    whole names.
+    If they belong to several layers, as in a model within a model, they keep their
+    full names.
     """
     if len({name.rpartition('/')[0] for name in inside}) > 1:
         return inside
@@ -237,17 +237,17 @@ def _variables(inside):
 
 
 def read_arrays(file, keys):
-    """Some arrays of a file, of float32 or float64.
+    """Reads some arrays of a file, as float32 or float64.
 
     Args:
-        file (File): Where they are.
-        keys (list of str): Which.
+        file (File): The file.
+        keys (list of str): Keys of the arrays.
 
     Returns:
-        dict: key -> array.
+        dict: Key -> array.
 
     Raises:
-        ValueError: if they claim more bytes than the file has, or are no numbers.
+        ValueError: If they claim more bytes than the file has, or are not numbers.
     """
     room, found = _untrusted.MOST_SHARED * file.n_bytes, {}
     for key in keys:
@@ -256,7 +256,7 @@ def read_arrays(file, keys):
         bfloat16 = dtype.kind == 'V' and dtype.itemsize == 2
         if (dtype.kind != 'f' and not bfloat16) or room < 0:
             raise ValueError(f'{key!r} of {shape} of {dtype} in {file.n_bytes:,} '
-                             'bytes, which are not there')
+                             'bytes, which are not stored')
         array = file.arrays[key]
         if bfloat16:
             array = _untrusted.float32(numpy.frombuffer(

@@ -1,7 +1,7 @@
-"""The layers of a file of Keras that has weights alone, by their names and variables.
+"""Recognition of layers in a Keras file without a configuration, by their names.
 
-Keras names a layer after its class, lstm_1 say, unless it is told otherwise.  Settings
-are not in such a file: they are taken for those that Keras has by default.
+Keras names a layer after its class, such as lstm_1, unless it is given a name.  Such a
+file does not contain settings, so Keras's defaults are assumed.
 """
 import re
 
@@ -10,10 +10,10 @@ from rnnlm.interchange import _keras_config as config
 from rnnlm.interchange.weights import short_name
 
 WEIGHTS_ALONE = (
-    'the file says nothing of its layers but their names: they are taken for what '
-    'Keras makes by default, with gates of {} and mask_zero=False')
+    'the file has no settings of its layers, only names: they are assumed to have '
+    'Keras\'s defaults, with gates of {} and mask_zero=False')
 
-# What the names of a layer's variables say of it, if its own name says nothing.
+# Classes recognised by a layer's variables, if its name does not tell.
 EMBEDDING, LSTM, DENSE = 'Embedding', 'LSTM', 'Dense'
 BY_VARIABLES = {
     ('embeddings',): EMBEDDING,
@@ -24,22 +24,22 @@ BY_VARIABLES = {
     ('bias', 'kernel'): DENSE, ('W', 'b'): DENSE, ('vars/0', 'vars/1'): DENSE,
     ('layer/vars/0', 'layer/vars/1'): DENSE, ('layer/vars/0',): DENSE,
     ('kernel',): DENSE}
-# Of an Embedding if it comes first, otherwise of a Dense without a bias.
+# An Embedding if it comes first, otherwise a Dense without a bias.
 ONE_MATRIX = ('W',), ('vars/0',)
 
 
 def layers_by_names(file, gates=None):
-    """What a model without a configuration is made of.
+    """Recognises the layers of a model without a configuration.
 
     Args:
         file (rnnlm.interchange._keras_files.File): The file.
         gates (str): The recurrent_activation of its LSTMs; None for the default.
 
     Returns:
-        As `rnnlm.interchange._keras_config.chain`.
+        The same as `rnnlm.interchange._keras_config.chain`.
 
     Raises:
-        rnnlm.errors.InputError: if the names do not say what it is.
+        rnnlm.errors.InputError: If the names do not tell what it is.
     """
     line = []
     for name, inside in file.layers.items():
@@ -60,7 +60,7 @@ def layers_by_names(file, gates=None):
 
 
 def _settings(kind, gates):
-    """What a layer is taken to be."""
+    """Returns the settings that are assumed for a layer."""
     if kind in config.LSTMS:
         return {'return_sequences': True, 'recurrent_activation': gates}
     if kind == 'TimeDistributed':
@@ -70,7 +70,7 @@ def _settings(kind, gates):
 
 def _default_gates(file):
     if file.format == '.weights.h5':
-        return 'sigmoid'  # which came after 2.3
+        return 'sigmoid'  # this format is newer than 2.3
     gates = config.default_gates(file.version)
     if gates is None:
         raise InputError(
@@ -83,7 +83,7 @@ def _default_gates(file):
 
 
 def _class_of(file, name, inside, first):
-    """The class of a layer, as far as its name and variables say."""
+    """Returns the class of a layer, judging by its name and variables."""
     found = config.BY_NAME.get(re.sub(r'_\d+$', '', name).replace('_', '').lower())
     variables = tuple(sorted(inside))
     if found is None:
@@ -91,7 +91,7 @@ def _class_of(file, name, inside, first):
     if found is None and variables in ONE_MATRIX:
         found = EMBEDDING if first else DENSE
     if found is None and not inside:
-        # A name of someone's own; what it does stands nowhere.
+        # A custom name, which does not tell what the layer does.
         idle = re.search(r'drop|(^|_)input(_|$)', name.lower())
         found = ('Dropout' if idle else
                  f'a layer {short_name(name)} without weights')
@@ -101,7 +101,7 @@ def _class_of(file, name, inside, first):
 
 
 def _by_shape(file, inside):
-    """'LSTM', or what else has matrices of these names."""
+    """Returns 'LSTM', or the class with matrices of the same names but other shapes."""
     names = 'kernel', 'recurrent_kernel', 'bias', *(f'cell/vars/{k}' for k in range(3))
     keys = [inside[name] for name in names if name in inside]
     shapes = [file.arrays.describe(key)[0] for key in keys]
@@ -114,7 +114,7 @@ def _by_shape(file, inside):
 
 
 def _in_order(line):
-    """The layers of a file that says only the order of those of one class."""
+    """Orders layers if the file only gives the order within each class."""
     places = {'': [], EMBEDDING: [], LSTM: [], DENSE: []}
     for kind, settings in line:
         if kind in ('Activation', 'Softmax'):

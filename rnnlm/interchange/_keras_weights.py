@@ -1,10 +1,10 @@
-"""The variables of a file of Keras, of all its versions by the same names.
+"""Reading of a Keras file's variables, converted to the same form for all versions.
 
-They are those of its version 2 and later; an LSTM's kernel is (in, 4n), the gates in
+The form is that of Keras 2 and later: an LSTM's kernel is (in, 4n), with the gates in
 blocks i, f, c, o.
 
-Keras 1 has a matrix for each gate, or all in one by shorter names.  A CuDNNLSTM has the
-rows of each gate's matrices in another order, and two biases, one after the other.
+Keras 1 has a matrix for each gate, or a single one under shorter names.  A CuDNNLSTM
+orders the rows of each gate's matrices differently, and has two concatenated biases.
 """
 import re
 
@@ -15,28 +15,29 @@ from rnnlm.interchange import _keras_config, _keras_names
 from rnnlm.interchange._keras_files import read_arrays
 from rnnlm.interchange.weights import short_name
 
-# By number in a .keras and a .weights.h5, by these names in a .h5.
+# Variables are numbered in a .keras and a .weights.h5, and have these names in a .h5.
 VARIABLES = {'embedding': ('embeddings',), 'dense': ('kernel', 'bias'),
              'lstm': ('kernel', 'recurrent_kernel', 'bias')}
 
-# Of Keras 1; the W of an Embedding is what was called embeddings later.
+# Names in Keras 1; the W of an Embedding was later called embeddings.
 OLD = {'W': 'kernel', 'U': 'recurrent_kernel', 'b': 'bias'}
 BLOCKS = 'ifco'
 
 
 def layers_of(file, recurrent_activation=None):
-    """What a file's model is made of.
+    """Returns the layers of a file's model.
 
     Args:
         file (rnnlm.interchange._keras_files.File): The file.
-        recurrent_activation (str): Of its LSTMs, if it has no configuration.
+        recurrent_activation (str): That of its LSTMs, if it has no configuration.
 
     Returns:
-        tuple: list of `rnnlm.interchange._keras_config.Layer`; list of str, what there
-        is to say about the model.
+        tuple: list of `rnnlm.interchange._keras_config.Layer`; list of str, notes
+        about the model.
 
     Raises:
-        rnnlm.errors.InputError: if it is no language model, naming what is not known.
+        rnnlm.errors.InputError: If it is not a language model; the message names the
+            unknown part.
     """
     if not file.format:
         raise InputError(
@@ -46,25 +47,24 @@ def layers_of(file, recurrent_activation=None):
         return _keras_names.layers_by_names(file, recurrent_activation)
     layers, notes = _keras_config.chain(file.config, file.version)
     if file.beside:
-        notes = [f'what its layers are is read from {file.beside}', *notes]
+        notes = [f'the layers\' settings are read from {file.beside}', *notes]
     return layers, notes
 
 
 def tensors_of(file, layers):
-    """The variables of layers, by the names of `rnnlm.interchange.keras`.
+    """Returns the variables of layers, by the names of `rnnlm.interchange.keras`.
 
     Args:
         file (rnnlm.interchange._keras_files.File): The file.
-        layers (list of Layer): As `layers_of` gives them.
+        layers (list of Layer): Result of `layers_of`.
 
     Returns:
         dict: 'embedding/embeddings', 'lstm/kernel', 'lstm/recurrent_kernel',
         'lstm/bias', 'lstm_1/kernel', ..., 'dense/kernel', 'dense/bias'; and
-        'lstm/slope' of a layer with hard gates.
+        'lstm/slope' for a layer with hard gates.
 
     Raises:
-        rnnlm.errors.InputError: if there is a variable too few, too many, or not as it
-            should be.
+        rnnlm.errors.InputError: If a variable is missing, unknown or of a wrong shape.
     """
     places = _places(file, layers)
     names = [_by_one_name(layer, file.layers[place])
@@ -82,16 +82,16 @@ def tensors_of(file, layers):
 
 
 def _places(file, layers):
-    """The names of layers in the file."""
+    """Returns the names of layers in the file."""
     whole = [name for name, inside in file.layers.items() if inside]
     if file.config is None:
         found = [layer.name for layer in layers]
     elif file.format == '.h5':
         found = [layer.name for layer in layers]
         if set(found) != set(whole) and file.beside and len(found) == len(whole):
-            found = whole  # of a model made anew, whose layers have other numbers
+            found = whole  # a rebuilt model, whose layers have other numbers
     else:
-        # By class and number: those of one class are in order.
+        # Matched by class and number: layers of one class are in order.
         queues, found = {}, []
         for name in whole:
             queues.setdefault(_base(name), []).append(name)
@@ -117,7 +117,7 @@ def _base(name):
 
 
 def _by_one_name(layer, inside):
-    """{name as in `VARIABLES`, or of one gate: key} of the variables of a layer."""
+    """Returns {name in `VARIABLES`, or of a gate: key} for the variables of a layer."""
     expected, found = VARIABLES[layer.kind], {}
     for name, key in inside.items():
         number = re.fullmatch(r'(?:cell/|layer/)?vars/(\d)', name)
@@ -137,7 +137,7 @@ def _by_one_name(layer, inside):
 
 
 def _complete(layer, arrays):
-    """The variables of a layer as in `VARIABLES`, whichever it has."""
+    """Returns a layer's variables as in `VARIABLES`, whatever form they have."""
     found = {}
     for name in VARIABLES[layer.kind]:
         gates = [arrays.get(f'{name} {gate}') for gate in BLOCKS]
@@ -156,7 +156,7 @@ def _complete(layer, arrays):
 
 
 def _of_cudnn(found):
-    """An LSTM as others are, if it has the two biases of a CuDNNLSTM."""
+    """Converts an LSTM that has the two biases of a CuDNNLSTM to the usual form."""
     kernel, recurrent, bias = (found[name] for name in VARIABLES['lstm'])
     if bias.ndim != 1 or bias.shape != (2 * kernel.shape[-1],) or kernel.ndim != 2 or (
             recurrent.ndim != 2 or kernel.shape[1] % 4):

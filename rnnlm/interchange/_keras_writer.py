@@ -1,4 +1,4 @@
-"""Files for Keras 3: a .weights.h5, or a whole model in a .keras file."""
+"""Writing of files for Keras 3: a .weights.h5, or a whole model as a .keras file."""
 import io
 import json
 import re
@@ -11,19 +11,19 @@ from rnnlm.errors import InputError
 from rnnlm.functions.gates import SLOPES
 from rnnlm.interchange._keras_weights import VARIABLES
 
-# Of hard gates in Keras 3.
+# Slope of hard gates in Keras 3.
 SLOPE = SLOPES['hard_sigmoid_6']
 
 
 def weights_h5(path, tensors):
-    """bytes: a .weights.h5.
+    """Returns the bytes of a .weights.h5.
 
     Args:
-        path (str): where it will be, for messages.
-        tensors (dict): as of `rnnlm.interchange.keras.read`.
+        path (str): Where it will be written, for messages.
+        tensors (dict): Tensors as in `rnnlm.interchange.keras.read`.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing.
+        rnnlm.errors.InputError: If h5py is missing.
     """
     try:
         import h5py
@@ -46,9 +46,9 @@ def weights_h5(path, tensors):
 
 
 def archive(path, tensors):
-    """bytes: a .keras file, of a Sequential whose output are logits.
+    """Returns the bytes of a .keras file: a Sequential that outputs logits.
 
-    Hard gates of another slope than Keras 3's have their weights multiplied.
+    Weights of hard gates whose slope differs from Keras 3's are rescaled.
     """
     tensors = dict(tensors)
     layers = [_layer('InputLayer', 'input_layer', batch_shape=[None, None],
@@ -89,7 +89,7 @@ def _layer(kind, name, **settings):
 
 
 def _rescaled(array, slope):
-    """A variable whose gates i, f and o have Keras 3's slope instead."""
+    """Rescales gates i, f and o of a variable to Keras 3's slope."""
     blocks = numpy.split(array, 4, axis=-1)
     for k in 0, 1, 3:
         blocks[k] = blocks[k] * array.dtype.type(float(slope) / SLOPE)

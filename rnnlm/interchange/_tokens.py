@@ -1,31 +1,31 @@
-"""The tokens of a model, as other programs keep them beside its weights."""
+"""Tokens of a model, as other programs store them beside its weights."""
 import json
 
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 from rnnlm.serializers.reading import parse_json
 
-# The name of the tokens in the metadata of a .safetensors and of an .onnx.
+# Name of the tokens in the metadata of a .safetensors and of an .onnx.
 METADATA = 'rnnlm vocabulary'
 MOST_BYTES = 2 ** 23
 
-# Of the entry, the attribute or the member of a file that has them.
+# Names of entries, attributes or members that may hold the tokens.
 NAMES = ('tokens', 'chars', 'characters', 'vocab', 'vocabulary', 'itos', 'idx2word',
          'idx2char', 'int2char', 'ix2char', 'ix_to_char', 'id2word', 'id_to_word',
          'idx_to_token', 'index2word', 'char2int', 'char2idx', 'char_to_ix', 'char2ix',
          'word2idx', 'word2id', 'word_to_id', 'word_to_ix', 'stoi', 'token_to_idx',
          'index_to_char', 'char_to_index', 'idx_to_char', 'all_characters')
 
-# How deep in a checkpoint tokens are looked for, and among how many values.
+# Limits of the search for tokens: depth in a checkpoint, values, and attempts.
 MOST_DEPTH, MOST_VALUES, MOST_TRIES = 3, 10000, 20
 
 
 def find(root, n_vocab):
-    """The tokens in what a checkpoint holds, if it has them.
+    """Finds the tokens in a checkpoint, if it has them.
 
     Args:
         root: A dict, or an object with `attributes`.
-        n_vocab (int): How many there must be.
+        n_vocab (int): Expected number of tokens.
 
     Returns:
         list of str or bytes, in the order of their ids; None if there are none, or two
@@ -60,12 +60,12 @@ def find(root, n_vocab):
 
 
 def tokens_of(value, n_vocab):
-    """Tokens as a list in the order of their ids; None if they are none.
+    """Converts tokens to a list in the order of their ids; None if they are not tokens.
 
     Args:
-        value: A list or a str of them, or a dict from one to its id or the other way
-            round, where ids go up from 0, or from 1 as in Lua.
-        n_vocab (int): How many there must be.
+        value: A list or a str of them, or a dict from token to id or from id to token,
+            with ids from 0, or from 1 as in Lua.
+        n_vocab (int): Expected number of tokens.
     """
     if type(value) is str and len(value) == n_vocab:
         value = list(value)
@@ -74,7 +74,7 @@ def tokens_of(value, n_vocab):
     if type(value) is not dict or len(value) != n_vocab:
         return None
     by_id = value
-    if all(type(i) in (int, float) for i in value.values()):  # Lua has no others
+    if all(type(i) in (int, float) for i in value.values()):  # Lua has only floats
         by_id = {i: token for token, i in value.items()}
     for first in 0, 1:
         if all(i in by_id for i in range(first, first + n_vocab)):
@@ -91,14 +91,13 @@ def _checked(tokens, n_vocab):
 
 
 def to_text(vocabulary):
-    """Tokens as JSON, for formats that keep texts beside the weights, by `METADATA`."""
+    """Encodes tokens as JSON, for formats that store metadata, under `METADATA`."""
     return json.dumps({'words': vocabulary.words, 'by_byte': vocabulary.by_byte,
                        'tokens': vocabulary.tokens}, ensure_ascii=False)
 
 
 def of_text(text, n_vocab):
-    """The inverse of `to_text`; None if it is something else, or more or fewer tokens.
-    """
+    """Decodes the result of `to_text`; None if it is not that, or of another size."""
     try:
         found = parse_json(text, MOST_BYTES)
     except ValueError:
@@ -115,18 +114,18 @@ def of_text(text, n_vocab):
 
 
 def words_of(tokens):
-    """Tokens for a `Vocabulary`: (words, whether each is one byte).
+    """Converts tokens to the words of a `Vocabulary`.
 
     Args:
-        tokens (list of str or bytes): As `find` gives them.  A str that UTF-8 does not
-            hold has surrogates where its bytes were.
+        tokens (list of str or bytes): Result of `find`.  A str that is not valid UTF-8
+            has surrogates in place of its bytes.
 
     Returns:
-        tuple: list of str and bool.  Where tokens are bytes that are no text by
-        themselves, each is the character of Latin-1 that has its number.
+        tuple: list of str, and whether each is a single byte (bool).  Bytes that are
+        not text by themselves become the Latin-1 characters of the same numbers.
 
     Raises:
-        rnnlm.errors.InputError: if they are neither texts nor single bytes.
+        rnnlm.errors.InputError: If they are neither texts nor single bytes.
     """
     raw = [token if type(token) is bytes else token.encode('utf-8', 'surrogateescape')
            for token in tokens]

@@ -1,12 +1,12 @@
-"""The language model in a file of Torch7: a checkpoint of char-rnn or of torch-rnn.
+"""Language models in Torch7 files: checkpoints of char-rnn and of torch-rnn.
 
-char-rnn's graph has two nn.Linear a layer and one for the output.  Since 20 September
-2015 they are annotated with their names, i2h_1, h2h_1, ..., decoder; before, they
-stand in that order among the nodes of the graph, forwardnodes.
+char-rnn's graph has two nn.Linear for each layer and one for the output.  Since 20
+September 2015 they are annotated with names: i2h_1, h2h_1, ..., decoder.  Before, they
+are in that order among the nodes of the graph, forwardnodes.
 
 torch-rnn's nn.LanguageModel is a chain, net: a LookupTable, LSTM layers and a Linear.
-An LSTM's weight is (in + n, 4n), its first rows for the input; its columns are in
-blocks i, f, o, g, as char-rnn's rows.
+An LSTM's weight is (in + n, 4n), with the rows for the input first.  Its columns are in
+blocks i, f, o, g, like char-rnn's rows.
 """
 import numpy
 
@@ -15,25 +15,25 @@ from rnnlm.interchange import _torch7_reader as lua
 from rnnlm.interchange.interleaving import second_bias
 from rnnlm.interchange.weights import short_name
 
-# Of torch-rnn's chain, beside those with parameters.
+# Modules without parameters in torch-rnn's chain.
 IDLE = ('nn.Dropout', 'nn.View', 'nn.Identity', 'nn.Reshape', 'nn.Contiguous',
         'nn.LogSoftMax', 'nn.SoftMax', 'nn.Copy')
 MOST_MODULES = 1000
 
 
 def tensors_of(path, root):
-    """The tensors of the model, by char-rnn's names.
+    """Returns the tensors of the model, by char-rnn's names.
 
     Args:
         path (str): The file, for messages.
-        root: What the file holds, as of `rnnlm.interchange._torch7_reader.load`.
+        root: Content of the file, from `rnnlm.interchange._torch7_reader.load`.
 
     Returns:
         dict: 'i2h_1.weight', 'i2h_1.bias', 'h2h_1.weight', ..., 'decoder.bias'; and
-        'embed' of a model that has an embedding.
+        'embed' if the model has an embedding.
 
     Raises:
-        rnnlm.errors.InputError: if it is another model, or there is none.
+        rnnlm.errors.InputError: If it is another model, or there is none.
     """
     if isinstance(root, dict):
         kind = _fields(root.get('opt')).get('model')
@@ -58,7 +58,7 @@ def tensors_of(path, root):
 
 
 def tokens_in(root):
-    """What may have the tokens: the table of a char-rnn, the model of a torch-rnn."""
+    """Returns what may hold the tokens: char-rnn's table, or torch-rnn's model."""
     model = root.get('model') if isinstance(root, dict) else None
     if isinstance(model, lua.Object):
         fields = _fields(model)
@@ -67,7 +67,7 @@ def tokens_in(root):
 
 
 def _bytes_of_torch_rnn(table):
-    """Tokens as they are, or as bytes: with --encoding bytes it writes '[195]'."""
+    """Returns tokens as they are, or as bytes: --encoding bytes writes '[195]'."""
     if type(table) is not dict:
         return None
     found = {}
@@ -87,7 +87,7 @@ def _fields(value):
 
 
 def _annotated(path, root):
-    """The parameters of modules that a graph gives a name."""
+    """Returns the parameters of modules that a graph annotates with names."""
     tensors, seen, waiting = {}, set(), [root]
     while waiting:
         value = waiting.pop()
@@ -114,7 +114,7 @@ def _annotated(path, root):
 
 
 def _in_order(path, root):
-    """The parameters of the nn.Linear of a graph without names; {} if there is none."""
+    """Returns the parameters of the nn.Linear of a graph without names, or {}."""
     nodes = _fields(_fields(root.get('protos')).get('rnn')).get('forwardnodes')
     linears = []
     for _, node in sorted((item for item in _fields(nodes).items()
@@ -139,7 +139,7 @@ def _in_order(path, root):
 
 
 def _of_chain(path, model):
-    """The tensors of torch-rnn's nn.LanguageModel."""
+    """Returns the tensors of torch-rnn's nn.LanguageModel."""
     tensors, n_layers = {}, 0
     for kind, fields in _modules(path, _fields(model).get('net')):
         parts = [fields.get(key) for key in ('weight', 'bias')]
@@ -161,7 +161,7 @@ def _of_chain(path, model):
 
 
 def _modules(path, net):
-    """(class, fields) of the modules of a chain, in their order."""
+    """Returns (class, fields) of the modules of a chain, in order."""
     found, waiting, n_modules = [], [net], 0
     while waiting:
         module, n_modules = waiting.pop(), n_modules + 1

@@ -1,19 +1,19 @@
-"""The object graphs in Torch7's files, binary or in ASCII.
+"""Reading of the object graphs in Torch7 files, binary or ASCII.
 
-Each object is a type number and what follows it.  Tables and Torch's objects have an
-index, by which they are referred to when they come again:
+Each object is a type number and its content.  Tables and Torch objects have an index,
+which refers to them when they occur again:
 
     0 nil                          1 number: double
     2 string: length, bytes        5 boolean: int
     3 table: index, size, then key and value, each an object, size times
-    4 object of Torch: index, 'V 1', class, then for a class
+    4 Torch object: index, 'V 1', class, then for a class
         ...Tensor   ndim, sizes, strides, first element (from 1), its storage
         ...Storage  length, elements
-        another     one object, mostly a table: its fields
+        another     one object, usually a table: its fields
     6, 7, 8 function: index (not for 6), bytecode, its upvalues as an object
 
-Nothing is called and no bytecode looked at.  Nothing here calls itself either: the
-graphs of nngraph are deep.  See https://github.com/torch/torch7, File.lua.
+Nothing is called, and bytecode is skipped.  The code is not recursive, because graphs
+of nngraph are deep.  See https://github.com/torch/torch7, File.lua.
 """
 import re
 import struct
@@ -28,15 +28,15 @@ FUNCTIONS = OLD_FUNCTION, _, _ = 6, 7, 8
 KINDS = {'Float': '<f4', 'Double': '<f8', 'Half': '<f2', 'Long': '<i8', 'Int': '<i4',
          'Short': '<i2', 'Char': 'i1', 'Byte': 'u1', 'Cuda': '<f4',
          'CudaDouble': '<f8'}
-WHOLE = 2 ** 53  # beyond it doubles skip whole numbers
+WHOLE = 2 ** 53  # larger integers are not exact in float64
 
 
 class Object:
-    """Something of a Torch class that is no tensor: a module, a node of a graph, ...
+    """Object of a Torch class that is not a tensor: a module, a node of a graph, ...
 
     Attributes:
-        kind (str): name of the class, 'nn.Linear' say, or 'function'.
-        fields: what was written of it, mostly a dict.
+        kind (str): Name of the class, such as 'nn.Linear', or 'function'.
+        fields: Its saved content, usually a dict.
     """
 
     def __init__(self, kind):
@@ -45,28 +45,28 @@ class Object:
 
 
 def load(path):
-    """Reads any file of torch.save.
+    """Reads any file written by torch.save in Lua.
 
     Args:
-        path (str): the file, binary or ASCII.
+        path (str): The file, binary or ASCII.
 
     Returns:
-        None, bool, float, str, dict, NumPy array or `Object`.  A dict may hold itself.
-        As keys whole numbers are ints; an entry whose key is a table or a tensor is
-        left out.  Arrays are views of what was read.
+        None, bool, float, str, dict, NumPy array or `Object`.  A dict may contain
+        itself.  Integer keys are ints; entries whose key is a table or a tensor are
+        dropped.  Arrays are views of the file's content.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read.
+        rnnlm.errors.InputError: If it cannot be read.
     """
     data = _untrusted.read_bytes(path)
     with _untrusted.damaged(path, 'a file of Torch7'):
-        # In ASCII it begins with a digit and the end of a line.
+        # An ASCII file starts with a digit and the end of a line.
         source = Ascii(data) if _is_ascii(data) else Binary(data)
         return _read(source)
 
 
 def is_ascii(path):
-    """Whether a file of Torch7 is in ASCII, not binary."""
+    """Returns whether a Torch7 file is ASCII, not binary."""
     with reading.open_regular(path) as f:
         return _is_ascii(f.read(2))
 
@@ -76,7 +76,7 @@ def _is_ascii(data):
 
 
 class Binary:
-    """Numbers and texts of a binary file, one after the other."""
+    """Reader of numbers and texts from a binary file."""
 
     def __init__(self, data):
         self.data = memoryview(data)
@@ -106,7 +106,7 @@ class Binary:
 
 
 class Ascii(Binary):
-    """The same of an ASCII file: each in a line, numbers with spaces between them."""
+    """Reader of an ASCII file: one object in a line, numbers separated by spaces."""
 
     def _word(self):
         found = re.compile(rb'\s*([-+.\w]{1,40})\s').match(self.data, self.at)
@@ -129,7 +129,7 @@ class Ascii(Binary):
 
     def array(self, n, dtype):
         dtype = numpy.dtype(dtype)
-        if dtype.itemsize == 1:  # as it is, like a text
+        if dtype.itemsize == 1:  # raw bytes, like a text
             return numpy.frombuffer(self.text(n), dtype)
         if not 0 <= n <= self.left():
             raise ValueError(f'{n:,} numbers in {self.left():,} bytes at {self.at}')
@@ -138,11 +138,11 @@ class Ascii(Binary):
 
 
 def _read(source):
-    """The first object of a file, with all that is in it."""
+    """Reads the first object of a file, with everything in it."""
     known = {}
     found = []
-    # Of each object that is not whole yet, the innermost last: itself, the objects
-    # read of it so far, and how many it has.
+    # Objects that are not complete yet, innermost last: the object, its parts read so
+    # far, and its number of parts.
     waiting = [(None, found, 1)]
     while waiting:
         whole, parts, n_parts = waiting[-1]
@@ -170,7 +170,7 @@ def _key(key):
 
 
 def _begin(source, known):
-    """The next object, and how many more belong to it: they follow in the file."""
+    """Reads the start of an object; returns it, and how many parts follow."""
     kind = source.int()
     if kind == NIL:
         return None, 0
@@ -212,13 +212,13 @@ def _begin(source, known):
 
 
 def _text(source):
-    # Lua's strings are bytes.
+    # Lua strings are bytes.
     return source.text(source.int()).decode('utf-8', 'surrogateescape')
 
 
 def _class(source):
     text = _text(source)
-    # Before there were versions the class stood there.
+    # Before there were versions, this was the class.
     return _text(source) if re.fullmatch(r'V -?\d+', text) else text
 
 
@@ -227,7 +227,7 @@ def _storage(source, dtype):
 
 
 def _tensor(source, dtype, known):
-    """A tensor as a view of its storage, all of it inside."""
+    """Reads a tensor as a view of its storage, with its bounds checked."""
     n_axes = source.int()
     if n_axes > _untrusted.MOST_AXES:
         raise ValueError(f'a tensor of {n_axes} dimensions')

@@ -1,9 +1,8 @@
-"""Files of torch.save: their pickles and the numbers of their tensors.
+"""Reading of torch.save files: their pickles, and the data of their tensors.
 
-Since PyTorch 1.6 they are zip files of a pickle, data.pkl, and a member for each
-storage.  Before they were five pickles, of a magic number, the protocol, the system,
-the object and the names of the storages, and the storages one after the other, each
-after the count of its elements.
+Since PyTorch 1.6 they are zip files with a pickle, data.pkl, and a member for each
+storage.  Before, they were five pickles (magic number, protocol, system, object, names
+of the storages), followed by the storages, each preceded by its number of elements.
 """
 import io
 import re
@@ -19,13 +18,12 @@ PROTOCOL = 1001
 
 
 class File(NamedTuple):
-    """What a file of torch.save holds of a model.
+    """Content of a torch.save file with a model.
 
     Attributes:
-        tensors (dict): name -> array; bfloat16 becomes float32, which has all its
-            numbers.
-        classes (dict): prefix of its parameters' names -> class, of a whole nn.Module.
-        root: All that the file holds, as of `rnnlm.interchange._torch_pickle`.
+        tensors (dict): Name -> array; bfloat16 becomes float32, without loss.
+        classes (dict): Prefix of parameter names -> class, for a whole nn.Module.
+        root: Whole content of the file, from `rnnlm.interchange._torch_pickle`.
         writer (str): The versions of PyTorch that write such files.
         found (str): Where in the file the parameters are.
     """
@@ -37,16 +35,16 @@ class File(NamedTuple):
 
 
 def read(path):
-    """Reads a state dict, a checkpoint that holds one, or a pickled nn.Module.
+    """Reads a state dict, a checkpoint that contains one, or a pickled nn.Module.
 
     Args:
-        path (str): a file of torch.save, of any version since 0.1.10.
+        path (str): A torch.save file of any version since 0.1.10.
 
     Returns:
-        File: with the tensors of the one model in it.
+        File: With the tensors of the only model in it.
 
     Raises:
-        rnnlm.errors.InputError: if the file cannot be read or holds something else.
+        rnnlm.errors.InputError: If the file cannot be read or holds something else.
     """
     data = _untrusted.read_bytes(path)
     _refuse_tar(path, data)
@@ -80,7 +78,7 @@ def _refuse_tar(path, data):
 
 
 def _open_zip(path, data):
-    """What the pickle says, and a function of dtype and key to a storage's numbers."""
+    """Returns the pickle's content, and a function (dtype, key) -> storage's data."""
     members = _untrusted.read_members(io.BytesIO(data), _is_needed)
     pickles = [name for name in members if name.endswith('/data.pkl')]
     if any(name.endswith('/constants.pkl') for name in members):
@@ -100,7 +98,7 @@ def _is_needed(name):
 
 
 def _open_old(path, data):
-    """As `_open_zip`, of the format before PyTorch 1.6."""
+    """Like `_open_zip`, for the format before PyTorch 1.6."""
     stream = io.BytesIO(data)
     if _torch_pickle.parse(stream, 100) != MAGIC:
         raise ValueError('another magic number')
@@ -132,7 +130,7 @@ def _size(dtype):
 
 
 def _numbers(content, dtype, order):
-    """The elements of a storage, one after the other."""
+    """Returns the elements of a storage."""
     if dtype == 'bfloat16':
         return _untrusted.float32(numpy.frombuffer(content, order + 'u2'))
     return numpy.frombuffer(content, order + dtype)

@@ -1,7 +1,7 @@
-"""The one model in what a file of torch.save holds: a state dict or an nn.Module.
+"""Search for the model in a torch.save file: a state dict or an nn.Module.
 
-A pickled nn.Module is a thing with attributes, among them `_parameters`, `_buffers` and
-`_modules`.  Of the class of a module only the name is known.
+A pickled nn.Module is a `Thing` with attributes such as `_parameters`, `_buffers` and
+`_modules`.  Only the name of a module's class is known.
 """
 import re
 from typing import NamedTuple
@@ -10,38 +10,38 @@ from rnnlm.errors import InputError
 from rnnlm.interchange._torch_pickle import Tensor, Thing
 from rnnlm.interchange.weights import short_name
 
-# Where checkpoints of whole runs keep the model, the usual names first.
+# Keys under which checkpoints of runs store the model, most usual first.
 INNER = ('state_dict', 'model_state_dict', 'model', 'net', 'network', 'model_state',
          'lm', 'module', 'rnn', 'net_state_dict', 'weights', 'params', 'generator')
 
-# Deeper than this no model is looked for, and no more tensors than this are.
+# Limits of the search: depth, and number of tensors.
 MOST_DEPTH = 4
 MOST_TENSORS = 10000
 
-# Modules without parameters that a language model may have: they do nothing in use, or
-# nothing to the order of the logits' probabilities.
+# Modules without parameters that a language model may have.  In inference they do
+# nothing, or do not change the order of the probabilities.
 HARMLESS = ('Dropout', 'LockedDropout', 'Loss', 'LogSoftmax', 'Softmax', 'Identity',
             'AlphaDropout', 'Dropout1d', 'Dropout2d', 'Dropout3d')
 CONTAINERS = ('Sequential', 'ModuleList', 'ModuleDict', 'DataParallel',
               'DistributedDataParallel')
 
 
-# Of what stands where a tensor is expected: a tensor of a kind that is not read.
+# Objects found in place of a tensor: tensors of a kind that is not supported.
 TENSOR_LIKE = re.compile(
     r'torch\._utils _rebuild_|torch\._tensor _rebuild_|torch tensor with |'
     r'torch\.nn\.parameter |numpy\S* _reconstruct')
-# A parameter by its name, whatever it is.
+# Names of parameters.
 PARAMETER_LIKE = re.compile(r'(.*\.)?(weight|bias)(_[ih]h_l\d+)?')
 
 
 class Found(NamedTuple):
-    """A model in a file.
+    """Model in a file.
 
     Attributes:
-        tensors (dict): name -> `Tensor`.
-        classes (dict): prefix of a module's parameters -> class.
+        tensors (dict): Name -> `Tensor`.
+        classes (dict): Prefix of a module's parameters -> class.
         place (str): Where in the file it is.
-        others (dict): name -> what stands there instead of a tensor or a module.
+        others (dict): Name -> object found in place of a tensor or a module.
     """
     tensors: dict
     classes: dict
@@ -50,23 +50,23 @@ class Found(NamedTuple):
 
 
 def find(path, root):
-    """The tensors of the only model in a file.
+    """Finds the tensors of the only model in a file.
 
     Args:
         path (str): The file, for messages.
-        root: As of `rnnlm.interchange._torch_pickle.parse`.
+        root: Content of the file, from `rnnlm.interchange._torch_pickle.parse`.
 
     Returns:
-        Found: as they stand there, not read yet.
+        Found: Descriptions of the tensors, whose data has not been read yet.
 
     Raises:
-        rnnlm.errors.InputError: if there is none, or more than one.
+        rnnlm.errors.InputError: If there is none, or more than one.
     """
     found = list(_candidates(root, '', 0, set()))
     recurrent = [model for model in found if any(
         'weight_hh' in name for name in (*model.tensors, *model.others))]
     found = recurrent or found
-    # A model that is part of another one found is not one more.
+    # A model that is part of another one does not count separately.
     for place in ['', *INNER]:
         chosen = [model for model in found if model.place == place]
         if chosen:
@@ -84,7 +84,7 @@ def find(path, root):
 
 
 def _candidates(value, place, depth, seen):
-    """What may be a model, in a value and not inside another such."""
+    """Yields possible models in a value, except those inside another one."""
     if depth > MOST_DEPTH or id(value) in seen:
         return
     seen.add(id(value))
@@ -112,7 +112,7 @@ def _candidates(value, place, depth, seen):
 
 
 def _stands_for_tensor(name, value):
-    """Whether something is not a tensor, though its name or its kind says so."""
+    """Returns whether an object that is not a tensor has the name or kind of one."""
     if type(value) is Thing and TENSOR_LIKE.match(value.kind[:200]):
         return True
     return (type(value) not in (Tensor, type(None), dict)
@@ -121,14 +121,14 @@ def _stands_for_tensor(name, value):
 
 
 def require_tensors(path, model):
-    """Refuses a model that lacks a parameter as what stands there cannot be read.
+    """Raises InputError if a parameter of a model cannot be read.
 
     Args:
         path (str): The file, for messages.
         model (Found): The model.
 
     Raises:
-        rnnlm.errors.InputError: naming the first.
+        rnnlm.errors.InputError: If so; the message names the first one.
     """
     for name, value in model.others.items():
         raise InputError(
@@ -142,7 +142,7 @@ def _is_module(value):
 
 
 def _flat(module, place):
-    """The parameters, buffers and classes of a module and of all below it."""
+    """Returns the parameters, buffers and classes of a module and its children."""
     tensors, classes, others = {}, {}, {}
     waiting = [('', module, 0)]
     while waiting:
@@ -151,7 +151,7 @@ def _flat(module, place):
         kind = module.kind.rpartition(' ')[2]
         classes[prefix] = module.kind if module.kind.startswith('torch.') else kind
         if attributes.get('max_norm') is not None:
-            classes[prefix] += '(max_norm)'  # it changes the vectors that are looked up
+            classes[prefix] += '(max_norm)'  # lookups change the vectors
         for part in '_parameters', '_buffers':
             entries = attributes.get(part)
             for name, tensor in (entries if type(entries) is dict else {}).items():
@@ -172,18 +172,18 @@ def _flat(module, place):
 
 
 def check_classes(classes):
-    """Refuses modules that compute something else, which their tensors do not tell.
+    """Raises InputError for modules that compute something else with the same tensors.
 
     Args:
-        classes (dict): As of `Found`.
+        classes (dict): As in `Found`.
 
     Raises:
-        rnnlm.errors.InputError: naming one.
+        rnnlm.errors.InputError: If there is one; the message names it.
     """
     for prefix, kind in classes.items():
         module, _, name = kind.rpartition(' ')
         if not module.startswith('torch.') or name in CONTAINERS:
-            continue  # one of the user's own, whose modules and tensors are looked at
+            continue  # a user's class, whose modules and tensors are checked
         if name not in ('Embedding', 'LSTM', 'LSTMCell', 'Linear') and not (
                 name.endswith(HARMLESS)):
             place = short_name(prefix.rstrip('.')) or 'the model'

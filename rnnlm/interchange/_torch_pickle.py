@@ -1,9 +1,9 @@
-"""What the pickle of a file of PyTorch describes, without unpickling it.
+"""Description of the content of a PyTorch pickle, without unpickling it.
 
-A pickle is a program for a small stack machine that may call anything.  Here is a
-machine that knows the operations of protocols 2 to 5, and calls nothing: what rebuilds
-a tensor becomes a description of it, dicts and lists are made, and everything else is
-kept as a `Thing`, the name of a class and what was given to it.
+A pickle is a program for a small stack machine, and can call anything.  This machine
+implements the operations of protocols 2 to 5, but calls nothing.  A call that would
+rebuild a tensor becomes a description of it, dicts and lists are built, and anything
+else becomes a `Thing` with the name of a class and its arguments.
 """
 import pickletools
 from typing import NamedTuple
@@ -13,7 +13,7 @@ DICTS = {'collections OrderedDict', 'collections Counter', 'collections defaultd
 SIZES = {'torch Size', 'torch.Size'}
 TENSORS = {'torch._utils _rebuild_tensor', 'torch._utils _rebuild_tensor_v2',
            'torch._utils _rebuild_tensor_v3'}
-# What is called with a tensor, or a function and its arguments, and is that tensor.
+# Functions of a tensor, or of a function and its arguments, that return that tensor.
 WRAPPERS = {'torch._utils _rebuild_parameter',
             'torch._utils _rebuild_parameter_with_state',
             'torch.nn.parameter Parameter', 'torch.nn.parameter Buffer',
@@ -27,9 +27,9 @@ DTYPES = {'torch FloatStorage': 'f4', 'torch DoubleStorage': 'f8',
 DTYPES.update({name.replace('torch ', 'torch.cuda '): dtype
                for name, dtype in list(DTYPES.items())})
 
-# Of a pickle; that of a model has a few kilobytes, and each of them costs time.
+# Maximum size of a pickle; a model's has a few kilobytes, and each one takes time.
 MOST_BYTES = 2 ** 21
-# Of what is referred to again and again and would be copied each time.
+# Maximum number of copied elements, against repeated references to large objects.
 MOST_COPIED = 2 ** 20
 LONGEST_NAME = 1000
 MOST_AXES = 32
@@ -37,7 +37,7 @@ MOST_AXES = 32
 PLAIN = {'BININT', 'BININT1', 'BININT2', 'INT', 'LONG', 'LONG1', 'BINFLOAT', 'FLOAT',
          'BINUNICODE', 'SHORT_BINUNICODE', 'BINUNICODE8', 'UNICODE', 'BINBYTES',
          'SHORT_BINBYTES', 'BINBYTES8', 'BYTEARRAY8'}
-STRINGS = {'BINSTRING', 'SHORT_BINSTRING', 'STRING'}  # as Python 2 wrote them
+STRINGS = {'BINSTRING', 'SHORT_BINSTRING', 'STRING'}  # written by Python 2
 CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False, 'EMPTY_TUPLE': ()}
 NEW = {'EMPTY_DICT': dict, 'EMPTY_LIST': list}
 TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
@@ -47,17 +47,17 @@ KEYS = str, int, float, bool, bytes, type(None)
 
 
 class Name(str):
-    """What the pickle would import: 'torch.nn.modules.rnn LSTM' say."""
+    """Name that the pickle would import, such as 'torch.nn.modules.rnn LSTM'."""
 
 
 class Thing:
-    """Something that the pickle would make by calling what we do not call.
+    """Object that the pickle would create by a call that is not made.
 
     Attributes:
-        kind (str): What it would call: a class, mostly.
-        arguments (tuple): What that would be given.
-        state: What would be put into the result; a dict of attributes, mostly.
-        items (list): What would be appended to it, or set.
+        kind (str): What it would call, usually a class.
+        arguments (tuple): Arguments of the call.
+        state: State that would be set on the result, usually a dict of attributes.
+        items (list): Items that would be appended to it, or set.
     """
 
     def __init__(self, kind, arguments=()):
@@ -65,22 +65,22 @@ class Thing:
 
     @property
     def attributes(self):
-        """dict: its attributes, as far as they are known."""
+        """dict: Its attributes, as far as they are known."""
         state = self.state
-        if type(state) is tuple and len(state) == 2:  # of a class with __slots__
+        if type(state) is tuple and len(state) == 2:  # a class with __slots__
             state = state[0]
         return state if type(state) is dict else {}
 
 
 class Storage(NamedTuple):
-    """The data of tensors: its dtype, its name in the file, where in it it begins."""
+    """Data of tensors: its dtype, its name in the file, and its offset there."""
     dtype: str
     key: str
     first: int = 0
 
 
 class Tensor(NamedTuple):
-    """A tensor: a storage, its first element there, its shape and strides."""
+    """Tensor: a storage, the offset of its first element, its shape and strides."""
     storage: Storage
     first: int
     shape: tuple
@@ -88,21 +88,21 @@ class Tensor(NamedTuple):
 
 
 def parse(data, most=MOST_BYTES, storages=None):
-    """Describes what a pickle of torch.save would make.
+    """Parses a pickle of torch.save into a description of its content.
 
     Args:
-        data: The pickle: bytes, or a file object that stands before it and then behind
-            it.
-        most (int): The most bytes that it may have.
-        storages (dict): Is given the dtype of each storage, by its name.
+        data: The pickle: bytes, or a file object at its start, which is moved to its
+            end.
+        most (int): Maximum size in bytes.
+        storages (dict): Filled with the dtype of each storage, by name.
 
     Returns:
         A dict of dicts, lists, tuples, numbers, texts, None, `Tensor`, `Name` and
-        `Thing`.  A dict may hold itself.  Entries whose keys are tuples or things are
-        left out.
+        `Thing`.  A dict may contain itself.  Entries whose keys are tuples or things
+        are dropped.
 
     Raises:
-        ValueError, TypeError, IndexError, KeyError: if it is no pickle.
+        ValueError, TypeError, IndexError, KeyError: If it is not a pickle.
     """
     if isinstance(data, (bytes, bytearray)) and len(data) > most:
         raise ValueError(f'a pickle of {len(data):,} bytes')
@@ -119,7 +119,7 @@ def parse(data, most=MOST_BYTES, storages=None):
 
 
 class _Machine:
-    """The stack, its marks and the memory of the machine."""
+    """Machine with a stack, marks and a memo."""
 
     def __init__(self, storages):
         self.stack, self.marks, self.memo = [], [], {}
@@ -127,16 +127,16 @@ class _Machine:
         self.room = MOST_COPIED
 
     def pop(self, n=None):
-        """The n last objects of the stack, or those since the last mark."""
+        """Pops the n last objects of the stack, or those after the last mark."""
         start = self.marks.pop() if n is None else len(self.stack) - n
         if not 0 <= start <= len(self.stack):
-            raise ValueError('a pickle that takes more than it has')
+            raise ValueError('a pickle that pops more than the stack holds')
         taken = self.stack[start:]
         del self.stack[start:]
         return taken
 
     def do(self, code, argument):
-        """One operation."""
+        """Executes one operation."""
         if code in PLAIN:
             self.stack.append(argument)
         elif code in STRINGS:
@@ -159,7 +159,7 @@ class _Machine:
             self._make(code, argument)
 
     def _make(self, code, argument):
-        """One of the operations that make something of what is on the stack."""
+        """Executes an operation that builds something from the stack."""
         if code in ('SETITEM', 'SETITEMS'):
             pairs = self.pop(2 if code == 'SETITEM' else None)
             _set(self.stack[-1], pairs)
@@ -200,11 +200,11 @@ class _Machine:
             raise ValueError(f'a pickle with the operation {code}')
 
     def _call(self, name, arguments):
-        """What a call would make: a tensor, a dict, or some thing."""
-        if type(name) is Thing:  # the result of another call is called
+        """Returns a description of a call's result: a tensor, a dict, or a thing."""
+        if type(name) is Thing:  # a call of another call's result
             return Thing(name.kind, arguments)
         if type(name) is not Name or type(arguments) is not tuple:
-            raise ValueError('a call of what has no name')
+            raise ValueError('a call of something without a name')
         if name in DICTS:
             return self._dict(arguments)
         if name in SIZES and len(arguments) == 1 and type(arguments[0]) in (
@@ -218,13 +218,14 @@ class _Machine:
         if name in TENSORS and type(arguments[0]) is Storage:
             bits = [key for extra in arguments[4:] if type(extra) is dict
                     for key in ('neg', 'conj') if extra.get(key)]
-            if bits:  # its numbers are negated, or conjugated, when they are used
+            if bits:  # its numbers are negated or conjugated on use
                 return Thing(f'torch tensor with {bits[0]}=True', arguments)
             return _tensor(*arguments[:4])
         return Thing(str(name), arguments)
 
     def _dict(self, arguments):
-        """A dict of the arguments of an OrderedDict, a Counter or a defaultdict."""
+        """Returns a dict for the arguments of an OrderedDict, Counter or defaultdict.
+        """
         made = {}
         for given in arguments:
             if type(given) is dict:
@@ -238,12 +239,12 @@ class _Machine:
     def _copied(self, given):
         self.room -= len(given)
         if self.room < 0:
-            raise ValueError('a pickle that copies the same again and again')
+            raise ValueError('a pickle that copies too much')
         return given
 
 
 def _text(argument):
-    """A str of Python 2, which pickletools gives as Latin-1."""
+    """Decodes a str of Python 2, which pickletools returns as Latin-1."""
     data = argument.encode('latin-1')
     try:
         return data.decode('utf-8')
@@ -258,7 +259,7 @@ def _set(target, pairs):
     if type(target) is not dict:
         raise ValueError(f'an entry of {type(target).__name__}')
     for key, value in zip(pairs[::2], pairs[1::2]):
-        # A nested tuple could take for ever to hash.
+        # Hashing a nested tuple can take forever.
         if type(key) in KEYS:
             target[key] = value
 
@@ -272,29 +273,28 @@ def _items(target):
 
 
 def _persistent(description):
-    """What is said to be elsewhere in the file: a storage; or a class, and its source.
-    """
+    """Returns a persistent object: a storage elsewhere in the file, or a class."""
     if type(description) is not tuple:
-        raise ValueError('something elsewhere that is not described')
+        raise ValueError('a persistent object without a description')
     if description[0] == 'module' and type(description[1]) is Name:
         return description[1]
     what, kind, key, _, _, *view = description
     kind = kind.replace('torch.storage ', 'torch ') if type(kind) is Name else None
     if what != 'storage' or kind is None or type(key) is not str:
         raise ValueError('a storage of an unknown type')
-    if kind not in DTYPES:  # of a quantized tensor, or float8, which may not be needed
+    if kind not in DTYPES:  # of a quantized or float8 tensor, perhaps not needed
         return Thing(kind)
     first = 0
-    if view and view[0] is not None:  # part of another, as before 1.6
+    if view and view[0] is not None:  # a view of another storage, as before 1.6
         _, first, _ = view[0]
         if type(first) is not int:
-            raise ValueError('a part of a storage from nowhere')
+            raise ValueError('a view of a storage at an invalid offset')
     return Storage(DTYPES[kind], key, first)
 
 
 def _name(*parts):
     if sum(map(len, parts)) > LONGEST_NAME:
-        raise ValueError('a class of a very long name')
+        raise ValueError('a class with a very long name')
     return Name(' '.join(parts))
 
 
@@ -303,5 +303,5 @@ def _tensor(storage, first, shape, strides):
     if not all(type(axes) is tuple and len(axes) <= MOST_AXES
                for axes in tensor[2:]) or not all(
             type(x) is int for x in (first, *shape, *strides)):
-        raise ValueError('a tensor whose shape are no integers')
+        raise ValueError('a tensor whose shape is not made of integers')
     return tensor._replace(first=first + storage.first)

@@ -1,4 +1,4 @@
-"""What every reader asks of a file before it believes it."""
+"""Checks of untrusted files that all readers share."""
 import contextlib
 import math
 import zipfile
@@ -10,28 +10,28 @@ from rnnlm.serializers import reading
 
 parse_json = reading.parse_json
 
-# How often the same bytes of a file may be used, by tied weights say.
+# How many times the bytes of a file may be used, for example by tied weights.
 MOST_SHARED = 4
 MOST_AXES = 32
 MOST_ROWS = 2 ** 31
 
 
 def read_bytes(path):
-    """bytearray: all of a file.
+    """Returns the content of a file as a bytearray.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read.
+        rnnlm.errors.InputError: If it cannot be read.
     """
     return reading.read_regular(path, 'a file of weights', memory=3)
 
 
 @contextlib.contextmanager
 def damaged(path, what):
-    """Makes an InputError of whatever a reader trips over in a file.
+    """Turns any error raised while reading a file into an InputError.
 
     Args:
-        path (str): the file.
-        what (str): what it should be, 'a safetensors file' say.
+        path (str): The file.
+        what (str): What it should be, such as 'a safetensors file'.
     """
     try:
         yield
@@ -40,38 +40,38 @@ def damaged(path, what):
     except Exception as e:
         reason = str(e).strip().split('\n')[0][:200]
         raise InputError(
-            f'{path}: expected {what}, found something else, a part of one or a '
+            f'{path}: expected {what}, found something else, an incomplete file or a '
             f'damaged one ({type(e).__name__}: {reason}); get the file again') from None
 
 
 def require_room(path, tensors, n_bytes):
-    """Refuses tensors that share their bytes so often that copies would fill memory.
+    """Raises InputError for tensors that share so many bytes that copies fill memory.
 
     Args:
-        path (str): the file.
-        tensors (dict): name -> array, views of what the file holds.
-        n_bytes (int): size of the file.
+        path (str): The file.
+        tensors (dict): Name -> array, views of the file's content.
+        n_bytes (int): Size of the file.
     """
     claimed = sum(array.nbytes for array in tensors.values())
     if claimed > MOST_SHARED * n_bytes:
         raise InputError(
             f'{path}: expected tensors that are in the file, found ones of '
-            f'{claimed:,} bytes in {n_bytes:,}; save them one by one, not as views')
+            f'{claimed:,} bytes in {n_bytes:,}; save copies of them, not views')
 
 
 def view(storage, first, shape, strides):
-    """A tensor that is part of an array of numbers, without a copy.
+    """Returns a tensor as a view of an array, without a copy.
 
     Args:
-        storage: (N,), the numbers.
-        first (int): where in it the first element is.
-        shape, strides: sequences of int, in elements.
+        storage: (N,), the data.
+        first (int): Offset of the first element.
+        shape, strides: Sequences of int, in elements.
 
     Returns:
-        array of that shape.
+        Array of that shape.
 
     Raises:
-        ValueError: if it is not inside, or has more elements than there are.
+        ValueError: If it is out of bounds, or has more elements than the storage.
     """
     if len(shape) != len(strides) or len(shape) > MOST_AXES or (
             min((first, *shape, *strides)) < 0 or max(shape, default=0) > MOST_ROWS):
@@ -87,15 +87,15 @@ def view(storage, first, shape, strides):
 
 
 def float32(bfloat16):
-    """The same numbers as float32: a bfloat16, here as uint16, is its upper half."""
+    """Converts bfloat16, stored as uint16, to float32, whose upper half it is."""
     return (bfloat16.astype('u4') << 16).view('f4')
 
 
 def member_names(path):
-    """list of str: what is in a zip file.
+    """Returns the names of a zip file's members.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read.
+        rnnlm.errors.InputError: If it cannot be read.
     """
     with damaged(path, 'a zip file'), reading.open_regular(path) as f, (
             zipfile.ZipFile(f)) as archive:
@@ -103,17 +103,17 @@ def member_names(path):
 
 
 def read_members(data, wanted):
-    """The members of a zip file that is in memory.
+    """Reads members of a zip file that is in memory.
 
     Args:
-        data: file object.
-        wanted: function of a member's name, whether it is read.
+        data: File object.
+        wanted: Function of a member's name that returns whether to read it.
 
     Returns:
-        dict: name -> bytes, not longer all together than the file.
+        dict: Name -> bytes, in total no more than the file has.
 
     Raises:
-        ValueError, zipfile.BadZipFile, ...: if it is no such file.
+        ValueError, zipfile.BadZipFile, ...: If it is not such a file.
     """
     data.seek(0, 2)
     room = data.tell()
@@ -124,9 +124,9 @@ def read_members(data, wanted):
                 continue
             if info.filename in members:
                 raise ValueError(f'{info.filename!r} twice')
-            # What is packed could become a thousand times as much.
+            # Compressed data could unpack to a thousand times its size.
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise ValueError(f'{info.filename!r} is packed')
+                raise ValueError(f'{info.filename!r} is compressed')
             room -= info.file_size
             if room < 0:
                 raise ValueError('more data than there is')

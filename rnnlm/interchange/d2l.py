@@ -1,7 +1,7 @@
-"""Dive into Deep Learning's LSTM from scratch: a matrix for each gate and side.
+"""Dive into Deep Learning's LSTM from scratch, with a matrix for each gate and side.
 
-W_xi, W_xf, W_xo, W_xc (in, n) are multiplied with the input from the right, W_hi, ...
-(n, n) with the output before; b_i, ... (n,); c is the cell input.  See
+The input is multiplied with W_xi, W_xf, W_xo, W_xc (in, n) from the right, the previous
+output with W_hi, ... (n, n).  Biases are b_i, ... (n,).  c is the cell input.  See
 https://d2l.ai/chapter_recurrent-modern/lstm.html
 """
 from rnnlm.interchange.interleaving import join, split
@@ -12,12 +12,12 @@ LETTERS = 'ifoc'
 
 
 def names():
-    """list of str: what a layer's arrays are called."""
+    """Returns the names of a layer's arrays."""
     return [f'{kind}{letter}' for kind in ('W_x', 'W_h', 'b_') for letter in LETTERS]
 
 
 def export_layer(layer):
-    """A layer as the matrices and biases of the four gates.
+    """Converts a layer to matrices and biases of the four gates.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
@@ -27,7 +27,7 @@ def export_layer(layer):
         ... (n,).
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     check_layer(layer)
     tensors = {}
@@ -41,11 +41,11 @@ def export_layer(layer):
 
 
 def import_layer(tensors):
-    """The inverse of `export_layer`.
+    """Converts such tensors to a layer: the inverse of `export_layer`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     n_in, n = axis_size(tensors, 'W_xi', 0), axis_size(tensors, 'W_xi', 1)
     shapes = {}

@@ -1,4 +1,4 @@
-"""What a file holds and what wrote it, of any format, as `rnnlm inspect` says it."""
+"""Description of a file of any format, for `rnnlm inspect`."""
 from rnnlm.errors import InputError
 from rnnlm.interchange import (
     _torch7_reader, _torch_files, convert, keras, onnx, pytorch, safetensors, torch7)
@@ -8,19 +8,19 @@ from rnnlm.serializers.archive import open_verified
 
 
 def describe(path):
-    """What a file holds and what wrote it.
+    """Describes what a file holds and what wrote it.
 
     Args:
-        path (str): a file of any format that is read, or an ONNX file.
+        path (str): A file of any format that can be read, or an ONNX file.
 
     Returns:
-        dict: 'format', 'kind', 'written by', 'model' (its sizes, or None if it is no
+        dict: 'format', 'kind', 'written by', 'model' (its sizes, or None if it is not a
         language model), 'summary' (the same as text), 'layers' (a list of texts),
-        'notes' (what there is to say of it), 'refused' (why it cannot be converted, or
-        None) and 'arrays' (name -> 'shape' and 'dtype').
+        'notes' (remarks on it), 'refused' (why it cannot be converted, or None) and
+        'arrays' (name -> 'shape' and 'dtype').
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read.
+        rnnlm.errors.InputError: If it cannot be read.
     """
     module = convert.format_of(path)
     if module is None:
@@ -28,8 +28,8 @@ def describe(path):
     if module is keras:
         return keras.describe(path)
     if module is onnx:
-        return _record('ONNX', 'graph', 'not known: ONNX is written only', {},
-                       f'{path}: ONNX is written, not read')
+        return _record('ONNX', 'graph', 'unknown: ONNX can only be written', {},
+                       f'{path}: ONNX can only be written, not read')
     if module is pytorch:
         file = _torch_files.read(path)
         kind = 'module' if file.classes else 'state dict'
@@ -38,7 +38,7 @@ def describe(path):
         found['layers'] = [f'{name.rstrip(".") or "the model"}: {kind}'
                            for name, kind in file.classes.items()]
     elif module is safetensors:
-        found = _record('safetensors', 'tensors', 'a program that it does not name',
+        found = _record('safetensors', 'tensors', 'an unknown program',
                         safetensors.read(path))
     else:
         binary = 'in ASCII' if _torch7_reader.is_ascii(path) else 'binary'
@@ -63,12 +63,12 @@ def _of_chainer(path):
         if found['model'] is not None:
             found['kind'] = found['kind'].replace('arrays', 'model')
             found['written by'] = found['written by'].replace(
-                ', or rnnlm: all name a model alike', '')
+                ', or rnnlm: all use the same names', '')
     return found
 
 
 def _with_model(found, path):
-    """The same with the model that the file would become, or why it would not."""
+    """Adds the model that the file would become, or why it cannot be converted."""
     try:
         model = convert.load_model(path)
     except InputError as e:

@@ -1,11 +1,11 @@
 """Keras: Embedding, LSTM and Dense, by layer and variable.
 
-An LSTM keeps the transposed matrices, kernel (in, 4n) and recurrent_kernel (n, 4n),
-the gates in blocks i, f, c, o (c is the cell input, our a); Dense has a kernel (n, V).
+An LSTM stores transposed matrices, kernel (in, 4n) and recurrent_kernel (n, 4n), with
+the gates in blocks i, f, c, o (c is the cell input, our a).  Dense has a kernel (n, V).
 See https://keras.io/api/layers/recurrent_layers/lstm/
 
 Before Keras 2.3 the default of an LSTM was recurrent_activation='hard_sigmoid'.  Such
-a layer has beside its variables a 'slope', 0.2 until Keras 2 and 1/6 since Keras 3, and
+a layer has an extra tensor 'slope', 0.2 until Keras 2 and 1/6 since Keras 3, and
 becomes a `rnnlm.links.HardSigmoidLSTM`.  A model without an Embedding has one-hot
 input: its embedding is the identity.
 
@@ -26,17 +26,17 @@ ORDER = ('i', 'f', 'a', 'o')
 
 EMBED, OUTPUT = 'embedding/embeddings', 'dense'
 
-# The identity of one-hot input takes memory that no file did.
+# Maximum vocabulary for one-hot input: the identity uses memory that the file did not.
 MOST_ONE_HOT = 10_000
 
 
 def layer_name(k):
-    """str: what Keras calls LSTM layer k, 0 the lowest, unless it is told otherwise."""
+    """Returns Keras's default name (str) of LSTM layer k, 0 the lowest."""
     return f'lstm_{k}' if k else 'lstm'
 
 
 def export_layer(layer):
-    """A layer as the variables of an LSTM.
+    """Converts a layer to the variables of an LSTM.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
@@ -45,7 +45,7 @@ def export_layer(layer):
         dict: 'kernel' (in, 4n), 'recurrent_kernel' (n, 4n), 'bias' (4n,).
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     check_layer(layer)
     return {'kernel': to_blocks(layer['upward/W'], ORDER).T.copy(),
@@ -54,11 +54,11 @@ def export_layer(layer):
 
 
 def import_layer(tensors):
-    """The inverse of `export_layer`.
+    """Converts such tensors to a layer: the inverse of `export_layer`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     check_tensors(tensors, _layer_shapes(
         axis_size(tensors, 'kernel', 0), axis_size(tensors, 'recurrent_kernel', 0)))
@@ -72,17 +72,17 @@ def _layer_shapes(n_in, n):
 
 
 def export_model(weights):
-    """A model as Embedding, LSTM layers and Dense.
+    """Converts a model to Embedding, LSTM layers and Dense.
 
     Args:
-        weights (dict): as of `rnnlm.interchange.weights`.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
 
     Returns:
         dict: 'embedding/embeddings' (V, m), 'lstm/kernel', ..., 'lstm_1/kernel', ...,
-        'dense/kernel' (n, V), 'dense/bias' (V,); 'lstm/slope' of hard gates.
+        'dense/kernel' (n, V), 'dense/bias' (V,); 'lstm/slope' for hard gates.
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model.
+        rnnlm.errors.InputError: If they are not the weights of a model.
     """
     n_layers = len(check_model(weights).layers)
     tensors = {EMBED: weights['embed/W']}
@@ -98,18 +98,18 @@ def export_model(weights):
 
 
 def import_model(tensors):
-    """The inverse of `export_model`.
+    """Converts such tensors to weights: the inverse of `export_model`.
 
     Args:
-        tensors (dict): as `export_model` returns them; without 'embedding/embeddings'
-            the input is one-hot.
+        tensors (dict): Tensors as `export_model` returns; without
+            'embedding/embeddings' the input is one-hot.
 
     Returns:
-        dict: weights as of `rnnlm.interchange.weights`.
+        dict: Weights as in `rnnlm.interchange.weights`.
 
     Raises:
-        rnnlm.errors.InputError: as `import_layer`, or if the input is neither words nor
-            one-hot.
+        rnnlm.errors.InputError: As in `import_layer`, or if the input is neither words
+            nor one-hot.
     """
     shapes = _shapes(tensors)
     if EMBED not in tensors:
@@ -138,7 +138,7 @@ def _n_layers(tensors):
 
 
 def _shapes(tensors):
-    """{name: shape} of a model's tensors, from those that give its sizes."""
+    """Returns {name: shape} of a model's tensors, from those that give its sizes."""
     n_vocab = axis_size(tensors, f'{OUTPUT}/kernel', 1)
     n_in = n_vocab
     if EMBED in tensors:
@@ -161,7 +161,7 @@ def _shapes(tensors):
 
 
 def _identity(tensors, shapes):
-    """The embedding of a model whose input is one-hot."""
+    """Returns the embedding of a model with one-hot input."""
     kernel, (n_vocab, _) = tensors[f'{OUTPUT}/kernel'], shapes[EMBED]
     n_in = axis_size(tensors, 'lstm/kernel', 0)
     if n_in != n_vocab:
@@ -180,17 +180,17 @@ def read(path, recurrent_activation=None):
     """Reads a model of Embedding or one-hot input, LSTM layers and Dense.
 
     Args:
-        path (str): the file.
-        recurrent_activation (str): what the LSTM layers were made with, 'sigmoid' or
-            'hard_sigmoid', where the file does not say.
+        path (str): The file.
+        recurrent_activation (str): That of the LSTM layers, 'sigmoid' or
+            'hard_sigmoid', if the file does not say.
 
     Returns:
         dict: 'embedding/embeddings', 'lstm/kernel', 'lstm_1/kernel', ..., as
-        `import_model` takes it.
+        `import_model` takes them.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing, the file cannot be read, or the
-            model computes something else, naming what that is.
+        rnnlm.errors.InputError: If h5py is missing, the file cannot be read, or the
+            model computes something else; the message names the part.
     """
     with _keras_files.opened(path) as file:
         layers, _ = _keras_weights.layers_of(file, recurrent_activation)
@@ -198,16 +198,16 @@ def read(path, recurrent_activation=None):
 
 
 def load(path):
-    """A model from a file, and what there is to say of it.
+    """Loads a model from a file, with notes about it.
 
     Args:
-        path (str): the file.
+        path (str): The file.
 
     Returns:
-        tuple: weights as of `rnnlm.interchange.weights`; list of str, the notes.
+        tuple: Weights as in `rnnlm.interchange.weights`; list of str, the notes.
 
     Raises:
-        rnnlm.errors.InputError: as `read` and `import_model`.
+        rnnlm.errors.InputError: As in `read` and `import_model`.
     """
     with _keras_files.opened(path) as file:
         layers, notes = _keras_weights.layers_of(file)
@@ -215,19 +215,19 @@ def load(path):
 
 
 def describe(path):
-    """What a file holds and what wrote it.
+    """Describes what a file holds and what wrote it.
 
     Args:
-        path (str): the file.
+        path (str): The file.
 
     Returns:
         dict: 'format', 'kind' ('model' or 'weights'), 'written by', 'model' (its sizes,
-        or None if it is no language model), 'summary' (the same as text), 'layers' (a
-        list of texts), 'notes' (what there is to say of it), 'refused' (why it cannot
-        be converted, or None) and 'arrays' (name -> 'shape' and 'dtype').
+        or None if it is not a language model), 'summary' (the same as text), 'layers'
+        (a list of texts), 'notes' (remarks on it), 'refused' (why it cannot be
+        converted, or None) and 'arrays' (name -> 'shape' and 'dtype').
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
+        rnnlm.errors.InputError: If h5py is missing, or the file cannot be read.
     """
     with _keras_files.opened(path) as file:
         found = {
@@ -257,32 +257,32 @@ def _writer(file):
         return 'neither Chainer nor Keras'
     if file.version is None:
         return 'Keras 3, or 2.12 and later' if file.format == '.weights.h5' else (
-            'Keras of a version that it does not say')
+            'an unknown version of Keras')
     return f'Keras {file.version}' + (f' on {file.backend}' if file.backend else '')
 
 
 def write(path, tensors):
     """Writes a .weights.h5, or a whole model in a .keras file, for Keras 3.
 
-    A .weights.h5 is for the load_weights of a keras.Sequential of Embedding, LSTM
-    layers and Dense; a .keras file for keras.saving.load_model.  Its output are logits.
-    Hard gates are those of Keras 3, of slope 1/6: those of slope 0.2 have their weights
-    multiplied by 1.2.
+    A .weights.h5 is for load_weights of a keras.Sequential of Embedding, LSTM layers
+    and Dense; a .keras file for keras.saving.load_model.  The model outputs logits.
+    Keras 3 has hard gates of slope 1/6, so weights of gates of slope 0.2 are multiplied
+    by 1.2.
 
     Args:
-        path (str): the file, ending in .keras for a whole model.
-        tensors (dict): as `read` returns them.
+        path (str): The file, ending in .keras for a whole model.
+        tensors (dict): Tensors as `read` returns.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing, or hard gates, of which a
-            .weights.h5 says nothing, are to be written to one.
+        rnnlm.errors.InputError: If h5py is missing, or if a model with hard gates is to
+            be written to a .weights.h5, which cannot represent them.
     """
     if path.endswith('.keras'):
         data = _keras_writer.archive(path, tensors)
     elif any(name.endswith('/slope') for name in tensors):
         raise InputError(
             f'{path}: expected LSTM layers whose gates are sigmoids, as a .weights.h5 '
-            'does not say what they are, found hard ones; write a .keras file')
+            'cannot say otherwise, found hard gates; write a .keras file')
     else:
         data = _keras_writer.weights_h5(path, tensors)
     with writing(path) as f:

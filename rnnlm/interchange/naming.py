@@ -1,4 +1,4 @@
-"""A whole model in another system by its names, and layers that two of them share."""
+"""Names of a model's tensors in another system, and layouts that systems share."""
 import dataclasses
 from typing import Callable
 
@@ -11,14 +11,14 @@ from rnnlm.interchange.weights import (
 
 @dataclasses.dataclass(frozen=True)
 class Names:
-    """What a system calls the tensors of a model.
+    """Names of a model's tensors in a system.
 
     Attributes:
-        embed (str): of the embedding (V, m).
-        output_W (str): of the output layer's matrix (V, n).
-        output_b (str): of its bias (V,).
-        layer: function of k, 0 the lowest, and a name within a layer, to a name.
-        transposed (bool): if true, the output layer's matrix is (n, V).
+        embed (str): Name of the embedding (V, m).
+        output_W (str): Name of the output layer's matrix (V, n).
+        output_b (str): Name of its bias (V,).
+        layer: Function of k, 0 the lowest, and a name within a layer; returns a name.
+        transposed (bool): If true, the output layer's matrix is (n, V).
     """
     embed: str
     output_W: str
@@ -28,18 +28,18 @@ class Names:
 
 
 def export_stack(weights, names, export_layer):
-    """The weights of a model by another system's names.
+    """Converts the weights of a model to another system's names.
 
     Args:
-        weights (dict): as of `rnnlm.interchange.weights`.
-        names (Names): what the system calls them.
-        export_layer: the system's function of that name.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
+        names (Names): The system's names.
+        export_layer: The system's function of that name.
 
     Returns:
-        dict: name -> array.
+        dict: Name -> array.
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model.
+        rnnlm.errors.InputError: If they are not the weights of a model.
     """
     structure = check_model(weights)
     require_sigmoids(structure)
@@ -55,22 +55,22 @@ def export_stack(weights, names, export_layer):
 
 
 def import_stack(tensors, names, layer_shapes, import_layer, lateral):
-    """The inverse of `export_stack`.
+    """Converts tensors to weights: the inverse of `export_stack`.
 
     Args:
-        tensors (dict): name -> array, all and only those of the model.
-        names (Names): what the system calls them.
-        layer_shapes: function of in and n to a dict, the shapes of a layer.
-        import_layer: the system's function of that name.
-        lateral (tuple): the name within a layer of a matrix that has an axis of n, and
+        tensors (dict): Name -> array, exactly those of the model.
+        names (Names): The system's names.
+        layer_shapes: Function of in and n; returns a dict, the shapes of a layer.
+        import_layer: The system's function of that name.
+        lateral (tuple): Name within a layer of a matrix that has an axis of size n, and
             that axis.
 
     Returns:
-        dict: weights as of `rnnlm.interchange.weights`.
+        dict: Weights as in `rnnlm.interchange.weights`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     n_vocab = axis_size(tensors, names.embed, 0)
     n_in = axis_size(tensors, names.embed, 1)
@@ -99,42 +99,42 @@ def import_stack(tensors, names, layer_shapes, import_layer, lateral):
 
 
 def require_sigmoids(structure):
-    """Refuses a model whose gates a system does not have.
+    """Raises InputError for a model with gates that are not sigmoids.
 
     Raises:
-        rnnlm.errors.InputError: naming the layer.
+        rnnlm.errors.InputError: If there are such gates; the message names the layer.
     """
     for k, layer in enumerate(structure.layers, 1):
         if layer.link != 'LSTM':
             raise InputError(
-                f'l{k}: expected an LSTM whose gates are sigmoids, which is what this '
-                f'format has, found a {layer.link}; write a .npz, .keras or .onnx file')
+                f'l{k}: expected an LSTM whose gates are sigmoids, as in this format, '
+                f'found a {layer.link}; write a .npz, .keras or .onnx file')
 
 
 def block_shapes(n_in, n, names):
-    """dict: the shapes of a layer of blocks with two biases, by name.
+    """Returns the shapes of a layer of blocks with two biases, by name (dict).
 
     Args:
-        n_in, n (int): its inputs and units.
-        names (dict): the system's names of 'W', 'U', 'b' and 'second b', in its order.
+        n_in, n (int): Its numbers of inputs and units.
+        names (dict): The system's names of 'W', 'U', 'b' and 'second b', in its order.
     """
     shapes = {'W': (4 * n, n_in), 'U': (4 * n, n), 'b': (4 * n,), 'second b': (4 * n,)}
     return {name: shapes[part] for part, name in names.items()}
 
 
 def export_blocks(layer, order, names):
-    """A layer in blocks of rows, for a system that adds up two biases.
+    """Converts a layer to blocks of rows, for a system that adds two biases.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
-        order (tuple of str): the system's gates.
-        names (dict): as for `block_shapes`.
+        order (tuple of str): The system's gates.
+        names (dict): As for `block_shapes`.
 
     Returns:
-        dict: name -> array; the second bias is zeros.
+        dict: Name -> array; the second bias is zero.
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     check_layer(layer)
     b = to_blocks(layer['upward/b'], order)
@@ -144,11 +144,11 @@ def export_blocks(layer, order, names):
 
 
 def import_blocks(tensors, order, names):
-    """The inverse of `export_blocks`; the biases are added up.
+    """Converts such tensors to a layer, adding the biases; inverts `export_blocks`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     check_tensors(tensors, block_shapes(
         axis_size(tensors, names['W'], 1), axis_size(tensors, names['U'], 1), names))

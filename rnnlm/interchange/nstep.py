@@ -1,9 +1,9 @@
-"""Chainer's L.NStepLSTM: a matrix and a bias of their own for each gate and side.
+"""Chainer's L.NStepLSTM, with a matrix and a bias for each gate and side.
 
-Of each layer w0 to w3 (n, in) are multiplied with the input and w4 to w7 (n, n) with
-the output before, both in the order i, f, a, o; so are b0 to b7 (n,), which are added
-up in pairs.  The equations in the documentation of Chainer's n_step_lstm have the last
-two the other way round; its code is as here, and so is cuDNN.
+In each layer, w0 to w3 (n, in) are multiplied with the input and w4 to w7 (n, n) with
+the previous output, both in the order i, f, a, o.  b0 to b7 (n,) have the same order
+and are added in pairs.  The documentation of Chainer's n_step_lstm swaps the last two
+gates; its code, and cuDNN, have the order given here.
 """
 from rnnlm.interchange.interleaving import added, join, second_bias, split
 from rnnlm.interchange.naming import Names, export_stack, import_stack
@@ -14,17 +14,17 @@ NAMES = Names('embed/W', 'output/W', 'output/b', lambda k, name: f'lstm/{k}/{nam
 
 
 def export_layer(layer):
-    """A layer as the parameters of one layer of NStepLSTM.
+    """Converts a layer to the parameters of one layer of NStepLSTM.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
 
     Returns:
         dict: 'w0' to 'w3' (n, in), 'w4' to 'w7' (n, n), 'b0' to 'b3' (n,), and 'b4'
-        to 'b7' (n,), which are zeros.
+        to 'b7' (n,), which are zero.
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     check_layer(layer)
     ws = split(layer['upward/W'], ORDER) + split(layer['lateral/W'], ORDER)
@@ -35,11 +35,11 @@ def export_layer(layer):
 
 
 def import_layer(tensors):
-    """The inverse of `export_layer`; the biases are added up.
+    """Converts such tensors to a layer, adding the biases; inverts `export_layer`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     check_tensors(tensors, _layer_shapes(
         axis_size(tensors, 'w0', 1), axis_size(tensors, 'w4', 1)))
@@ -55,24 +55,24 @@ def _layer_shapes(n_in, n):
 
 
 def export_model(weights):
-    """A model as a Chain of L.EmbedID, L.NStepLSTM and L.Linear.
+    """Converts a model to a Chain of L.EmbedID, L.NStepLSTM and L.Linear.
 
     Args:
-        weights (dict): as of `rnnlm.interchange.weights`.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
 
     Returns:
         dict: 'embed/W' (V, m), 'lstm/0/w0', ..., 'output/W' (V, n), 'output/b' (V,).
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model.
+        rnnlm.errors.InputError: If they are not the weights of a model.
     """
     return export_stack(weights, NAMES, export_layer)
 
 
 def import_model(tensors):
-    """The inverse of `export_model`.
+    """Converts such tensors to weights: the inverse of `export_model`.
 
     Raises:
-        rnnlm.errors.InputError: as `import_layer`.
+        rnnlm.errors.InputError: As in `import_layer`.
     """
     return import_stack(tensors, NAMES, _layer_shapes, import_layer, ('w4', 0))

@@ -1,15 +1,15 @@
-"""ONNX: the whole model as one graph, for a step or a window alike; written only.
+"""Export to ONNX: the model as one graph, for single steps and windows; write only.
 
-Of inputs and outputs T, the steps, and B, the streams, may be anything:
+The sizes T (steps) and B (streams) are dynamic:
 
     ids (T, B) int64, h and c (N, B, n) of the N layers
         -> logits (T, B, V), next_h and next_c (N, B, n)
 
-Where layers differ in size each has its own state, h0 and c0 (1, B, n0), h1 and c1, ...
+If layers differ in size, each has its own state: h0 and c0 (1, B, n0), h1 and c1, ...
 and next_h0, ...
 
-The gates of ONNX's LSTM stand in blocks i, o, f, c (c is the cell input), its biases
-are two, one after the other.  https://onnx.ai/onnx/operators/onnx__LSTM.html
+ONNX's LSTM has its gates in blocks i, o, f, c (c is the cell input), and two
+concatenated biases.  https://onnx.ai/onnx/operators/onnx__LSTM.html
 """
 import numpy
 
@@ -24,7 +24,7 @@ ORDER = ('i', 'o', 'f', 'a')
 
 OPSET = 14
 
-# What a file of protocol buffers can hold.
+# Maximum size of a protocol buffer.
 MOST_BYTES = 2 ** 31 - 2 ** 20
 
 
@@ -32,13 +32,13 @@ def write(path, weights, tokens=None):
     """Writes a model as ONNX; needs onnx.
 
     Args:
-        path (str): the file.
-        weights (dict): as of `rnnlm.interchange.weights`.
-        tokens (str): the text of the tokens, for the metadata.
+        path (str): The file.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
+        tokens (str): The tokens as text, for the metadata.
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model, are too large, or
-            onnx is missing.
+        rnnlm.errors.InputError: If they are not the weights of a model or are too
+            large, or if onnx is missing.
     """
     try:
         from onnx import TensorProto, checker, helper, numpy_helper
@@ -50,8 +50,8 @@ def write(path, weights, tokens=None):
     n_bytes = sum(array.nbytes for array in weights.values())
     if n_bytes > MOST_BYTES:
         raise InputError(
-            f'{path}: expected weights of at most {MOST_BYTES:,} bytes, which is what '
-            f'an ONNX file holds, found {n_bytes:,}; write a .safetensors file')
+            f'{path}: expected weights of at most {MOST_BYTES:,} bytes, the limit of '
+            f'an ONNX file, found {n_bytes:,}; write a .safetensors file')
     n_vocab, units = structure.n_vocab, [layer.n_units for layer in structure.layers]
     n_layers = len(units)
     together = len(set(units)) == 1
@@ -62,7 +62,7 @@ def write(path, weights, tokens=None):
 
     tensors['embed'] = weights['embed/W']
     node('Gather', ['embed', 'ids'], 'x0')
-    tensors['directions'] = numpy.array([1])  # the axis that LSTM has for them
+    tensors['directions'] = numpy.array([1])  # LSTM's axis of directions
     for k, n in enumerate(units):
         if together:
             tensors[f'layer{k}'] = numpy.array([k])
@@ -108,8 +108,7 @@ def write(path, weights, tokens=None):
 
 
 def _gates(slope):
-    """Attributes of an LSTM node: nothing for sigmoids; `slope` is that of hard gates.
-    """
+    """Returns the attributes of an LSTM node with hard gates, or {} for sigmoids."""
     if slope is None:
         return {}
     return {'activations': ['HardSigmoid', 'Tanh', 'Tanh'],
@@ -117,7 +116,7 @@ def _gates(slope):
 
 
 def _layer(layer):
-    """A layer as LSTM wants it, all with an axis of the one direction."""
+    """Converts a layer to the inputs of LSTM, with a leading axis of one direction."""
     b = to_blocks(layer['upward/b'], ORDER)
     return {'W': to_blocks(layer['upward/W'], ORDER)[None],
             'R': to_blocks(layer['lateral/W'], ORDER)[None],

@@ -1,13 +1,13 @@
 """PyTorch: nn.Embedding, nn.LSTM and nn.Linear, by the names of a state dict.
 
-nn.LSTM keeps the gates in blocks i, f, g, o (g is the cell input), layer k in
-weight_ih_l{k} (4n, in) and weight_hh_l{k} (4n, n), and adds up two biases; see
+nn.LSTM has the gates in blocks i, f, g, o (g is the cell input).  Layer k has
+weight_ih_l{k} (4n, in), weight_hh_l{k} (4n, n), and two biases that are added; see
 https://pytorch.org/docs/stable/generated/torch.nn.LSTM.html.  An nn.LSTMCell has the
-same without _l{k}.
+same names without _l{k}.
 
-Its files hold state dicts, checkpoints of them, or whole modules.  torch is needed to
-write one, not to read it: `_torch_pickle` finds out what a pickle describes without
-running it.
+Files can hold state dicts, checkpoints that contain one, or whole modules.  torch is
+needed to write a file, but not to read one: `_torch_pickle` finds out what a pickle
+contains without running it.
 """
 import dataclasses
 import re
@@ -33,13 +33,12 @@ NAMES = Names('embed.weight', 'output.weight', 'output.bias',
 NAMES_OF_SIZES = dataclasses.replace(
     NAMES, layer=lambda k, name: f'lstm.{k}.{name}')
 
-# awd-lstm-lm keeps the weights without their dropout in ..._raw, which count.
+# awd-lstm-lm stores the weights before weight dropout as ..._raw; these are used.
 PARAMETER = re.compile(
     r'(?:(.*)\.)?((?:weight|bias)_(?:ih|hh|hr))(?:_l(\d{1,4}))?(_reverse)?(_raw)?')
 
-# Buffers that a model does not need in use: the state, from which no text begins, if it
-# is zeros; what hides later words, which a recurrent model never sees; and weights of
-# words in the loss.
+# Buffers that do not matter in use: the initial state, if it is zero; masks of later
+# words, which a recurrent model never sees; and weights of words in the loss.
 STATES = re.compile(r'(.*\.)?_?(h|c|h0|c0|h_0|c_0|hx|cx|hidden|hidden_state|'
                     r'cell_state|state|init_hidden|zeros)\d?')
 MASKS = re.compile(r'(.*\.)?_?(causal_mask|mask|attn_mask|position_ids|'
@@ -48,45 +47,45 @@ LOSSES = re.compile(r'(.*\.)?(criterion|loss|loss_fn|crit)\.(weight|pos_weight)'
 
 
 def export_layer(layer):
-    """A layer as the parameters of an nn.LSTM of one layer.
+    """Converts a layer to the parameters of an nn.LSTM with one layer.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
 
     Returns:
         dict: 'weight_ih_l0' (4n, in), 'weight_hh_l0' (4n, n), 'bias_ih_l0' (4n,) and
-        'bias_hh_l0' (4n,), which is zeros.
+        'bias_hh_l0' (4n,), which is zero.
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     return export_blocks(layer, ORDER, LAYER)
 
 
 def import_layer(tensors):
-    """The inverse of `export_layer`; the biases are added up.
+    """Converts such tensors to a layer, adding the biases; inverts `export_layer`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     return import_blocks(tensors, ORDER, LAYER)
 
 
 def export_model(weights):
-    """A model as a state dict.
+    """Converts a model to a state dict.
 
     Args:
-        weights (dict): as of `rnnlm.interchange.weights`.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
 
     Returns:
         dict: 'embed.weight' (V, m), 'lstm.weight_ih_l0', ..., 'output.weight' (V, n),
-        'output.bias' (V,).  Where layers differ in size each is an LSTM of its own,
+        'output.bias' (V,).  If layers differ in size, each is a separate LSTM:
         'lstm.0.weight_ih_l0', ..., 'lstm.1.weight_ih_l0', ...
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model, or its gates are
-            not sigmoids.
+        rnnlm.errors.InputError: If they are not the weights of a model, or its gates
+            are not sigmoids.
     """
     layers = check_model(weights).layers
     if len(set(layers)) == 1:
@@ -95,33 +94,33 @@ def export_model(weights):
 
 
 def import_model(tensors):
-    """The inverse of `export_model`, whatever the modules are called.
+    """Converts a state dict to weights, whatever the modules are called.
 
     The LSTM is the module with a weight_ih_l0, the output layer the one with a bias,
-    the embedding the one without; in PyTorch's example word_language_model they are
-    rnn, decoder and encoder.  Several LSTMs follow each other by the numbers in their
-    names.  Without an embedding the input is one-hot.
+    the embedding the one without.  In PyTorch's example word_language_model these are
+    rnn, decoder and encoder.  Several LSTMs are ordered by the numbers in their names.
+    Without an embedding the input is one-hot.
 
     Args:
-        tensors (dict): a state dict as NumPy arrays.
+        tensors (dict): A state dict as NumPy arrays.
 
     Returns:
-        dict: weights as of `rnnlm.interchange.weights`.
+        dict: Weights as in `rnnlm.interchange.weights`.
 
     Raises:
-        rnnlm.errors.InputError: if the modules are not told apart by that, or a
-            tensor is missing, one too many, or of another shape or dtype.
+        rnnlm.errors.InputError: If this does not identify the modules, or a tensor is
+            missing, unknown, or has a wrong shape or dtype.
     """
     return import_noted(tensors).weights
 
 
 def import_noted(tensors, classes=None):
-    """As `import_model`, a `rnnlm.interchange._by_shape.Model`.
+    """Converts like `import_model`, to a `rnnlm.interchange._by_shape.Model`.
 
     Args:
-        tensors (dict): as for `import_model`.
-        classes (dict): prefix of parameters -> class, 'torch.nn.modules.linear Linear'
-            say, of modules where that is known.
+        tensors (dict): As in `import_model`.
+        classes (dict): Prefix of parameters -> class, for modules whose class is known,
+            such as 'torch.nn.modules.linear Linear'.
     """
     check_arrays(tensors)
     if len(tensors) > _by_shape.MOST_TENSORS:
@@ -151,12 +150,12 @@ def import_noted(tensors, classes=None):
     check_dtypes({name: tensors[name] for name in [*used, *others]})
     if [matrix.name for matrix in matrices] == ['embed', 'output'] and all(
             re.fullmatch(r'lstm(\.\d+)?', prefix) for prefix in prefixes):
-        return found._replace(notes=notes)  # as `export_model` calls them
+        return found._replace(notes=notes)  # the names that `export_model` gives
     return found._replace(notes=found.notes + notes)
 
 
 def _sorted(tensors):
-    """Names of recurrent layers, of others, and what is said of those left out.
+    """Sorts tensors into recurrent layers, others, and ignored ones, with notes.
 
     Returns:
         tuple: {(prefix, level): {'weight_ih': name, ...}}; list of names; notes.
@@ -167,7 +166,7 @@ def _sorted(tensors):
         match = PARAMETER.fullmatch(name)
         if not match:
             if _is_idle(name, tensors[name]):
-                notes.append(f'{short_name(name)} is left out, it changes nothing')
+                notes.append(f'{short_name(name)} is ignored, it has no effect')
             else:
                 others.append(name)
             continue
@@ -190,13 +189,13 @@ def _sorted(tensors):
 
 
 def _kind(classes, prefix):
-    """'Embedding' or 'Linear' of a module of torch.nn whose class is known."""
+    """Returns 'Embedding' or 'Linear' for a torch.nn module whose class is known."""
     module, _, name = (classes or {}).get(f'{prefix}.', '').rpartition(' ')
     return name if module.startswith('torch.nn.') else None
 
 
 def _is_idle(name, array):
-    """Whether a buffer cannot change what a model computes from its beginning on."""
+    """Returns whether a buffer has no effect on a model that starts afresh."""
     if LOSSES.fullmatch(name):
         return True
     if STATES.fullmatch(name):
@@ -205,7 +204,7 @@ def _is_idle(name, array):
 
 
 def _completed(parts, tensors):
-    """The tensors of a layer by `LAYER`'s names; biases that are missing are zeros."""
+    """Returns a layer's tensors by the names in `LAYER`; missing biases are zero."""
     given = {part: tensors[name] for part, name in parts.items()}
     for part in 'weight_ih', 'weight_hh':
         name = next(iter(parts.values()))
@@ -235,7 +234,7 @@ def _completed(parts, tensors):
 
 
 def _matrices(names, tensors):
-    """list of `Matrix`: modules of a weight of two dimensions, with a bias or not."""
+    """Returns a list of `Matrix`: modules with a 2D weight, with or without a bias."""
     modules = {}
     for name in names:
         prefix, _, part = name.rpartition('.')
@@ -263,7 +262,7 @@ def _matrices(names, tensors):
 
 
 def _what(names):
-    """What else the names say that a model is."""
+    """Describes what other kind of model the names suggest."""
     for pattern, what in (
             (r'(?i)attn|attention|in_proj|transformer|\.wpe\.', 'a Transformer'),
             (r'(?i)conv', 'a convolution'), (r'(?i)norm|\.bn\d|running_mean',
@@ -281,31 +280,31 @@ def _listed(names):
 
 
 def read(path):
-    """Reads a state dict, a checkpoint that holds one, or a whole module.
+    """Reads a state dict, a checkpoint that contains one, or a whole module.
 
     Args:
-        path (str): a file of torch.save, from PyTorch 0.1.10 on.
+        path (str): A torch.save file, from PyTorch 0.1.10 on.
 
     Returns:
-        dict: name -> array; bfloat16 becomes float32, which has all its numbers.
+        dict: Name -> array; bfloat16 becomes float32, without loss.
 
     Raises:
-        rnnlm.errors.InputError: if the file cannot be read or holds something else.
+        rnnlm.errors.InputError: If the file cannot be read or holds something else.
     """
     return _torch_files.read(path).tensors
 
 
 def load(path):
-    """The model in a file, with its tokens if they are there.
+    """Loads the model in a file, with its tokens if they are there.
 
     Args:
-        path (str): as for `read`.
+        path (str): As in `read`.
 
     Returns:
         tuple: `rnnlm.interchange._by_shape.Model`, and a list of tokens or None.
 
     Raises:
-        rnnlm.errors.InputError: as `read` and `import_model`, or if the file has a
+        rnnlm.errors.InputError: As in `read` and `import_model`, or if the file has a
             module that computes something else.
     """
     file = _torch_files.read(path)
@@ -318,11 +317,11 @@ def write(path, tensors):
     """Writes a state dict; needs torch.
 
     Args:
-        path (str): the file.
-        tensors (dict): name -> array.
+        path (str): The file.
+        tensors (dict): Name -> array.
 
     Raises:
-        rnnlm.errors.InputError: if torch is missing.
+        rnnlm.errors.InputError: If torch is missing.
     """
     try:
         import torch

@@ -19,10 +19,10 @@ from rnnlm.serializers.atomic import writing
 METADATA = 'rnnlm model'
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
-# Of masks and counts, which may be beside the weights.
+# Dtypes of masks and counts, which may accompany the weights.
 OTHERS = {'BOOL': '?', 'I8': 'i1', 'U8': 'u1', 'I16': '<i2', 'U16': '<u2', 'U32': '<u4',
           'U64': '<u8'}
-# There are others that NumPy does not have.
+# Dtypes that NumPy does not have, or that are not floats.
 NOT_READ = ('F8_E4M3', 'F8_E5M2', 'F8_E8M0', 'F6_E2M3', 'F6_E3M2', 'F4', 'C64')
 
 
@@ -30,29 +30,29 @@ def read(path):
     """Reads a safetensors file.
 
     Args:
-        path (str): the file.
+        path (str): The file.
 
     Returns:
-        dict: name -> array; bfloat16 becomes float32, which has all its numbers.
+        dict: Name -> array; bfloat16 becomes float32, without loss.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read.
+        rnnlm.errors.InputError: If it cannot be read.
     """
     return _read(path)[0]
 
 
 def load(path):
-    """The model in a file, of PyTorch's names, with its tokens if they are there.
+    """Loads the model in a file, by PyTorch's names, with its tokens if present.
 
     Args:
-        path (str): the file.
+        path (str): The file.
 
     Returns:
         tuple: `rnnlm.interchange._by_shape.Model`; a `Vocabulary`, a list of tokens or
         None; and the dropout that it was trained with, or None.
 
     Raises:
-        rnnlm.errors.InputError: as `read`, or if it is no language model.
+        rnnlm.errors.InputError: As in `read`, or if it is not a language model.
     """
     tensors, metadata = _read(path)
     # save_model writes shared tensors once: {name of the other: name in the file}.
@@ -99,7 +99,7 @@ def _dropout_in(metadata):
 
 
 def _tokens_in(metadata, n_vocab):
-    """Ours, or a vocabulary in JSON by one of the usual names; None without any."""
+    """Returns our tokens, or a JSON vocabulary under a usual name, or None."""
     tokens = _tokens.of_text(metadata.get(_tokens.METADATA, ''), n_vocab)
     if tokens is not None:
         return tokens
@@ -114,7 +114,7 @@ def _tokens_in(metadata, n_vocab):
 
 
 def _read(path):
-    """The tensors, and the metadata: a dict of texts."""
+    """Reads a file; returns its tensors and its metadata, a dict of texts."""
     data = _untrusted.read_bytes(path)
     with _untrusted.damaged(path, 'a safetensors file'):
         n_header, = struct.unpack_from('<Q', data)
@@ -124,7 +124,7 @@ def _read(path):
         body = memoryview(data)[8 + n_header:]
         metadata = header.pop('__metadata__', None) or {}
         if not all(type(text) is str for text in metadata.values()):
-            raise ValueError('metadata that are no texts')
+            raise ValueError('metadata that are not texts')
         for name, entry in header.items():
             _check_entry(name, entry, len(data))
         end, tensors = 0, {}
@@ -144,7 +144,7 @@ def _read(path):
 
 
 def _check_entry(name, entry, size):
-    """Refuses what is no entry of the header of a file of `size` bytes."""
+    """Raises ValueError for an invalid header entry of a file of `size` bytes."""
     offsets, shape = entry['data_offsets'], entry['shape']
     if type(offsets) is not list or type(shape) is not list or len(offsets) != 2 or (
             len(shape) > _untrusted.MOST_AXES) or not all(
@@ -154,7 +154,7 @@ def _check_entry(name, entry, size):
 
 
 def _tensor(body, begin, stop, dtype, shape):
-    """An array of part of the data; ValueError unless all of it fits."""
+    """Returns an array of part of the data; raises ValueError unless it fits."""
     stored = '<u2' if dtype == 'BF16' else {**DTYPES, **OTHERS}[dtype]
     n_bytes = math.prod(shape) * numpy.dtype(stored).itemsize
     if stop - begin != n_bytes or stop > len(body):
@@ -169,12 +169,12 @@ def write(path, tensors, metadata=None):
     """Writes a safetensors file.
 
     Args:
-        path (str): the file.
-        tensors (dict): name -> array of float16, float32, float64, int32 or int64.
-        metadata (dict): texts by name, for the header.
+        path (str): The file.
+        tensors (dict): Name -> array of float16, float32, float64, int32 or int64.
+        metadata (dict): Texts by name, for the header.
 
     Raises:
-        rnnlm.errors.InputError: if a dtype is none of these.
+        rnnlm.errors.InputError: If an array has another dtype.
     """
     names = {numpy.dtype(dtype): name for name, dtype in DTYPES.items()}
     header, parts, end = {}, [], 0

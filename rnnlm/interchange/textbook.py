@@ -1,7 +1,7 @@
-"""The LSTM of many tutorials in plain NumPy: a matrix a gate, on [x, h].
+"""The LSTM of many tutorials in plain NumPy, with a matrix for each gate, on [x, h].
 
-wg (the cell input), wi, wf and wo are (n, in + n): their first columns are multiplied
-with the input, the others with the output before; bg, bi, bf, bo (n,).
+wg (the cell input), wi, wf and wo are (n, in + n): the first columns are multiplied
+with the input, the others with the previous output.  Biases are bg, bi, bf, bo (n,).
 """
 import numpy
 
@@ -13,12 +13,12 @@ LETTERS = 'gifo'
 
 
 def names():
-    """list of str: what a layer's arrays are called."""
+    """Returns the names of a layer's arrays."""
     return [f'{kind}{letter}' for kind in 'wb' for letter in LETTERS]
 
 
 def export_layer(layer):
-    """A layer as the matrices and biases of the four gates.
+    """Converts a layer to matrices and biases of the four gates.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
@@ -27,7 +27,7 @@ def export_layer(layer):
         dict: 'wg', 'wi', 'wf', 'wo' (n, in + n) and 'bg', 'bi', 'bf', 'bo' (n,).
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     check_layer(layer)
     both = numpy.hstack([layer['upward/W'], layer['lateral/W']])
@@ -37,11 +37,11 @@ def export_layer(layer):
 
 
 def import_layer(tensors):
-    """The inverse of `export_layer`.
+    """Converts such tensors to a layer: the inverse of `export_layer`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     n, both = axis_size(tensors, 'wg', 0), axis_size(tensors, 'wg', 1)
     n_in = max(both - n, 1)

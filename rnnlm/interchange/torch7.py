@@ -1,15 +1,14 @@
-"""Torch7's char-rnn: two nn.Linear a layer, i2h and h2h, and one for the output.
+"""Torch7's char-rnn: two nn.Linear for each layer, i2h and h2h, and one for the output.
 
-Both have a bias, and the rows of both are in blocks i, f, o, g (g is the cell input);
-see https://github.com/karpathy/char-rnn, model/LSTM.lua.
+Both have a bias, and their rows are in blocks i, f, o, g (g is the cell input); see
+https://github.com/karpathy/char-rnn, model/LSTM.lua.
 
-It has no embedding: the first layer is given the character as a one-hot vector.  That
-is an embedding that is the identity, (V, V), and so it is imported.  The other way
-round, what the embedding does is put into the first layer: W_u (E^T onehot) is
-(W_u E^T) onehot, up to rounding, unless E is the identity and nothing is to be done.
+char-rnn has no embedding: the first layer gets the character as a one-hot vector.  This
+is imported as an embedding that is the identity, (V, V).  On export, the embedding is
+merged into the first layer: W_u (E^T onehot) = (W_u E^T) onehot, up to rounding.
 
-Its files are checkpoints of char-rnn, of torch-rnn, which has an embedding, or tables
-of tensors.
+Files are checkpoints of char-rnn, of torch-rnn (which has an embedding), or tables of
+tensors.
 """
 import os
 import struct
@@ -34,27 +33,27 @@ NAMES = Names('embed', 'decoder.weight', 'decoder.bias',
 
 
 def export_layer(layer):
-    """A layer as the parameters of i2h and h2h.
+    """Converts a layer to the parameters of i2h and h2h.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
 
     Returns:
         dict: 'i2h.weight' (4n, in), 'i2h.bias' (4n,), 'h2h.weight' (4n, n) and
-        'h2h.bias' (4n,), which is zeros.
+        'h2h.bias' (4n,), which is zero.
 
     Raises:
-        rnnlm.errors.InputError: if it is no layer.
+        rnnlm.errors.InputError: If it is not a layer.
     """
     return export_blocks(layer, ORDER, LAYER)
 
 
 def import_layer(tensors):
-    """The inverse of `export_layer`; the biases are added up.
+    """Converts such tensors to a layer, adding the biases; inverts `export_layer`.
 
     Raises:
-        rnnlm.errors.InputError: if a tensor is missing, one too many, or of another
-            shape or dtype.
+        rnnlm.errors.InputError: If a tensor is missing, unknown, or has a wrong shape
+            or dtype.
     """
     return import_blocks(tensors, ORDER, LAYER)
 
@@ -64,17 +63,17 @@ def _layer_shapes(n_in, n):
 
 
 def export_model(weights):
-    """A model as char-rnn's, the embedding put into the first layer.
+    """Converts a model to char-rnn's form, merging the embedding into layer 1.
 
     Args:
-        weights (dict): as of `rnnlm.interchange.weights`.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
 
     Returns:
         dict: 'i2h_1.weight' (4n, V), 'i2h_1.bias', 'h2h_1.weight', 'h2h_1.bias',
         'i2h_2.weight' (4n, n), ..., 'decoder.weight' (V, n), 'decoder.bias' (V,).
 
     Raises:
-        rnnlm.errors.InputError: if they are no weights of a model.
+        rnnlm.errors.InputError: If they are not the weights of a model.
     """
     tensors = export_stack(weights, NAMES, export_layer)
     embed = tensors.pop(NAMES.embed)
@@ -84,22 +83,22 @@ def export_model(weights):
 
 
 def import_model(tensors):
-    """The inverse of `export_model`, for an embedding that is the identity.
+    """Converts such tensors to weights, with the identity as the embedding.
 
     Args:
-        tensors (dict): as `export_model` returns them; or with 'embed' (V, m) of a
-            model that has an embedding.
+        tensors (dict): Tensors as `export_model` returns; or with 'embed' (V, m), from
+            a model that has an embedding.
 
     Returns:
-        dict: weights as of `rnnlm.interchange.weights`, 'embed/W' of (V, V) if
-        there was none.
+        dict: Weights as in `rnnlm.interchange.weights`, with 'embed/W' (V, V) if there
+        was no embedding.
 
     Raises:
-        rnnlm.errors.InputError: as `import_layer`.
+        rnnlm.errors.InputError: As in `import_layer`.
     """
     if NAMES.embed not in tensors:
         n_vocab = axis_size(tensors, 'decoder.weight', 0)
-        # Before (V, V) is made, which takes memory that the file did not.
+        # Checked before (V, V) is made, which uses memory that the file did not.
         _by_shape.require_one_hot(n_vocab)
         n_rows = axis_size(tensors, 'i2h_1.weight', 0)
         check_tensors({'i2h_1.weight': tensors['i2h_1.weight']},
@@ -116,17 +115,17 @@ def _is_identity(embed):
 
 
 def read(path):
-    """The tensors of a checkpoint of char-rnn or torch-rnn, or of a table of tensors.
+    """Reads a checkpoint of char-rnn or torch-rnn, or a table of tensors.
 
     Args:
-        path (str): the file, binary or ASCII.
+        path (str): The file, binary or ASCII.
 
     Returns:
-        dict: name -> array: 'i2h_1.weight', 'i2h_1.bias', ..., 'decoder.bias'; see
-        `rnnlm.interchange.torch7`; and 'embed' (V, m) of a torch-rnn.
+        dict: Name -> array: 'i2h_1.weight', 'i2h_1.bias', ..., 'decoder.bias'; see
+        `rnnlm.interchange.torch7`; and 'embed' (V, m) for torch-rnn.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read or holds neither.
+        rnnlm.errors.InputError: If it cannot be read or is none of these.
     """
     return _read(path)[0]
 
@@ -140,16 +139,16 @@ def _read(path):
 
 
 def load(path):
-    """The model in a file, with its tokens if they are there.
+    """Loads the model in a file, with its tokens if they are there.
 
     Args:
-        path (str): as for `read`.
+        path (str): As in `read`.
 
     Returns:
         tuple: `rnnlm.interchange._by_shape.Model`, and a list of tokens or None.
 
     Raises:
-        rnnlm.errors.InputError: as `read` and `import_model`.
+        rnnlm.errors.InputError: As in `read` and `import_model`.
     """
     tensors, root = _read(path)
     weights = import_model(as_float32(tensors))
@@ -159,14 +158,14 @@ def load(path):
 
 
 def with_tokens(tensors, tokens):
-    """A table of tensors with the tokens of the model, as char-rnn's `vocab`.
+    """Adds the tokens of a model to a table of tensors, as char-rnn's `vocab`.
 
     Args:
-        tensors (dict): as `export_model` returns them.
-        tokens (list of bytes): in the order of their ids; or None.
+        tensors (dict): Tensors as `export_model` returns.
+        tokens (list of bytes): In the order of their ids; or None.
 
     Returns:
-        dict: for `write`.
+        dict: Argument for `write`.
     """
     if tokens is None:
         return tensors
@@ -176,15 +175,15 @@ def with_tokens(tensors, tokens):
 
 
 def write(path, value):
-    """Writes a binary file that torch.load reads.
+    """Writes a binary file that Lua's torch.load reads.
 
     Args:
-        path (str): the file.
+        path (str): The file.
         value: None, a bool, a number, a str, an array of float32, float64, float16,
-            int64, int32, int16, int8 or uint8, or a dict of these; a tree, no cycles.
+            int64, int32, int16, int8 or uint8, or a dict of these, without cycles.
 
     Raises:
-        rnnlm.errors.InputError: if there is something else in it.
+        rnnlm.errors.InputError: If it contains anything else.
     """
     parts, index, waiting = [], 0, [value]
     while waiting:
@@ -219,7 +218,7 @@ def _plain(value):
 
 
 def _tensor(array, index):
-    """What is written of a tensor; the index before its own is its storage's."""
+    """Serializes a tensor; the index before its own is that of its storage."""
     dtype = array.dtype.newbyteorder('<')
     kinds = {numpy.dtype(code): kind for kind, code in lua.KINDS.items()
              if not kind.startswith('Cuda')}

@@ -1,8 +1,8 @@
-"""The weights of a language model by name, and checks of what others call theirs.
+"""Weights of a language model by name, and checks of tensors.
 
     embed/W         (V, m)     the embedding
     l1/upward/W     (4n, m)    layer 1, gates interleaved (`rnnlm.functions.gates`);
-    l1/upward/b     (4n,)      l2, l3, ... have (4n, n)
+    l1/upward/b     (4n,)      in l2, l3, ... upward/W is (4n, n)
     l1/lateral/W    (4n, n)
     l{N+1}/W        (V, n)     the output layer after N layers
     l{N+1}/b        (V,)
@@ -20,7 +20,7 @@ LAYER = ('upward/W', 'upward/b', 'lateral/W')
 
 
 def check_layer(layer):
-    """Refuses what is not one LSTM layer.
+    """Raises InputError unless the argument is an LSTM layer.
 
     Args:
         layer (dict): 'upward/W' (4n, in), 'upward/b' (4n,), 'lateral/W' (4n, n).
@@ -29,8 +29,8 @@ def check_layer(layer):
         tuple: in and n.
 
     Raises:
-        rnnlm.errors.InputError: if a name is missing or one too many, or a shape or
-            dtype is not as it should be.
+        rnnlm.errors.InputError: If a name is missing or unknown, or a shape or dtype is
+            wrong.
     """
     n_in, n = axis_size(layer, 'upward/W', 1), axis_size(layer, 'lateral/W', 1)
     check_tensors(layer, layer_shapes(n_in, n))
@@ -38,16 +38,16 @@ def check_layer(layer):
 
 
 def check_model(weights):
-    """Refuses what are not the weights of a language model.
+    """Raises InputError unless the argument holds a language model's weights.
 
     Args:
-        weights (dict): see the top of this file.
+        weights (dict): See the top of this file.
 
     Returns:
-        rnnlm.structure.Structure: its links and their sizes.
+        rnnlm.structure.Structure: Its links and their sizes.
 
     Raises:
-        rnnlm.errors.InputError: as `check_layer`.
+        rnnlm.errors.InputError: As in `check_layer`.
     """
     for name in 'embed/W', 'l1/lateral/W':
         axis_size(weights, name, 0)
@@ -58,13 +58,13 @@ def check_model(weights):
 
 
 def untied(weights):
-    """The same model with an output matrix of its own, if it shares the embedding's.
+    """Returns the same weights with a separate output matrix, if the model is tied.
 
     Args:
-        weights (dict): as `check_model` takes them, but 'l{N+1}/W' may be missing.
+        weights (dict): As in `check_model`, but 'l{N+1}/W' may be missing.
 
     Returns:
-        dict: with 'l{N+1}/W', which is 'embed/W' where it was missing.
+        dict: With 'l{N+1}/W', which is 'embed/W' if it was missing.
     """
     n_layers = count_matching(weights, r'l(\d+)/lateral/W', first=1)
     output = f'l{n_layers + 1}/W'
@@ -74,13 +74,12 @@ def untied(weights):
 
 
 def layer_of(weights, k):
-    """dict: layer k, 1 the lowest, of a model's weights."""
+    """Returns layer k, 1 the lowest, of a model's weights (dict)."""
     return {name: weights[f'l{k}/{name}'] for name in LAYER}
 
 
 def axis_size(tensors, name, axis, ndim=2):
-    """The length of an axis of a tensor that must be there, of `ndim` axes, not empty.
-    """
+    """Returns the length of an axis of a tensor, which must have `ndim` axes."""
     array = _array(tensors, name)
     if array.ndim != ndim or not array.size:
         raise InputError(
@@ -90,7 +89,7 @@ def axis_size(tensors, name, axis, ndim=2):
 
 
 def count_matching(tensors, pattern, first=0):
-    """How many names match, with the number in them going up from `first`."""
+    """Returns how many names match, with consecutive numbers starting at `first`."""
     found = {int(match.group(1)) for match in (
         re.fullmatch(pattern, name, re.ASCII) for name in tensors)
         if match and len(match.group(1)) < 6}
@@ -101,14 +100,14 @@ def count_matching(tensors, pattern, first=0):
 
 
 def check_tensors(tensors, shapes):
-    """Refuses other than exactly these names and shapes, all of one float dtype.
+    """Raises InputError unless the names and shapes match, all of one float dtype.
 
     Args:
-        tensors (dict): name -> NumPy array.
-        shapes (dict): name -> shape.
+        tensors (dict): Name -> NumPy array.
+        shapes (dict): Name -> shape.
 
     Raises:
-        rnnlm.errors.InputError: naming the tensor, what was expected and found.
+        rnnlm.errors.InputError: If not; the message names the tensor.
     """
     dtype = None
     for name, shape in shapes.items():
@@ -121,7 +120,7 @@ def check_tensors(tensors, shapes):
         if array.dtype not in FLOATS:
             raise InputError(
                 f'{name}: expected {" or ".join(FLOATS)}, found {array.dtype}; convert '
-                "it first, by .astype('float32') say")
+                "it first, for example by .astype('float32')")
         dtype = dtype or array.dtype
         if array.dtype != dtype:
             raise InputError(
@@ -136,23 +135,23 @@ def check_tensors(tensors, shapes):
 
 
 def check_arrays(tensors):
-    """Refuses what are no NumPy arrays.
+    """Raises InputError unless all values are NumPy arrays.
 
     Raises:
-        rnnlm.errors.InputError: naming the first.
+        rnnlm.errors.InputError: If not; the message names the first one.
     """
     for name in tensors:
         _array(tensors, name)
 
 
 def check_dtypes(tensors):
-    """Refuses tensors that are not all of one float dtype, 32 or 64.
+    """Raises InputError unless all tensors have one float dtype, of 32 or 64 bits.
 
     Args:
-        tensors (dict): name -> NumPy array.
+        tensors (dict): Name -> NumPy array.
 
     Raises:
-        rnnlm.errors.InputError: naming the tensor, what was expected and found.
+        rnnlm.errors.InputError: If not; the message names the tensor.
     """
     first = None
     for name in tensors:
@@ -160,7 +159,7 @@ def check_dtypes(tensors):
         if array.dtype not in FLOATS:
             raise InputError(
                 f'{short_name(name)}: expected {" or ".join(FLOATS)}, found '
-                f"{array.dtype}; convert it first, by .astype('float32') say")
+                f"{array.dtype}; convert it first, for example by .astype('float32')")
         first = first or (name, array.dtype)
         if array.dtype != first[1]:
             raise InputError(
@@ -169,15 +168,14 @@ def check_dtypes(tensors):
 
 
 def as_float32(tensors):
-    """dict: the same with float32 where there was float16, which has all its numbers.
-    """
+    """Converts float16 to float32, without loss, and leaves the rest (dict)."""
     with numpy.errstate(all='ignore'):
         return {name: array.astype('f4') if array.dtype == numpy.float16 else array
                 for name, array in tensors.items()}
 
 
 def short_name(name):
-    """str: a name from a file as it stands in a message, which it may not flood."""
+    """Returns a name from a file, escaped and shortened for a message (str)."""
     return printable(name, 80)
 
 

@@ -1,12 +1,16 @@
 """Kernels, each beside the plain function that it stands in for.
 
-`recurrent` is the inner loop of `rnnlm.functions.lstm_window`, compiled for this
-processor; it needs llvmlite (the extra ``fast``) and is used when that is there.
+`recurrent` is the inner loop of `rnnlm.functions.lstm_window`, `output` what
+`rnnlm.functions.softmax_loss` does between two products, `sgd` the passes of
+`rnnlm.training.sgd`, `twister` the random numbers of `rnnlm.functions.dropout`, compiled
+for this processor; they need llvmlite (the extra ``fast``) and are used when that is
+there.
 `cuda` holds the kernels for a GPU, which `proof` compares with CuPy's own functions
 before they are used.  Set ``rnnlm.kernels.enabled = False`` (or RNNLM_FAST=0 in the
 environment) to do without either.
 """
 import functools
+import importlib
 import logging
 import os
 import threading
@@ -24,10 +28,21 @@ def recurrent_for(xp, dtype, T, B, n):
     gpu = gpu_for(xp, dtype)
     if gpu:
         return gpu.recurrent
+    recurrent = compiled('recurrent', xp, dtype)
+    return recurrent if recurrent and recurrent.fits(T, B, n) else None
+
+
+def output_for(xp, dtype, V):
+    """What makes losses and gradients of rows of V logits, else None."""
+    output = compiled('output', xp, dtype)
+    return output if output and output.fits(V) else None
+
+
+def compiled(name, xp, dtype):
+    """The module of compiled kernels of that name for such arrays, else None."""
     if not enabled or xp is not numpy or dtype != numpy.float32:
         return None
-    recurrent = _recurrent()
-    return recurrent if recurrent and recurrent.fits(T, B, n) else None
+    return _compiled(name)
 
 
 def gpu_for(xp, dtype):
@@ -79,14 +94,14 @@ def column_sums(xp, x):
 
 
 @functools.lru_cache(maxsize=None)
-def _recurrent():
+def _compiled(name):
     try:
-        from rnnlm.kernels import recurrent
-        recurrent.machine()
+        from rnnlm.kernels import machine
+        machine.machine()
+        return importlib.import_module(f'rnnlm.kernels.{name}')
     except (ImportError, RuntimeError, OSError) as e:
         logger.info('no compiled kernels: %s', e)
         return None
-    return recurrent
 
 
 @functools.lru_cache(maxsize=16)

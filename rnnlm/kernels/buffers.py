@@ -8,13 +8,18 @@ import collections
 import contextlib
 import math
 import mmap
-import sys
 import threading
+import weakref
 
 import numpy
 
-# A training window asks for some 15; those that were not asked for longest are let go.
-MOST_SHAPES = 64
+# Memory of a size that this many requests did not ask for is let go.  A training
+# window makes some 25.
+PATIENCE = 250
+
+# Memory begins at a multiple of that many bytes: a line of the cache, and as much as
+# the widest vector.
+LINE = 64
 
 # Bytes from which on `sparse_zeros` asks the system for pages.
 LEAST_SPARSE = 2 ** 20
@@ -22,25 +27,60 @@ LEAST_SPARSE = 2 ** 20
 _local = threading.local()  # two models in two threads share nothing
 
 
+class _Pool:
+    """Memory that nobody uses, by its size, the size that was asked for last last.
+
+    Attributes:
+        free: size -> list of arrays of bytes.
+        asked: size -> the number of the request that asked for it last.
+        requests (int): How many there were.
+    """
+
+    def __init__(self):
+        self.free = {}
+        self.asked = collections.OrderedDict()
+        self.requests = 0
+
+    def take(self, size):
+        """(memory of that size, where to give it back)."""
+        self.requests += 1
+        self.asked[size] = self.requests
+        self.asked.move_to_end(size)
+        oldest = next(iter(self.asked))
+        if self.asked[oldest] < self.requests - PATIENCE:
+            del self.asked[oldest], self.free[oldest]
+        free = self.free.setdefault(size, [])
+        try:
+            return free.pop(), free
+        except IndexError:
+            return numpy.empty(size + LINE, numpy.uint8), free
+
+
 def empty(xp, shape, dtype):
     """An array of undefined content, as ``xp.empty``.
 
-    On NumPy it may be one of an earlier window, which nobody refers to any more,
-    neither itself nor through a view.  CuPy has a memory pool of its own.
+    On NumPy its memory may be that of an array of an earlier window, to which nobody
+    refers any more, neither to itself nor to a view.  CuPy has a pool of its own.
     """
-    if xp is not numpy:
+    dtype = numpy.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if xp is not numpy or not size:
         return xp.empty(shape, dtype)
-    pool = _local.__dict__.setdefault('pool', collections.OrderedDict())
-    key = shape, numpy.dtype(dtype)
-    kept = pool.setdefault(key, [])
-    pool.move_to_end(key)
-    if len(pool) > MOST_SHAPES:
-        pool.popitem(last=False)
-    for k in range(len(kept)):
-        if _references(kept, k) == _UNUSED:
-            return kept[k]
-    kept.append(numpy.empty(shape, dtype))
-    return kept[-1]
+    if not hasattr(_local, 'pool'):
+        _local.pool = _Pool()
+    memory, free = _local.pool.take(_rounded(size))
+    start = -memory.ctypes.data % LINE
+    # The array refers to no other array: all views refer to it, and it lives as long
+    # as the last of them.
+    array = numpy.frombuffer(memoryview(memory)[start:start + size], dtype)
+    weakref.finalize(array, free.append, memory).atexit = False
+    return array.reshape(shape)
+
+
+def _rounded(size):
+    """A size that serves similar ones too, up to an eighth larger."""
+    step = max(LINE, 1 << max(0, size.bit_length() - 4))
+    return -(-size // step) * step
 
 
 def sparse_zeros(shape, dtype):
@@ -61,13 +101,6 @@ def sparse_zeros(shape, dtype):
     return numpy.frombuffer(memory, dtype).reshape(shape)
 
 
-def _references(kept, k):
-    return sys.getrefcount(kept[k])
-
-
 def clear():
-    """Forgets the arrays of this thread."""
+    """Forgets the memory of this thread."""
     _local.__dict__.pop('pool', None)
-
-
-_UNUSED = _references([numpy.empty(0)], 0)  # by the list alone

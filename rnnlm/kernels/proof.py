@@ -1,13 +1,12 @@
-"""Whether the CUDA kernels may be used: they prove themselves against their twins.
+"""Verification of the CUDA kernels against CuPy before they are used.
 
-Each kernel has a plain twin, of CuPy's own functions.  What kernels compute for the
-first time in a process, of each kind and size, the twins compute too, from the same
-numbers.  If the two agree up to rounding, the kernels are used from then on.  If they
-differ, or anything fails, a warning says so and the process goes on with the twins.
+Each kernel has a reference implementation in CuPy's own functions.  The first time that
+kernels of a kind and size run in a process, the reference computes the same from the
+same numbers.  If both agree up to rounding, the kernels are used from then on.  If they
+differ, or anything fails, a warning is logged and the process continues with CuPy.
 
-`RNNLM_CUDA` in the environment: 0 does without the kernels, 1 uses them without proof.
-A kernel that writes where it should not, or never ends, can spoil the whole process;
-no comparison helps there.
+The environment variable `RNNLM_CUDA`: 0 disables the kernels, 1 skips the verification.
+Verification cannot protect from a kernel that writes out of bounds or never ends.
 """
 import collections
 import contextlib
@@ -23,23 +22,23 @@ logger = logging.getLogger(__name__)
 SETTING = 'RNNLM_CUDA'
 OFF, TRUSTED, PROVE = '0', '1', ''
 
-# The largest deviation that counts as rounding, in parts of the largest number of the
-# twin's array, by the precision of the products.
+# Maximum deviation that counts as rounding, relative to the largest number of the
+# reference array, by the precision of the products.
 TOLERANCE = {'float16': 2e-2, 'tf32': 2e-2, 'float32': 1e-4, 'float64': 1e-9}
 
-# So often what has one key is compared: scratch memory is used anew by each layer.
+# Comparisons for each key: each layer reuses scratch memory.
 TIMES = 4
 
 _local = threading.local()
 
 
 class State:
-    """What is known in this process.
+    """State of the verification in this process.
 
     Attributes:
         mode (str): OFF, TRUSTED or PROVE.
-        proven (collections.Counter): How often what has a key has proved itself.
-        refused (str): Why the kernels are not used any more; '' while they are.
+        proven (collections.Counter): Number of successful comparisons by key.
+        refused (str): Why the kernels are no longer used; '' while they are.
     """
 
     def __init__(self, mode=None):
@@ -49,16 +48,16 @@ class State:
 
 
 def read_mode():
-    """str: The setting of the environment.
+    """Returns the mode (str) from the environment.
 
     Raises:
-        ValueError: if it is another than 0, 1 or none.
+        ValueError: If the variable is not 0, 1 or empty.
     """
     mode = os.environ.get(SETTING, PROVE)
     if mode not in (OFF, TRUSTED, PROVE):
         raise ValueError(
-            f'{SETTING}: expected 0 (no CUDA kernels), 1 (use them without proof) or '
-            f'nothing (they prove themselves first), found {mode!r}; unset it')
+            f'{SETTING}: expected 0 (no CUDA kernels), 1 (use them unverified) or '
+            f'nothing (verify them first), found {mode!r}; unset it')
     return mode
 
 
@@ -66,7 +65,7 @@ _state = None
 
 
 def state():
-    """State: that of this process."""
+    """Returns the `State` of this process."""
     global _state
     if _state is None:
         _state = State()
@@ -74,14 +73,14 @@ def state():
 
 
 def allowed():
-    """bool: Whether kernels may be used here and now."""
+    """Returns whether this thread may use kernels now."""
     known = state()
     return not (known.mode == OFF or known.refused or getattr(_local, 'without', 0))
 
 
 @contextlib.contextmanager
 def without():
-    """A context in which this thread uses no kernels."""
+    """Disables the kernels for this thread, within a context."""
     _local.without = getattr(_local, 'without', 0) + 1
     try:
         yield
@@ -90,22 +89,22 @@ def without():
 
 
 def refuse(what, reason):
-    """From here on no kernels are used.
+    """Disables the kernels for the rest of the process.
 
     Args:
-        what (str): What did not prove itself.
+        what (str): The function whose verification failed.
         reason (str): What was expected and found.
     """
     if not state().refused:
         state().refused = f'{what}: {reason}'
         logger.warning(
-            'the CUDA kernels differ from CuPy, and are not used from here on, which '
-            'takes longer: %s.  %s=0 does without them from the start',
+            'the CUDA kernels differ from CuPy and are no longer used, which makes '
+            'training slower: %s.  %s=0 disables them from the start',
             state().refused, SETTING)
 
 
 def precision(dtype):
-    """str: The key of `TOLERANCE` for products of arrays of `dtype`."""
+    """Returns the key of `TOLERANCE` for products of arrays of `dtype`."""
     name = numpy.dtype(dtype).name
     if name == 'float32' and getattr(chainer.config, 'tf32', False):
         return 'tf32'
@@ -113,34 +112,35 @@ def precision(dtype):
 
 
 def needed(key):
-    """bool: Whether what has this key has yet to prove itself."""
+    """Returns whether the function with this key must still be verified."""
     return allowed() and state().mode == PROVE and state().proven[key] < TIMES
 
 
 def key_of(what, dtype, *rest):
-    """The key of a function: its name, the precision of its products, and the rest.
+    """Returns the key of a function: name, precision of its products, and the rest.
 
     Args:
-        what (str): The name of the function.
-        dtype: Of the factors of its products.
-        rest: What else its kernels depend on.
+        what (str): Name of the function.
+        dtype: Dtype of the factors of its products.
+        rest: Anything else that its kernels depend on.
     """
     return (what, precision(dtype), *rest)
 
 
 def prove(gpu, key, compute, named, floor=lambda: 0.0):
-    """The result of a function, by kernels if they are proven.
+    """Computes a function by kernels, verifying them first if necessary.
 
     Args:
-        gpu: The kernels; None where there are none.
-        key: Of the function, from `key_of`.
-        compute: The function, which uses kernels where `allowed` says so.  It may be
-            called twice, and may change nothing but what it returns.
-        named: From a result to a dict of arrays, those to compare.
-        floor: Of no arguments: the least size of numbers whose rounding matters.
+        gpu: The kernels, or None if there are none.
+        key: Key of the function, from `key_of`.
+        compute: The function, which uses kernels where `allowed` is true.  It may be
+            called twice, and must not change anything but its result.
+        named: Function from a result to a dict of the arrays to compare.
+        floor: Function without arguments; the magnitude below which rounding errors do
+            not matter.
 
     Returns:
-        What `compute` returns.
+        The result of `compute`.
     """
     if not gpu or not needed(key):
         return compute()
@@ -153,7 +153,7 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
         found, least = named(ours), floor()
         reason = difference([(name, found[name], array, least)
                              for name, array in expected.items()], kind)
-    except Exception as e:  # what CuPy and a compiler raise depends on their versions
+    except Exception as e:  # the type depends on the versions of CuPy and the compiler
         reason = failure(e)
     if reason:
         refuse(what, reason)
@@ -164,36 +164,36 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
 
 
 def failure(error):
-    """str: An exception as a reason."""
+    """Describes an exception as a reason (str)."""
     lines = str(error).strip().splitlines() or ['']
     return f'{type(error).__name__}: {lines[0][:200]}'
 
 
 def difference(arrays, kind):
-    """The array that deviates most, in words; '' if none does by more than rounding.
+    """Describes the array that deviates most; '' if all agree up to rounding.
 
     Args:
-        arrays: list of (name, ours, the twin's, floor): where the twin's is not finite
-            ours may be anything; numbers below the floor may differ by more.
+        arrays: list of (name, ours, reference, floor).  Where the reference is not
+            finite, ours is not compared; numbers below the floor may differ by more.
         kind (str): A key of `TOLERANCE`.
     """
     worst, where = 0.0, ''
     for name, ours, twin, floor in arrays:
         found = deviation(on_host(ours), on_host(twin), floor)
-        if not found <= worst:  # NaN is the worst
+        if not found <= worst:  # also true for NaN, the worst
             worst, where = found, name
         if numpy.isnan(found):
             break
     if worst <= TOLERANCE[kind]:
         return ''
     found = ('numbers that are not finite' if numpy.isnan(worst)
-             else f'{worst:.1e} of it')
-    return (f'{where} deviates from its twin: expected at most {TOLERANCE[kind]:.0e} '
-            f'of its largest number ({kind}), found {found}')
+             else f'{worst:.1e}')
+    return (f'{where} differs from the reference: expected at most '
+            f'{TOLERANCE[kind]:.0e} of its largest number ({kind}), found {found}')
 
 
 def deviation(ours, twin, floor=0.0):
-    """float: The largest difference of two arrays, in parts of the largest number.
+    """Returns the largest difference of two arrays, relative to the largest number.
 
     Infinity for arrays of different shapes, NaN if ours is not finite where the
     other is.
@@ -215,5 +215,5 @@ def deviation(ours, twin, floor=0.0):
 
 
 def on_host(x):
-    """numpy.ndarray: An array of any device, on the host."""
+    """Returns an array of any device as a NumPy array."""
     return numpy.asarray(x.get() if hasattr(x, 'get') else x)

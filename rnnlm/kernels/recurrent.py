@@ -16,7 +16,8 @@ import numpy
 from llvmlite import ir
 
 from rnnlm.kernels import buffers, threads
-from rnnlm.kernels.vector import Kernel, Machine
+from rnnlm.kernels.machine import machine
+from rnnlm.kernels.vector import Kernel
 
 # Fewer blocks of units are not worth a thread, which all others wait for each step.
 BLOCKS_PER_THREAD = 2
@@ -24,15 +25,15 @@ BLOCKS_PER_THREAD = 2
 # Additions that a core has under way at once.
 INDEPENDENT_SUMS = 8
 
-# The arguments of the kernels: i an integer, p an array of float32, b the counter of
-# the barrier.
+# The arguments of the kernels, as of `rnnlm.kernels.vector`; b is the counter of the
+# barrier.
 FORWARD = (
-    ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'z'),
+    ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'B'), ('i', 'n'), ('p', 'z'),
     ('p', 'bias'), ('p', 'weights'), ('p', 'panels'), ('p', 'columns'), ('p', 'hs'),
     ('p', 'cs'), ('p', 'tanh_cs'), ('p', 'gate'), ('p', 'scratch'), ('b', 'counter'))
 BACKWARD = (
-    ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'n'), ('p', 'ghs'),
-    ('p', 'weights'), ('p', 'panels'), ('p', 'columns'), ('p', 'cs'),
+    ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'B'), ('i', 'n'),
+    ('p', 'ghs'), ('p', 'weights'), ('p', 'panels'), ('p', 'columns'), ('p', 'cs'),
     ('p', 'tanh_cs'), ('p', 'gate'), ('p', 'gz'), ('p', 'gc'), ('p', 'gh'),
     ('p', 'scratch'), ('b', 'counter'))
 
@@ -43,10 +44,11 @@ def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
     lanes = machine().lanes
     b, lateral_W = map(numpy.ascontiguousarray, (b, lateral_W))
     panels = _panels(n)
-    columns = numpy.empty((2, n, B), 'f')  # h of a step, transposed
+    columns = buffers.empty(numpy, (2, n, B), 'f')  # h of a step, transposed
     columns[0] = hs[0].T
-    _run(_compiled(B)[0], T, n, z, b, lateral_W, panels, columns, hs, cs, tanh_cs,
-         gate, scratch=4 * B * lanes)
+    run, _ = _compiled(rows_of_group(B))
+    _run(run, T, B, n, z, b, lateral_W, panels, columns, hs, cs, tanh_cs, gate,
+         scratch=4 * B * lanes)
 
 
 def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
@@ -55,17 +57,18 @@ def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
     ghs, lateral_W = map(numpy.ascontiguousarray, (ghs, lateral_W))
     lanes = machine().lanes
     panels = _panels(n)
-    columns = numpy.empty((2, 4 * n, B), 'f')  # gz of a step, transposed
-    gcs, ghs_out = numpy.empty((2, 2, B, n), 'f')
+    columns = buffers.empty(numpy, (2, 4 * n, B), 'f')  # gz of a step, transposed
+    gcs, ghs_out = buffers.empty(numpy, (2, 2, B, n), 'f')
     gcs[T % 2], ghs_out[T % 2] = gc, gh
-    _run(_compiled(B)[1], T, n, ghs, lateral_W, panels, columns, cs, tanh_cs, gate,
-         gz, gcs, ghs_out, scratch=B * lanes)
+    _, run = _compiled(rows_of_group(B))
+    _run(run, T, B, n, ghs, lateral_W, panels, columns, cs, tanh_cs, gate, gz, gcs,
+         ghs_out, scratch=B * lanes)
     gc[...], gh[...] = gcs[0], ghs_out[0]
 
 
 def fits(T, B, n):
     """Whether the kernels take a window of this size."""
-    return n >= machine().lanes and B <= 256
+    return n >= machine().lanes
 
 
 def _panels(n):
@@ -74,7 +77,7 @@ def _panels(n):
     return buffers.empty(numpy, (-(-n // lanes), 4 * n, lanes), numpy.float32)
 
 
-def _run(function, T, n, *arrays, scratch):
+def _run(function, T, B, n, *arrays, scratch):
     """Calls a kernel on all threads, each with a scratch array of its own."""
     blocks = -(-n // machine().lanes)
     n_threads = max(1, min(threads.count(), int(blocks / BLOCKS_PER_THREAD)))
@@ -82,52 +85,58 @@ def _run(function, T, n, *arrays, scratch):
     pointers = [array.ctypes.data for array in arrays]
 
     def work(thread):
-        own = numpy.empty(scratch, 'f')
-        function(thread, n_threads, T, n, *pointers, own.ctypes.data,
+        own = buffers.empty(numpy, (scratch,), 'f')
+        function(thread, n_threads, T, B, n, *pointers, own.ctypes.data,
                  ctypes.addressof(counter))
 
     threads.run(work, n_threads)
 
 
+def rows_of_group(B, most=None):
+    """How many of B rows are added up at once, so that their sums fit into registers.
+
+    Args:
+        B (int): Rows of a batch.
+        most (int): Sums that fit; those of this processor if None.
+
+    Returns:
+        int: for groups of about the same size, the last of which ends at the last row.
+        There are as many kinds of kernels as there are such numbers, whatever the
+        batches are.
+    """
+    groups = -(-B // (most or machine().rows))
+    return -(-B // groups)
+
+
 @functools.lru_cache(maxsize=None)
-def machine():
-    return Machine()
+def _compiled(count):
+    """The two kernels for groups of `count` rows."""
+    return machine().functions(
+        module(machine(), count), {'forward': FORWARD, 'backward': BACKWARD})
 
 
-@functools.lru_cache(maxsize=16)
-def _compiled(B):
-    """The two kernels for a batch of B."""
-    module = ir.Module('lstm')
-    _write_forward(module, B)
-    _write_backward(module, B)
-    engine = machine().compile(module)
-    functions = []
-    for name, arguments in (('forward', FORWARD), ('backward', BACKWARD)):
-        kinds = [ctypes.c_int64 if kind == 'i' else ctypes.c_void_p
-                 for kind, _ in arguments]
-        function = ctypes.CFUNCTYPE(None, *kinds)(engine.get_function_address(name))
-        function.engine = engine  # the code lives as long as the function
-        functions.append(function)
-    return functions
+def module(machine, count):
+    """Both kernels, for a processor and groups of `count` rows."""
+    written = ir.Module('lstm')
+    _write_forward(written, machine.lanes, count)
+    _write_backward(written, machine.lanes, count)
+    return written
 
 
-def _row_groups(B):
-    """(first, count) of groups of rows whose sums fit into registers."""
-    groups = -(-B // machine().rows)
-    edges = [B * k // groups for k in range(groups + 1)]
-    return [(a, b - a) for a, b in zip(edges, edges[1:])]
-
-
-def _product(k, B, inner, columns, panel, target, pitch):
+def _product(k, count, inner, columns, panel, target, pitch):
     """target[r * pitch + lane] = sum over j of columns[j, r] * panel[j, lane]."""
-    for first, count in _row_groups(B):
-        # Each sum waits for its last addition: few rows take several sums a row.
-        chains = -(-INDEPENDENT_SUMS // count)
-        whole = k.builder.sdiv(inner, k.int(chains))
+    B = k.arguments['B']
+    # Each sum waits for its last addition: few rows take several sums a row.
+    chains = -(-INDEPENDENT_SUMS // count)
+    whole = k.builder.sdiv(inner, k.int(chains))
+    groups = k.builder.sdiv(k.add(B, k.int(count - 1)), k.int(count))
+    with k.loop(0, groups) as group:
+        first = k.smaller(k.mul(group.index, k.int(count)), k.sub(B, k.int(count)))
 
         def add_up(j, sums):
             weights = k.load(k.at(panel, (j, k.lanes)))
-            return [k.fma(k.broadcast(k.at(columns, (j, B), first + r)), weights, total)
+            row = k.at(columns, (j, B), first)
+            return [k.fma(k.broadcast(k.at(row, r)), weights, total)
                     for r, total in enumerate(sums)]
 
         with k.loop(0, whole, *[k.constant(0)] * (count * chains)) as loop:
@@ -142,7 +151,7 @@ def _product(k, B, inner, columns, panel, target, pitch):
                 loop.again(*add_up(loop.index, loop.values))
             totals = loop.values
         for r, total in enumerate(totals):
-            k.store(total, k.at(target, (first + r) * pitch))
+            k.store(total, k.at(target, (k.add(first, k.int(r)), pitch)))
 
 
 def _sum(k, vectors):
@@ -152,11 +161,12 @@ def _sum(k, vectors):
     return vectors[0]
 
 
-def _begin(module, name, arguments, B):
-    """A kernel, its arguments, n, 4n, the size B n of a step, this thread's blocks."""
-    k = Kernel(module, name, arguments, machine().lanes)
-    n = k.arguments['n']
-    return (k, k.arguments, n, k.mul(n, k.int(4)), k.mul(n, k.int(B)), *_my_blocks(k))
+def _begin(module, name, arguments, lanes):
+    """A kernel, its arguments, B, n, 4n, the size B n of a step, this thread's blocks.
+    """
+    k = Kernel(module, name, arguments, lanes)
+    B, n = k.arguments['B'], k.arguments['n']
+    return (k, k.arguments, B, n, k.mul(n, k.int(4)), k.mul(n, B), *_my_blocks(k))
 
 
 def _my_blocks(k):
@@ -174,9 +184,8 @@ def _first_unit(k, block):
                      k.sub(k.arguments['n'], k.int(k.lanes)))
 
 
-def _write_forward(module, B):
-    k, a, n, four_n, step, first, last = _begin(module, 'forward', FORWARD, B)
-    lanes = k.lanes
+def _write_forward(module, lanes, count):
+    k, a, B, n, four_n, step, first, last = _begin(module, 'forward', FORWARD, lanes)
 
     # Panel (block, q): n rows of `lanes` pre-activations, the weights transposed.
     with k.loop(first, last) as block, k.loop(0, 4 * lanes) as row, \
@@ -198,7 +207,7 @@ def _write_forward(module, B):
             u = _first_unit(k, block.index)
             for q in range(4):
                 panel = k.at(a['panels'], (block.index, four_n, lanes), (n, q * lanes))
-                _product(k, B, n, columns, panel, k.at(a['scratch'], q * lanes),
+                _product(k, count, n, columns, panel, k.at(a['scratch'], q * lanes),
                          4 * lanes)
             bias = [k.load(k.at(a['bias'], (u, 4), q * lanes)) for q in range(4)]
             with k.loop(0, B) as row:
@@ -226,15 +235,14 @@ def _write_forward(module, B):
     k.builder.ret_void()
 
 
-def _write_backward(module, B):
-    k, a, n, four_n, step, first, last = _begin(module, 'backward', BACKWARD, B)
-    lanes = k.lanes
+def _write_backward(module, lanes, count):
+    k, a, B, n, four_n, step, first, last = _begin(module, 'backward', BACKWARD, lanes)
     one = k.constant(1)
 
     def product(block, now):
         """This block's part of gz W, of the step that was done last."""
         panel = k.at(a['panels'], (block, four_n, lanes))
-        _product(k, B, four_n, k.at(a['columns'], (now, step, 4)), panel,
+        _product(k, count, four_n, k.at(a['columns'], (now, step, 4)), panel,
                  a['scratch'], lanes)
 
     # Panel of a block: 4n rows of `lanes` units.
@@ -285,7 +293,7 @@ def _write_backward(module, B):
                     k.store(part, k.at(a['gz'], (t, step, 4), (r, four_n), (u, 4),
                                        q * lanes))
                     k.store_lanes(part, k.at(
-                        a['columns'], (now, step, 4), (u, 4 * B), q * lanes * B, r), B)
+                        a['columns'], (now, step, 4), (u, 4, B), (q * lanes, B), r), B)
         k.wait_for_all(
             a['counter'], k.mul(a['threads'], k.add(time.index, k.int(1))))
     with k.loop(first, last) as block:

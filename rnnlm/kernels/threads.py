@@ -25,14 +25,19 @@ def count():
 def run(work, n_threads):
     """Calls ``work(k)`` for k = 0 .. n_threads - 1, all of them at once.
 
-    They may wait for one another: only one `run` is under way in a process.
+    They may wait for one another: only one `run` is under way in a process, and it
+    ends when all of them have ended, whatever one of them raises.
     """
     if n_threads == 1:
         work(0)
         return
     with _lock:
-        others = [_pool(n_threads).submit(work, k) for k in range(1, n_threads)]
-        work(0)
+        pool = _pool(n_threads)
+        others = [pool.submit(work, k) for k in range(1, n_threads)]
+        try:
+            work(0)
+        finally:
+            concurrent.futures.wait(others)
         for other in others:
             other.result()
 
@@ -55,7 +60,18 @@ _lock = threading.Lock()
 
 @functools.lru_cache(maxsize=None)
 def _pool(n_threads):
-    return concurrent.futures.ThreadPoolExecutor(n_threads - 1, 'rnnlm')
+    """That many threads less one, all of them started: between two calls they sleep."""
+    pool = concurrent.futures.ThreadPoolExecutor(n_threads - 1, 'rnnlm')
+    # A thread that the system refuses is missed here, before others wait for it.
+    together = threading.Barrier(n_threads)
+    try:
+        for _ in range(n_threads - 1):
+            pool.submit(together.wait)
+    except BaseException:
+        together.abort()
+        raise
+    together.wait()
+    return pool
 
 
 def _after_fork():

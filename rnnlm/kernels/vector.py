@@ -4,14 +4,25 @@
 hyperbolic tangent is said, for vectors as wide as this processor's.
 """
 import contextlib
+import ctypes
+import math
 import sys
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 
 INT = ir.IntType(64)
+WORD = ir.IntType(32)
 FLOAT = ir.FloatType()
+DOUBLE = ir.DoubleType()
 POINTER = FLOAT.as_pointer()
+
+# The arguments of kernels: i an integer, f a number, p an array of float32, d of
+# float64, b of int64 and w of uint32.
+KINDS = {'i': (INT, ctypes.c_int64), 'f': (FLOAT, ctypes.c_float),
+         'p': (POINTER, ctypes.c_void_p), 'd': (DOUBLE.as_pointer(), ctypes.c_void_p),
+         'b': (INT.as_pointer(), ctypes.c_void_p),
+         'w': (WORD.as_pointer(), ctypes.c_void_p)}
 
 # Looks at a barrier before the core is offered to another thread.
 PATIENCE = 20000
@@ -29,36 +40,83 @@ TANH_Q = (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04,
           1.19825839466702e-06)
 
 
-class Machine:
-    """This processor: its name, and the shape of its vectors."""
+# exp(r) for |r| <= log(2) / 2, through the zeros of a Chebyshev polynomial, good to
+# 3e-9; log(2) in two parts, the first so short that its products are exact; and what is
+# added to a number below 2^22 to round it.
+EXP = (1.0, 1.0, 0.5, 0.16666404902935028, 0.041666340082883835, 0.008375967852771282,
+       0.0013942159712314606)
+LOG2_HIGH, LOG2_LOW = 0.693359375, -2.12194440e-4
+ROUNDER = 1.5 * 2 ** 23
+EXP_LIMIT = -86.5
 
-    def __init__(self):
+
+class Machine:
+    """A processor: its name, and the shape of its vectors.
+
+    Args:
+        triple (str): Of LLVM; None for this processor.
+        cpu (str): Its name, of LLVM.
+        features (str): What it has beside, of LLVM: '+avx2,+fma'.
+    """
+
+    def __init__(self, triple=None, cpu='', features=''):
         for initialize in (llvm.initialize, llvm.initialize_native_target,
                            llvm.initialize_native_asmprinter):
             with contextlib.suppress(RuntimeError):  # newer ones do it themselves
                 initialize()
-        features = llvm.get_host_cpu_features()
-        if features.get('avx512f'):
+        has = {name[1:]: True for name in features.split(',')}
+        if triple is None:
+            triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+            has = llvm.get_host_cpu_features()
+            features = has.flatten()
+        if has.get('avx512f'):
             self.lanes, registers = 16, 32
-        elif features.get('avx2') and features.get('fma'):
+        elif has.get('avx2') and has.get('fma'):
             self.lanes, registers = 8, 16
-        elif llvm.get_process_triple().startswith(('aarch64', 'arm64')):
+        elif triple.startswith(('aarch64', 'arm64')):
             self.lanes, registers = 4, 32
         else:
             raise RuntimeError('the processor has no AVX2 and FMA, and is not ARM64')
         self.rows = registers - 4  # accumulators at once; the rest is for operands
-        self._features = features.flatten()
+        self._target = triple, cpu, features
 
-    def compile(self, module):
-        """An engine that holds the machine code of a module; keep it alive."""
-        parsed = llvm.parse_assembly(str(module))
-        parsed.verify()
-        # Of its own for each engine, which comes to own it.
-        target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=llvm.get_host_cpu_name(), features=self._features, opt=3)
-        engine = llvm.create_mcjit_compiler(parsed, target)
+    def functions(self, module, arguments):
+        """The functions of a module, to be called.
+
+        Args:
+            module (llvmlite.ir.Module): What was written.
+            arguments (dict): name of a function -> its arguments, as of `Kernel`.
+
+        Returns:
+            list: of functions of ctypes, in the order of `arguments`.
+        """
+        engine = llvm.create_mcjit_compiler(_parsed(module), self._target_machine())
         engine.finalize_object()
-        return engine
+        found = []
+        for name, kinds in arguments.items():
+            function = ctypes.CFUNCTYPE(None, *(KINDS[kind][1] for kind, _ in kinds))(
+                engine.get_function_address(name))
+            function.engine = engine  # the code lives as long as the function
+            found.append(function)
+        return found
+
+    def assembly(self, module):
+        """str: What a module becomes on the processor, which need not be this one."""
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+        return self._target_machine().emit_assembly(_parsed(module))
+
+    def _target_machine(self):
+        triple, cpu, features = self._target
+        # Of its own for each engine, which comes to own it.
+        return llvm.Target.from_triple(triple).create_target_machine(
+            cpu=cpu, features=features, opt=3)
+
+
+def _parsed(module):
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    return parsed
 
 
 class Kernel:
@@ -67,25 +125,27 @@ class Kernel:
     def __init__(self, module, name, arguments, lanes):
         self.lanes = lanes
         self.vector = ir.VectorType(FLOAT, lanes)
-        kinds = {'p': POINTER, 'i': INT, 'b': INT.as_pointer()}
         function = ir.Function(module, ir.FunctionType(
-            ir.VoidType(), [kinds[kind] for kind, _ in arguments]), name)
+            ir.VoidType(), [KINDS[kind][0] for kind, _ in arguments]), name)
         function.attributes.add('nounwind')
         self.builder = b = ir.IRBuilder(function.append_basic_block())
         self.arguments = {name: argument for (_, name), argument in zip(
             arguments, function.args)}
         self.add, self.mul, self.sub = b.add, b.mul, b.sub
         self.fadd, self.fsub, self.fmul, self.fdiv = b.fadd, b.fsub, b.fmul, b.fdiv
-        self._fma = self._intrinsic(module, 'fma', 3)
-        self._minimum = self._intrinsic(module, 'minnum', 2)
-        self._maximum = self._intrinsic(module, 'maxnum', 2)
+        self._module = module
+        self._fma = self.intrinsic('fma', 3)
+        self._minimum = self.intrinsic('minnum', 2)
+        self._maximum = self.intrinsic('maxnum', 2)
         self._give_way = module.globals.get(GIVE_WAY) or ir.Function(
-            module, ir.FunctionType(ir.IntType(32), []), GIVE_WAY)
+            module, ir.FunctionType(WORD, []), GIVE_WAY)
 
-    def _intrinsic(self, module, name, operands):
-        name = f'llvm.{name}.v{self.lanes}f32'
-        return module.globals.get(name) or ir.Function(
-            module, ir.FunctionType(self.vector, [self.vector] * operands), name)
+    def intrinsic(self, name, operands, vector=None):
+        """A function of LLVM, of so many vectors."""
+        vector = vector or self.vector
+        name = f'llvm.{name}.v{vector.count}{vector.element.intrinsic_name}'
+        return self._module.globals.get(name) or ir.Function(
+            self._module, ir.FunctionType(vector, [vector] * operands), name)
 
     def int(self, value):
         return ir.Constant(INT, value)
@@ -118,16 +178,37 @@ class Kernel:
         """Lane k goes to pointer[k * pitch]: a column of a matrix."""
         for k in range(self.lanes):
             self.builder.store(
-                self.builder.extract_element(vector, ir.Constant(ir.IntType(32), k)),
+                self.builder.extract_element(vector, ir.Constant(WORD, k)),
                 self.at(pointer, (k, pitch)))
 
     def broadcast(self, pointer):
-        scalar = self.builder.load(pointer)
-        empty = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(
-            empty, scalar, ir.Constant(ir.IntType(32), 0))
+        return self.spread(self.builder.load(pointer))
+
+    def spread(self, scalar):
+        """A vector of one number."""
+        empty = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
+        one = self.builder.insert_element(empty, scalar, ir.Constant(WORD, 0))
         return self.builder.shuffle_vector(one, empty, ir.Constant(
-            ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes))
+            ir.VectorType(WORD, self.lanes), [0] * self.lanes))
+
+    def across(self, operation, vector):
+        """The lanes of a vector, brought together by an operation of two vectors."""
+        half = self.lanes
+        while half > 1:
+            half //= 2
+            vector = operation(vector, self.builder.shuffle_vector(
+                vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(
+                    ir.VectorType(WORD, self.lanes),
+                    [(lane + half) % self.lanes for lane in range(self.lanes)])))
+        return self.first(vector)
+
+    def first(self, vector):
+        """The first lane."""
+        return self.builder.extract_element(vector, ir.Constant(WORD, 0))
+
+    def maximum(self, x, y):
+        """The larger; of a number and NaN the number."""
+        return self.builder.call(self._maximum, [x, y])
 
     def fma(self, x, y, z):
         return self.builder.call(self._fma, [x, y, z])
@@ -141,12 +222,12 @@ class Kernel:
             left, right = joined(parts[:half]), joined(parts[half:])
             count = len(parts) * self.lanes
             return self.builder.shuffle_vector(left, right, ir.Constant(
-                ir.VectorType(ir.IntType(32), count), list(range(count))))
+                ir.VectorType(WORD, count), list(range(count))))
 
         whole = joined(list(vectors))
         undefined = ir.Constant(whole.type, ir.Undefined)
         return [self.builder.shuffle_vector(whole, undefined, ir.Constant(
-            ir.VectorType(ir.IntType(32), self.lanes), lanes)) for lanes in order]
+            ir.VectorType(WORD, self.lanes), lanes)) for lanes in order]
 
     def tanh(self, x):
         limit = self.constant(TANH_LIMIT)
@@ -165,6 +246,21 @@ class Kernel:
         """(1 + tanh(x / 2)) / 2."""
         half = self.constant(0.5)
         return self.fma(self.tanh(self.fmul(x, half)), half, half)
+
+    def exp(self, x):
+        """exp(x) of x <= 0, to 2 units of the last place; below -86.5 as if it were."""
+        b, words = self.builder, ir.VectorType(WORD, self.lanes)
+        given, x = x, self.maximum(x, self.constant(EXP_LIMIT))
+        rounded = self.fma(x, self.constant(1 / math.log(2)), self.constant(ROUNDER))
+        whole = self.fsub(rounded, self.constant(ROUNDER))
+        rest = self.fma(whole, self.constant(-LOG2_HIGH), x)
+        rest = self.fma(whole, self.constant(-LOG2_LOW), rest)
+        # The last bits of what was rounded are the exponent.
+        exponent = b.shl(b.bitcast(rounded, words), ir.Constant(
+            words, [23] * self.lanes))
+        scaled = b.add(b.bitcast(self._polynomial(EXP, rest), words), exponent)
+        return b.select(b.fcmp_unordered('uno', given, given), given,
+                        b.bitcast(scaled, self.vector))
 
     def _polynomial(self, coefficients, x):
         value = self.constant(coefficients[-1])
@@ -202,6 +298,29 @@ class Kernel:
             phi.add_incoming(value, b.block)
         b.branch(head)
         b.position_at_end(after)
+
+    @contextlib.contextmanager
+    def vectors(self, n, *carried):
+        """A loop over the whole vectors of n elements; its index is the first element.
+
+        What is left of n, which is at least `lanes`, see `rest`.
+        """
+        whole = self.builder.sdiv(n, self.int(self.lanes))
+        with self.loop(0, whole, *carried) as loop:
+            loop.index = self.mul(loop.index, self.int(self.lanes))
+            yield loop
+
+    def rest(self, n):
+        """The last vector of n elements, which overlaps the whole ones before it.
+
+        Returns:
+            tuple: its first element, and which of its lanes are in no whole vector.
+        """
+        b, words = self.builder, ir.VectorType(WORD, self.lanes)
+        over = b.sub(self.int(self.lanes), b.srem(n, self.int(self.lanes)))
+        lane = ir.Constant(words, list(range(self.lanes)))
+        return self.sub(n, self.int(self.lanes)), b.icmp_signed(
+            '>=', lane, self.spread(b.trunc(over, WORD)))
 
     def blocks(self, n):
         """How many vectors it takes for n elements."""

@@ -1,6 +1,5 @@
-"""Scripts written for Chainer 1 to 7 run as they are: `rnnlm run script.py`.
+"""Running of unmodified scripts written for Chainer 1 to 7: `rnnlm run script.py`.
 
-`table` lists the names that are gone and what serves each; `run` puts them in place,
-in the process of the script and nowhere else, if `source` finds that the script needs
-them.
+`table` lists the names that later releases removed, and a replacement for each.  If
+`source` finds that a script needs them, `run` installs them in the script's process.
 """

@@ -1,7 +1,7 @@
-"""What to write today instead of what Chainer has dropped or means otherwise.
+"""What to write today instead of what Chainer has removed or changed.
 
-`NAMES` and `ARGUMENTS` are for what is gone, `BEHAVIOURS` for what is still there and
-does something else.  Rows of `table` say it for the names that `rnnlm run` serves.
+`NAMES` and `ARGUMENTS` are about what was removed, `BEHAVIOURS` about what still exists
+but behaves differently.  For names that `rnnlm run` serves, `table` has the advice.
 """
 
 INIT_SCOPE = ('with self.init_scope(): self.l1 = L.Linear(...), after '
@@ -12,7 +12,7 @@ CUDNN = "with chainer.using_config('use_cudnn', 'never'): around the computation
 INITIAL = ('initialW=chainer.initializers.LeCunNormal(scale); until 1.8 the scale was '
            'wscale itself, from 1.9 on its root')
 
-# Of a name that is gone.
+# Replacements for names that were removed.
 NAMES = {
     'chainer.FunctionSet': 'a class derived from chainer.Chain; ' + INIT_SCOPE,
     'chainer.FunctionSet.collect_parameters': 'optimizer.setup(model)',
@@ -72,7 +72,7 @@ NAMES = {
     'chainer.Function.type_check_enable': "chainer.using_config('type_check', ...)",
 }
 
-# Of an argument that is gone: by (name, argument), or by the argument alone.
+# Replacements for arguments that were removed: by (name, argument), or by argument.
 ARGUMENTS = {
     'volatile': NO_BACKPROP,
     'train': TRAIN + '; training is the default',
@@ -98,52 +98,53 @@ ARGUMENTS = {
     ('chainer.training.extensions.dump_graph', 'out_name'): 'filename=',
 }
 
-# Of what is there and does something else: (first release, how, what to write).
+# Changes of behaviour: (first release, description, what to write).
 BEHAVIOURS = {
     'chainer.links.LSTM': (
-        '2.0', 'the forget gate begins with a bias of 1, not 0',
+        '2.0', 'the forget gate starts with a bias of 1, not 0',
         'forget_bias_init=0 for the old one'),
     'chainer.links.StatelessLSTM': (
-        '2.0', 'the forget gate begins with a bias of 1, not 0',
+        '2.0', 'the forget gate starts with a bias of 1, not 0',
         'forget_bias_init=0 for the old one'),
     'chainer.links.GRU': (
-        '2.0', 'L.GRU(in_size, out_size) has a state, and was '
-        'L.GRU(n_units, n_inputs) without one', 'L.StatelessGRU(n_inputs, n_units)'),
+        '2.0', 'L.GRU(in_size, out_size) is stateful; it was a stateless '
+        'L.GRU(n_units, n_inputs)', 'L.StatelessGRU(n_inputs, n_units)'),
     'chainer.functions.dropout': (
-        '2.0', 'chainer.config.train decides whether it drops out, not an argument',
+        '2.0', 'chainer.config.train, not an argument, decides whether it is applied',
         TRAIN + ' where it must not'),
     'chainer.functions.split_axis': (
-        '2.0', 'one part is a tuple, and was a variable', 'force_tuple=False'),
+        '2.0', 'a single part is returned as a tuple, not a variable',
+        'force_tuple=False'),
     'chainer.functions.matmul': (
-        '3.0', 'a vector is taken as numpy.matmul does, and was a column',
+        '3.0', 'a vector is treated as by numpy.matmul, not as a column',
         'F.reshape(v, (-1, 1)) for a column'),
     'chainer.links.BatchNormalization': (
-        '2.0', 'avg_var begins with 1, not 0; chainer.config.train decides which '
-        'statistics it uses', TRAIN + ' for the fixed ones'),
+        '2.0', 'avg_var starts with 1, not 0, and chainer.config.train decides which '
+        'statistics are used', TRAIN + ' for the fixed ones'),
     'chainer.training.StandardUpdater': (
-        '2.0', 'the model gets arrays, and got variables',
+        '2.0', 'the model is called with arrays, not variables',
         'chainer.Variable(x) in the model where it needs one'),
     'chainer.training.extensions.Evaluator': (
-        '2.0', 'it sets chainer.config.train to False, and the model gets arrays',
+        '2.0', 'it sets chainer.config.train to False, and passes arrays to the model',
         'no copy of the model with train = False'),
     'chainer.iterators.SerialIterator': (
-        '5.0', 'each epoch draws an order of its own, and shuffled the last one',
+        '5.0', 'each epoch draws a new order, and does not shuffle the last one',
         'order_sampler=, if a seed must give the old order'),
     'chainer.training.StandardUpdater.device': (
-        '6.0', 'it is a device, and was the number given', 'updater.device.use()'),
+        '6.0', 'it is a device, not the number that was given', 'updater.device.use()'),
     'chainer.links.NStepLSTM': (
         '2.0', 'dropout is decided by chainer.config.train', TRAIN),
     'chainer.FunctionSet.__init__': (
-        '2.0', 'links became parts of a chain', INIT_SCOPE),
+        '2.0', 'links became children of a chain', INIT_SCOPE),
     'chainer.Link.params': (
-        '2.0', 'they come sorted by name, and came in the order of registration',
-        'nothing, if the order is of no importance'),
+        '2.0', 'they are sorted by name, not in the order of registration',
+        'nothing, if the order does not matter'),
     'chainer.optimizer_hooks.WeightDecay.__call__': (
-        '4.0', 'it is called for each parameter, and was for the optimizer',
+        '4.0', 'it is called for each parameter, not for the optimizer',
         'optimizer.add_hook(hook)'),
 }
 
-# Of what is there, and warned in some release that it would go.
+# Replacements for what still exists, but was deprecated in some release.
 DEPRECATED = {
     'chainer.Variable.zerograd': 'cleargrad()',
     'chainer.Link.zerograds': 'model.cleargrads()',

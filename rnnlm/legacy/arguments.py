@@ -1,7 +1,7 @@
-"""Functions and links with the arguments, their order and defaults, of Chainer v1.
+"""Functions and links with Chainer v1's arguments, their order and defaults.
 
-v1 said at every call what later became configuration: ``train``, ``test``,
-``use_cudnn``, ``deterministic``.  What a call says is configured for that call.
+In v1, each call passed what later became configuration: ``train``, ``test``,
+``use_cudnn``, ``deterministic``.  The wrappers set the configuration for that call.
 """
 import contextlib
 import functools
@@ -24,11 +24,11 @@ CONFIGURED = {
 
 
 def arguments(signature):
-    """What makes of a function one with the arguments of v1.
+    """Returns a decorator that gives a function the arguments of v1.
 
     Args:
-        signature (str): v1's, as after ``def f``; its defaults are handed on too.
-            Arguments that are not in it, of later versions, are handed on as given.
+        signature (str): v1's signature, as after ``def f``.  Its defaults are passed
+            on too.  Arguments of later versions, which it lacks, are passed unchanged.
     """
     signature = inspect.signature(eval(f'lambda {signature}: None'))
 
@@ -53,10 +53,11 @@ def arguments(signature):
 
 
 def _scale_initial_values(given):
-    """``wscale`` and ``bias`` of a link, which became part of other arguments."""
+    """Converts ``wscale`` and ``bias`` of a link to the arguments that replaced them.
+    """
     if 'wscale' in given:
         scale = given.pop('wscale')
-        # Since 1.9 its root, of given values too; before, the factor itself.
+        # Since 1.9 its root, also for given values; before, the factor itself.
         if not release.before(1, 9):
             scale = math.sqrt(scale)
         if scale != 1 and (not release.before(1, 9) or given['initialW'] is None):
@@ -95,7 +96,7 @@ def init_weight(original):
 
 
 def matmul(original):
-    """``F.matmul`` of v1, to which a vector is a matrix of one column."""
+    """``F.matmul`` of v1, which treats a vector as a matrix of one column."""
     def matmul(a, b, transa=False, transb=False):
         a, b = (x.reshape(-1, 1) if x.ndim == 1 else x
                 for x in map(chainer.as_variable, (a, b)))
@@ -104,7 +105,7 @@ def matmul(original):
 
 
 def lstm_of_1_5(original):
-    """``L.LSTM(in_size, out_size)`` of 1.5 to 1.8: the order of its random numbers."""
+    """``L.LSTM(in_size, out_size)`` of 1.5 to 1.8, with its order of random numbers."""
     def __init__(self, in_size, out_size, **later):
         if later or not release.before(1, 9):
             original(self, in_size, out_size, **later)

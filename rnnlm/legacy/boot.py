@@ -1,4 +1,4 @@
-"""Puts the old names in place, in a process of `rnnlm run`."""
+"""Installation of the old names, in a process of `rnnlm run`."""
 import os
 import sys
 import warnings
@@ -8,7 +8,7 @@ from rnnlm.legacy import hints, release, source, surroundings, table
 
 
 def install(api: str, version: str) -> None:
-    """From here on this process speaks the Chainer of a script.
+    """Makes this process compatible with the Chainer release of a script.
 
     Args:
         api: 'v1' or 'v2'.
@@ -21,12 +21,12 @@ def install(api: str, version: str) -> None:
     if release.script:
         table.install(release.script)
     if api == 'v1':
-        # The script cannot know that its words are old.
+        # The script cannot know that its names are old.
         warnings.filterwarnings('ignore', category=DeprecationWarning, module='chainer')
 
 
 def advise(error: BaseException) -> None:
-    """Prints what the end of a script has to do with today's Python and NumPy."""
+    """Prints advice if an error comes from today's Python or NumPy."""
     hint = hints.explain(error)
     if hint:
         print(f'\nrnnlm run: {hint}', file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What `chainer.cuda` had beside CuPy until 1.24; without a GPU it says so."""
+"""Functions that `chainer.cuda` had until 1.24; they raise an error without a GPU."""
 from chainer.backends import cuda
 import numpy
 
@@ -17,7 +17,7 @@ def filled(name):
     def factory(original):
         def make(shape, *fill, dtype=numpy.float32, stream=None):
             cuda.check_cuda_available()
-            # The dtype may stand after the value of `full`, else after the shape.
+            # The dtype may follow the value of `full`, else the shape.
             wanted = 1 if name == 'full' else 0
             dtype = fill[wanted] if len(fill) > wanted else dtype
             return getattr(cuda.cupy, name)(shape, *fill[:wanted], dtype=dtype)

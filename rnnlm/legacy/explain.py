@@ -1,4 +1,4 @@
-"""What a script uses that is gone or means otherwise, and what to write today."""
+"""Report on what a script uses that was removed or changed, and what to write today."""
 import ast
 import os
 import typing
@@ -9,21 +9,21 @@ from rnnlm.legacy.verdict import Verdict, distinct, judge
 
 
 class Note(typing.NamedTuple):
-    """A remark on a line of a file."""
+    """Remark about a line of a file."""
     path: str
     line: int
     text: str
 
 
 def explain(path: str) -> typing.List[str]:
-    """The lines of a report on a script, which is not run.
+    """Returns the lines of a report on a script, without running it.
 
     Args:
         path: The script.
 
     Raises:
-        rnnlm.errors.InputError: if there is no such file.
-        SyntaxError: if it is no Python.
+        rnnlm.errors.InputError: If there is no such file.
+        SyntaxError: If it is not Python.
     """
     texts: typing.Dict[str, str] = {}
 
@@ -67,24 +67,24 @@ def _gone(reader: Reader) -> typing.Iterator[Note]:
         if not use.argument and (
                 use.name.endswith('.__init__') or in_successor(use.name, reader.table)
                 or not use.releases & now and is_member(use.name, reader.table)):
-            continue  # its class is told of
+            continue  # a note about its class covers it
         if use.argument == '()' and not is_there(
                 use.name.replace('.__init__', ''), reader.table):
-            continue  # so is what is called
+            continue  # a note about the callable covers it
         if not use.releases & now:
             since = reader.table.gone_since(use.releases)
             instead = instead_of(use, reader.table)
-            yield Note(use.path, use.line, f'{use.text}: gone since {since}'
+            yield Note(use.path, use.line, f'{use.text}: removed in {since}'
                        + (f'; instead: {instead}' if instead else ''))
         elif not use.preferred & now and use.releases & now:
             since = reader.table.gone_since(use.preferred)
             instead = advice.DEPRECATED.get(use.name, '')
-            yield Note(use.path, use.line, f'{use.text}: discouraged since {since}'
+            yield Note(use.path, use.line, f'{use.text}: deprecated since {since}'
                        + (f'; instead: {instead}' if instead else ''))
 
 
 def instead_of(use: Use, releases: table.Releases) -> str:
-    """What to write instead of a name or an argument that is gone; '' if not known."""
+    """Returns what to write instead of a removed name or argument, or ''."""
     if use.argument == '()':
         return 'the arguments are ' + _arguments(use.name, releases)
     if use.argument:
@@ -92,12 +92,12 @@ def instead_of(use: Use, releases: table.Releases) -> str:
             advice.ARGUMENTS.get(use.argument))
         if found:
             return found
-        return 'without it; the arguments are ' + _arguments(use.name, releases)
+        return 'remove it; the arguments are ' + _arguments(use.name, releases)
     return of_name(use.name, releases)
 
 
 def of_name(name: str, releases: table.Releases) -> str:
-    """What to write instead of a name that is gone; '' if nothing is known."""
+    """Returns what to write instead of a removed name, or ''."""
     if name in advice.NAMES:
         return advice.NAMES[name]
     rows = {row.name: row.instead for row in served.ROWS}
@@ -128,7 +128,7 @@ def of_name(name: str, releases: table.Releases) -> str:
 
 
 def in_successor(name: str, releases: table.Releases) -> bool:
-    """Whether what took the place of a class that is gone has the same member."""
+    """Returns whether the replacement of a removed class has the same member."""
     owner, _, last = name.rpartition('.')
     if is_there(owner, releases) or owner not in releases.entries:
         return False
@@ -140,20 +140,20 @@ def in_successor(name: str, releases: table.Releases) -> bool:
 
 
 def is_member(name: str, releases: table.Releases) -> bool:
-    """Whether a class still has what a name says that it has."""
+    """Returns whether a class still has the named member."""
     owner, _, last = name.rpartition('.')
     return any(entry.what.startswith('C') for entry in releases.entries.get(owner, ())
                ) and bool(releases.member(owner, last, 1 << len(releases.versions) - 1))
 
 
 def is_there(name: str, releases: table.Releases) -> bool:
-    """Whether the last release has a name."""
+    """Returns whether the last release has a name."""
     now = 1 << len(releases.versions) - 1
     return any(entry.releases & now for entry in releases.entries.get(name, ()))
 
 
 def _arguments(name: str, releases: table.Releases) -> str:
-    """'(x, ratio=)' of the last release."""
+    """Returns the arguments in the last release, as '(x, ratio=)'."""
     now = 1 << len(releases.versions) - 1
     owner, _, last = name.rpartition('.')
     for path in releases.member(owner, last.replace('__call__', 'forward'), now):
@@ -166,7 +166,7 @@ def _arguments(name: str, releases: table.Releases) -> str:
 
 
 def _changed(reader: Reader, verdict: Verdict) -> typing.Iterator[Note]:
-    """What is there still, and does something else than for this script's release."""
+    """Yields notes on names that behave differently than in the script's release."""
     for use in distinct(reader.uses):
         found = advice.BEHAVIOURS.get(use.name)
         if found and not use.argument and verdict.version < table.as_tuple(found[0]):

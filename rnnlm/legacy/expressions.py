@@ -1,4 +1,4 @@
-"""Expressions of Python, and what they stand for."""
+"""Evaluation of the expressions of a script, without running it."""
 import ast
 import typing
 
@@ -8,7 +8,7 @@ from rnnlm.legacy.values import (
 
 
 class Scope:
-    """Names, in a module, a class or a function."""
+    """Names and values in a module, a class or a function."""
 
     def __init__(self, module: Module, names: typing.Dict[str, Value],
                  outer: typing.Optional['Scope'] = None,
@@ -19,7 +19,7 @@ class Scope:
         self.of = of
 
     def get(self, name: str) -> typing.Tuple[bool, Value]:
-        """(whether there is such a name, its value)."""
+        """Returns (whether the name exists, its value)."""
         scope: typing.Optional[Scope] = self
         while scope:
             if name in scope.names and (scope is self or not isinstance(
@@ -29,7 +29,7 @@ class Scope:
         return False, None
 
     def owner(self) -> typing.Optional[Class]:
-        """The class whose method this is within."""
+        """Returns the class whose method contains this scope, or None."""
         scope: typing.Optional[Scope] = self
         while scope:
             if isinstance(scope.of, Function) and scope.of.owner:
@@ -39,14 +39,14 @@ class Scope:
 
 
 class Expressions:
-    """Values of expressions; what to make of names of Chainer is for `Reader` to say.
+    """Evaluator of expressions; `Reader` interprets the names of Chainer.
 
     Args:
-        of (Project): Finds the modules of the script's own.
+        of (Project): Finds the script's own modules.
     """
 
-    scope: Scope        # of the statement that is read
-    recording = False   # in the last reading only
+    scope: Scope        # of the statement being read
+    recording = False   # true only in the last pass
 
     def __init__(self, of: project.Project) -> None:
         self.project = of
@@ -59,7 +59,7 @@ class Expressions:
         self.guarding: typing.Set[str] = set()
         self.calls_forward = False
 
-    # For `Reader`.
+    # Implemented by `Reader`.
 
     def attribute(self, value: Value, name: str, node: ast.AST, text: str) -> Value:
         raise NotImplementedError
@@ -72,10 +72,10 @@ class Expressions:
         raise NotImplementedError
 
     def old(self) -> int:
-        """The releases of Chainer v1."""
+        """Returns the releases of Chainer v1."""
         raise NotImplementedError
 
-    # For `Statements`.
+    # Implemented by `Statements`.
 
     def children(self, node: ast.AST) -> None:
         raise NotImplementedError
@@ -83,7 +83,7 @@ class Expressions:
     # Expressions.
 
     def value(self, node: ast.expr) -> Value:
-        """What an expression stands for; None if that is not known."""
+        """Returns the value of an expression; None if it is unknown."""
         method = getattr(self, f'expression_{type(node).__name__}', None)
         if method:
             return method(node)
@@ -124,7 +124,7 @@ class Expressions:
         return self.call(called, node, ast.unparse(node.func), given, named)
 
     def links_of(self, node: ast.Call, named: typing.Dict[str, Value]) -> None:
-        """Children that a link gets by a call, as ``super().__init__(l1=...)``."""
+        """Registers children that a call adds, as ``super().__init__(l1=...)`` does."""
         if not isinstance(node.func, ast.Attribute) or node.func.attr not in (
                 '__init__', 'add_link', 'add_param', 'add_persistent'):
             return
@@ -228,7 +228,7 @@ class Expressions:
             self.children(target)
 
     def is_guard(self, test: ast.AST) -> bool:
-        """Whether a condition asks which Chainer there is."""
+        """Returns whether a condition checks the version of Chainer."""
         for node in ast.walk(test):
             if isinstance(node, ast.Attribute) and node.attr == '__version__' and (
                     'chainer' in ast.unparse(node)):
@@ -238,7 +238,7 @@ class Expressions:
         return False
 
     def element(self, node: ast.expr) -> Value:
-        """What a loop over an expression goes through."""
+        """Returns the value that a loop over an expression iterates over."""
         value = self.value(node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and (
                 node.func.attr == 'params' and is_link(self.quietly(node.func.value))):
@@ -246,7 +246,7 @@ class Expressions:
         return value if value == variable() else None
 
     def quietly(self, node: ast.expr) -> Value:
-        """A value that has been recorded already."""
+        """Returns a value without recording it, because it was recorded before."""
         recording, self.recording = self.recording, False
         value = self.value(node)
         self.recording = recording

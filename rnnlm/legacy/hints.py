@@ -1,4 +1,4 @@
-"""What NumPy 1 and Python 3.6 did where a script stops, and what to do about it."""
+"""Hints for errors caused by differences from NumPy 1 and Python 3.6."""
 import ast
 import linecache
 import re
@@ -7,40 +7,40 @@ import traceback
 from rnnlm.legacy import explain as explaining, numpy_1, old_modules, releases
 from rnnlm.legacy import rewriting
 
-# NumPy's functions that make a float64 of a number, which then widens an array.
+# NumPy functions that turn a number into a float64, which then widens an array.
 SCALARS = {'sqrt', 'log', 'log2', 'log10', 'exp', 'power', 'mean', 'std', 'var', 'sum',
            'prod', 'max', 'min', 'median', 'float64', 'rand', 'randn', 'uniform',
            'normal', 'sin', 'cos', 'tanh', 'abs', 'float_power', 'norm'}
 
-CURE = ("An environment with the NumPy of its time runs the script as it is: Python "
+CURE = ("An environment with the NumPy of its time runs the script unmodified: Python "
         "3.11 or older with pip install 'numpy<1.24'.")
-ENDS = ('NumPy 1 took an array of one element for a number.  Write array.item() or '
+ENDS = ('NumPy 1 accepted an array of one element as a number.  Write array.item() or '
         'array[0].')
 
-# (type, what its message holds, what it means).
+# (type of error, pattern of its message, explanation).
 KNOWN = (
     (ValueError, 'inhomogeneous shape',
-     'NumPy made an array of objects of lists of different lengths, until 1.23.  Write '
-     'numpy.array(lists, dtype=object).'),
+     'Until 1.23, NumPy turned lists of different lengths into an array of objects.  '
+     'Write numpy.array(lists, dtype=object).'),
     (OverflowError, 'Python integer .* out of bounds',
      'NumPy 1 took the integer modulo the range of the type: -1 was 255 as uint8.  '
      'Write numpy.array(number).astype(dtype).'),
     (TypeError, 'only 0-dimensional arrays can be converted', ENDS),
     (ValueError, 'setting an array element with a sequence', ENDS),
 )
-PICKLED = ('Until 1.16.2 NumPy unpickled what a file of objects held, which runs code '
-           'from it.  If you trust the file, write numpy.load(..., allow_pickle=True).')
+PICKLED = ('Until 1.16.2, NumPy unpickled files with objects, which can run code from '
+           'them.  If you trust the file, write numpy.load(..., allow_pickle=True).')
 
 
 def explain(error):
-    """What an exception of a script has to do with today's NumPy and Python.
+    """Explains an exception that comes from today's NumPy or Python.
 
     Args:
-        error (Exception): As it left the script.
+        error (Exception): The exception raised by the script.
 
     Returns:
-        str: The script's line, what was there once, and the cure; None if it is the
-        script's own.
+        str: The script's line, what it did before, and the remedy; None if the error
+        has other causes.
     """
     text = _removed(error) or _of_chainer(error) or _numpy_2(error)
     if not text:
@@ -50,7 +50,7 @@ def explain(error):
 
 
 def place_of(error):
-    """(path, line, what stands there) of the last line of the user's in a traceback."""
+    """Returns (path, line, source) of the last line of user code in a traceback."""
     finder = rewriting.Finder()
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         path = frame.f_code.co_filename
@@ -72,12 +72,12 @@ def _numpy_2(error):
     return ('float64 met a narrower type.  In NumPy 1 an array times a scalar kept '
             'its type:\n    float32 array * numpy.float64 was float32.  Since NumPy 2 '
             'it is float64 (NEP 50).\n    Write float(...) around the scalar, or '
-            ".astype('f') behind the result."
-            + (f'  It may be made here:{lines}' if lines else '') + f'\n    {CURE}')
+            ".astype('f') after the result."
+            + (f'  Possible causes:{lines}' if lines else '') + f'\n    {CURE}')
 
 
 def _widened(error):
-    """Whether floating types of different width are what an exception is about."""
+    """Returns whether an exception is about floating types of different width."""
     if type(error).__name__ == 'InvalidType':
         return 'dtype' in str(error) and len(set(re.findall(
             r'float(?:16|32|64)', str(error)))) > 1
@@ -86,7 +86,7 @@ def _widened(error):
 
 
 def _suspects(place):
-    """[(line, text)] where a function that makes scalars is part of a calculation."""
+    """Returns [(line, text)] where a result of `SCALARS` is used in arithmetic."""
     if place is None:
         return []
     text = ''.join(linecache.getlines(place[0]))
@@ -101,17 +101,17 @@ def _suspects(place):
 
 
 def _removed(error):
-    """What came instead of a module or name that is gone and not served."""
+    """Returns the replacement for a removed Python module or NumPy name, or None."""
     if isinstance(error, ModuleNotFoundError) and error.name in old_modules.GONE:
-        return (f'Python has dropped the module {error.name}.  Install what came '
-                f'instead: pip install {old_modules.GONE[error.name]}')
+        return (f'Python has removed the module {error.name}.  Install its '
+                f'replacement: pip install {old_modules.GONE[error.name]}')
     found = re.match(r"module 'numpy' has no attribute '(\w+)'", str(error))
     instead = found and numpy_1.gone(found.group(1))
-    return instead and f'NumPy has dropped {found.group(1)}.  Instead: {instead}.'
+    return instead and f'NumPy has removed {found.group(1)}.  Instead: {instead}.'
 
 
 def _of_chainer(error):
-    """When a name of Chainer was there that is missed, and what came instead."""
+    """Says in which releases a missing name of Chainer existed, and its replacement."""
     found = isinstance(error, (ImportError, AttributeError)) and re.match(
         r"cannot import name '(?P<name>\w+)' from '(?P<owner>chainer[\w.]*)'"
         r"|module '(?P<of>chainer[\w.]*)' has no attribute '(?P<what>\w+)'"
@@ -125,5 +125,5 @@ def _of_chainer(error):
     if not when:
         return None
     instead = explaining.of_name(path, table)
-    return (f'{path} was there from Chainer {table.first(when)} to {table.last(when)}.'
+    return (f'{path} existed in Chainer {table.first(when)} to {table.last(when)}.'
             + (f'  Instead: {instead}.' if instead else ''))

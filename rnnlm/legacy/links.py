@@ -1,4 +1,4 @@
-"""Links of Chainer v1: the order of parameters, FunctionSet, GRU."""
+"""Links of Chainer v1: order of parameters, FunctionSet, GRU."""
 import importlib
 
 import chainer
@@ -8,7 +8,7 @@ from rnnlm.legacy.arguments import arguments
 
 
 def _in_order(link, names):
-    """Names in the order in which they were registered; Chainer 7 sorts them."""
+    """Returns names in the order of registration; Chainer 7 sorts them."""
     return [name for name in vars(link) if name in names]
 
 
@@ -20,7 +20,7 @@ def params(original):
 
 
 def namedparams(original):
-    """Of a link itself, then of its children."""
+    """Yields parameters of the link itself first, then those of its children."""
     def namedparams(self, include_uninit=True):
         for name in _in_order(self, self._params):
             param = vars(self)[name]
@@ -59,7 +59,7 @@ def namedlinks(original):
 
 
 def set_attribute(original):
-    """``link.W = array``: until 1.5 a parameter was its array."""
+    """``link.W = array``: until 1.5 a parameter was an array."""
     def __setattr__(self, name, value):
         if isinstance(value, chainer.get_array_types()) and (
                 name in vars(self).get('_params', ())):
@@ -70,7 +70,7 @@ def set_attribute(original):
 
 
 def gradient_of(name):
-    """``link.gW`` and ``link.gb`` of parametric functions: arrays."""
+    """``link.gW`` and ``link.gb`` of parametric functions: gradient arrays."""
     def attribute(original):
         def set_(self, grad):
             getattr(self, name).grad = grad
@@ -79,7 +79,7 @@ def gradient_of(name):
 
 
 class FunctionSet(chainer.Chain):
-    """Links that are registered by setting attributes, as in Chainer 1.0 to 1.24."""
+    """Chain whose links are registered as attributes, as in Chainer 1.0 to 1.24."""
 
     def __init__(self, **links):
         super().__init__()
@@ -108,7 +108,7 @@ class FunctionSet(chainer.Chain):
 
     @property
     def parameters(self):
-        """tuple of arrays, sorted by the links' names."""
+        """tuple of arrays, sorted by the names of the links."""
         return tuple(param.array for param in self._sorted_params())
 
     @parameters.setter
@@ -132,7 +132,7 @@ class FunctionSet(chainer.Chain):
 
 
 class GRU(L.StatelessGRU):
-    """``L.GRU(n_units, n_inputs=None)``, which has no state: ``gru(h, x)``."""
+    """``L.GRU(n_units, n_inputs=None)``, which is stateless: ``gru(h, x)``."""
 
     def __init__(self, n_units, n_inputs=None, init=None, inner_init=None,
                  bias_init=0):
@@ -140,7 +140,7 @@ class GRU(L.StatelessGRU):
 
 
 def add_uninitialized_param(original):
-    """A parameter whose shape is to come: ``add_param(name, shape)`` gives it."""
+    """Declares a parameter whose shape ``add_param(name, shape)`` gives later."""
     def add_uninitialized_param(self, name):
         self.__dict__.setdefault('_awaited', set()).add(name)
     return add_uninitialized_param
@@ -155,7 +155,7 @@ def has_uninitialized_params(original):
 
 
 def zoneout_init(original):
-    """``L.StatefulZoneoutLSTM(..., train=True)``: a flag of the link."""
+    """``L.StatefulZoneoutLSTM(..., train=True)``, with a flag in the link."""
     def __init__(self, in_size, out_size, c_ratio=0.5, h_ratio=0.5, train=True):
         original(self, in_size, out_size, c_ratio, h_ratio)
         self.train = train
@@ -170,8 +170,7 @@ def zoneout_forward(original):
 
 
 def caffe():
-    """`chainer.links.caffe`, of which no other module is imported: protobuf's is old.
-    """
+    """`chainer.links.caffe`, imported only on use, because it needs an old protobuf."""
     module = importlib.import_module('chainer.links.caffe')
     kind = module.CaffeFunction
     if not hasattr(kind.forward, '__wrapped__'):

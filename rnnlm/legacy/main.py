@@ -1,7 +1,7 @@
-"""Runs a script as `__main__`, with all that Python itself would have set.
+"""Running of a script as `__main__`, exactly as Python itself would.
 
-In a process that `runner` has started, by `site/run_script.py`, of which nothing is
-left to see: no argument, no path, no line of a traceback.
+It runs in a process started by `runner`, from `site/run_script.py`.  The script sees no
+trace of that: no argument, no path, no frame of a traceback.
 """
 import ast
 import builtins
@@ -11,7 +11,7 @@ import runpy
 import sys
 import types
 
-_first = sys.modules['__main__']  # or its variables would be cleared
+_first = sys.modules['__main__']  # a reference, or its variables would be cleared
 _OURS = {__file__, getattr(_first, '__file__', None)}
 
 
@@ -19,9 +19,9 @@ def run(rewrite=lambda tree: tree, advise=lambda error: None):
     """Runs the script that ``sys.argv[1]`` names.
 
     Args:
-        rewrite: Function of the syntax tree of the script that gives the one to run.
-        advise: Function of the exception that ended the script, which has been
-            printed; it prints what else there is to say.
+        rewrite: Function that maps the syntax tree of the script to the one to run.
+        advise: Function that prints advice for the exception that ended the script,
+            after it has been printed.
     """
     del sys.argv[0]
     if hasattr(sys, 'orig_argv'):
@@ -53,7 +53,7 @@ def run(rewrite=lambda tree: tree, advise=lambda error: None):
 
 
 def _is_script(path):
-    # As Python does: what an importer takes is a folder or a zip file.
+    # The same rule as Python's: what an importer accepts is a folder or a zip file.
     return sys.path_hooks and not any(_imports(hook, path) for hook in sys.path_hooks)
 
 
@@ -66,8 +66,7 @@ def _imports(hook, path):
 
 
 def _set_path(folder, always=False):
-    """Puts the place of the script first on `sys.path`, unless Python was told not to.
-    """
+    """Puts the script's folder first on `sys.path`, unless Python was told not to."""
     if not getattr(sys.flags, 'safe_path', sys.flags.isolated):
         sys.path[0] = folder
     elif always:
@@ -91,11 +90,11 @@ def _exec(text, path, module, rewrite):
 
 
 class _Hook:
-    """`sys.excepthook` for the last exception: the script's, without our frames.
+    """`sys.excepthook` that calls the script's hook, without our frames.
 
     Args:
-        hook: The script's; None if it has deleted it.
-        advise: As of `run`.
+        hook: The script's hook; None if it has deleted it.
+        advise: As in `run`.
     """
 
     def __init__(self, hook, advise):

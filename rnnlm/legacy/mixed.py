@@ -1,13 +1,13 @@
-"""Arrays of float32 and float64 in one function: Chainer 1.0 and 1.1 did not mind."""
+"""Mixed float32 and float64 inputs of a function, which Chainer 1.0 and 1.1 allowed."""
 import chainer
 import numpy
 from chainer.utils import type_check
 
 
 def apply(original):
-    """Every function: inputs that differ in their types are brought together.
+    """Wraps the call of every function: casts inputs of different types to one type.
 
-    A later release refuses them, so that no script for it hands such to a function.
+    Later releases refuse such inputs, so scripts for those never pass them.
     """
     def apply(self, inputs):
         try:
@@ -21,15 +21,15 @@ def apply(original):
 
 
 def brought_together(inputs):
-    """The inputs with one floating type, that which NumPy 1 gave their sum.
+    """Casts the inputs to one floating type, the type that NumPy 1 gave their sum.
 
-    An array without axes counts for less than one with axes.
+    Scalars (arrays without axes) do not widen arrays.
 
     Args:
         inputs (sequence): Variables and arrays.
 
     Returns:
-        list: None if they have one type already.
+        list: The inputs; None if they already have one type.
     """
     inputs = [chainer.as_variable(x) for x in inputs]
     floats = [x for x in inputs if x.dtype.kind == 'f']

@@ -1,7 +1,7 @@
-"""What NumPy 1 had, for scripts that were written for it.
+"""Names and behaviour of NumPy 1, for scripts that were written for it.
 
-`install()` puts it into `numpy` and stays; `METHODS` are called by the script's own
-source, which `rewriting` prepares, since the methods of an array cannot be added to.
+`install()` adds them to `numpy` for the whole process.  Methods cannot be added to
+arrays, so `rewriting` makes the script's source call `METHODS` instead.
 """
 import ast
 import functools
@@ -14,7 +14,7 @@ import numpy
 
 NUMPY_2 = int(numpy.__version__.split('.')[0]) >= 2
 
-# Names that were Python's own types until 1.24.
+# Names that were aliases of Python's types until 1.24.
 TYPES = {'bool': bool, 'int': int, 'float': float, 'complex': complex, 'object': object,
          'str': str, 'long': int, 'unicode': str}
 
@@ -22,7 +22,7 @@ CONSTANTS = {'Inf': math.inf, 'Infinity': math.inf, 'infty': math.inf, 'PINF': m
              'NINF': -math.inf, 'NaN': math.nan, 'NAN': math.nan, 'NZERO': -0.0,
              'PZERO': 0.0, 'math': math}
 
-# Old name -> where the same thing stands now, from `numpy`.
+# Old name -> current name, relative to `numpy`.
 RENAMED = {
     # Types.
     'float_': 'float64', 'complex_': 'complex128', 'cfloat': 'complex128',
@@ -43,7 +43,7 @@ RENAMED = {
         'TooHardError', 'VisibleDeprecationWarning')},
 }
 
-# Not served: (names, what to use).
+# Names that are not served: (names, what to use instead).
 GONE = (
     ('fv ipmt irr mirr nper npv pmt ppmt pv rate', 'the package numpy-financial'),
     ('ALLOW_THREADS BUFSIZE CLIP ERR_CALL ERR_DEFAULT ERR_IGNORE ERR_LOG ERR_PRINT '
@@ -54,22 +54,22 @@ GONE = (
      'set_numeric_ops', 'numpy.errstate, numpy.seterr'),
     ('add_newdoc_ufunc deprecate deprecate_with_doc get_array_wrap int_asbuffer '
      'kernel_version use_hugepage compat matrixlib numarray oldnumeric version',
-     'nothing: it was of NumPy itself'),
+     'nothing: it was internal to NumPy'),
     ('Bytes0 Datetime64 Str0 Uint64 sctypeNA typeNA', 'the type itself'),
     ('MachAr', 'numpy.finfo'), ('Tester', 'pytest'), ('lookfor who', 'the manual'),
     ('set_string_function', 'numpy.set_printoptions(override_repr=...)'),
 )
 
 
-# Functions that went -------------------------------------------------------------
+# Functions that were removed ----------------------------------------------------
 
 def alen(a):
-    """The length of the first axis; 1 without one."""
+    """Returns the length of the first axis, or 1 for a scalar."""
     return len(numpy.atleast_1d(a))
 
 
 def asfarray(a, dtype=numpy.float64):
-    """An array of a floating type."""
+    """Converts to an array of a floating type."""
     if not numpy.issubdtype(dtype, numpy.inexact):
         dtype = numpy.float64
     return numpy.asarray(a, dtype=dtype)
@@ -88,7 +88,7 @@ def fastCopyAndTranspose(a):
 
 
 def find_common_type(array_types, scalar_types):
-    """The type that holds arrays of some types and scalars of others, by NumPy 1."""
+    """Returns the common type of arrays and scalars of some types, as NumPy 1 did."""
     kinds = 'buifc'
     if not array_types or not scalar_types:
         return numpy.result_type(*array_types, *scalar_types)
@@ -120,7 +120,7 @@ def loads(*args, **kwargs):
 
 
 def maximum_sctype(t):
-    """The widest type of the same kind."""
+    """Returns the widest type of the same kind."""
     widest = {'i': numpy.int64, 'u': numpy.uint64, 'f': numpy.longdouble,
               'c': numpy.clongdouble}
     return widest.get(numpy.dtype(obj2sctype(t)).kind, obj2sctype(t))
@@ -131,7 +131,7 @@ def msort(a):
 
 
 def obj2sctype(rep, default=None):
-    """The scalar type of a type, a type's name, or an array."""
+    """Returns the scalar type for a type, a type's name, or an array."""
     if isinstance(rep, numpy.ndarray):
         return rep.dtype.type
     try:
@@ -149,13 +149,13 @@ def ndfromtxt(fname, **kwargs):
 
 
 def recfromtxt(fname, **kwargs):
-    """The columns of a text file as an array of records."""
+    """Reads the columns of a text file into a record array."""
     return numpy.genfromtxt(
         fname, **{'dtype': None, **kwargs}).view(numpy.recarray)
 
 
 def recfromcsv(fname, **kwargs):
-    """The columns of a file with commas, named by its first line."""
+    """Reads a comma-separated file into a record array, named by its first line."""
     return recfromtxt(fname, **{'names': True, 'delimiter': ',',
                                 'case_sensitive': 'lower', **kwargs})
 
@@ -179,14 +179,14 @@ FUNCTIONS = (
 
 
 class _Cast(dict):
-    """`numpy.cast[type](values)`."""
+    """Mapping `numpy.cast`, as in `numpy.cast[type](values)`."""
 
     def __missing__(self, key):
         return lambda values: numpy.asarray(values).astype(key)
 
 
 def _tables():
-    """`numpy.sctypes`, `numpy.nbytes` and `numpy.cast`."""
+    """Returns `numpy.sctypes`, `numpy.nbytes` and `numpy.cast`."""
     kinds = {'int': 'bhilq', 'uint': 'BHILQ', 'float': 'efdg', 'complex': 'FDG'}
     sctypes = {kind: list(dict.fromkeys(numpy.dtype(c).type for c in chars))
                for kind, chars in kinds.items()}
@@ -196,10 +196,10 @@ def _tables():
                        for t in map(obj2sctype, numpy.typecodes['All'])}}
 
 
-# Functions that mean something else now -------------------------------------------
+# Functions whose behaviour has changed --------------------------------------------
 
 def making(original):
-    """`array`, `asarray`, `asanyarray`: lists of any form, and integers that wrap."""
+    """Lets `array`, `asarray`, `asanyarray` take ragged lists, and wrap integers."""
     order = (['dtype', 'copy', 'order', 'subok', 'ndmin']
              if original.__name__ == 'array' else ['dtype', 'order'])
 
@@ -207,7 +207,7 @@ def making(original):
     def make(object, *args, **kwargs):
         kwargs.update(zip(order, args))
         if NUMPY_2 and kwargs.get('copy', True) is False:
-            kwargs['copy'] = None  # only if it can be done without
+            kwargs['copy'] = None  # copy only if necessary
         try:
             return original(object, **kwargs)
         except ValueError as e:
@@ -223,7 +223,7 @@ def making(original):
 
 
 def taking_lists(original):
-    """A function that takes lists of different lengths."""
+    """Lets a function take lists of different lengths."""
     @functools.wraps(original)
     def call(*args, **kwargs):
         try:
@@ -241,7 +241,7 @@ def _of_objects(value):
 
 
 def fromstring(original):
-    """Bytes as an array: what is `frombuffer` today."""
+    """Lets `fromstring` convert bytes, which is `frombuffer` today."""
     def fromstring(string, dtype=float, count=-1, sep=''):
         if sep:
             return original(string, dtype, count, sep=sep)
@@ -252,7 +252,7 @@ def fromstring(original):
 
 
 def cross(original):
-    """The cross product, of vectors in the plane too."""
+    """Lets `cross` take two-dimensional vectors."""
     def cross(a, b, *args, **kwargs):
         a, b = numpy.asarray(a), numpy.asarray(b)
         flat = [v.shape[-1:] == (2,) for v in (a, b)]
@@ -266,7 +266,7 @@ def cross(original):
 
 
 def listing(original):
-    """What is a list in NumPy 1, and a tuple today."""
+    """Makes a function return a list, as in NumPy 1, instead of a tuple."""
     @functools.wraps(original)
     def call(*args, **kwargs):
         found = original(*args, **kwargs)
@@ -275,7 +275,7 @@ def listing(original):
 
 
 def with_argument(old, new):
-    """A function whose argument has another name today, or none."""
+    """Accepts the old name of an argument that was renamed or removed."""
     def wrap(original):
         known = inspect.signature(original).parameters
         if old in known or new and new not in known:
@@ -307,10 +307,10 @@ CHANGED = (
 )
 
 
-# Methods of arrays and of NumPy's scalars -------------------------------------------
+# Methods of arrays and of NumPy scalars ---------------------------------------------
 
 def itemset(a, *args):
-    """a.itemset(value), a.itemset(index, value), a.itemset(i, j, value)."""
+    """``a.itemset(value)``, ``a.itemset(index, value)``, ``a.itemset(i, j, value)``."""
     *index, value = args
     if not index:
         index = () if a.ndim == 0 else (0,) * a.ndim
@@ -334,7 +334,7 @@ METHODS = {'itemset': itemset, 'newbyteorder': newbyteorder, 'ptp': numpy.ptp,
 
 
 def install():
-    """Puts all of it into `numpy`, but for names that there are still."""
+    """Adds everything to `numpy`, except names that still exist."""
     there = vars(numpy)
     for name, value in {**TYPES, **CONSTANTS, **_tables(),
                         **{f.__name__: f for f in FUNCTIONS}}.items():
@@ -344,7 +344,7 @@ def install():
         try:
             owner = importlib.import_module('numpy.' + owner if owner else 'numpy')
         except ImportError:
-            continue  # an older NumPy, which has the old name
+            continue  # an older NumPy, which still has the old name
         if name not in there and hasattr(owner, new):
             there[name] = getattr(owner, new)
     for names, change in CHANGED:
@@ -352,10 +352,10 @@ def install():
             owner = numpy.random if path.startswith('random.') else numpy
             name = path.split('.')[-1]
             setattr(owner, name, change(getattr(owner, name)))
-    if NUMPY_2:  # print([x]) as 'numpy.float32(1.0)' is of NumPy 2
+    if NUMPY_2:  # which prints [x] as [numpy.float32(1.0)]
         numpy.set_printoptions(legacy='1.25')
 
 
 def gone(name):
-    """What to use instead of a name that is not served; None if it is none of those."""
+    """Returns what to use instead of a name that is not served, or None."""
     return next((instead for names, instead in GONE if name in names.split()), None)

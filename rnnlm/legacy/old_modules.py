@@ -1,4 +1,4 @@
-"""Modules that Python's standard library has dropped, as far as scripts used them."""
+"""Modules removed from Python's standard library, with the parts that scripts used."""
 import html
 import importlib
 import importlib.abc
@@ -13,7 +13,7 @@ import types
 import urllib.parse
 import warnings
 
-# Dropped, and too large to be served here: (names, what to install instead).
+# Removed modules that are too large to serve: name -> package to install instead.
 GONE = {
     **{name: f'standard-{name}' for name in (
         'aifc asynchat asyncore cgitb chunk mailcap nntplib smtpd sndhdr sunau '
@@ -22,7 +22,7 @@ GONE = {
 
 
 def imp():
-    """The module `imp`, until 3.11."""
+    """Contents of the module `imp`, removed in Python 3.12."""
     def load_source(name, pathname, file=None):
         loader = importlib.machinery.SourceFileLoader(name, pathname)
         spec = importlib.util.spec_from_file_location(name, pathname, loader=loader)
@@ -52,12 +52,12 @@ def imp():
 
 
 def distutils():
-    """The package `distutils`, until 3.11: what of it is no building of packages."""
+    """The package `distutils`, removed in Python 3.12, except for building packages."""
     return {'__path__': []}
 
 
 def version():
-    """`distutils.version`."""
+    """Contents of `distutils.version`."""
     @_ordered
     class LooseVersion:
         def __init__(self, vstring=''):
@@ -86,7 +86,7 @@ def version():
 
 
 def _ordered(cls):
-    """Comparisons by `version`, with strings too."""
+    """Adds comparisons by `version`, also with strings."""
     def compare(name):
         def method(self, other):
             other = cls(other) if isinstance(other, str) else other
@@ -101,7 +101,7 @@ def _ordered(cls):
 
 
 def util():
-    """`distutils.util`."""
+    """Contents of `distutils.util`."""
     def strtobool(val):
         val = val.lower()
         if val in ('y', 'yes', 't', 'true', 'on', '1'):
@@ -113,7 +113,7 @@ def util():
 
 
 def dir_util():
-    """`distutils.dir_util`."""
+    """Contents of `distutils.dir_util`."""
     def mkpath(name, mode=0o777, **_):
         os.makedirs(name, mode, exist_ok=True)
 
@@ -127,29 +127,29 @@ def dir_util():
 
 
 def file_util():
-    """`distutils.file_util`."""
+    """Contents of `distutils.file_util`."""
     return {'copy_file': lambda src, dst, *_, **__: (shutil.copy2(src, dst), 1),
             'move_file': lambda src, dst, *_, **__: shutil.move(src, dst)}
 
 
 def spawn():
-    """`distutils.spawn`."""
+    """Contents of `distutils.spawn`."""
     return {'find_executable': lambda name, path=None: shutil.which(name, path=path)}
 
 
 def cgi():
-    """The module `cgi`, until 3.12."""
+    """Contents of the module `cgi`, removed in Python 3.13."""
     return {'escape': lambda s, quote=False: html.escape(s, quote),
             'parse_qs': urllib.parse.parse_qs, 'parse_qsl': urllib.parse.parse_qsl}
 
 
 def pipes():
-    """The module `pipes`, until 3.12."""
+    """Contents of the module `pipes`, removed in Python 3.13."""
     return {'quote': shlex.quote}
 
 
 def imghdr():
-    """The module `imghdr`, until 3.12."""
+    """Contents of the module `imghdr`, removed in Python 3.13."""
     beginnings = {b'\x89PNG\r\n\x1a\n': 'png', b'GIF87a': 'gif', b'GIF89a': 'gif',
                   b'\xff\xd8\xff': 'jpeg', b'BM': 'bmp', b'II*\0': 'tiff',
                   b'MM\0*': 'tiff'}
@@ -174,7 +174,7 @@ MODULES = {
 
 
 class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds them where nothing else does: the last in `sys.meta_path`."""
+    """Import finder for these modules, last in `sys.meta_path`."""
 
     def find_spec(self, fullname, path=None, target=None):
         if fullname in MODULES:
@@ -189,7 +189,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def install():
-    """Makes them importable, and gives `cgi` back what it had lost before it went."""
+    """Makes the modules importable, and restores functions that `cgi` lost earlier."""
     sys.meta_path.append(_Finder())
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')

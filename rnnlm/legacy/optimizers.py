@@ -1,4 +1,4 @@
-"""Methods that Chainer v1's optimizers had, until they became hooks."""
+"""Methods of Chainer v1's optimizers that later became hooks."""
 import math
 
 from chainer import optimizer_hooks
@@ -44,14 +44,14 @@ def accumulate_grads(original):
 
 
 def prepare(original):
-    """Until 1.24 made the states of all parameters; now the first update does."""
+    """Until 1.24 created the states of all parameters; now the first update does."""
     def prepare(self):
         pass
     return prepare
 
 
 def hook_call(original):
-    """``WeightDecay(rate)(optimizer)``: for all parameters, as until 2.0."""
+    """``WeightDecay(rate)(optimizer)`` applies to all parameters, as until 2.0."""
     def __call__(self, rule, param=None):
         if param is not None:
             original(self, rule, param)
@@ -63,7 +63,7 @@ def hook_call(original):
 
 
 def serialize(original):
-    """Until 2.0 the optimizer counted updates, and not each parameter's rule."""
+    """Restores the update counts of parameters; until 2.0 only optimizers had one."""
     def serialize(self, serializer):
         original(self, serializer)
         if isinstance(serializer, serializers.Deserializer):

@@ -1,7 +1,7 @@
-"""Links, variables and optimizers that scripts unpickle, of Chainer 1.5 to 7.8.
+"""Unpickling of links, variables and optimizers of Chainer 1.5 to 7.8, in scripts.
 
-A pickle holds the attributes of its objects.  What a later release calls otherwise, or
-expects besides, is made of them.  It is the script that runs the pickle.
+A pickle holds the attributes of its objects.  This module converts attributes that
+later releases renamed, and adds those that they expect.  Only the script unpickles.
 """
 import functools
 import sys
@@ -15,7 +15,7 @@ import numpy
 
 _CONVOLUTION = {
     'dilate': (1, 1), 'groups': 1, 'x_layout': None, 'cudnn_fast': False}
-# Attributes that links have got later: class -> their values until then.
+# Attributes that links gained in later releases: class -> default values.
 LATER = {
     L.Convolution2D: _CONVOLUTION,
     L.Deconvolution2D: _CONVOLUTION,
@@ -30,7 +30,7 @@ OLD = '_cpu', '_device_id', '_uninitialized_params'
 
 
 def link_setstate(original):
-    """`Link`: of what it was pickled with."""
+    """Restores a `Link` from its pickled attributes."""
     def __setstate__(self, state):
         for cls in type(self).__mro__:
             vars(self).update(LATER.get(cls, {}))
@@ -54,7 +54,7 @@ def link_setstate(original):
         for name in self._params:
             _make_parameter(vars(self)[name], name)
         _complete(self)
-        for name in state.get('_uninitialized_params', {}):  # its shape is to come
+        for name in state.get('_uninitialized_params', {}):  # shape not known yet
             with self.init_scope():
                 setattr(self, name, chainer.Parameter(
                     state['_uninitialized_params'][name], name=name))
@@ -62,7 +62,7 @@ def link_setstate(original):
 
 
 def _complete(link):
-    """What depends on the link's sizes."""
+    """Adds attributes that depend on the link's sizes."""
     has = vars(link)
     if isinstance(link, (L.ConvolutionND, L.DeconvolutionND)) and 'dilate' not in has:
         link.dilate = (1,) * (link.W.ndim - 2)
@@ -76,7 +76,7 @@ def _complete(link):
 
 
 def _make_parameter(param, name):
-    """Makes it a `Parameter`; others may hold the variable, so it is the same one."""
+    """Turns a variable into a `Parameter` in place, because others may refer to it."""
     if isinstance(param, chainer.Parameter):
         return
     vars(param).pop('_volatile', None)
@@ -88,15 +88,15 @@ def _make_parameter(param, name):
 
 
 def parameter(original):
-    """`Parameter`, pickled without its device until 5.4."""
-    @functools.wraps(original)  # pickles of today name it
+    """Restores a `Parameter`, which was pickled without its device until 5.4."""
+    @functools.wraps(original)  # today's pickles refer to it by name
     def recover(*args):
         return original(*args, *([_device_of(args[0])] if len(args) == 5 else []))
     return recover
 
 
 def variable_(original):
-    """`Variable`, likewise."""
+    """Restores a `Variable`, which was pickled without its device until 5.4."""
     @functools.wraps(original)
     def create(*args):
         return original(*args, *([_device_of(args[0])] if len(args) == 4 else []))
@@ -110,7 +110,7 @@ def _device_of(array):
 
 
 def rule_setstate(original):
-    """`UpdateRule`, whose hooks were dicts until 7.0."""
+    """Restores an `UpdateRule`, whose hooks were dicts until 7.0."""
     def __setstate__(self, state):
         if '_hookable' not in state:
             state = {'_use_fp32_update': False, '_fp32_param': None, **state}
@@ -123,7 +123,7 @@ def rule_setstate(original):
 
 
 def optimizer_setstate(original):
-    """`Optimizer`; until 1.24 it had the states of all parameters itself."""
+    """Restores an `Optimizer`, which held all parameters' states until 1.24."""
     def __setstate__(self, state):
         state = dict(state)
         if '_states' in state:
@@ -155,7 +155,7 @@ def _set_up_as_v1(self, state):
 
 
 def _fill(hyperparam, module):
-    """Adds the hyperparameters of a module that an old release did not have."""
+    """Adds the hyperparameters of a module that an old release lacked."""
     defaults = getattr(module, '_default_hyperparam', None)
     if defaults is None:
         return
@@ -172,7 +172,7 @@ def _move_hooks(state, hookable):
     hookable._post_update_hooks.update(state.pop('_post_update_hooks', None) or {})
 
 
-# As in `table`.
+# Rows of the same form as in `table`.
 ROWS = (
     ('chainer.Link.__setstate__', '6.0', 'saving with save_npz', link_setstate),
     ('chainer.variable._recover_parameter', '6.0', 'a device', parameter),

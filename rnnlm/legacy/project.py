@@ -1,4 +1,4 @@
-"""The modules of a script's own: which files its imports lead to."""
+"""The script's own modules: the files that its imports lead to."""
 import ast
 import os
 import typing
@@ -7,7 +7,7 @@ Module = typing.Tuple[str, typing.Optional[str]]  # dotted name, file if it has 
 
 
 class Project:
-    """Finds the modules that a script imports from beside it.
+    """Finder of the modules that a script imports from its own folders.
 
     Args:
         path (str): The script.
@@ -21,7 +21,9 @@ class Project:
             self.add_folder(name)
 
     def add_folder(self, name: str) -> None:
-        """As ``sys.path.append(name)``; relative to where Python runs, or the script.
+        """Adds a folder, as ``sys.path.append(name)`` does.
+
+        A relative name is looked up in the working directory and beside the script.
         """
         for start in os.getcwd(), os.path.dirname(self.path):
             folder = os.path.normpath(os.path.join(start, name))
@@ -29,11 +31,11 @@ class Project:
                 self.folders.append(folder)
 
     def find(self, name: str, at: typing.Optional[str] = None) -> typing.Optional[str]:
-        """The file of a module, the folder of a package without one; None if neither.
+        """Returns the file of a module, or a package's folder; None if not found.
 
         Args:
-            name: Dotted.
-            at: The folder to look in instead of those of ``sys.path``.
+            name: Dotted name.
+            at: Folder to search instead of those of ``sys.path``.
         """
         for folder in [at] if at else self.folders:
             path = os.path.join(folder, *name.split('.'))
@@ -49,14 +51,14 @@ class Project:
 
 
 def relative_to(path: str, level: int) -> str:
-    """The folder that `level` dots in an import lead to, from a file."""
+    """Returns the folder that `level` dots in a relative import refer to."""
     for _ in range(level):
         path = os.path.dirname(path)
     return path
 
 
 def added_folder(node: ast.Call, path: str) -> typing.Optional[str]:
-    """The folder that ``sys.path.append(...)`` or ``insert`` adds; None if unknown."""
+    """Returns the folder added by ``sys.path.append(...)`` or ``insert``, or None."""
     called = ast.unparse(node.func)
     if called in ('sys.path.append', 'sys.path.insert', 'site.addsitedir',
                   'path.append', 'path.insert') and node.args:
@@ -68,7 +70,7 @@ def added_folder(node: ast.Call, path: str) -> typing.Optional[str]:
 
 
 def _text(node: ast.AST, path: str) -> str:
-    """What an expression of constants, ``os.path`` and ``__file__`` gives."""
+    """Evaluates an expression of constants, ``os.path`` and ``__file__``."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.Name) and node.id == '__file__':

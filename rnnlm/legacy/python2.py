@@ -1,4 +1,4 @@
-"""Scripts for Python 2: how they are recognised, and what to see to in them."""
+"""Recognition of scripts for Python 2, and advice on converting them."""
 import ast
 import builtins
 import os
@@ -6,7 +6,7 @@ import re
 
 from rnnlm.errors import InputError
 
-# What Python 3 says of Python 2's syntax, and what it looks like.
+# Messages of Python 3 for Python 2 syntax, and patterns of such syntax.
 PYTHON_2_ERRORS = re.compile(
     r"Missing parentheses in call to '(print|exec)'|multiple exception types must be|"
     r'leading zeros in decimal|inconsistent use of tabs|invalid (decimal )?literal|'
@@ -21,7 +21,7 @@ PYTHON_2_NAMES = {
 PYTHON_2_METHODS = {'iteritems', 'itervalues', 'iterkeys', 'has_key'}
 PYTHON_2_MODULES = {'cPickle', 'urllib2', 'ConfigParser', 'StringIO', 'cStringIO',
                     'Queue', 'commands'}
-# What `modernize` leaves, and Python 3 lacks: (what, what to write).
+# Names that `modernize` leaves and Python 3 lacks -> what to write.
 PYTHON_2_ATTRIBUTES = {
     'sys.maxint': 'sys.maxsize', 'sys.setdefaultencoding': 'nothing: drop the line',
     'string.letters': 'string.ascii_letters', 'string.lowercase':
@@ -37,26 +37,26 @@ DIVISION = 'libmodernize.fixes.fix_classic_division'
 
 
 def is_meant(error, text):
-    """Whether a text that is no Python 3 is Python 2."""
+    """Returns whether a text that is not Python 3 is Python 2."""
     return bool(PYTHON_2_ERRORS.search(str(error)) or PYTHON_2_SYNTAX.search(text))
 
 
 def error(path, line, what, text):
-    """The error that says how to convert a script, and what that leaves to do."""
+    """Returns an error that says how to convert a script, and what to do by hand."""
     left = pitfalls(text)
     lines = [CONVERT.format(path=path)]
     if left:
-        lines.append('which leaves these to you:')
+        lines.append('which leaves these to do by hand:')
         lines += [f'    {path}:{number}: {advice}' for number, advice in left[:12]]
     if len(left) > 12:
         lines.append(f'    and {len(left) - 12} more')
     return InputError(
-        f'{path}:{line}: expected Python 3, found Python 2 ({what}); convert it, the '
-        'old file being kept as .bak:', lines=lines)
+        f'{path}:{line}: expected Python 3, found Python 2 ({what}); convert it (the '
+        'old file is kept as .bak):', lines=lines)
 
 
 def pitfalls(text):
-    """[(line, advice)] for what `modernize` leaves, and Python 3 means otherwise."""
+    """Returns [(line, advice)] for what `modernize` leaves but Python 3 changed."""
     try:
         tree = ast.parse(as_python_3(text))
     except (SyntaxError, ValueError):
@@ -78,8 +78,8 @@ def pitfalls(text):
 def _advice(node, true_division, called):
     if isinstance(node, (ast.BinOp, ast.AugAssign)) and isinstance(node.op, ast.Div):
         if not true_division and not _has_float(node):
-            return (f'{_short(node)}: of two whole numbers Python 2 made a whole '
-                    f'number; write // if that is meant (-f default -f {DIVISION} '
+            return (f'{_short(node)}: the quotient of two integers was an integer in '
+                    f'Python 2; write // if you want that (-f default -f {DIVISION} '
                     'writes it everywhere, for float numbers too)')
     elif isinstance(node, ast.Attribute):
         name = _short(node)
@@ -104,10 +104,10 @@ def _advice_on_call(node):
     if not isinstance(node.func, ast.Attribute):
         compares = name == 'sorted' and len(node.args) > 1
     elif node.func.attr == 'decode':
-        return f'{_short(node)}: a str has no decode; leave it out unless it is bytes'
+        return f'{_short(node)}: a str has no decode; remove it unless it is bytes'
     elif node.func.attr == 'encode':
-        return (f'{_short(node)}: gives bytes, which print and write show as '
-                "b'...'; leave it out where text is meant")
+        return (f'{_short(node)}: returns bytes, which print and write show as '
+                "b'...'; remove it where you want text")
     else:
         compares = node.func.attr == 'sort' and node.args
     if compares or any(keyword.arg == 'cmp' for keyword in node.keywords):
@@ -121,7 +121,7 @@ def _short(node):
 
 
 def _has_float(node):
-    """Whether a division is surely of float numbers."""
+    """Returns whether a division is certainly of float numbers."""
     return any(
         isinstance(part, ast.Constant) and isinstance(part.value, float)
         or isinstance(part, ast.Call) and (
@@ -133,9 +133,9 @@ def _has_float(node):
 
 
 def as_python_3(text):
-    """A text whose syntax was Python 2's with that of Python 3, line for line.
+    """Translates Python 2 syntax to Python 3, keeping line numbers.
 
-    It is to be read, not run: ``print x`` becomes an assignment.
+    The result is for parsing, not for running: ``print x`` becomes an assignment.
     """
     for old, new in (
             (r'(?m)^(\s*|.*?:\s*)(?:print|exec)(?: +|(?=["\']))(?:>> *)?(?=[^\s=(,.])',
@@ -161,12 +161,12 @@ def _is_beside(name, folder):
 
 
 def first_name(tree, folder):
-    """(line, what) of the first use of what only Python 2 has; None if guarded.
+    """Returns (line, name) of the first use of a Python 2 name, or None if guarded.
 
     Args:
         tree (ast.AST): A script.
-        folder (str): Where it is: a module beside it may have the name of one that
-            Python has dropped.
+        folder (str): Its folder.  A module there may have the name of one that Python
+            has removed.
     """
     made = set(dir(builtins))
     guarded = set()
@@ -208,7 +208,7 @@ def first_name(tree, folder):
 
 
 def _thinks_of_both(node):
-    """Whether this asks which Python it is: by a version, or by what fails."""
+    """Returns whether code checks the Python version, or catches a missing name."""
     if isinstance(node, (ast.If, ast.IfExp)):
         asked = {getattr(part, 'attr', getattr(part, 'id', ''))
                  for part in ast.walk(node.test)}

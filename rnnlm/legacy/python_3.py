@@ -1,7 +1,7 @@
-"""What Python 3.4 to 3.6 had, for scripts that were written for them.
+"""Names and behaviour of Python 3.4 to 3.6, for scripts that were written for them.
 
-`install()` puts it into the modules of the standard library and stays; `METHODS` are
-called by the script's own source, which `rewriting` prepares.
+`install()` adds them to the standard library for the whole process.  `METHODS` are
+called by the script's source, which `rewriting` prepares.
 """
 import array
 import base64
@@ -33,7 +33,7 @@ ArgSpec = collections.namedtuple('ArgSpec', 'args varargs keywords defaults')
 
 
 def getargspec(func):
-    """The positional arguments of a function, without annotations."""
+    """Returns the positional arguments of a function without annotations."""
     spec = inspect.getfullargspec(func)
     if spec.kwonlyargs or spec.annotations:
         raise ValueError('Function has keyword-only parameters or annotations, '
@@ -42,7 +42,7 @@ def getargspec(func):
 
 
 def linux_distribution(*args, **kwargs):
-    """(name, version, name of the version)."""
+    """Returns (name, version, codename)."""
     try:
         release = platform.freedesktop_os_release()
     except (AttributeError, OSError):
@@ -55,7 +55,7 @@ def readfp(self, fp, filename=None):
     self.read_file(fp, source=filename)
 
 
-# Owner -> {name: what it was}.
+# Owner -> {old name: replacement}.
 NAMES: dict = {
     base64: {'decodestring': base64.decodebytes, 'encodestring': base64.encodebytes},
     collections: {name: getattr(collections.abc, name)
@@ -85,7 +85,7 @@ NAMES: dict = {
             ('assertRaisesRegexp', 'assertRaisesRegex'))},
 }
 
-# Type -> methods, of types that cannot be added to.
+# Methods of types to which attributes cannot be added.
 METHODS: dict = {
     array.array: {'tostring': array.array.tobytes, 'fromstring': array.array.frombytes},
     ElementTree.Element: {'getchildren': list, 'getiterator': lambda element, tag=None:
@@ -95,10 +95,10 @@ METHODS: dict = {
 }
 
 
-# What takes other arguments today -------------------------------------------------
+# Functions whose arguments have changed -------------------------------------------
 
 def opening(original):
-    """`open`, whose mode may have the 'U' that has no effect in Python 3."""
+    """`open`, whose mode could contain 'U', without effect in Python 3."""
     @functools.wraps(original)
     def open(file, mode='r', *args, **kwargs):
         if isinstance(mode, str) and 'U' in mode:
@@ -109,7 +109,7 @@ def opening(original):
 
 
 def decoding(original):
-    """`json.load` and `json.loads`, which did nothing with an encoding."""
+    """`json.load` and `json.loads`, which ignored an encoding."""
     @functools.wraps(original)
     def load(*args, encoding=None, **kwargs):
         return original(*args, **kwargs)
@@ -137,7 +137,7 @@ def sample(original):
 
 
 def seed(original):
-    """`random.seed` of what is hashable, NumPy's integers among it, until 3.10."""
+    """`random.seed` of any hashable object, such as a NumPy integer, until 3.10."""
     def seed(self, a=None, *args, **kwargs):
         if not isinstance(a, (type(None), int, float, str, bytes, bytearray)):
             a = hash(a)
@@ -146,7 +146,7 @@ def seed(original):
 
 
 def whole(original):
-    """`random.randrange` and `randint` of 10.0, until 3.11."""
+    """`random.randrange` and `randint` of whole floats such as 10.0, until 3.11."""
     def ranged(self, *args, **kwargs):
         return original(self, *map(_whole, args),
                         **{name: _whole(value) for name, value in kwargs.items()})
@@ -163,7 +163,7 @@ def _whole(value):
 
 
 def install():
-    """Puts all of it in place, but for names that there are still."""
+    """Installs everything, except names that still exist."""
     for owner, names in NAMES.items():
         for name, value in names.items():
             if name not in vars(owner):

@@ -1,7 +1,7 @@
-"""Which release of Chainer had which names, with which arguments.
+"""The table of names and arguments in every release of Chainer.
 
 The table, releases.txt, is written by tools/releases.py from the sources of all
-releases.  A set of releases is an int here, bit k of it the k-th release.
+releases.  A set of releases is an int, whose bit k stands for the k-th release.
 """
 import functools
 import os
@@ -12,21 +12,21 @@ from rnnlm.errors import InputError
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'releases.txt')
 
-Found = typing.Dict[str, int]  # {path of a name: the releases in which it is meant}
+Found = typing.Dict[str, int]  # {path of a name: releases in which it has this path}
 
 
 class Entry(typing.NamedTuple):
-    """What a name was in some releases."""
+    """Definition of a name in some releases."""
     releases: int
     what: str         # as in releases.txt
-    deprecated: bool  # it warned that it would go
+    deprecated: bool  # whether it warned of its removal
 
 
 class Releases:
-    """The table of names.
+    """Table of names.
 
     Args:
-        lines (iterable of str): releases.txt.
+        lines (iterable of str): Lines of releases.txt.
     """
 
     def __init__(self, lines: typing.Iterable[str]) -> None:
@@ -58,36 +58,36 @@ class Releases:
         return Entry(releases, what.rstrip('!'), what.endswith('!'))
 
     def between(self, first: int, last: int) -> int:
-        """The set of the releases from number `first` to number `last`."""
+        """Returns the set of releases from number `first` to number `last`."""
         return (1 << last + 1) - (1 << first)
 
     def since(self, version: str) -> int:
-        """The set of a release and all after it."""
+        """Returns the set of a release and all later ones."""
         return sum(1 << k for k, found in enumerate(self.versions)
                    if found >= as_tuple(version))
 
     def until(self, version: str) -> int:
-        """The set of all releases before one."""
+        """Returns the set of all releases before one."""
         return self.all & ~self.since(version)
 
     def first(self, releases: int) -> str:
-        """The first of a set, such as '1.16'."""
+        """Returns the first release of a set, such as '1.16'."""
         return as_text(self.versions[(releases & -releases).bit_length() - 1])
 
     def last(self, releases: int) -> str:
-        """The last of a set."""
+        """Returns the last release of a set."""
         return as_text(self.versions[releases.bit_length() - 1])
 
     def gone_since(self, releases: int) -> str:
-        """The first release after a set; '' if it has the last of all."""
+        """Returns the first release after a set; '' if it includes the last one."""
         k = releases.bit_length()
         return as_text(self.versions[k]) if k < len(self.versions) else ''
 
     def named(self, text: str) -> typing.Tuple[int, ...]:
-        """The last release whose version begins so: '1.15' is 1.15.0.1.
+        """Returns the last release whose version starts so: `1.15` is 1.15.0.1.
 
         Raises:
-            rnnlm.errors.InputError: if there was none.
+            rnnlm.errors.InputError: If there is none.
         """
         if re.fullmatch(r'\d+(\.\d+)*', text):
             wanted = as_tuple(text)
@@ -99,7 +99,7 @@ class Releases:
             f"1.24, found '{text}'", 'api')
 
     def resolve(self, path: str) -> Found:
-        """What a path leads to: {the path under which that stands: releases}."""
+        """Resolves a path, following aliases: {path of the definition: releases}."""
         found: Found = {}
         for entry in self.entries.get(path, ()):
             if entry.what.startswith('='):
@@ -110,9 +110,9 @@ class Releases:
         return found
 
     def member(self, owner: str, name: str, releases: int) -> Found:
-        """What an attribute of an owner leads to, in some releases.
+        """Resolves an attribute of an owner, in some releases.
 
-        The path '' stands for what is there but is not in the table.
+        The path '' stands for attributes that may exist but are not in the table.
         """
         found: Found = {}
         for path, those in self.resolve(f'{owner}.{name}').items():
@@ -120,7 +120,7 @@ class Releases:
         for entry in self.entries.get(f'{owner}.*', ()):
             add(found, '', entry.releases & releases)
         for entry in self.entries.get(owner, ()):
-            # Where the class has the name itself, its bases' is not meant.
+            # A name defined in the class itself overrides those of its bases.
             rest = entry.releases & releases & ~union(found)
             if rest and entry.what.startswith('C'):
                 for base in filter(None, entry.what[1:].split(',')):
@@ -132,7 +132,7 @@ class Releases:
         return found
 
     def is_deprecated(self, path: str) -> int:
-        """The releases that warned that a name would go."""
+        """Returns the releases in which a name was deprecated."""
         return union({str(k): entry.releases
                       for k, entry in enumerate(self.entries.get(path, ()))
                       if entry.deprecated})
@@ -155,7 +155,7 @@ def as_tuple(version: str) -> typing.Tuple[int, ...]:
 
 
 def as_text(version: typing.Tuple[int, ...]) -> str:
-    """'1.24' for (1, 24, 0), '7.8.1' for (7, 8, 1)."""
+    """Formats a version: '1.24' for (1, 24, 0), '7.8.1' for (7, 8, 1)."""
     parts = list(version)
     while len(parts) > 2 and not parts[-1]:
         parts.pop()
@@ -163,10 +163,10 @@ def as_text(version: typing.Tuple[int, ...]) -> str:
 
 
 class Call(typing.NamedTuple):
-    """What a call gives: arguments in order, and by name."""
+    """Arguments of a call: number of positional ones, and names."""
     n_positional: int
     names: typing.FrozenSet[str]
-    starred: bool = False        # it has *args, so that more may come
+    starred: bool = False        # it has *args, so there may be more
     double_starred: bool = False
 
 
@@ -174,7 +174,8 @@ class Call(typing.NamedTuple):
 def parameters(what: str) -> typing.Tuple[
         typing.List[str], typing.Set[str], typing.Set[str], typing.Set[str], bool,
         bool]:
-    """Those in order, all names, the required, the refused; takes any: in order, named.
+    """Parses parameters: (positional names, all names, required names, refused names,
+    whether it takes *args, whether it takes **kwargs).
     """
     ordered: typing.List[str] = []
     names: typing.Set[str] = set()
@@ -200,13 +201,13 @@ def parameters(what: str) -> typing.Tuple[
 
 
 def takes_name(what: str, name: str) -> bool:
-    """Whether a function with such arguments has one of this name."""
+    """Returns whether a function with such parameters has one of this name."""
     _, names, _, refused, _, any_named = parameters(what)
     return name in names or (any_named and name not in refused)
 
 
 def takes(what: str, call: Call) -> bool:
-    """Whether a function with such arguments can be called so."""
+    """Returns whether a function with such parameters accepts a call."""
     ordered, _, required, _, any_positional, _ = parameters(what)
     if not all(takes_name(what, name) for name in call.names):
         return False
@@ -221,6 +222,6 @@ def takes(what: str, call: Call) -> bool:
 
 @functools.lru_cache(maxsize=None)
 def load() -> Releases:
-    """The table, read once."""
+    """Returns the table, which is read once."""
     with open(PATH, encoding='utf-8') as f:
         return Releases(f)

@@ -1,13 +1,13 @@
-"""Old scripts as today's Python runs them: small changes of their syntax tree.
+"""Rewriting of old scripts for today's Python: small changes of their syntax tree.
 
-Of a script, and of the modules that it imports from beside it, but of no library:
+Applied to a script and to the modules in its own folders, but not to libraries:
 
 - in a generator, StopIteration ends it, as until Python 3.6 (PEP 479);
-- `float(x)`, `int(x)`, `math.f(x)` and `'%f' % x` take an array of one element, as
+- `float(x)`, `int(x)`, `math.f(x)` and `'%f' % x` accept an array of one element, as
   until NumPy 2.3;
-- methods that arrays have lost (`x.ptp()`) are found.
+- methods removed from arrays (`x.ptp()`) are found.
 
-Whatever else stands there stays as it is, with its line numbers.
+Everything else, including line numbers, stays the same.
 """
 import ast
 import builtins
@@ -22,18 +22,18 @@ import numpy
 
 from rnnlm.legacy import numpy_1, python_3
 
-HELPERS = '__rnnlm_legacy__'  # the name of this module among the built-in ones
+HELPERS = '__rnnlm_legacy__'  # name of this module among the builtins
 METHODS = {*numpy_1.METHODS, *(name for names in python_3.METHODS.values()
                                for name in names)}
 OURS = {'rnnlm', 'chainer', 'chainermn', 'cupy', 'cupyx'}
-NUMBERS = {'float', 'int', 'complex', 'long'}  # numpy.float among them
+NUMBERS = {'float', 'int', 'complex', 'long'}  # includes numpy.float
 ONE_ELEMENT_IS_NO_NUMBER = tuple(map(int, numpy.__version__.split('.')[:2])) >= (1, 25)
 
 
-# What the rewritten lines call ------------------------------------------------------
+# Functions called by the rewritten code ---------------------------------------------
 
 def number(function, *args):
-    """A function of numbers, to which an array of one element is a number."""
+    """Calls a function of numbers, converting arrays of one element to numbers."""
     return function(*map(_single, args))
 
 
@@ -44,7 +44,7 @@ def _single(value):
 
 
 def percent(text, values):
-    """text % values; the arrays of one element among them are also numbers."""
+    """Computes ``text % values``, where arrays of one element are also numbers."""
     if isinstance(values, tuple):
         return text % tuple(map(_printed, values))
     if type(values) is dict:
@@ -59,7 +59,7 @@ def _printed(value):
 
 
 class _Printed:
-    """An array of one element: a number to %f, itself to %s."""
+    """Array of one element that is a number to %f and an array to %s."""
 
     def __init__(self, array):
         self._array = array
@@ -78,7 +78,7 @@ class _Printed:
 
 
 def attribute(owner, name):
-    """owner.name, where it is a method that its type has lost too."""
+    """Returns ``owner.name``, also for a method that its type no longer has."""
     try:
         return getattr(owner, name)
     except AttributeError:
@@ -92,7 +92,7 @@ def attribute(owner, name):
 
 
 def generator(values):
-    """A generator expression in which StopIteration is the end."""
+    """Yields from a generator expression, which StopIteration ends."""
     try:
         yield from values
     except RuntimeError as e:
@@ -100,10 +100,10 @@ def generator(values):
             raise
 
 
-# The tree --------------------------------------------------------------------------
+# The syntax tree -------------------------------------------------------------------
 
 def rewrite(tree):
-    """The tree of a module, changed in place and returned."""
+    """Rewrites the tree of a module in place, and returns it."""
     if any(isinstance(node, ast.ImportFrom) and node.module == '__future__'
            and any(alias.name == 'generator_stop' for alias in node.names)
            for node in tree.body):
@@ -162,7 +162,7 @@ class _Rewriter(ast.NodeTransformer):
 
 
 def _own_nodes(function):
-    """The nodes of a function's body, but not of functions within it."""
+    """Yields the nodes of a function's body, except those of inner functions."""
     waiting = list(function.body)
     while waiting:
         node = waiting.pop()
@@ -173,7 +173,7 @@ def _own_nodes(function):
 
 
 def _end_at_stop(function):
-    """Put the body of a generator into `try: ... except StopIteration: return`."""
+    """Wraps a generator's body in `try: ... except StopIteration: return`."""
     body = function.body
     start = 1 if ast.get_docstring(function, clean=False) is not None else 0
     if not body[start:]:
@@ -189,7 +189,7 @@ def _end_at_stop(function):
 
 
 def _call(helper, place, *args):
-    """The node of a call of a function of this module."""
+    """Returns a node that calls a function of this module."""
     function = ast.Attribute(ast.Name(HELPERS, ast.Load()), helper, ast.Load())
     call = ast.copy_location(ast.Call(function, list(args), []), place)
     for node in (function, function.value, *args):
@@ -198,10 +198,10 @@ def _call(helper, place, *args):
     return call
 
 
-# The modules beside a script -----------------------------------------------------
+# The script's own modules ---------------------------------------------------------
 
 class Finder:
-    """Finds the modules of the user, and none of a library."""
+    """Import finder for the user's modules, but not for libraries."""
 
     def __init__(self):
         libraries = [sysconfig.get_path(name) for name in
@@ -210,7 +210,7 @@ class Finder:
         self._libraries = tuple(os.path.realpath(path) + os.sep for path in libraries)
 
     def is_users(self, module, path):
-        """Whether a module is the user's own."""
+        """Returns whether a module is the user's own."""
         return module.split('.')[0] not in OURS and os.path.isfile(path) and (
             not os.path.realpath(path).startswith(self._libraries))
 
@@ -224,7 +224,7 @@ class Finder:
 
 
 class _Loader(importlib.machinery.SourceFileLoader):
-    """Runs a module's rewritten source; the file and its .pyc stay as they are."""
+    """Loader that runs rewritten source; the file and its .pyc are not changed."""
 
     def get_code(self, fullname):
         tree = ast.parse(self.get_data(self.path), self.path)
@@ -232,5 +232,5 @@ class _Loader(importlib.machinery.SourceFileLoader):
 
 
 def install():
-    """From here on the modules that a script imports are rewritten."""
+    """Makes the modules that a script imports be rewritten."""
     sys.meta_path.insert(0, Finder())

@@ -1,7 +1,7 @@
-"""Runs a script as Python would, on a Chainer that it understands.
+"""Starts a script as Python would, with the Chainer that it was written for.
 
-A new Python takes the place of this process.  Its environment tells it, and children
-of the script, to put the old names in place (`site/sitecustomize.py`).
+A new Python replaces this process.  Environment variables tell it, and child processes
+of the script, to install the old names (`site/sitecustomize.py`).
 """
 import ast
 import contextlib
@@ -14,16 +14,16 @@ import zipfile
 
 from rnnlm.errors import InputError
 
-# What the names of a whole series stand for.
+# The release that stands for a whole series.
 SERIES = {'v1': '1.24', 'v2': '7.8.1'}
 SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'site')
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def split_arguments(argv):
-    """Arguments of the command line up to the script, and the script's own.
+    """Splits a command line into arguments up to the script, and the script's own.
 
-    A parser of options would take ``--`` or its own options from the script.
+    An option parser would take ``--`` and its own options from the script's arguments.
 
     Returns:
         tuple: Two lists; the second is empty if the command is not ``run``.
@@ -38,20 +38,20 @@ def split_arguments(argv):
 
 
 def run(path, args=(), api='auto'):
-    """Runs a script as ``python path *args`` would, in place of this process.
+    """Runs a script as ``python path *args`` would, replacing this process.
 
     Args:
         path (str): The script; or a folder or zip file with a ``__main__.py``, or '-'
             for standard input.
         args (sequence of str): Its arguments.
         api (str): The Chainer that it was written for: 'v1', 'v2' (to v7) or a release
-            such as '1.24'; 'auto' decides by its source and says so on stderr.
+            such as '1.24'; 'auto' infers it from the source and says so on stderr.
 
     Returns:
-        int: the exit status of the script, where a process cannot be replaced.
+        int: The exit status of the script, on systems that cannot replace a process.
 
     Raises:
-        rnnlm.errors.InputError: if there is no such script, or it is for Python 2.
+        rnnlm.errors.InputError: If there is no such script, or it is for Python 2.
     """
     from rnnlm.legacy import releases
     if path == '-':
@@ -68,20 +68,20 @@ def run(path, args=(), api='auto'):
 
 
 def start(path, args, api, version=''):
-    """The command and the environment that Python runs a script with.
+    """Returns the command and the environment that run a script.
 
     Args:
         path (str): The script.
         args (sequence of str): Its arguments.
         api (str): 'v1' or 'v2'.
-        version (str): The release that it was written for, if that is known.
+        version (str): The release that it was written for, if known.
     """
     script = [os.path.join(SITE, 'run_script.py')] if _is_understood(path) else []
     return [sys.executable, *_flags(), *script, path, *args], _environment(api, version)
 
 
 def _is_understood(path):
-    """Whether there is source that can be run; else Python itself says what it says."""
+    """Returns whether the source can be parsed; if not, Python reports the error."""
     if path == '-':
         return not os.isatty(0)
     if path.endswith('.pyc') or not os.path.isfile(path) or zipfile.is_zipfile(path):
@@ -95,9 +95,9 @@ def _is_understood(path):
 
 
 def _choose(path, api):
-    """(version, notice): for which release a script is, and what to say of that or ''.
+    """Returns the release of a script, and a notice to print about it, or ''.
     """
-    # Here, since every command reads this module for `split_arguments`.
+    # Imported here, because every command imports this module for `split_arguments`.
     from rnnlm.legacy import releases, source, verdict
     if api != 'auto':
         version = releases.load().named(SERIES.get(api, api))
@@ -108,9 +108,9 @@ def _choose(path, api):
             return version, ''
         try:
             tree = source.parse(main)
-            # Also where it is told: modules for Python 2 are refused.
+            # Needed even if the release is given: it refuses modules for Python 2.
             found = verdict.of_script(main, tree)
-        except SyntaxError:  # Python will say it
+        except SyntaxError:  # Python will report it
             return version, ''
     if api != 'auto':
         return version, ''
@@ -121,7 +121,7 @@ def _choose(path, api):
 
 @contextlib.contextmanager
 def _judged(path):
-    """The file that tells for which Chainer a script is; None if it is not known."""
+    """Yields the file from which the release is inferred, or None if unknown."""
     if path == '-':
         with tempfile.TemporaryDirectory() as folder:
             yield _copy_of_standard_input(os.path.join(folder, '<stdin>'))
@@ -142,7 +142,7 @@ def _judged(path):
 
 
 def _keep_standard_input():
-    """Lets a script on standard input, unless typed, be read twice."""
+    """Makes standard input readable twice, unless it is a terminal."""
     if not sys.stdin or sys.stdin.isatty():
         return
     file = tempfile.TemporaryFile()
@@ -165,7 +165,7 @@ def _copy_of_standard_input(path):
 
 
 def _flags():
-    """Options of this Python, but those that would keep it from its environment."""
+    """Returns this Python's options, except those that ignore the environment."""
     flags = [flag for flag in subprocess._args_from_interpreter_flags()
              if flag not in ('-E', '-I')]
     if sys.flags.isolated:

@@ -1,7 +1,7 @@
-"""Files that scripts load: of every release of Chainer, without running a pickle.
+"""Loading of files of every Chainer release in scripts, without running a pickle.
 
-A release reads what it wrote itself.  What later releases added to a file gets the
-value here that an old release would have gone on with.
+A release reads the files that it wrote.  For values that later releases added, this
+module supplies what the old release would have used.
 """
 import contextlib
 import shutil
@@ -16,21 +16,21 @@ from rnnlm.legacy.training import Reshuffled, serial_init
 from rnnlm.serializers.hdf5 import Hdf5
 from rnnlm.serializers.npz import Npz
 
-# Keys that a class began to write after its first release -> (release, what stands
-# for them when a file is older; None for the value that the object has).
-# Keys whose lack Chainer's own classes look after are not here.
+# Keys that a class began to write after its first release -> (release, default for
+# older files; None for the value that the object has).
+# Keys whose absence Chainer's own classes handle are not listed.
 LATER = {
     '_snapshot_elapsed_time': ('1.18', None),  # of Trainer
     '_last_value': ('2.0', None),              # of ExponentialShift, LinearShift
-    't': ('3.4', None),                        # of a rule: 2.0 to 3.3 began at 0 again
+    't': ('3.4', None),                        # of a rule: 2.0 to 3.3 restarted at 0
     '_original_flag': ('5.3', None),           # of dump_graph
-    '_flag_called': ('5.3', True),             # it was dumped in the first iteration
+    '_flag_called': ('5.3', True),             # it was called in the first iteration
     'best_value': ('6.0', None),               # of MaxValueTrigger, MinValueTrigger
 }
 
 
 class Lenient(serializers.Deserializer):
-    """A deserializer, its values of `LATER` optional.
+    """Deserializer for which the keys of `LATER` are optional.
 
     Args:
         deserializer (chainer.Deserializer): Chainer's for npz or HDF5, or ours.
@@ -53,46 +53,46 @@ class Lenient(serializers.Deserializer):
         if key in LATER and (key != 't' or self._counted_above()):
             default = LATER[key][1]
             return value if default is None else default
-        return self._inner(key, value)  # it says what is missing
+        return self._inner(key, value)  # raises an error with the missing key
 
     def _counted_above(self):
-        """Whether this is a parameter's rule, of an optimizer with a ``t``."""
+        """Returns whether this is an update rule of an optimizer that has a ``t``."""
         at = self._above
         while at is not None and not at._look_up('t', 0)[0]:
             at = at._above
         return at is not None
 
     def has(self, key):
-        """bool: Whether the file has a value of this name at the top."""
+        """Returns whether the file has a value of this name at the top level."""
         top = self
         while top._above is not None:
             top = top._above
         return top._look_up(key, None)[0]
 
     def _look_up(self, key, value):
-        """Whether the file has it, and what then came of `value`."""
+        """Returns (whether the file has the key, the loaded value)."""
         try:
             return True, self._inner(key, value)
         except KeyError:
             return False, None
         except ValueError as e:
-            if 'Inexistent group' in str(e):  # Chainer's, of HDF5
+            if 'Inexistent group' in str(e):  # Chainer's error for HDF5
                 return False, None
             raise
 
 
 def load(original):
-    """``deserializer.load(obj)``, the way into every file."""
+    """``deserializer.load(obj)``, through which every file is loaded."""
     def load(self, obj):
         obj.serialize(Lenient(self))
     return load
 
 
 def interval_serialize(original):
-    """`IntervalTrigger`, which had a memory in no file before 3.0.
+    """`IntervalTrigger`, whose state was not saved before 3.0.
 
-    Until 1.17 the end of an epoch fired.  From 1.18 to 2.1 it was a count of periods,
-    which began at 0 after resuming, so that the first iteration fires.
+    Until 1.17 it fired at the end of an epoch.  From 1.18 to 2.1 it counted periods,
+    starting from 0 after resuming, so that it fires in the first iteration.
     """
     def serialize(self, serializer):
         with warnings.catch_warnings():
@@ -102,12 +102,12 @@ def interval_serialize(original):
             if serializer.has('_snapshot_elapsed_time'):
                 self._previous_epoch_detail = 0.
             if serializer.has('stop_trigger/previous_iteration'):
-                self._previous_iteration = 0  # of a LogReport before 4.0
+                self._previous_iteration = 0  # LogReport before 4.0
     return serialize
 
 
 def quiet_serialize(original):
-    """`LogReport` and others, which warn that an old file lacks their statistics."""
+    """Silences `LogReport` and others, which warn that old files lack statistics."""
     def serialize(self, serializer):
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', '.*(is|are) not saved')
@@ -116,7 +116,7 @@ def quiet_serialize(original):
 
 
 def iterator_serialize(original):
-    """`SerialIterator`, which until 5.0 shuffled the last epoch's order."""
+    """`SerialIterator`, which until 5.0 shuffled the order of the last epoch."""
     def serialize(self, serializer):
         original(self, serializer)
         if (isinstance(serializer, Lenient) and _is_before_4(serializer)
@@ -126,7 +126,7 @@ def iterator_serialize(original):
 
 
 def _is_before_4(serializer):
-    """bool: Whether a trainer's file tells that it is older than 4.0."""
+    """Returns whether a trainer's file shows that it is older than 4.0."""
     if not serializer.has('updater/iteration'):
         return False
     return not serializer.has('stop_trigger/previous_iteration') or (
@@ -135,21 +135,21 @@ def _is_before_4(serializer):
 
 
 def previous_epoch_detail(original):
-    """``updater.previous_epoch_detail``, of iterators from before 1.23 too."""
+    """``updater.previous_epoch_detail``, also for iterators from before 1.23."""
     def get(self):
         try:
             return original.fget(self)
         except AttributeError:
-            # Below the present epoch if that has just begun.
+            # In the previous epoch if the current one has just begun.
             return self.epoch - 0.5 if self.is_new_epoch else self.epoch_detail
     return property(get)
 
 
 def shift_serialize(original):
-    """`ExponentialShift` and `LinearShift`, whose value stands in files since 2.0.
+    """`ExponentialShift` and `LinearShift`, whose value has been saved since 2.0.
 
-    Until 1.24 ``_t`` was one ahead.  1.24 allowed for that when it went on; the
-    releases before went on with the next value.
+    Until 1.24 the saved ``_t`` was one ahead.  1.24 corrected this when resuming;
+    earlier releases continued with the next value.
     """
     def serialize(self, serializer):
         original(self, serializer)
@@ -161,13 +161,13 @@ def shift_serialize(original):
 
 
 def _from_1_24(serializer):
-    """bool: Whether a file of 1.11 to 1.24 is, as far as it tells, of 1.24."""
+    """Returns whether a file of 1.11 to 1.24 was probably written by 1.24."""
     return serializer.has('_snapshot_elapsed_time') and not serializer.has(
         'updater/iterator:main/_order')
 
 
 def shift_initialize(original):
-    """Sets the value of where the file was; since 2.0 it stands in the file."""
+    """Recomputes the value that files before 2.0 do not store."""
     def initialize(self, trainer):
         original(self, trainer)
         if vars(self).pop('_t_is_loaded', False):
@@ -202,7 +202,7 @@ def save_npz(original):
 
 
 class _Copy(Npz):
-    """An npz file that is open already."""
+    """Npz file that is already open."""
 
     def _open(self):
         file = tempfile.TemporaryFile()
@@ -213,7 +213,7 @@ class _Copy(Npz):
 
 @contextlib.contextmanager
 def _opened(kind, file, filename=None):
-    """An archive; what the operating system says is an OSError, as scripts expect."""
+    """Opens an archive; errors of the system are OSErrors, as scripts expect."""
     file = filename if file is None else file
     if file is None:
         raise TypeError('expected a file to load, found none')
@@ -231,7 +231,7 @@ def _opened(kind, file, filename=None):
         yield archive
 
 
-# As in `table`: (name, since, instead, what makes what serves it).
+# Rows as in `table`: (name, since, instead, serve).
 ROWS = (
     ('chainer.serializer.Deserializer.load', '3.0',
      'nothing: a file lacks what its release did not write', load),
@@ -240,11 +240,11 @@ ROWS = (
     *((f'chainer.serializers.{module}load_hdf5', '3.4',
        'nothing: t was not in each rule', load_hdf5) for module in ('', 'hdf5.')),
     ('chainer.training.triggers.IntervalTrigger.serialize', '3.0',
-     'a memory in the file', interval_serialize),
+     'a state in the file', interval_serialize),
     ('chainer.iterators.SerialIterator.__init__', '5.0', 'order_sampler=', serial_init),
     ('chainer.iterators.SerialIterator.serialize', '5.0', 'order_sampler=',
      iterator_serialize),
-    *((f'chainer.training.{owner}.serialize', since, 'a memory in the file',
+    *((f'chainer.training.{owner}.serialize', since, 'a state in the file',
        quiet_serialize)
       for owner, since in (('extensions.LogReport', '3.3'),
                            ('triggers.ManualScheduleTrigger', '3.0'),

@@ -1,4 +1,4 @@
-"""Scripts as text, and as the syntax trees that they parse to."""
+"""Reading and parsing of scripts."""
 import ast
 import os
 import re
@@ -9,11 +9,11 @@ from rnnlm.legacy import python2
 
 
 def parse(path):
-    """The syntax tree of a script.
+    """Parses a script to a syntax tree.
 
     Raises:
-        rnnlm.errors.InputError: if the file is missing, or was written for Python 2.
-        SyntaxError: if it is no Python at all.
+        rnnlm.errors.InputError: If the file is missing, or was written for Python 2.
+        SyntaxError: If it is not Python.
     """
     text = read(path)
     try:
@@ -30,21 +30,21 @@ def parse(path):
 
 
 def refuse_keyword(path, error):
-    """Says of a syntax error that a keyword of Python 3.7 was a name until then.
+    """Explains a syntax error caused by `async` as a name, allowed until Python 3.6.
 
     Raises:
-        rnnlm.errors.InputError: if it is that.
+        rnnlm.errors.InputError: If that is the cause.
     """
     line = (error.text or '').split('#')[0]
     if re.search(r'\basync\b(?!\s+(def|for|with)\b)', line):
         raise InputError(
             f"{path}:{error.lineno}: expected Python 3.7 or newer, found 'async' as a "
-            'name, which it was until 3.6: rename it, as to async_, wherever it stands'
+            'name, which was allowed until 3.6: rename it everywhere, to async_ say'
         ) from None
 
 
 def read(path):
-    """The text of a script, in the encoding that it names."""
+    """Reads the text of a script, in the encoding that it declares."""
     try:
         with tokenize.open(path) as f:
             return f.read()

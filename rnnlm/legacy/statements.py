@@ -1,4 +1,4 @@
-"""Reads Python statement by statement, and follows what names stand for."""
+"""Abstract interpretation of a script, statement by statement."""
 import ast
 import os
 import typing
@@ -13,10 +13,10 @@ GUARDS = {'ImportError', 'ModuleNotFoundError', 'AttributeError', 'NameError',
 
 
 class Statements(Expressions):
-    """A reader; what to make of names of Chainer is for `Reader` to say."""
+    """Reader of statements; `Reader` interprets the names of Chainer."""
 
     def read_all(self, path: str) -> None:
-        """One reading: the script, what it imports, then every function."""
+        """Reads the script, what it imports, then every function, in one pass."""
         self.modules.clear()
         self.module(path)
         while self.waiting:
@@ -27,7 +27,7 @@ class Statements(Expressions):
         for made in self.classes.values():
             made.attributes.turn()
 
-    # For `Reader`.
+    # Implemented by `Reader`.
 
     def tree_of(self, path: str) -> typing.Optional[ast.Module]:
         raise NotImplementedError
@@ -41,7 +41,7 @@ class Statements(Expressions):
     # Modules.
 
     def module(self, path: str) -> Module:
-        """A module of the script's own, read when first imported."""
+        """Returns one of the script's own modules, reading it on first import."""
         if path in self.modules:
             return self.modules[path]
         made = self.modules[path] = Module(path)
@@ -77,7 +77,7 @@ class Statements(Expressions):
 
     def import_name(self, name: str, node: ast.AST, folder: typing.Optional[str] = None
                     ) -> typing.Tuple[Value, Value]:
-        """The values of a dotted name, and of its first part."""
+        """Returns the values of a dotted name and of its first part."""
         first, *rest = name.split('.')
         path = self.project.find(first, folder)
         if first == 'chainer' and path and os.path.dirname(
@@ -129,13 +129,13 @@ class Statements(Expressions):
     # Statements.
 
     def body(self, statements: typing.Sequence[ast.stmt]) -> bool:
-        """Reads statements; whether what follows them is not reached."""
+        """Reads statements; returns whether the code after them is unreachable."""
         for node in statements:
             method = getattr(self, f'statement_{type(node).__name__}', None)
             state = self.scope, self.guards, self.recording
             try:
                 (method or self.children)(node)
-            except RecursionError:  # an expression that is too deep
+            except RecursionError:  # expression nested too deeply
                 self.scope, self.guards, self.recording = state
             if isinstance(node, (ast.Return, ast.Raise, ast.Continue, ast.Break)):
                 return True
@@ -185,7 +185,7 @@ class Statements(Expressions):
         self.guards -= guard
 
     def branches(self, bodies: typing.Sequence[typing.Sequence[ast.stmt]]) -> None:
-        """Reads alternatives; afterwards a name is what it is in all of them."""
+        """Reads alternative branches, and joins the values of names after them."""
         before = dict(self.scope.names)
         ends = []
         for body in bodies:
@@ -290,7 +290,7 @@ class Statements(Expressions):
 
     def give(self, function: Function, given: typing.List[Value],
              named: typing.Dict[str, Value]) -> None:
-        """Notes what a call gives to a function's arguments."""
+        """Records the values that a call passes to a function's arguments."""
         names = [arg.arg for arg in function.node.args.args]
         if function.owner and not function.node.decorator_list:
             names = names[1:]

@@ -1,9 +1,9 @@
-"""The Python and the NumPy that old scripts knew, for whichever Chainer they are."""
+"""The Python and NumPy that old scripts expect, for any Chainer release."""
 from rnnlm.legacy import numpy_1, python_3, rewriting
 
 
 def install():
-    """Puts it in place: from here on this process is a legacy script's."""
+    """Installs old Python and NumPy names in this process."""
     numpy_1.install()
     python_3.install()
     rewriting.install()

@@ -1,7 +1,7 @@
-"""The names of Chainer v1 that 7.8.1 lacks or means otherwise, and what serves each.
+"""The table of names that Chainer 7.8.1 lacks or changed, and their replacements.
 
-`ROWS` is the whole of it.  `install()` puts the rows in place, in this process and for
-good; a name of `GONE` fails with a message that says since when and what came instead.
+`ROWS` is the table.  `install()` installs its rows in this process, permanently.  Using
+a name of `GONE` raises an error that says when it was removed and what replaces it.
 """
 import functools
 import importlib
@@ -17,9 +17,9 @@ from rnnlm.legacy.arguments import arguments, init_weight, lstm_of_1_5, matmul
 
 class Row(typing.NamedTuple):
     name: str      # dotted, from the module
-    since: str     # first release that lacks it, or means it otherwise
-    instead: str   # what came instead
-    serve: typing.Callable  # makes what serves it from what is there, or from None
+    since: str     # first release that lacks or changed it
+    instead: str   # what replaced it
+    serve: typing.Callable  # maps the current object, or None, to the old one
 
 
 def _same(value):
@@ -32,7 +32,7 @@ BACKEND = 'CuPy itself, cuda.cupy'
 
 
 def _functions(since, instead, *signatures):
-    """Rows of chainer.functions from signatures such as 'tanh(x, use_cudnn=True)'."""
+    """Yields rows for functions with signatures like 'tanh(x, use_cudnn=True)'."""
     for signature in signatures:
         name, given = signature[:-1].split('(', 1)
         yield Row(f'chainer.functions.{name}', since, instead, arguments(given))
@@ -229,7 +229,7 @@ ROWS = (
       for name in ('empty_like', 'zeros_like', 'ones_like', 'full_like')),
 )
 
-# Not served: (names, since, what came instead).
+# Names that are not served: (names, since, what replaced them).
 GONE = (
     ('chainer.cuda.copy_async get_context get_cublas_handle get_generator generator '
      'mem_alloc seed shutdown to_cpu_async to_gpu_async use_device using_cumisc '
@@ -246,7 +246,7 @@ GONE = (
      'chainer.optimizer_hooks.gradient_noise.exponential_decay_noise'),
 )
 
-# Modules that went with v1, and modules that moved: (old, new).
+# Modules removed with v1, and modules that moved: (old, new).
 MOVED_OF_V1 = (
     ('chainer.flag', 'rnnlm.legacy.variables'),
     ('chainer.function_set', 'rnnlm.legacy.links'),
@@ -263,20 +263,20 @@ MOVED = (
      'chainer.training.triggers.interval_trigger'),
 )
 
-# What reads the files of old releases; for any release too.
+# Rows for reading files of old releases, installed for scripts of any release.
 FILES = tuple(Row(*row) for row in (*snapshots.ROWS, *pickles.ROWS))
 
 
-# Rows that serve releases of 2.0 and later, each without the others.
+# Values of `since` of the rows that also serve releases from 2.0 on.
 LATER = '3.0', '4.0', '5.0'
 
 
 def install(version=(1, 24, 0)):
-    """Puts `ROWS` in place: from here on this process speaks an older Chainer.
+    """Installs `ROWS`: makes this process behave like an older Chainer.
 
     Args:
-        version (tuple of int): That one.  For all of v1 the rows are the same; what
-            changed within it they look up in `release`.
+        version (tuple of int): The release.  All of v1 uses the same rows; they look
+            up changes within v1 in `release`.
     """
     functions = importlib.import_module('chainer.functions')
     functions.__getattr__ = functools.partial(_function_class, functions)
@@ -298,7 +298,7 @@ def install(version=(1, 24, 0)):
 
 
 def install_files():
-    """Puts `FILES` and `MOVED` in place."""
+    """Installs `FILES` and `MOVED`."""
     for row in FILES:
         _put(row)
     _move(MOVED)
@@ -314,7 +314,7 @@ def _move(modules):
 
 
 def _find(path):
-    """What a dotted name means: a module, or a class in one."""
+    """Resolves a dotted name to a module, or to a class in one."""
     if path == 'chainer.cuda':
         path = 'chainer.backends.cuda'
     try:
@@ -327,7 +327,7 @@ def _find(path):
 def _put(row):
     owner, _, name = row.name.rpartition('.')
     owner = _find(owner)
-    # Of a module only what stands there: NumPy's warns of names that it lacks.
+    # For modules, vars(): NumPy's getattr would warn about names that it lacks.
     there = (getattr(owner, name, None) if isinstance(owner, type)
              else vars(owner).get(name))
     setattr(owner, name, row.serve(there))
@@ -346,7 +346,7 @@ def _refuse(owner, path, name, since, instead):
 
 
 def message(name, since, instead):
-    return (f'{name}: gone since Chainer {since}, and not served here; '
+    return (f'{name}: removed in Chainer {since}, and not supported here; '
             f'instead: {instead}')
 
 
@@ -357,12 +357,12 @@ def _gone_from(module, name):
 
 
 def _of_v1(module, name):
-    """``F.caffe`` and ``L.caffe``, not imported before they are asked for."""
+    """Imports ``F.caffe`` and ``L.caffe`` only when they are used."""
     return links.caffe() if name == 'caffe' else _function_class(module, name)
 
 
 def _function_class(module, name):
-    """``F.Tanh``: classes of functions were in the open until 5.0."""
+    """Explains ``F.Tanh``: classes of functions were public until 5.0."""
     snake = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', name).lower()
     for lower in (name.lower(), snake):
         found = vars(module).get(lower)

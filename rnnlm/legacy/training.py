@@ -1,4 +1,4 @@
-"""The Trainer of Chainer 1.11 to 1.24: variables in, triggers as arguments."""
+"""Trainer of Chainer 1.11 to 1.24: passes Variables, takes triggers as arguments."""
 import copy
 import functools
 
@@ -11,7 +11,7 @@ from rnnlm.legacy import release
 
 
 def _with_variables(function, **flags):
-    """Calls it with a Variable for every array."""
+    """Wraps a function to be called with Variables instead of arrays."""
     def call(*args, **kwargs):
         return function(
             *(chainer.Variable(x, **flags) for x in args),
@@ -20,7 +20,7 @@ def _with_variables(function, **flags):
 
 
 def serial_init(original):
-    """``SerialIterator``, of releases before 5.0: the same order from the same seed."""
+    """``SerialIterator`` before 5.0: gives the same order for the same seed."""
     def __init__(self, dataset, batch_size, repeat=True, shuffle=None, *args, **later):
         if release.before(5) and shuffle in (None, True) and not args and not later:
             later['order_sampler'], shuffle = Reshuffled(batch_size), None
@@ -29,10 +29,10 @@ def serial_init(original):
 
 
 class Reshuffled(OrderSampler):
-    """At first a permutation; then the last order shuffled, not another one.
+    """Order sampler that permutes at first, then shuffles the previous order.
 
     Args:
-        batch_size (int): Examples of a batch.
+        batch_size (int): Number of examples in a batch.
     """
 
     def __init__(self, batch_size):
@@ -42,7 +42,7 @@ class Reshuffled(OrderSampler):
         if position == 0 and (order == numpy.arange(len(order))).all():
             return numpy.random.permutation(len(order))
         if release.before(1, 15) and position + self._batch_size == len(order):
-            return order  # they forgot it where an epoch is whole batches
+            return order  # a bug: not shuffled if an epoch is a whole number of batches
         order = order.copy()
         numpy.random.shuffle(order)
         return order
@@ -52,18 +52,18 @@ def updater_init(original):
     @functools.wraps(original)
     def __init__(self, iterator, optimizer, *args, **kwargs):
         original(self, iterator, optimizer, *args, **kwargs)
-        # The third argument after them; a number, which scripts compare with 0.
+        # The third argument; a number, which scripts compare with 0.
         self._device_as_given = kwargs.get('device', args[1] if args[1:] else None)
     return __init__
 
 
 def updater_device(original):
-    """``updater.device``: what was given, a number as a rule."""
+    """``updater.device`` as it was given, usually a number."""
     return property(lambda self: self._device_as_given)
 
 
 def update_core(original):
-    """Hands the model Variables; since 2.0 it gets arrays."""
+    """Passes Variables to the model; since 2.0 it gets arrays."""
     def update_core(self):
         given = self.loss_func
         self.loss_func = _with_variables(given or self.get_optimizer('main').target)
@@ -75,7 +75,7 @@ def update_core(original):
 
 
 def evaluator_init(original):
-    """``evaluator.device``, likewise."""
+    """``evaluator.device`` as it was given."""
     @functools.wraps(original)
     def __init__(self, iterator, target, *args, **kwargs):
         original(self, iterator, target, *args, **kwargs)
@@ -84,7 +84,7 @@ def evaluator_init(original):
 
 
 def evaluate(original):
-    """Hands the model volatile Variables."""
+    """Passes volatile Variables to the model."""
     def evaluate(self):
         function = _with_variables(
             self.eval_func or self.get_target('main'), volatile='on')

@@ -1,7 +1,7 @@
-"""Optimizers of a script's own with ``update_one``, as until Chainer 1.24.
+"""Support for a script's own optimizers with ``update_one``, as until Chainer 1.24.
 
-Since 2.0 each parameter has a rule instead.  The rule that is made here calls what the
-script has defined: ``update_one(param, state)`` or its forms for CPU and GPU; until 1.4
+Since 2.0 each parameter has an update rule instead.  The rule made here calls the
+script's method: ``update_one(param, state)`` or its variants for CPU and GPU; until 1.4
 ``update_one(param, grad, state)`` with arrays.
 """
 import chainer
@@ -12,7 +12,7 @@ from rnnlm.legacy import release
 
 def setup(original):
     def setup(self, link):
-        if 'hyperparam' not in vars(self):  # until 1.24 there was no __init__ to call
+        if 'hyperparam' not in vars(self):  # until 1.24 there was no base __init__
             chainer.GradientMethod.__init__(self)
         original(self, link)
         if _own(self, 'update_one'):
@@ -47,12 +47,12 @@ def tuples(original):
 
 
 def base(original):
-    """Until 1.4 what is `GradientMethod` since was in `Optimizer`."""
+    """Until 1.4 `Optimizer` had the features of today's `GradientMethod`."""
     return chainer.GradientMethod if release.before(1, 5) else original
 
 
 def _own(optimizer, name):
-    """The methods that a script's class has under a name, by their names there."""
+    """Returns the methods that the script defines for a name, by their full names."""
     found = {}
     for full in (name, name + '_cpu', name + '_gpu'):
         owner = next((part for part in type(optimizer).__mro__ if full in vars(part)),
@@ -63,12 +63,12 @@ def _own(optimizer, name):
 
 
 class Rule(chainer.UpdateRule):
-    """Calls the optimizer for a parameter.
+    """Update rule that calls the script's optimizer for a parameter.
 
     Args:
-        optimizer: The script's.
-        inherited: The rule of the class that it is derived from, which makes the state
-            unless the optimizer does.
+        optimizer: The script's optimizer.
+        inherited: The rule of its base class, which creates the state unless the
+            optimizer does.
     """
 
     def __init__(self, optimizer, inherited):
@@ -77,7 +77,7 @@ class Rule(chainer.UpdateRule):
         self._inherited = inherited
 
     def _call(self, name, param, *args):
-        """What the script's method gives; None if there is none for this device."""
+        """Calls the script's method; returns None if it has none for this device."""
         own = _own(self._optimizer, name)
         device = '_gpu' if isinstance(param.array, cuda.ndarray) else '_cpu'
         method = own.get(name) or own.get(name + device)

@@ -1,8 +1,7 @@
-"""What a script uses of Chainer, where, and in which releases there was such a thing.
+"""Search for what a script uses of Chainer, where, and in which releases it exists.
 
-The source is read as Python would run it, three times over: what the first reading
-finds out of objects and their attributes, the next one knows.  Names of Chainer count
-only where it is certain that they are Chainer's.
+The source is interpreted three times.  Each pass uses what the previous one found out
+about objects and their attributes.  Names count only if they certainly are Chainer's.
 """
 import ast
 import os
@@ -17,38 +16,38 @@ from rnnlm.legacy.values import (
 
 READINGS = 3
 
-# Files that say which Chainer is needed, and how much of each is read.
+# Files that may say which Chainer is needed, and how many characters of each to read.
 STATEMENTS = ('requirements.txt', 'README.md', 'README.rst', 'README.txt', 'README',
               'setup.py', 'environment.yml')
 LONGEST = 100000
 
-# Methods of an optimizer that a script defines, and Chainer calls.
+# Methods of an optimizer that Chainer calls, and a script may define.
 OVERRIDDEN = {'update_one', 'update_one_cpu', 'update_one_gpu', 'create_update_rule'}
 
 
 class Use(typing.NamedTuple):
-    """A use of something of Chainer."""
+    """Use of a name or argument of Chainer."""
     path: str
     line: int
-    text: str        # as it stands there
-    releases: int    # those in which it works
-    name: str        # the path in the table; '' if it is none
-    argument: str    # of a call; '' if the name itself
-    guarded: bool    # the script asks first, or catches what fails
-    preferred: int   # those in which one would have written so
+    text: str        # as written in the script
+    releases: int    # in which it works
+    name: str        # path in the table, or ''
+    argument: str    # of a call, or '' for the name itself
+    guarded: bool    # the script checks first, or catches the failure
+    preferred: int   # releases in which this was the recommended way
 
 
 class Reader(Statements):
-    """Reads a script and the modules of its own.
+    """Reader of a script and of its own modules.
 
     Args:
         path (str): The script.
-        tree (ast.Module): What it parses to.
-        parse (callable): What parses another file.
+        tree (ast.Module): Its syntax tree.
+        parse (callable): Function that parses another file.
 
     Attributes:
-        uses (list of Use): What was found, in the order of reading.
-        hints (list of Use): What says how old a script is though it works in any.
+        uses (list of Use): The uses, in the order of reading.
+        hints (list of Use): Signs of a script's age that work in any release.
     """
 
     def __init__(self, path: str, tree: ast.Module,
@@ -67,15 +66,15 @@ class Reader(Statements):
             self.read_all(self.path)
 
     def tree_of(self, path: str) -> typing.Optional[ast.Module]:
-        """What a file parses to; None if it is not a whole module.
+        """Returns the syntax tree of a file; None if it has a syntax error.
 
         Raises:
-            rnnlm.errors.InputError: if it is for Python 2, and needed.
+            rnnlm.errors.InputError: If it is for Python 2, and needed.
         """
         if path not in self.trees:
             try:
                 self.trees[path] = self.parse(path)
-            except SyntaxError:  # it will be told when the script imports it
+            except SyntaxError:  # reported when the script imports it
                 self.trees[path] = None
             except InputError:
                 if not self.guards:
@@ -102,8 +101,8 @@ class Reader(Statements):
                    bool(self.guards), preferred)
 
     def remarks(self) -> typing.Iterator[typing.Tuple[str, str]]:
-        """Yields (name, text) of comments in the script, and of what says beside it, or
-        in the folder above, what it needs.
+        """Yields (name, text) of comments in the script, and of files beside it or in
+        the folder above that may say which Chainer it needs.
         """
         with tokenize.open(self.path) as f:
             text = f.read()
@@ -144,7 +143,7 @@ class Reader(Statements):
         if isinstance(value, Object):
             if value.of.own(name):
                 return value.of.get(name)
-            if name in self.stored:  # set from elsewhere, so it may be anything
+            if name in self.stored:  # assigned elsewhere, so it may be anything
                 return None
             return self._member(
                 [pair for base in value.of.of_chainer() for pair in base.found],
@@ -164,10 +163,10 @@ class Reader(Statements):
             if owner:
                 for path, those in self.table.member(owner, name, releases).items():
                     table.add(found, path, those)
-        beyond = found.pop('', 0)  # where a base is not known, it may be there
+        beyond = found.pop('', 0)  # releases whose base class is unknown
         if not found:
             return None
-        if name == '__init__':  # there always is one
+        if name == '__init__':  # every class has one
             return Name(tuple(found.items()), text)
         releases = table.union(found) | beyond
         deprecated = 0
@@ -181,7 +180,7 @@ class Reader(Statements):
         return Name(tuple(found.items()), text)
 
     def overrides(self, made: Class, name: str, node: typing.Any) -> None:
-        """Notes a method that Chainer calls, put into an optimizer of the script's."""
+        """Records a method called by Chainer that the script's optimizer defines."""
         optimizers = ('chainer.Optimizer', 'chainer.GradientMethod')
         if name not in OVERRIDDEN or not any(
                 path.rpartition('.')[0] in optimizers
@@ -235,7 +234,7 @@ class Reader(Statements):
         called: table.Found = {}
         for owner, releases in value.found:
             for path, those in self.table.member(owner, '__call__', releases).items():
-                if path == 'chainer.Link.__call__':  # hands it on
+                if path == 'chainer.Link.__call__':  # it calls forward
                     for forward, when in self.table.member(
                             owner, 'forward', those).items():
                         table.add(called, forward, when)
@@ -275,20 +274,20 @@ class Reader(Statements):
         return variable() if function else None
 
     def _flags(self, name: str, flag: str, called: table.Found, node: ast.Call) -> None:
-        """Notes a call without the flag that v1 had, and a script of then needs."""
+        """Records a call without a flag that scripts for v1 would have passed."""
         if any(name in path.split('.')[2:3] for path in called) and (
                 len(node.args) < 3 and flag not in given_by(node).names):
             self.hint(node, f'{name} without {flag}', self.table.since('2.0'))
 
     def class_with(self, base: Name, named: typing.Dict[str, Value]) -> Class:
-        """A class for ``chainer.Chain(l1=...)``, whose attributes are known."""
+        """Returns a class for ``chainer.Chain(l1=...)``, whose attributes are known."""
         made = Class(base.text, [base])
         for name, value in named.items():
             made.attributes.join(name, value)
         return made
 
     def _gives_variable(self, path: str) -> bool:
-        """Whether this is a function of `chainer.functions`, not a class's method."""
+        """Returns whether this is a function of `chainer.functions`, not a method."""
         return path.startswith('chainer.functions.') and not any(
             entry.what.startswith('C')
             for entry in self.table.entries.get(path.rpartition('.')[0], ()))
@@ -303,7 +302,7 @@ class Reader(Statements):
         return accepted
 
     def _check_arguments(self, called: table.Found, node: ast.Call, text: str) -> None:
-        beyond = called.pop('', 0)  # where the arguments are not known
+        beyond = called.pop('', 0)  # releases whose arguments are unknown
         accepted = self._accepting(called, node) | beyond
         available = table.union(called) | beyond
         if not accepted & ~beyond or accepted == available:

@@ -1,7 +1,7 @@
-"""What a name in a script stands for, as far as its source tells.
+"""Values of names in a script, as far as its source determines them.
 
-Three kinds of values are known: a name of Chainer, an object of a class of Chainer, and
-what the script defines itself.  None is any other.
+There are three kinds of known values: names of Chainer, objects of Chainer's classes,
+and what the script defines itself.  Anything else is None.
 """
 import ast
 import typing
@@ -10,19 +10,19 @@ from rnnlm.legacy import releases as table
 
 
 class Name(typing.NamedTuple):
-    """A module, class or function of Chainer: {path: releases}, as it is written."""
+    """Module, class or function of Chainer, as {path: releases} and as written."""
     found: typing.Tuple[typing.Tuple[str, int], ...]
     text: str
 
 
 class Instance(typing.NamedTuple):
-    """An object of a class of Chainer."""
+    """Object of a class of Chainer."""
     found: typing.Tuple[typing.Tuple[str, int], ...]
     text: str
 
 
 class Attributes:
-    """Names and the values that they get; what is read is of the reading before."""
+    """Names and their values; lookups return the values of the previous pass."""
 
     def __init__(self) -> None:
         self.known: typing.Dict[str, 'Value'] = {}
@@ -33,7 +33,7 @@ class Attributes:
             join(self.found[name], value) if name in self.found else value)
 
     def turn(self) -> None:
-        """Begins the next reading."""
+        """Starts the next pass."""
         self.known, self.found = {**self.found}, {}
 
     def __contains__(self, name: str) -> bool:
@@ -44,7 +44,7 @@ class Attributes:
 
 
 class Module:
-    """A module of the script's own."""
+    """Module of the script's own."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -53,19 +53,19 @@ class Module:
 
 
 class Function:
-    """A function of the script's own."""
+    """Function of the script's own."""
 
     def __init__(self, node: typing.Any, scope: typing.Any,
                  owner: typing.Optional['Class'] = None) -> None:
         self.node = node
         self.scope = scope
         self.owner = owner
-        self.given = Attributes()     # to its arguments, by its calls
-        self.returned = Attributes()  # under ''
+        self.given = Attributes()     # values of its arguments, from its calls
+        self.returned = Attributes()  # its return value, under the name ''
 
 
 class Class:
-    """A class of the script's own."""
+    """Class of the script's own."""
 
     def __init__(self, name: str, bases: typing.Sequence['Value']) -> None:
         self.name = name
@@ -73,7 +73,7 @@ class Class:
         self.attributes = Attributes()
 
     def line(self) -> typing.List['Class']:
-        """This class, and those of the script that it is derived from."""
+        """Returns this class and its base classes within the script."""
         found: typing.List['Class'] = [self]
         for part in found:
             found += [base for base in part.bases
@@ -81,7 +81,7 @@ class Class:
         return found
 
     def of_chainer(self) -> typing.List[Name]:
-        """The classes of Chainer that it is derived from."""
+        """Returns the classes of Chainer that it is derived from."""
         return [base for part in self.line() for base in part.bases
                 if isinstance(base, Name)]
 
@@ -96,7 +96,7 @@ class Class:
 
 
 class Object(typing.NamedTuple):
-    """An object of a class of the script's own."""
+    """Object of a class of the script's own."""
     of: Class
 
 
@@ -104,7 +104,7 @@ Value = typing.Union[Name, Instance, Module, Function, Class, Object, None]
 
 
 def join(one: Value, other: Value) -> Value:
-    """What is one or the other; None unless that is of use."""
+    """Joins two alternative values; None unless they are the same or similar."""
     if one is other or one == other:
         return one
     if isinstance(one, Instance) and isinstance(other, Instance):
@@ -115,30 +115,30 @@ def join(one: Value, other: Value) -> Value:
     return None
 
 
-# What is imported from elsewhere.
+# Value of names imported from other packages.
 FOREIGN = Name((), '')
 
 
 def variable() -> Instance:
-    """A variable, which every function of Chainer gives."""
+    """Returns the value of a Chainer function's result: a Variable."""
     return Instance((('chainer.Variable', table.load().all),), 'Variable')
 
 
 def is_link(value: Value) -> bool:
-    """Whether a value is a link, or an object of a class made from one."""
+    """Returns whether a value is a link, or an object of a class derived from one."""
     if isinstance(value, Object):
         return bool(value.of.of_chainer())
     return isinstance(value, Instance) and any(
         'chainer.links.' in path or path in (
             'chainer.Chain', 'chainer.Link', 'chainer.ChainList', 'chainer.FunctionSet',
             'chainer.Sequential') for path, _ in value.found) or (
-        # Until 1.4 they were functions with parameters.
+        # Until 1.4 links were functions with parameters.
         isinstance(value, Instance)
         and any(path.startswith('chainer.functions.') for path, _ in value.found))
 
 
 def given_by(node: ast.Call) -> table.Call:
-    """The arguments of a call; without self, as in ``Chain.__init__(self, ...)``."""
+    """Returns a call's arguments, without self in ``Chain.__init__(self, ...)``."""
     args = node.args
     if args and getattr(args[0], 'id', '') == 'self' and isinstance(
             node.func, ast.Attribute) and node.func.attr == '__init__':

@@ -1,16 +1,16 @@
-"""Chainer v1's volatile flag: from a variable that is ON, no graph is built."""
+"""The volatile flag of Chainer v1: variables that are ON do not build a graph."""
 import chainer
 
 from rnnlm.legacy import release
 
-# What a parameter did as an array, until 1.5.
+# Operators that parameters had as arrays, until 1.5.
 OF_ARRAYS = ('getitem', 'add', 'radd', 'sub', 'rsub', 'mul', 'rmul', 'truediv',
              'rtruediv', 'pow', 'rpow', 'neg', 'abs', 'matmul', 'rmatmul', 'lt', 'le',
              'gt', 'ge')
 
 
 class Flag:
-    """ON, OFF or AUTO; ``Flag('on') is Flag(True) is ON``, and so on."""
+    """Flag ON, OFF or AUTO; ``Flag('on') is Flag(True) is ON``, and so on."""
 
     _made: dict = {}
 
@@ -50,10 +50,10 @@ ON, OFF, AUTO = Flag('on'), Flag('off'), Flag('auto')
 
 
 def aggregate_flags(flags):
-    """The flag of what is computed from variables with these flags.
+    """Returns the flag of a result computed from variables with these flags.
 
     Raises:
-        ValueError: if ON and OFF are among them.
+        ValueError: If they include both ON and OFF.
     """
     flags = {Flag(flag) for flag in flags}
     if ON in flags and OFF in flags:
@@ -73,7 +73,7 @@ def variable(original):
 def volatile(original):
     """``variable.volatile``."""
     def get(self):
-        # What was made without a flag, by Chainer's own code too, mixes with both.
+        # Variables made without a flag, as by Chainer itself, mix with both.
         default = AUTO if isinstance(self, chainer.Parameter) else OFF
         return getattr(self, '_volatile', default)
 
@@ -84,7 +84,7 @@ def volatile(original):
 
 
 def apply(original):
-    """Every function: no graph from ON, a graph from OFF, results as their inputs."""
+    """Wraps functions: builds no graph from ON, and passes flags on to results."""
     def apply(self, inputs):
         flags = [x._volatile for x in inputs if hasattr(x, '_volatile')]
         if not flags:
@@ -109,7 +109,7 @@ def set_item(original):
 
 
 def as_array(original):
-    """``numpy.asarray(param)``, likewise."""
+    """``numpy.asarray(param)``, for the same reason."""
     def __array__(self, dtype=None, copy=None):
         return chainer.cuda.to_cpu(self.array).astype(
             dtype or self.dtype, copy=bool(copy))
@@ -117,7 +117,7 @@ def as_array(original):
 
 
 def of_array(name):
-    """An operator of a parameter: until 1.5 that of its array, which gives an array."""
+    """Operator of a parameter that, until 1.5, acted on its array and gave one."""
     def operator(original):
         if not release.before(1, 5):
             return original
@@ -126,7 +126,7 @@ def of_array(name):
 
 
 def array_attribute(original):
-    """``link.W.max()``, likewise: what a parameter lacks is its array's."""
+    """``link.W.max()``: attributes that a parameter lacks are those of its array."""
     def __getattr__(self, name):
         if name.startswith('_') or not release.before(1, 5):
             raise AttributeError(

@@ -1,4 +1,4 @@
-"""For which release of Chainer a script was written."""
+"""Inference of the Chainer release that a script was written for."""
 import ast
 import re
 import typing
@@ -8,12 +8,12 @@ from rnnlm.legacy.uses import Reader, Use
 
 
 class Verdict(typing.NamedTuple):
-    """What a script was written for.
+    """Chainer release that a script was written for.
 
     Attributes:
-        version (tuple of int): The release whose behaviour it gets.
-        releases (str): Those that it may be for, such as '1.16 to 1.24'.
-        reason (str): By which lines.
+        version (tuple of int): The release whose behaviour the script gets.
+        releases (str): The possible releases, such as '1.16 to 1.24'.
+        reason (str): The lines that decide it.
     """
     version: typing.Tuple[int, ...]
     releases: str
@@ -26,23 +26,23 @@ class Verdict(typing.NamedTuple):
 
 
 def of_script(path: str, tree: ast.Module) -> Verdict:
-    """For which release a script was written.
+    """Infers for which release a script was written.
 
     Args:
         path: The script.
-        tree: What it parses to.
+        tree: Its syntax tree.
 
     Raises:
-        rnnlm.errors.InputError: if a module of its own is for Python 2.
+        rnnlm.errors.InputError: If one of its own modules is for Python 2.
     """
     return judge(Reader(path, tree, source.parse))
 
 
 def judge(reader: Reader) -> Verdict:
-    """Which releases have all that a script uses, and the likeliest of them.
+    """Finds the releases that have everything a script uses, and the likeliest one.
 
-    A use whose failure the script expects does not count.  When no release has
-    everything, those count that have the most of it.
+    Uses whose failure the script handles do not count.  If no release has everything,
+    the releases that have most of it are taken.
     """
     releases = reader.table
     uses = distinct(use for use in reader.uses
@@ -61,11 +61,11 @@ def judge(reader: Reader) -> Verdict:
     if contradiction:
         reasons.append(contradiction)
     return Verdict(version, _span(releases, possible),
-                   ' and '.join(reasons) or 'it has nothing of older releases alone')
+                   ' and '.join(reasons) or 'it uses nothing of older releases only')
 
 
 def distinct(uses: typing.Iterable[Use]) -> typing.List[Use]:
-    """The first of the uses that are the same."""
+    """Returns the uses without duplicates."""
     found: typing.Dict[typing.Tuple[str, str, int], Use] = {}
     for use in uses:
         found.setdefault((use.name, use.argument, use.releases), use)
@@ -74,11 +74,11 @@ def distinct(uses: typing.Iterable[Use]) -> typing.List[Use]:
 
 def _most(releases: table.Releases, uses: typing.List[Use]
           ) -> typing.Tuple[int, str]:
-    """The releases that have the most of some uses; what they have not."""
+    """Returns the releases that have most of the uses, and what they lack."""
     counts = [sum(use.releases >> k & 1 for use in uses)
               for k in range(len(releases.versions))]
     best = sum(1 << k for k, n in enumerate(counts) if n == max(counts))
-    # Those of one side only: the later, of two that have as much.
+    # Keeps one side only: of two sides with as many uses, the later one.
     while any(use.releases & best and best & ~use.releases for use in uses):
         best &= next(use.releases for use in reversed(uses)
                      if use.releases & best and best & ~use.releases)
@@ -88,7 +88,7 @@ def _most(releases: table.Releases, uses: typing.List[Use]
 
 
 def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
-    """Of some releases those that are likely; what tells it."""
+    """Narrows releases down to the likely ones; returns them and the reason."""
     old, new = reader.table.until('2.0'), reader.table.since('2.0')
     why, likely = '', possible
     if _both(reader.table, possible):
@@ -105,8 +105,8 @@ def _narrow(reader: Reader, possible: int) -> typing.Tuple[int, str]:
     return likely, why
 
 
-# How much each sign says for 2.0 and later, against 1.0 to 1.24 if negative: logarithms
-# of odds, guessed from public scripts.  Most of those without any sign are for 2 to 7.
+# Weight of each sign in favour of 2.0 and later, or of 1.0 to 1.24 if negative: log
+# odds, guessed from public scripts.  Most scripts without any sign are for 2 to 7.
 PRIOR = .5
 WEIGHTS = {
     '.array': 6, '.volatile': -6, '.zerograds': -3, 'a chain without init_scope': -.8,
@@ -121,39 +121,39 @@ STATED = re.compile(
 
 def _signs(reader: Reader, old: int, new: int
            ) -> typing.Iterator[typing.Tuple[float, typing.Optional[Use], str]]:
-    """Yields (weight, where or None, what) for what is possible in all releases."""
+    """Yields (weight, use or None, description) of signs of a script's age."""
     seen = set()
     texts = {hint.text for hint in reader.hints}
     if 'links as arguments of __init__' in texts:
-        seen.add('a chain without init_scope')  # which says the same
+        seen.add('a chain without init_scope')  # the same sign
     for hint in reader.hints:
         if hint.text not in seen:
             seen.add(hint.text)
             yield WEIGHTS[hint.text], hint, f'has {hint.text}'
     for use in distinct(reader.uses):
-        if use.guarded and not use.releases & old:  # who asks for it knows it
-            yield 3, use, f'asks for {use.text}'
+        if use.guarded and not use.releases & old:  # a check implies knowledge of it
+            yield 3, use, f'checks for {use.text}'
         elif not use.guarded and use.preferred != use.releases and (
                 not use.preferred & new):
             yield WEIGHTS.get(use.name, -2), use, (
-                f'has {use.text}, discouraged since '
+                f'has {use.text}, deprecated since '
                 + reader.table.gone_since(use.preferred))
     for name, text in reader.remarks():
         for compared, version in dict.fromkeys(STATED.findall(text)):
-            # A later one than 1.x will do, but it was one of these then.
+            # A later release than 1.x may satisfy it, but 1.x was current then.
             weight = 4 if version >= '2' else -2.5 if compared == '>=' else -4
             yield weight, None, (
-                f'{name} names Chainer {version}')
+                f'{name} mentions Chainer {version}')
 
 
 def _both(releases: table.Releases, some: int) -> bool:
-    """Whether there are releases of v1 and later ones among some."""
+    """Returns whether there are both v1 and later releases among some releases."""
     return bool(some & releases.until('2.0') and some & releases.since('2.0'))
 
 
 def _bounds(releases: table.Releases, uses: typing.List[Use], possible: int
             ) -> typing.List[str]:
-    """Which uses are the reason that earlier, and later, releases are not possible."""
+    """Returns which uses exclude earlier and later releases, as text."""
     before = (possible & -possible) - 1
     after = releases.all & ~((1 << possible.bit_length()) - 1)
     reasons: typing.List[str] = []
@@ -165,7 +165,7 @@ def _bounds(releases: table.Releases, uses: typing.List[Use], possible: int
         if bounding:
             use = max(bounding, key=which)
             if any(not chosen.releases & others for chosen in told):
-                continue  # one line may be the reason for both
+                continue  # one line can exclude both
             told.append(use)
             reason = f'{place(use)} has {use.text}, {when(releases, use.releases)}'
             if reason not in reasons:
@@ -178,11 +178,11 @@ def place(use: Use) -> str:
 
 
 def when(releases: table.Releases, some: int) -> str:
-    """'there since 1.16', 'gone since 2.0', 'of 1.5 to 1.24'."""
+    """Returns 'added in 1.16', 'removed in 2.0', or 'of 1.5 to 1.24'."""
     first, gone = releases.first(some), releases.gone_since(some)
     if not some & 1 and gone:
         return f'of {_span(releases, some)}'
-    return f'gone since {gone}' if gone else f'there since {first}'
+    return f'removed in {gone}' if gone else f'added in {first}'
 
 
 def _span(releases: table.Releases, some: int) -> str:

@@ -1,4 +1,4 @@
-"""Several processes that train one model together, on ChainerMN."""
+"""Data-parallel training with several processes, on ChainerMN."""
 from rnnlm.parallel.group import Group
 from rnnlm.parallel.mpi import (
     COMMUNICATORS, joined, launched_size, only_root_reports)

@@ -1,4 +1,4 @@
-"""The gradients of several processes, summed while they are still being computed."""
+"""Sum of gradients over processes, overlapped with the backward pass."""
 import chainer
 import numpy
 
@@ -6,36 +6,36 @@ from rnnlm.errors import InputError
 from rnnlm.functions.lstm_window import LSTMWindow
 from rnnlm.functions.softmax_loss import LinearSoftmaxCrossEntropy
 
-# Elements of a piece of a large gradient.  A piece and what is added to it stay in the
-# processor's cache, and no library needs a copy of the whole.
+# Elements of a piece of a large gradient.  A piece and what is added to it fit into the
+# processor's cache, and the MPI library does not copy the whole array.
 PIECE = 2 ** 20
 
-# Gradients smaller than this travel together, at the end.
+# Gradients smaller than this are sent together, at the end.
 LARGE = 2 ** 16
 
-# Their gradients of parameters are arrays that nothing else reads.
+# Functions whose parameter gradients are arrays that nothing else reads.
 WATCHED = LSTMWindow, LinearSoftmaxCrossEntropy
 
 
 class Exchange:
-    """Backward passes whose gradients are those of all processes.
+    """Backward pass whose gradients are summed over all processes.
 
-    Each process computes the gradient of its own streams, weighted by their number;
-    the sum is that of the loss over all streams, the same bits on every rank.
+    Each process computes the gradient for its own streams, weighted by their number.
+    The sum is the gradient of the loss over all streams, bit-identical on every rank.
 
-    With the communicator 'naive' the sum is MPI's, on arrays in host memory; what lies
-    on a GPU is copied there and back.  A large gradient leaves as soon as it is there,
-    while those of the layers below are computed, in pieces; small ones go together.
-    Of the embedding only those rows go that the window has in any stream, which every
-    rank knows from the text.  Other communicators sum by ChainerMN's own
-    ``multi_node_mean_grad``, after the backward pass and the embedding as a whole.
+    With the communicator 'naive', MPI sums arrays in host memory; arrays on a GPU are
+    copied there and back.  A large gradient is sent in pieces as soon as it is known,
+    while those of the layers below are being computed; small ones are sent together.
+    Of the embedding, only the rows of words in the window are sent, which every rank
+    knows from the text.  With other communicators ChainerMN's ``multi_node_mean_grad``
+    sums everything after the backward pass, including the whole embedding.
 
     Args:
         group (rnnlm.parallel.group.Group): The processes.
         target: The link.
 
     Raises:
-        rnnlm.errors.InputError: if the communicator cannot work on the link's device.
+        rnnlm.errors.InputError: If the communicator cannot work on the link's device.
     """
 
     def __init__(self, group, target):
@@ -43,22 +43,22 @@ class Exchange:
         if not group.exchanges_on_host and target.xp is numpy:
             raise InputError(
                 f'communicator: expected naive on {target.device}, found one for GPUs; '
-                'give --device 0, or --communicator naive')
+                'use --device 0, or --communicator naive')
 
     def backward(self, target, loss, batch_size, loss_scale=None, rows=None, ids=None):
-        """Does what ``loss.backward()`` does, for the loss over all streams.
+        """Does the same as ``loss.backward()``, for the loss over all streams.
 
         Args:
             target: The link.
-            loss: Variable, a scalar: that of this process's streams.
-            batch_size (int): Streams of all processes, B.
-            loss_scale (float): As of Chainer's ``Variable.backward``.
-            rows (rnnlm.functions.RowGradient): Where the embedding's gradient is kept.
+            loss: Scalar Variable, the loss of this process's streams.
+            batch_size (int): Number of streams of all processes, B.
+            loss_scale (float): As in Chainer's ``Variable.backward``.
+            rows (rnnlm.functions.RowGradient): Holds the embedding's gradient.
             ids: int, the words of all streams in the window, if the gradient of
                 ``target.predictor.embed.W`` is zero in all other rows.
 
         Returns:
-            numpy.ndarray: the loss over all streams, a scalar of the loss's dtype.
+            numpy.ndarray: The loss over all streams, a scalar of the loss's dtype.
         """
         mine = self._group.rows(batch_size)
         weight = (mine.stop - mine.start) / batch_size
@@ -72,22 +72,22 @@ class Exchange:
             loss.backward(loss_scale=loss_scale)
         finally:
             for node in nodes:
-                del node.backward  # it refers to itself
+                del node.backward  # breaks a reference cycle
         if self._group.exchanges_on_host:
             self._send_rest(target, sums, rows, ids)
         else:
             sums.by_chainermn(target)
-        # After all other sums of the window.
+        # Must come after all other sums of the window.
         total = self._group.sum_losses(weight * float(loss.array))
         sums.finish()
         return numpy.asarray(total, loss.dtype)
 
     def _watch(self, loss, sums):
-        """Makes the functions behind a loss hand over large gradients at once."""
+        """Makes the functions that compute a loss send large gradients immediately."""
         if not self._group.exchanges_on_host:
             return []
         nodes = []
-        uses = {}  # of each parameter
+        uses = {}  # input of the graph -> functions that use it
         seen, ahead = set(), [loss.creator_node]
         while ahead:
             node = ahead.pop()
@@ -111,7 +111,7 @@ class Exchange:
         if ids is not None:
             ids = numpy.unique(ids)
             if 2 * len(ids) > len(embedding.array):
-                ids = None  # the copies there and back would cost more than they save
+                ids = None  # copying the rows would cost more than it saves
         for _, param in sorted(target.namedparams()):
             if param.grad is None:
                 param.grad = param.xp.zeros_like(param.array)
@@ -128,7 +128,7 @@ class Exchange:
 
 
 class _Watched:
-    """A function's `backward` that hands over the large gradients it has made."""
+    """Wrapper of a function's `backward` that sends its large gradients."""
 
     def __init__(self, backward, once, sums):
         self._backward, self._once, self._sums = backward, once, sums
@@ -142,21 +142,21 @@ class _Watched:
 
 
 class _Sums:
-    """The arrays of one window that are on their way to becoming sums."""
+    """Arrays of one window that are being summed."""
 
     def __init__(self, group):
         self._group = group
         self._under_way = []
         self._small = []
-        self._back = []  # (array, its part or None, what was sent for it)
+        self._back = []  # (array, its rows or None, array that was sent)
         self._seen = {}
 
     def add(self, array, part=None):
-        """Sums an array over all ranks, in place once `finish` is done.
+        """Starts to sum an array over all ranks; `finish` stores the sum in the array.
 
         Args:
-            array: NumPy or CuPy array; nobody may touch it until `finish`.
-            part: int, the rows to which it is limited; None for all.
+            array: NumPy or CuPy array; must not be used until `finish`.
+            part: int, the rows to sum; None for all.
         """
         if id(array) in self._seen:
             return
@@ -165,7 +165,7 @@ class _Sums:
             part = chainer.backend.get_device_from_array(array).send(part)
         sent = array if part is None else array[part]
         sent = numpy.ascontiguousarray(chainer.cuda.to_cpu(sent))
-        if sent.dtype == numpy.float16:  # MPI has none
+        if sent.dtype == numpy.float16:  # which MPI lacks
             sent = sent.astype(numpy.float32)
         if sent is not array:
             self._back.append((array, part, sent))
@@ -176,7 +176,7 @@ class _Sums:
             self._under_way.append(self._group.start(_sum, flat))
 
     def send_small(self):
-        """Sends what was too small to go alone, of each dtype together."""
+        """Sends the small arrays, those of one dtype together."""
         for dtype in sorted({array.dtype.char for array in self._small}):
             few = [array for array in self._small if array.dtype.char == dtype]
             together = numpy.concatenate(few)
@@ -186,7 +186,7 @@ class _Sums:
             self._under_way.append(self._group.start(_sum, together))
 
     def by_chainermn(self, target):
-        """Lets the communicator take the mean of a link's gradients."""
+        """Starts ChainerMN's mean of a link's gradients."""
         def work(mpi):
             with chainer.using_device(target.device):
                 self._group.communicator.multi_node_mean_grad(target, True)
@@ -194,10 +194,10 @@ class _Sums:
         self._under_way.append(self._group.start(work))
 
     def finish(self):
-        """Waits until all sums are there."""
+        """Waits until all sums are complete."""
         for future in self._under_way:
             self._group.wait(future)
-        # What was sent of a part of an array comes back before the part itself.
+        # In reverse, because a part of an array may itself have been sent as a part.
         for array, part, found in reversed(self._back):
             if not isinstance(array, numpy.ndarray):
                 found = chainer.backend.get_device_from_array(array).send(found)

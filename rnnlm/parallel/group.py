@@ -1,10 +1,11 @@
-"""The processes that train one model together: what they can ask of each other."""
+"""`Group`: the interface of a group of processes that train one model together."""
 
 
 class Group:
-    """The processes of a job, of which this one is number `rank`.
+    """Group of the processes of a job.
 
-    Every method but `heartbeat` must be called by all of them, in the same order.
+    All methods except `heartbeat` are collective: every rank must call them, in the
+    same order.
 
     Attributes:
         rank (int): Number of this process, from 0.
@@ -21,38 +22,39 @@ class Group:
         return self.rank == 0
 
     def rows(self, batch_size):
-        """slice: The streams of this process, of `batch_size` in all."""
+        """Returns the slice of this process's streams, out of `batch_size` in all."""
         return slice(batch_size * self.rank // self.size,
                      batch_size * (self.rank + 1) // self.size)
 
     def clock(self):
-        """float: Seconds, the same on all ranks."""
+        """Returns a time in seconds (float), the same on all ranks."""
         raise NotImplementedError
 
     def agree_on_signal(self, number):
-        """int: The number of a signal that reached any rank, or 0.
+        """Returns the number of a signal (int) that any rank received, or 0.
 
         Args:
-            number (int): That of this process, or 0.
+            number (int): The signal received by this process, or 0.
         """
         raise NotImplementedError
 
     def on_root(self, work):
-        """What ``work()`` returns on rank 0, which alone calls it.
+        """Calls ``work()`` on rank 0 only, and returns its result on all ranks.
 
-        Work that takes long calls `heartbeat` now and then.
+        If it takes long, it should call `heartbeat` now and then.
 
         Raises:
-            Exception: what `work` raised, on all ranks, its attribute `shared` set.
+            Exception: The error raised by `work`, on all ranks, with its attribute
+                `shared` set.
         """
         raise NotImplementedError
 
     def on_all(self, work):
-        """What ``work()`` returns; it is called on all ranks.
+        """Calls ``work()`` on all ranks, and returns the result of this rank.
 
         Raises:
-            Exception: what `work` raised on the lowest rank on which it did, on all
-                ranks, with its attribute `shared` set.
+            Exception: The error raised on the lowest rank that failed, on all ranks,
+                with its attribute `shared` set.
         """
         raise NotImplementedError
 
@@ -61,29 +63,29 @@ class Group:
         raise NotImplementedError
 
     def gather(self, value):
-        """list: The values of all ranks on rank 0; None on the others."""
+        """Returns a list of the values of all ranks on rank 0; None on the others."""
         raise NotImplementedError
 
     def sum(self, value):
-        """float: The sum of the values of all ranks, on all of them."""
+        """Returns the sum of the values of all ranks, on all ranks."""
         raise NotImplementedError
 
     def require_same(self, name, value):
-        """Raises InputError if a value is not the same string on all ranks."""
+        """Raises InputError unless a string is the same on all ranks."""
         raise NotImplementedError
 
     def broadcast(self, link):
-        """Gives the parameters of rank 0 to all ranks."""
+        """Copies the parameters of rank 0 to all ranks."""
         raise NotImplementedError
 
     def separate_random_streams(self):
-        """Gives each rank but 0 a random stream of its own."""
+        """Gives each rank except 0 a random stream of its own."""
         raise NotImplementedError
 
     def device(self, spec):
-        """str or int: The device of this process, among several on one machine."""
+        """Returns the device of this process, one of several on the machine."""
         raise NotImplementedError
 
     def exchange(self, target):
-        """`rnnlm.parallel.exchange.Exchange` for a link; None for one process."""
+        """Returns the `rnnlm.parallel.exchange.Exchange` for a link, or None."""
         raise NotImplementedError

@@ -12,11 +12,11 @@ from rnnlm.errors import InputError, NotFinite, ProcessLost, require
 from rnnlm.kernels import threads
 from rnnlm.parallel.single import SINGLE_PROCESS
 
-# Chainer's names for ways of communication.
+# ChainerMN's names of communicators.
 COMMUNICATORS = 'naive', 'flat', 'non_cuda_aware', 'pure_nccl'
 
-# Seconds that the others have to say what they know before all are ended, and that MPI
-# has to end them.
+# Seconds for the other ranks to print their messages before all are ended, and for
+# MPI to end them.
 LAST_WORDS = 1.0
 LAST_RESORT = 10.0
 
@@ -25,23 +25,23 @@ _SIZES = 'OMPI_COMM_WORLD_SIZE', 'PMI_SIZE'
 
 
 def launched_rank():
-    """int: The rank that mpiexec gave this process, 0 without it; known before MPI is.
+    """Returns the rank that mpiexec gave this process, or 0; works before MPI starts.
     """
     return next((int(os.environ[name]) for name in _RANKS if name in os.environ), 0)
 
 
 def launched_size():
-    """int: The number of processes that mpiexec started, 1 without it."""
+    """Returns the number of processes that mpiexec started, or 1."""
     return next((int(os.environ[name]) for name in _SIZES if name in os.environ), 1)
 
 
 @contextlib.contextmanager
 def only_root_reports():
-    """Work before MPI is there that ends the program, reading a command line say.
+    """Silences all ranks but 0 for work that may end the program before MPI starts.
 
-    All ranks come to the same end, and only rank 0 says so.  The others exit with
-    status 0: at any other status mpiexec kills all processes that still run, and rank
-    0 may not have printed its message yet.
+    An example is parsing the command line: all ranks fail in the same way, and only
+    rank 0 reports it.  The others exit with status 0, because at any other status
+    mpiexec kills all processes, and rank 0 may not have printed its message yet.
     """
     if not launched_rank():
         yield
@@ -56,22 +56,22 @@ def only_root_reports():
 
 @contextlib.contextmanager
 def joined(name, timeout=300.0):
-    """The group of the processes that mpiexec started, to train one model together.
+    """Yields the group of the processes that mpiexec started.
 
-    In all of them but rank 0 nothing is printed meanwhile.  An error that is not
-    `shared` by all ranks is printed by the rank that has it, and ends all of them.
+    Only rank 0 prints within the context.  An error that is not `shared` by all ranks
+    is printed by the rank that raised it, and ends all of them.
 
     Args:
-        name (str): ChainerMN's communicator, one of `COMMUNICATORS`; None for a
-            process that works alone.
-        timeout (float): Seconds after which a process that does not answer is given up.
+        name (str): ChainerMN's communicator, one of `COMMUNICATORS`; None for a single
+            process.
+        timeout (float): Seconds after which an unresponsive process counts as lost.
 
     Yields:
-        rnnlm.parallel.Group: an `MPIGroup`, if there are several processes.
+        rnnlm.parallel.Group: An `MPIGroup`, if there are several processes.
 
     Raises:
-        rnnlm.errors.InputError: if mpi4py, MPI or what the communicator needs is not
-            there.
+        rnnlm.errors.InputError: If mpi4py, MPI or a requirement of the communicator is
+            missing.
     """
     if name is None:
         yield SINGLE_PROCESS
@@ -82,7 +82,7 @@ def joined(name, timeout=300.0):
         require('timeout', timeout, 'seconds, more than 0', lambda v: v > 0)
     except InputError:
         if launched_rank():
-            sys.exit(0)  # rank 0 says it, and has the exit status
+            sys.exit(0)  # rank 0 reports it and sets the exit status
         raise
     communicator = _communicator(name)
     if communicator.size == 1:
@@ -98,8 +98,8 @@ def joined(name, timeout=300.0):
                     os.devnull, 'w', encoding='utf-8', errors='replace'))
                 stack.enter_context(contextlib.redirect_stdout(quiet))
             yield group
-            # mpiexec kills the others when a rank exits with a status other than 0,
-            # after a signal say: none may before rank 0 has written everything.
+            # When a rank exits with a status other than 0, as after a signal, mpiexec
+            # kills the others.  So wait until rank 0 has written everything.
             group.on_root(_flush)
         except SystemExit:
             raise
@@ -108,11 +108,11 @@ def joined(name, timeout=300.0):
                 _end_all(communicator, e)
             if not communicator.rank:
                 raise
-            sys.exit(0)  # rank 0 says it, and has the exit status
+            sys.exit(0)  # rank 0 reports it and sets the exit status
 
 
 def _communicator(name):
-    # Of threads that wait for others; those that compute may need the core.
+    # Waiting threads yield, because computing threads may need the core.
     os.environ.setdefault('OMPI_MCA_mpi_yield_when_idle', '1')
     try:
         import mpi4py.MPI
@@ -125,7 +125,7 @@ def _communicator(name):
     communicator = reason = None
     try:
         communicator = chainermn.create_communicator(name)
-    except RuntimeError as e:  # of what is missing
+    except RuntimeError as e:  # a requirement is missing
         reason = str(e)
     world = mpi4py.MPI.COMM_WORLD
     for rank, reason in enumerate(world.allgather(reason)):
@@ -133,19 +133,19 @@ def _communicator(name):
             if world.rank:
                 sys.exit(0)
             raise InputError(
-                f'expected one that works here, found {name}, of which rank {rank} '
-                f'says: {reason}  naive needs nothing but MPI', 'communicator')
+                f'expected a communicator that works here, found {name}, for which '
+                f'rank {rank} reports: {reason}  naive needs only MPI', 'communicator')
     return communicator
 
 
 def _flush():
-    with contextlib.suppress(OSError, ValueError):  # a full disk, or closed
+    with contextlib.suppress(OSError, ValueError):  # disk full, or stdout closed
         print(end='', flush=True)
 
 
 @contextlib.contextmanager
 def _own_cores(n_processes):
-    """Takes the cores of a machine, or what was asked for, not those of the others."""
+    """Limits threads to this process's share of the cores, or to OMP_NUM_THREADS."""
     if 'OMP_NUM_THREADS' in os.environ:
         yield
         return
@@ -161,9 +161,9 @@ def _own_cores(n_processes):
 
 
 def _end_all(communicator, error):
-    """Says what happened, and ends all processes of the job."""
+    """Prints an error, and ends all processes of the job."""
     if isinstance(error, ProcessLost):
-        text = f'{error}.  All processes end; the last snapshot is as it was: go on ' \
+        text = f'{error}.  All processes end; the last snapshot is intact: continue ' \
                'with --resume'
     elif isinstance(error, KeyboardInterrupt):
         text = f'rank {communicator.rank}: interrupted'
@@ -174,7 +174,7 @@ def _end_all(communicator, error):
     sys.stderr.write(f'rnnlm: error: {text}\n')
     sys.stderr.flush()
     if isinstance(error, ProcessLost):
-        time.sleep(LAST_WORDS)  # the others have noticed too
+        time.sleep(LAST_WORDS)  # lets the others print what they noticed
     timer = threading.Timer(LAST_RESORT, os._exit, (1,))
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""The processes of a job, what they tell each other, and how long they wait."""
+"""`MPIGroup`: the processes started by mpiexec, communicating in a thread."""
 import concurrent.futures
 import os
 import pickle
@@ -13,36 +13,36 @@ from rnnlm.errors import InputError, ProcessLost
 from rnnlm.parallel.exchange import Exchange
 from rnnlm.parallel.group import Group
 
-# Seconds between two looks at whether the others are still there.
+# Seconds between two checks that the other processes are alive.
 TICK = 0.25
 
-# Of messages from rank 0 to those who wait for it.
+# Tag of messages from rank 0 to ranks that wait for it.
 TAG = 1
 
-# What each rank says after each window, as float64.
+# Columns of the table that ranks exchange after each window, as float64.
 LOSS, SIGNAL, CLOCK = range(3)
 
 
 class MPIGroup(Group):
-    """The processes that mpiexec started.
+    """Group of the processes that mpiexec started.
 
-    All that goes between them does so in a thread of its own: the gradients of a layer
-    travel while those of the next one are computed, and the main thread can tell how
-    long it has waited, look after the others, and take signals.  All ranks must call
-    the same methods in the same order.
+    All communication runs in a separate thread.  So the gradients of a layer are sent
+    while those of the next one are computed, and the main thread can check timeouts and
+    the other processes, and receive signals.  All ranks must call the same methods in
+    the same order.
 
     Args:
-        communicator: Of ``chainermn.create_communicator``.
-        timeout (float): Seconds after which a rank that does not answer is given up.
+        communicator: Result of ``chainermn.create_communicator``.
+        timeout (float): Seconds after which an unresponsive rank counts as lost.
 
     Raises:
-        rnnlm.errors.ProcessLost: by every method that waits.
+        rnnlm.errors.ProcessLost: By every method that waits.
     """
 
     def __init__(self, communicator, timeout):
         self.communicator = communicator
         self.timeout = timeout
-        self._mpi = communicator.mpi_comm.Dup()  # no message of others gets in
+        self._mpi = communicator.mpi_comm.Dup()  # separate from other messages
         self.rank, self.size = self._mpi.rank, self._mpi.size
         self._thread = concurrent.futures.ThreadPoolExecutor(1, 'rnnlm-mpi')
         self._heard = time.monotonic()
@@ -55,11 +55,11 @@ class MPIGroup(Group):
     # Waiting
 
     def start(self, work, *args):
-        """Calls ``work(mpi communicator, *args)`` in the thread; gives a future."""
+        """Calls ``work(mpi communicator, *args)`` in the thread; returns a future."""
         return self._thread.submit(work, self._mpi, *args)
 
     def wait(self, future):
-        """The result of a future, for which others are needed."""
+        """Waits for a future that needs the other ranks, and returns its result."""
         self._heard = time.monotonic()
         while True:
             try:
@@ -69,7 +69,7 @@ class MPIGroup(Group):
                     continue
             waited = time.monotonic() - self._heard
             gone = self._local('', 'Z', 'X')
-            # Twice, so that one that came to its end in order is not taken for lost.
+            # Seen twice, so that a process that just ended normally is not reported.
             if gone and gone == self._gone or waited > self.timeout:
                 stopped = self._local('T', 't')
                 why = ' and '.join(
@@ -85,7 +85,7 @@ class MPIGroup(Group):
         return self.wait(self.start(work, *args))
 
     def _local(self, *states):
-        """list of str: The other processes of this machine in some of the states."""
+        """Returns the other processes on this machine that are in one of the states."""
         return [f'rank {rank} (process {pid})'
                 for rank, (host, pid) in enumerate(self._peers)
                 if rank != self.rank and host == _host() and _state(pid) in states]
@@ -109,7 +109,7 @@ class MPIGroup(Group):
     def _listen(self, mpi):
         while True:
             if not mpi.iprobe(source=0, tag=TAG):
-                time.sleep(0.0005)  # a thread of rank 0 may need this core
+                time.sleep(0.0005)  # leaves the core to a thread of rank 0
                 continue
             message = pickle.loads(mpi.recv(source=0, tag=TAG))
             if message is not None:
@@ -133,7 +133,7 @@ class MPIGroup(Group):
         return sum(self._all(float(value)))
 
     def sum_losses(self, loss):
-        """The sum of the losses of all ranks; signals and time go with them."""
+        """Returns the sum of all ranks' losses; also exchanges signals and the time."""
         mine = numpy.array([loss, self._asked, time.monotonic()])
         table = numpy.empty((self.size, len(mine)))
         self._do(lambda mpi: mpi.Allgather(mine, table))
@@ -142,7 +142,7 @@ class MPIGroup(Group):
         return table[:, LOSS].sum()
 
     def clock(self):
-        """float: Seconds, those of rank 0 at the last window."""
+        """Returns the time of rank 0 at the last window, in seconds (float)."""
         return self._now
 
     def agree_on_signal(self, number):
@@ -153,21 +153,22 @@ class MPIGroup(Group):
         for rank, other in enumerate(self._all(value)):
             if other != value:
                 error = InputError(
-                    f'{name}: expected the same on all ranks, found another on rank '
-                    f'{max(rank, self.rank)} than on rank {min(rank, self.rank)}')
+                    f'{name}: expected the same on all ranks, found a difference '
+                    f'between rank {min(rank, self.rank)} and rank '
+                    f'{max(rank, self.rank)}')
                 raise _shared(error)
 
     # Sharing
 
     def rows(self, batch_size):
-        """slice: The streams of this process.
+        """Returns the slice of this process's streams.
 
         Raises:
-            rnnlm.errors.InputError: if there is not one for each.
+            rnnlm.errors.InputError: If there are fewer streams than processes.
         """
         if batch_size < self.size:
             raise _shared(InputError(
-                f'expected at least a stream for each of the {self.size} processes, '
+                f'expected at least one stream for each of the {self.size} processes, '
                 f'found {batch_size}', 'batch_size'))
         return super().rows(batch_size)
 
@@ -175,8 +176,8 @@ class MPIGroup(Group):
         for name, param in sorted(link.namedparams()):
             if param.array is None:
                 raise _shared(InputError(
-                    f'{name}: expected a parameter whose shape is known from the '
-                    'beginning, since all processes must begin alike, found none'))
+                    f'{name}: expected a parameter whose shape is known at the start, '
+                    'since all processes must start with equal parameters, found none'))
             array = numpy.ascontiguousarray(chainer.cuda.to_cpu(param.array))
             data = array.view(numpy.uint8).reshape(-1)
             self._do(lambda mpi: mpi.Bcast(data))
@@ -186,7 +187,7 @@ class MPIGroup(Group):
     def separate_random_streams(self):
         if self.is_root:
             return
-        # What the stream would give next says where it is, and is the same everywhere.
+        # A draw from the common stream: the same entropy on all ranks.
         entropy = numpy.random.randint(0, 2 ** 32, 8, dtype=numpy.uint32)
         numbers = numpy.random.SeedSequence(
             [int(n) for n in entropy], spawn_key=(self.rank,)).generate_state(8)
@@ -195,7 +196,7 @@ class MPIGroup(Group):
             chainer.backends.cuda.cupy.random.seed(int(numbers[0]))
 
     def device(self, spec):
-        """The device that many further on: each process of a machine takes its own."""
+        """Returns the device numbered `spec` plus the process's rank on the machine."""
         try:
             number = int(spec)
         except ValueError:
@@ -209,7 +210,7 @@ class MPIGroup(Group):
 
     @property
     def exchanges_on_host(self):
-        """bool: Whether gradients travel from host to host, by MPI alone."""
+        """bool: Whether MPI exchanges the gradients in host memory."""
         return type(self.communicator).__name__ == 'NaiveCommunicator'
 
     def exchange(self, target):
@@ -217,7 +218,7 @@ class MPIGroup(Group):
 
 
 def checksum(link):
-    """str: A number that tells whether two links have the same parameters."""
+    """Returns a checksum of a link's parameters (str)."""
     value = 0
     for _, param in sorted(link.namedparams()):
         array = numpy.ascontiguousarray(chainer.cuda.to_cpu(param.array))
@@ -238,7 +239,7 @@ def _attempt(work):
 
 
 def _portable(error):
-    """An error that the others can read."""
+    """Returns an error that can be pickled: the same, or its text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -252,7 +253,7 @@ def _shared(error):
 
 
 def _host():
-    """The machine, and the part of it in which process numbers mean the same."""
+    """Returns the host name and its PID namespace."""
     try:
         return socket.gethostname(), os.readlink('/proc/self/ns/pid')
     except OSError:  # not Linux
@@ -260,7 +261,7 @@ def _host():
 
 
 def _state(pid):
-    """The letter of a process's state on Linux; '' if there is no such process."""
+    """Returns the state letter of a process on Linux; '' if it does not exist."""
     try:
         with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
             return f.read().rpartition(')')[2].split()[0]

@@ -1,11 +1,11 @@
-"""A job of one process: nothing has to be exchanged."""
+"""`SingleProcess`: a group of one process, without communication."""
 import time
 
 from rnnlm.parallel.group import Group
 
 
 class SingleProcess(Group):
-    """The group of one process; see `rnnlm.parallel.group.Group`."""
+    """Group of a single process; see `rnnlm.parallel.group.Group`."""
 
     def clock(self):
         return time.monotonic()

@@ -1,1 +1,1 @@
-"""Files: written whole, read without running anything, checked before use."""
+"""File input and output: atomic writing, and reading that never runs code."""

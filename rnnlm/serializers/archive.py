@@ -1,4 +1,4 @@
-"""The arrays in a file of either format, npz or HDF5."""
+"""Opening of npz and HDF5 files."""
 from __future__ import annotations
 
 import os
@@ -13,10 +13,10 @@ HDF5_SIGNATURE = b'\x89HDF\r\n\x1a\n'
 
 
 def open_archive(path: Union[str, os.PathLike]) -> Npz:
-    """The file's arrays by name: an `Npz`, or an `Hdf5` if it begins as one.
+    """Opens a file of arrays: an `Hdf5` if it has HDF5's signature, else an `Npz`.
 
     Raises:
-        rnnlm.errors.InputError: if the file is missing or neither.
+        rnnlm.errors.InputError: If the file is missing or is neither.
     """
     with reading.open_regular(path, 'an npz file') as f:
         start = f.read(len(HDF5_SIGNATURE))
@@ -24,10 +24,10 @@ def open_archive(path: Union[str, os.PathLike]) -> Npz:
 
 
 def open_verified(path: Union[str, os.PathLike]) -> Npz:
-    """As `open_archive`, of a file that is whole: every array in it was looked at.
+    """Opens a file like `open_archive`, and verifies every array in it.
 
     Raises:
-        rnnlm.errors.InputError: if it is missing or damaged.
+        rnnlm.errors.InputError: If the file is missing or damaged.
     """
     archive = open_archive(path)
     try:

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Atomic writing of files."""
 from __future__ import annotations
 
 import contextlib
@@ -16,37 +16,37 @@ from rnnlm.errors import InputError
 logger = logging.getLogger(__name__)
 
 
-# What a file system answers that cannot flush a folder at all.
+# Errors of file systems that cannot flush a folder at all.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 @contextlib.contextmanager
 def writing(path: Union[str, os.PathLike], follow: bool = True) -> Iterator[IO[bytes]]:
-    """A new binary file that takes the place of `path` when it is whole.
+    """Opens a new binary file that replaces `path` once it is completely written.
 
-    Whatever happens, `path` is the old file or the new one, never a part of it.
+    If the process is killed, `path` is the old file or the complete new one.
 
     Args:
         path: The file.
-        follow: If true, a link is followed, and what is no plain file, a pipe say, is
-            written as it is.  If false, both are replaced, and the target of the link
-            stays as it is.
+        follow: If true, symbolic links are followed, and something that is not a
+            regular file, such as a pipe, is written directly.  If false, both are
+            replaced, and the target of a link is not changed.
 
     Raises:
-        OSError: If it cannot be written; the old file is then untouched, or the new
-            one is there whole but perhaps not on the disk yet.
+        OSError: If it cannot be written.  Then either the old file is unchanged, or the
+            new one is complete but perhaps not flushed to the disk.
     """
     path = os.fspath(path)
     if follow:
         path = os.path.realpath(path)
         if os.path.exists(path) and not os.path.isfile(path):
-            data = io.BytesIO()  # zip files want to go back, and a pipe cannot
+            data = io.BytesIO()  # writing a zip file seeks, which a pipe cannot
             yield data
             with open(path, 'wb') as f:
                 f.write(data.getvalue())
             return
     folder, name = os.path.split(os.path.abspath(path))
-    # A part of the name: with all of it this one could be too long.
+    # Shortened, because the temporary name could be too long for the file system.
     temporary = os.path.join(folder, f'.{name[:40]}.{secrets.token_hex(4)}.part')
     try:
         with open(temporary, 'xb') as f:
@@ -68,7 +68,7 @@ def writing(path: Union[str, os.PathLike], follow: bool = True) -> Iterator[IO[b
 
 
 def _keep_mode(path: str, temporary: str) -> None:
-    """Gives a new file the permissions of the plain file that it replaces."""
+    """Copies the permissions of the regular file that will be replaced."""
     with contextlib.suppress(FileNotFoundError):
         mode = os.lstat(path).st_mode
         if stat.S_ISREG(mode):
@@ -76,14 +76,16 @@ def _keep_mode(path: str, temporary: str) -> None:
 
 
 def sync_folder(folder: str) -> None:
-    """Makes the names in a folder survive a power cut, where the system can.
+    """Flushes a folder to the disk, so that its entries survive a power cut.
+
+    Does nothing on systems that cannot do this.
 
     Raises:
         OSError: If the disk reports an error.
     """
     try:
         handle = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # all folders on Windows; here one that may not be read
+    except PermissionError:  # any folder on Windows; elsewhere an unreadable one
         return
     try:
         os.fsync(handle)
@@ -96,10 +98,10 @@ def sync_folder(folder: str) -> None:
 
 
 def make_folder(folder: str) -> None:
-    """Makes a folder and those above it, so that they survive a power cut.
+    """Creates a folder and its parents, so that they survive a power cut.
 
     Raises:
-        OSError: If that cannot be done.
+        OSError: If it cannot be created.
     """
     folder = os.path.abspath(folder)
     if os.path.isdir(folder):
@@ -107,7 +109,7 @@ def make_folder(folder: str) -> None:
     parent = os.path.dirname(folder)
     if parent != folder:
         make_folder(parent)
-    with contextlib.suppress(FileExistsError):  # another process may be faster
+    with contextlib.suppress(FileExistsError):  # another process may be first
         os.mkdir(folder)
     if not os.path.isdir(folder):
         raise NotADirectoryError(
@@ -116,7 +118,7 @@ def make_folder(folder: str) -> None:
 
 
 def remove_parts(folder: str) -> None:
-    """Deletes what `writing` left in a folder when its process was killed."""
+    """Deletes temporary files that `writing` left when its process was killed."""
     for name in os.listdir(folder):
         if re.fullmatch(r'(?s)\..+\.[0-9a-f]{8}\.part', name):
             with contextlib.suppress(OSError):
@@ -125,16 +127,16 @@ def remove_parts(folder: str) -> None:
 
 @contextlib.contextmanager
 def best_effort(what: str) -> Iterator[None]:
-    """Work that training does not depend on: a file that cannot be written is logged.
+    """Logs a file that cannot be written as a warning, instead of ending the training.
 
     Args:
-        what: What is being written, for the message.
+        what: Name of what is written, for the message.
     """
     try:
         yield
     except OSError as e:
-        logger.warning('%s could not be written (%s); the training goes on, and it is '
-                       'tried again', what, e.strerror or e)
+        logger.warning('%s could not be written (%s); training continues, and the next '
+                       'attempt may succeed', what, e.strerror or e)
 
 
 def require_writable(path: str) -> None:
@@ -152,22 +154,23 @@ def require_writable(path: str) -> None:
 
 
 def require_new(paths: Sequence[str], source: str, overwrite: bool) -> None:
-    """Refuses to write files that are there already, or are what is read.
+    """Raises InputError for output files that exist already, or that are the input.
 
     Args:
         paths: The files that will be written.
-        source: The file that is read; none of them may be it, also by another name.
-        overwrite: Whether the others may be replaced.
+        source: The file that is read.  None of `paths` may be the same file, even by
+            another name.
+        overwrite: Whether existing files other than `source` may be replaced.
 
     Raises:
-        rnnlm.InputError: If one of them may not be written.
+        rnnlm.InputError: If one of the files must not be written.
     """
     for path in paths:
         require_writable(path)
         if same_file(path, source):
             raise InputError(
-                f'{path}: expected another file than {source}, which is read, found '
-                'the same one; choose another name for the output')
+                f'{path}: expected a file other than the input {source}, found the '
+                'same file; choose another name for the output')
         if os.path.lexists(path) and not overwrite:
             raise InputError(
                 f'{path}: expected no file of that name, found one; choose another '
@@ -175,7 +178,7 @@ def require_new(paths: Sequence[str], source: str, overwrite: bool) -> None:
 
 
 def same_file(path: str, other: str) -> bool:
-    """Whether two paths lead to one file that is there, also through links."""
+    """Returns whether two paths lead to the same existing file, also through links."""
     try:
         return os.path.samefile(path, other)
     except (OSError, ValueError):

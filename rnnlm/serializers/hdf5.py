@@ -1,4 +1,4 @@
-"""HDF5 files that may come from anywhere, read by a process of their own."""
+"""Reading of untrusted HDF5 files, in a separate process."""
 from __future__ import annotations
 
 import importlib.util
@@ -13,18 +13,18 @@ from rnnlm.serializers.npz import Npz
 
 
 class Hdf5(Npz):
-    """The arrays of an HDF5 file that Chainer's `save_hdf5` wrote; needs h5py.
+    """Arrays of an HDF5 file written by Chainer's `save_hdf5`; needs h5py.
 
-    The HDF5 library hangs on some broken files and has crashed on others, so it
-    works in a process of its own, `hdf5_worker`, which hands the
-    arrays back as npz.  Links, which could lead into other files, are not followed.
+    The HDF5 library hangs on some damaged files and crashes on others.  It therefore
+    runs in a separate process, `hdf5_worker`, which returns the arrays as npz.  Links
+    are not followed, because they could lead into other files.
 
     Args:
         path (str): An HDF5 file.
-        data (bytes): Its content, if it is not to be opened by its name.
+        data (bytes): The content of the file, if it should not be opened by name.
 
     Raises:
-        rnnlm.errors.InputError: if h5py is missing, or the file cannot be read.
+        rnnlm.errors.InputError: If h5py is missing, or the file cannot be read.
     """
 
     def __init__(self, path: Union[str, os.PathLike],
@@ -59,13 +59,13 @@ class Hdf5(Npz):
             return hdf5_worker.convert_apart(path, file)
 
     def texts(self, name: str) -> Optional[list]:
-        """The texts of one of `hdf5_worker.ATTRIBUTES`, or its `EMPTY_GROUPS`.
+        """Returns the texts of one of `hdf5_worker.ATTRIBUTES` or of `EMPTY_GROUPS`.
 
         Returns:
-            list of str: one, if it is a scalar; None if the file does not have it.
+            list of str: One text for a scalar; None if the file lacks the attribute.
 
         Raises:
-            ValueError: if it cannot be read.
+            ValueError: If it cannot be read.
         """
         found = json.loads(self._zip.read(hdf5_worker.ATTRIBUTES_MEMBER)).get(name)
         if isinstance(found, str):
@@ -73,6 +73,6 @@ class Hdf5(Npz):
         return found
 
     def verify(self) -> None:
-        """Raises InputError unless every array can be read; there is no checksum."""
+        """Raises InputError unless every array can be read; HDF5 has no checksum."""
         for key in self:
             self[key]

@@ -1,7 +1,7 @@
-"""An HDF5 file as an npz file, by a process that may hang or crash.
+"""Conversion of an HDF5 file to npz, in a process that may hang or crash.
 
-Run as a script, with a path and the `sys.path` to import by, it writes the npz file
-to standard output.  It imports nothing of this package, so that it starts quickly.
+Run as a script, with a path and the `sys.path` to import from, it writes the npz file
+to standard output.  It imports nothing from this package, so that it starts quickly.
 """
 import json
 import os
@@ -10,75 +10,75 @@ import subprocess
 import sys
 import zipfile
 
-# How much larger than in the file an array may claim to be: what gzip does to zeros.
+# Limit of an array's size relative to its stored size: gzip's best, reached on zeros.
 MOST_INFLATED = 1100
 
-# What a file may unpack to: this much, or so many times its own size.  Weights hardly
-# get smaller by compression.
+# Limit of a file's unpacked size: this much, or MOST_RATIO times the file's size.
+# Compression hardly makes weights smaller.
 MOST_UNPACKED = 2 ** 28
 MOST_RATIO = 20
 
-# Seconds of the processor for a small file, and bytes a second for a large one.
+# Processor time: seconds for a small file, and bytes per second for a large one.
 PATIENCE = 2
 SLOWEST = 10 ** 7
 
-# What Keras says in attributes, and the member of the npz file that holds them.
+# Attributes that Keras writes, and the member of the npz file that holds them.
 ATTRIBUTES = 'model_config', 'keras_version', 'layer_names', 'backend'
-# Beside them the groups that hold nothing: Keras's layers without weights.
+# Key for the list of empty groups: Keras layers without weights.
 EMPTY_GROUPS = 'empty groups'
 ATTRIBUTES_MEMBER = 'attributes.json'
 MOST_TEXTS = 10_000
 
-# Bytes of memory beside what the file has, to read them.
+# Bytes of memory needed to read a file, in addition to its content.
 SPARE = 2 ** 26
 
-# Groups in groups; Chainer's models have a handful.
+# Maximum depth of nested groups; Chainer's models have a handful.
 DEEPEST = 50
 
 
 def convert_apart(path, out):
-    """Writes the arrays of an HDF5 file into `out`, in a process of its own.
+    """Writes the arrays of an HDF5 file to `out`, using a separate process.
 
     Args:
         path (str): HDF5 file.
-        out: An empty file, open to write.
+        out: An empty file, open for writing.
 
     Returns:
-        str: why it cannot be read; '' if it can.
+        str: Why it cannot be read, or '' on success.
 
     Raises:
-        OSError: if there can be no such process.
+        OSError: If the process cannot be started.
     """
-    # Filters that a file names are libraries, which could be loaded.
+    # A file can name filters, which are shared libraries that would be loaded.
     environment = dict(os.environ, HDF5_PLUGIN_PRELOAD='::')
     patience = _patience(path)
     try:
         done = subprocess.run(
             [sys.executable, '-I', __file__, os.fspath(path), *sys.path], stdout=out,
             stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment,
-            timeout=60 + patience)  # whatever else it may wait for
+            timeout=60 + patience)  # in case it waits without using the processor
     except subprocess.TimeoutExpired:
         return f'it took more than {60 + patience} seconds'
     if done.returncode == 0:
         return ''
     if -done.returncode == getattr(signal, 'SIGPROF', None):
-        return f'it took more than {patience} seconds of the processor'
+        return f'it took more than {patience} seconds of processor time'
     if done.returncode < 0:
-        return f'the HDF5 library died of it, by signal {-done.returncode}'
-    # Where a crash is no signal, nothing may have been said.
+        return f'the HDF5 library crashed with signal {-done.returncode}'
+    # On systems where a crash is not a signal, stderr may be empty.
     return (done.stderr.decode('utf-8', 'replace').strip().rpartition('\n')[2]
-            or f'the HDF5 library died of it, with status {done.returncode}')
+            or f'the HDF5 library crashed with status {done.returncode}')
 
 
 def most_unpacked(size):
-    """int: how many bytes a file of `size` bytes may unpack to."""
+    """Returns how many bytes (int) a file of `size` bytes may unpack to."""
     return max(MOST_UNPACKED, MOST_RATIO * size)
 
 
 def convert(path, out):
-    """Writes the arrays of an HDF5 file, and its `ATTRIBUTES`, into `out` as npz.
+    """Writes the arrays of an HDF5 file, and its `ATTRIBUTES`, to `out` as npz.
 
-    What cannot be read becomes a member that is no array, but says why.
+    For a dataset that cannot be read, the member holds the reason instead of an array.
     """
     import h5py
     size = os.path.getsize(path)
@@ -91,18 +91,18 @@ def convert(path, out):
                     _check(dataset, room)
                     room -= dataset.nbytes if dataset.shape else 0
                     _write(dataset, member)
-                except Exception as e:  # whatever the library makes of broken data
+                except Exception as e:  # broken data can cause any error
                     member.write(f'{type(e).__name__}: {e}'.encode('utf-8', 'replace'))
         z.writestr(ATTRIBUTES_MEMBER, json.dumps(
             {**_attributes(h5py, f), EMPTY_GROUPS: empty}))
 
 
 def _datasets(h5py, root, empty):
-    """(name, dataset) of all that hang below `root` without a link.
+    """Yields (name, dataset) for all datasets below `root`, without following links.
 
-    Groups that hold nothing are added to `empty`.
+    Adds the names of groups without members to `empty`.
     """
-    seen = set()  # groups may hold each other
+    seen = set()  # hard links can form cycles
 
     def walk(group, prefix):
         for name in group:
@@ -123,9 +123,9 @@ def _datasets(h5py, root, empty):
 
 
 def _attributes(h5py, root):
-    """{name: its texts, or why they cannot be read} of `ATTRIBUTES`.
+    """Returns {name: texts, or why they cannot be read} for `ATTRIBUTES`.
 
-    Keras gives them to the root, or to the group of the weights of a whole model.
+    Keras stores them in the root, or in the group with the weights of a whole model.
     """
     groups = [root]
     if isinstance(root.get('model_weights', getlink=True), h5py.HardLink):
@@ -145,7 +145,7 @@ def _texts(h5py, attributes, name):
     import numpy
     kind = attributes.get_id(name)
     if h5py.check_string_dtype(kind.dtype) is None or len(kind.shape) > 1:
-        raise ValueError(f'{kind.shape} of {kind.dtype}, which is no text')
+        raise ValueError(f'{kind.shape} of {kind.dtype}, which is not text')
     if sum(kind.shape) > MOST_TEXTS:
         raise ValueError(f'{sum(kind.shape):,} texts')
     texts = numpy.asarray(attributes[name]).ravel().tolist()
@@ -155,9 +155,9 @@ def _texts(h5py, attributes, name):
 
 
 def limit_memory(size):
-    """At most so much more memory for a file of `size` bytes, where that can be set.
+    """Limits the memory of this process, for a file of `size` bytes, on Linux.
 
-    The library takes as much as a broken file says that something in it is long.
+    The library allocates any length that a broken file claims.
     """
     try:
         import resource
@@ -174,20 +174,20 @@ def limit_memory(size):
 
 def _check(dataset, room):
     if dataset.dtype.hasobject:
-        # Texts of any length, of which Chainer writes none: the library may look for
-        # the parts of a broken one for ever.
+        # Strings of variable length, which Chainer never writes: the library can loop
+        # forever over a broken one.
         raise ValueError(f'{dataset.shape} of objects')
     if dataset.shape is None:
         return
-    # The reader takes the memory that the header claims.
+    # Reading allocates what the header claims.
     room = min(room, MOST_INFLATED * (dataset.id.get_storage_size() + 1000))
     if dataset.external or dataset.is_virtual or dataset.nbytes > room:
-        raise ValueError(f'{dataset.shape} of {dataset.dtype} that are not there')
+        raise ValueError(f'{dataset.shape} of {dataset.dtype} that are not stored')
 
 
 def _write(dataset, member):
     import numpy
-    array = numpy.array(None)  # which Chainer writes without a shape
+    array = numpy.array(None)  # Chainer writes None as an empty dataset
     if dataset.shape is not None:
         array = numpy.asarray(dataset[()])
     numpy.lib.format.write_array(member, array, allow_pickle=dataset.shape is None)
@@ -200,7 +200,7 @@ def _patience(path):
 if __name__ == '__main__':
     sys.path[:] = sys.argv[2:]
     try:
-        __import__('h5py')  # which takes time of its own
+        __import__('h5py')  # before the timer starts, since it takes a while
         if hasattr(signal, 'setitimer'):
             signal.setitimer(signal.ITIMER_PROF, _patience(sys.argv[1]))
         limit_memory(os.path.getsize(sys.argv[1]))

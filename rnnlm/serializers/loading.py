@@ -1,4 +1,4 @@
-"""Chainer's deserializer, for the files of all its versions; checked parameters."""
+"""A deserializer for files of all Chainer versions, and checks of parameters."""
 from __future__ import annotations
 
 from typing import Any
@@ -9,20 +9,20 @@ import numpy
 from rnnlm.errors import InputError
 from rnnlm.serializers.npz import Npz
 
-# What a deserializer raises of npz files and of HDF5 files.
+# Errors of a deserializer for a missing value, for npz and for HDF5 files.
 MISSING = KeyError, ValueError
 
 
 class Deserializer(chainer.serializers.NpzDeserializer):
-    """Chainer's, for the files of all its versions."""
+    """Chainer's npz deserializer, extended to files of all Chainer versions."""
 
     def __getitem__(self, key: str) -> Deserializer:
         return Deserializer(self.npz, self.path + key.strip('/') + '/', self.strict,
                             self.ignore_names)
 
     def __call__(self, key: str, value: Any) -> Any:
-        # Chainer 1 counted updates in the optimizer alone, later versions also
-        # in each parameter's rule.
+        # Chainer 1 counted updates only in the optimizer; later versions also count
+        # them in each parameter's update rule.
         folder = self.path.rstrip('/')
         if key == 't' and self.path + key not in self.npz:
             while folder:
@@ -32,14 +32,14 @@ class Deserializer(chainer.serializers.NpzDeserializer):
                     return int(self.npz[above])
         found = super().__call__(key, None if isinstance(value, str) else value)
         if isinstance(value, str) and found is not None:
-            found = found[()]  # bytes, if HDF5 had it
+            found = found[()]  # bytes, if read from HDF5
             return found.decode('utf-8') if isinstance(found, bytes) else str(found)
         return found
 
 
 def checked_arrays(npz: Npz, prefix: str, link: chainer.Link
                    ) -> list[tuple[chainer.Parameter, numpy.ndarray]]:
-    """[(parameter, its array in the file)], all read and of the right shapes."""
+    """Returns [(parameter, array from the file)], all read and of the right shape."""
     arrays = []
     for name, param in link.namedparams():
         key = prefix + name.lstrip('/')
@@ -52,8 +52,8 @@ def checked_arrays(npz: Npz, prefix: str, link: chainer.Link
         if shape != param.shape:
             raise InputError(
                 f'{npz.path}: expected {key!r} of shape {param.shape}, found {shape}; '
-                'give the numbers of units and layers, and the corpus, that it was '
-                'trained with')
+                'use the numbers of units and layers, and the corpus, of the saved '
+                'model')
         if dtype.kind != 'f':
             raise InputError(
                 f'{npz.path}: expected {key!r} of {param.dtype}, found {dtype}')
@@ -62,10 +62,10 @@ def checked_arrays(npz: Npz, prefix: str, link: chainer.Link
 
 
 def checked_values(npz: Npz, prefix: str, link: chainer.Link) -> list:
-    """[(link, name, value)] of the persistent values that a file has, as they will be.
+    """Returns [(link, name, value)] of the persistent values that a file has.
 
     Raises:
-        rnnlm.InputError: If an array has another shape than the link's.
+        rnnlm.InputError: If an array's shape differs from the link's.
     """
     values = []
     for path, owner in link.namedlinks():

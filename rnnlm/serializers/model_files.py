@@ -1,4 +1,4 @@
-"""Files that hold a model: its place and its sizes in them, and loading it."""
+"""Loading of models from model files and snapshots, and descriptions of such files."""
 from __future__ import annotations
 
 import os
@@ -20,21 +20,18 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link,
                strict: bool = True) -> None:
     """Loads parameters from a model file or from a snapshot of a trainer.
 
-    Persistent values, such as the averages of a BatchNormalization, are loaded too if
-    the file has them.
-
-    No code in the file is run, whoever wrote it.
+    Persistent values, such as the averages of a BatchNormalization, are also loaded if
+    the file has them.  Code in the file is never run.
 
     Args:
         path: npz or HDF5 file, written by any version of Chainer or by `save_npz`.
-        target: An `RNNForLM`, or a Classifier around one, of the sizes in the file.
-        strict: If true, parameters in the file that `target` does not have are
-            refused: a model with them computes something else.  If false, they are
-            left out.
+        target: An `RNNForLM`, or a Classifier around one, of the same sizes.
+        strict: If true, the file must not have parameters that `target` lacks: a model
+            with them computes something else.  If false, they are ignored.
 
     Raises:
         rnnlm.InputError: If the file cannot be read, or holds a model of other sizes
-            or with other parameters; `target` is then unchanged.
+            or with other parameters.  Then `target` is unchanged.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -49,7 +46,7 @@ def load_model(path: Union[str, os.PathLike], target: chainer.Link,
 
 
 def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
-    """As `load_model`, from a file that is open, and verified."""
+    """Loads parameters like `load_model`, from a file that is open and verified."""
     link = getattr(target, 'predictor', target)
     prefix = model_prefix(npz)
     model = language_model(link)
@@ -58,7 +55,7 @@ def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
     extra = beyond(npz, prefix, _names_in_files(link))
     root = prefix[:-len('predictor/')]
     if extra and link is not target and prefix.endswith('predictor/'):
-        # Those of a Classifier that has parameters of its own.
+        # The extra ones belong to a Classifier with parameters of its own.
         extra = beyond(npz, prefix, _names_in_files(target), root)
         link, prefix = target, root
     if extra and strict:
@@ -75,7 +72,7 @@ def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
 
 def _require_room(path: Union[str, os.PathLike], param: chainer.Parameter,
                   array: numpy.ndarray) -> None:
-    """Refuses numbers that a parameter would turn into infinity; those stay theirs."""
+    """Raises InputError for finite numbers that would overflow in the parameter."""
     if array.dtype.itemsize <= param.dtype.itemsize:
         return
     most = float(numpy.finfo(param.dtype).max)
@@ -86,14 +83,14 @@ def _require_room(path: Union[str, os.PathLike], param: chainer.Parameter,
 
 
 def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
-    """Refuses a file whose model has other sizes, before one of them is made.
+    """Raises InputError if the model in a file has other sizes, without building it.
 
     Args:
         path: A model or snapshot file.
-        sizes: As `RNNForLM` takes them.
+        sizes: Arguments of `RNNForLM`.
 
     Raises:
-        rnnlm.InputError: Naming the size that differs.
+        rnnlm.InputError: If a size differs; the message names it.
     """
     with open_archive(path) as npz:
         found = {'tied': False, **read_structure(npz).arguments()}
@@ -103,7 +100,7 @@ def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
         if found[name] != size:
             raise InputError(
                 f'{path}: expected a model with {name}={size}, found one with '
-                f'{found[name]}; give the sizes and the corpus that it was trained '
+                f'{found[name]}; use the sizes and the corpus that it was trained '
                 'with')
 
 
@@ -114,16 +111,16 @@ def _names_in_files(link: chainer.Link) -> Iterator[str]:
 
 
 def check_tied(npz: Npz, prefix: str, tied: bool, names: Iterable[str]) -> None:
-    """Refuses a file of a tied model whose output matrix may only have been lost.
+    """Raises InputError if tying differs, or if the output matrix may be lost.
 
-    A file of today says whether its model is tied.  In an older one a tied model is
-    known by the output matrix that is missing, and then nothing else may be there.
+    Current files store whether the model is tied.  In older ones, a missing output
+    matrix means a tied model; then the file must not have any unknown arrays.
 
     Args:
         npz: The file.
-        prefix: Where the model stands in it.
-        tied: Whether the model to be made of it is tied.
-        names: What else than its output matrix such a model has in a file.
+        prefix: Prefix of the model's names in it.
+        tied: Whether the model to be loaded is tied.
+        names: Names that such a model has in a file, except its output matrix.
     """
     said = npz.facts.get('tied')
     if said is not None and said != tied:
@@ -137,20 +134,20 @@ def check_tied(npz: Npz, prefix: str, tied: bool, names: Iterable[str]) -> None:
             if name.startswith(prefix) and name not in known:
                 raise InputError(
                     f'{npz.path}: expected the weights of a tied model and no others, '
-                    f'found {name!r}: it may be damaged, and its output matrix lost')
+                    f'found {name!r}: the file may be damaged, its output matrix lost')
 
 
 def beyond(npz: Npz, prefix: str, names: Iterable[str],
            root: Optional[str] = None) -> list[str]:
-    """Names of arrays that a model has in a file beyond its own.
+    """Returns names of arrays in a file that do not belong to the model.
 
-    In a snapshot those are below its prefix, elsewhere all of the file.
+    In a snapshot only names with the model's prefix count, in other files all.
 
     Args:
         npz: The file.
-        prefix: Where the model stands in it.
-        names: What the model has.
-        root: Where `names` stand, if not at `prefix`.
+        prefix: Prefix of the model's names in it.
+        names: Names that the model has.
+        root: Prefix of `names`, if it is not `prefix`.
     """
     known = {(prefix if root is None else root) + name.lstrip('/') for name in names}
     below = prefix if prefix.startswith('updater/') or _is_snapshot(npz) else ''
@@ -162,7 +159,7 @@ def _is_snapshot(npz: Npz) -> bool:
 
 
 def refuse_extra(npz: Npz, extra: Sequence[str]) -> NoReturn:
-    """Refuses a file with parameters that a model has no place for."""
+    """Raises InputError for parameters that the model does not have."""
     names = ', '.join(f"'{printable(name, 80)}'" for name in extra[:8])
     raise InputError(
         f'{npz.path}: expected the parameters of the model and no others, found '
@@ -171,7 +168,8 @@ def refuse_extra(npz: Npz, extra: Sequence[str]) -> NoReturn:
 
 
 def model_prefix(npz: Npz) -> str:
-    """Where the model stands in a file: '', 'predictor/', 'updater/model:main/'..."""
+    """Returns the prefix of a model's names: '', 'predictor/', 'updater/model:main/'...
+    """
     found = [name[:-len('embed/W')] for name in npz
              if ('/' + name).endswith('/embed/W')]
     if found:
@@ -182,11 +180,11 @@ def model_prefix(npz: Npz) -> str:
 
 
 def read_structure(npz: Npz) -> structure.Structure:
-    """The links and sizes of the model in a file, from its names and headers alone.
+    """Returns the structure of the model in a file; reads only names and headers.
 
     Raises:
-        rnnlm.InputError: If the file has no such model: an array is missing, one too
-            many, or has another shape than its sizes say.
+        rnnlm.InputError: If the file has no such model: an array is missing, is
+            unknown, or has a shape that does not fit the others.
     """
     prefix = model_prefix(npz)
     shapes = {name[len(prefix):]: npz.describe(name)[0] for name in npz
@@ -199,16 +197,15 @@ def read_structure(npz: Npz) -> structure.Structure:
 
 
 def describe(archive: Npz) -> dict:
-    """What a file holds and what wrote it, by its names and headers alone.
+    """Describes what a file holds and what wrote it; reads only names and headers.
 
     Args:
-        archive: As of `rnnlm.serializers.archive.open_archive`.
+        archive: A file opened by `rnnlm.serializers.archive.open_archive`.
 
     Returns:
-        'format', 'kind', 'written by', 'model' (its sizes or None), 'summary' (the
-        same as text), 'layers' (what other systems call them), 'notes' (what there is
-        to say of it), 'refused' (why it is no model, or None) and 'arrays' (name ->
-        'shape' and 'dtype').
+        dict: 'format', 'kind', 'written by', 'model' (its sizes or None), 'summary'
+        (the same as text), 'layers' (names in other systems), 'notes', 'refused' (why
+        it is not a model, or None) and 'arrays' (name -> 'shape' and 'dtype').
     """
     arrays = {}
     for name in sorted(archive):
@@ -224,7 +221,7 @@ def describe(archive: Npz) -> dict:
         kind, writer = 'snapshot of a trainer', _writer(archive)
     else:
         kind = 'model' if found else 'optimizer' if 't' in archive else 'arrays'
-        writer = 'Chainer 1.5 or later, or rnnlm: all name a model alike'
+        writer = 'Chainer 1.5 or later, or rnnlm: all use the same names'
     return {'format': type(archive).__name__.lower(), 'kind': kind,
             'written by': writer, 'model': found and found.as_dict(),
             'summary': found and str(found), 'layers': [], 'notes': [],
@@ -232,7 +229,7 @@ def describe(archive: Npz) -> dict:
 
 
 def _writer(archive: Npz) -> str:
-    """What wrote a trainer's snapshot: each release added names of its own."""
+    """Returns what wrote a trainer's snapshot: each release added names of its own."""
     if 'updater/random/keys' in archive:
         return 'rnnlm'
     if any(name.startswith('stop_trigger/') for name in archive):

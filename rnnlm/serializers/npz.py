@@ -1,4 +1,4 @@
-"""Npz files: written whole, and read without running anything in them."""
+"""Npz files: atomic writing, and reading that never runs code."""
 from __future__ import annotations
 
 import contextlib
@@ -22,17 +22,17 @@ from rnnlm.errors import InputError, short_repr
 from rnnlm.serializers import hdf5_worker, reading
 from rnnlm.serializers.atomic import writing
 
-# What may stand between two members of a zip file: sizes and CRC-32 of the first,
-# if it was written to a pipe.
+# Allowed gaps between two members of a zip file: a data descriptor (sizes and CRC-32),
+# if the first one was written to a pipe.
 _GAPS = 0, 12, 16, 20, 24
 
-# How much larger than in the file an array may claim to be: what gzip does to zeros.
+# Limit of an array's size relative to its stored size: gzip's best, reached on zeros.
 MOST_INFLATED = hdf5_worker.MOST_INFLATED
 
-# A snapshot of a trainer has less than a hundred.
+# Maximum number of arrays; a trainer's snapshot has less than a hundred.
 MOST_MEMBERS = 10000
 
-# NumPy's own limit, since 1.24.
+# Maximum bytes of an array's header; NumPy's own limit, since 1.24.
 LONGEST_HEADER = 10000
 
 
@@ -46,7 +46,7 @@ def save_npz(path: Union[str, os.PathLike], target: Any, *,
     Args:
         path: File to write.
         target: Anything that Chainer serializes, or a dict of arrays.
-        follow: Whether a link at `path` is followed; if not, it is replaced.
+        follow: If true, a symbolic link at `path` is followed; if false, replaced.
 
     Raises:
         OSError: If it cannot be written; the old file is then unchanged.
@@ -65,10 +65,10 @@ def save_npz(path: Union[str, os.PathLike], target: Any, *,
 
 
 def about(target: Any) -> dict:
-    """What a file says of the object in it beside its arrays; {} if nothing.
+    """Returns facts about an object that its arrays do not tell, to store in the file.
 
-    'tied', of an `RNNForLM`: whether its output layer has the embedding's matrix, which
-    the names in a file do not tell from an output matrix that is missing.
+    'tied', for an `RNNForLM`: whether the output layer shares the embedding's matrix.
+    The names in a file cannot tell this from a lost output matrix.
     """
     model = language_model(target)
     return {} if model is None else {'tied': bool(model.tied)}
@@ -76,15 +76,14 @@ def about(target: Any) -> dict:
 
 def write_npz(path: Union[str, os.PathLike], arrays: dict,
               facts: Optional[dict] = None, follow: bool = True) -> None:
-    """Writes arrays and `about` them, with a digest of all that, atomically.
+    """Writes arrays, and the facts `about` them, with a digest of both, atomically.
 
-    The digest and the facts are the comment of the zip file, which no other reader of
-    npz files looks at.
+    Digest and facts are the comment of the zip file, which other npz readers ignore.
     """
-    # Weights hardly get smaller, and compressing takes ten times as long.
+    # Not compressed: weights hardly shrink, and it takes ten times as long.
     sums = {}
     with writing(path, follow) as f, zipfile.ZipFile(f, 'w') as archive:
-        # Chainer's order is that of a set of names, another one in each process.
+        # Sorted: Chainer's order comes from a set, and differs between processes.
         for name, array in sorted(arrays.items()):
             with archive.open(f'{name}.npy', 'w', force_zip64=True) as member:
                 hashing = _Hashing(member)
@@ -95,7 +94,7 @@ def write_npz(path: Union[str, os.PathLike], arrays: dict,
 
 
 class _Hashing:
-    """A stream that is written to, and the SHA-256 of what was written."""
+    """Output stream that computes the SHA-256 of what is written."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -107,26 +106,26 @@ class _Hashing:
 
 
 def _digest(sums: dict, facts: dict) -> str:
-    """One SHA-256 of those of all members, by name, and of the facts."""
+    """Returns one SHA-256 of all members' SHA-256 sums and of the facts."""
     text = json.dumps([sorted(sums.items()), sorted(facts.items())])
     return hashlib.sha256(text.encode('ascii')).hexdigest()
 
 
 class Npz(Mapping):
-    """The arrays of an npz file, read without unpickling anything but None.
+    """Mapping of names to arrays of an npz file, which never unpickles anything.
 
-    Chainer's own loader allows pickles, and a pickle from a stranger can run code.
-    All that Chainer ever writes as a pickle is None.
+    Chainer's own loader allows pickles, which can run any code.  The only pickle that
+    Chainer writes is None, which is recognised without unpickling.
 
     Args:
         path (str): An npz file: a model or a snapshot of a trainer.
 
     Attributes:
-        facts (dict): What `about` said of the object in it; {} if another program
-            wrote it, or an older version.
+        facts (dict): Result of `about` for the saved object; {} if the file is from
+            another program or an older version.
 
     Raises:
-        rnnlm.errors.InputError: if the file is missing, or not a whole npz file.
+        rnnlm.errors.InputError: If the file is missing, or is not a complete npz file.
     """
 
     def __init__(self, path: Union[str, os.PathLike]) -> None:
@@ -141,21 +140,21 @@ class Npz(Mapping):
         except InputError:
             self._file.close()
             raise
-        except Exception as e:  # whatever zipfile makes of a broken file
+        except Exception as e:  # zipfile can raise anything for a broken file
             self._file.close()
             raise InputError(
-                f'{path}: expected an npz file as Chainer writes them, found '
-                f'something else or a part of one ({e})') from None
+                f'{path}: expected an npz file as Chainer writes it, found something '
+                f'else or an incomplete file ({e})') from None
 
     def _open(self) -> IO[bytes]:
         return reading.open_regular(self.path, 'an npz file')
 
     def _check_claims(self) -> None:
-        """Refuses members that say of themselves what cannot be."""
+        """Raises ValueError for member lists that are impossible or too large."""
         members = self._zip.infolist()
         if len(members) > MOST_MEMBERS:
             raise ValueError(f'{len(members):,} arrays')
-        # Members that share their bytes would each be unpacked.
+        # Overlapping members are a zip bomb: each would be unpacked.
         size = os.fstat(self._file.fileno()).st_size
         if sum(m.compress_size for m in members) > size:
             raise ValueError('arrays of more bytes than the file has')
@@ -169,7 +168,7 @@ class Npz(Mapping):
         reading.require_memory(self.path, unpacked)
 
     def _comment(self) -> tuple[dict, Optional[str]]:
-        """What `write_npz` said beside the arrays: the facts, and their digest."""
+        """Returns the facts and the digest that `write_npz` stored, or ({}, None)."""
         comment = self._zip.comment
         if not comment:
             return {}, None
@@ -197,16 +196,16 @@ class Npz(Mapping):
             return numpy.lib.format.read_array(f, allow_pickle=False)
 
     def describe(self, key: str) -> tuple[tuple, numpy.dtype]:
-        """(shape, dtype) of an array, from its header alone."""
+        """Returns the (shape, dtype) of an array, from its header alone."""
         with self._reading(key) as (f, size):
             return _read_header(f, size)
 
     def verify(self) -> None:
-        """Raises InputError unless every array is there, as it was written.
+        """Raises InputError unless every array is present and undamaged.
 
-        A zip file has a CRC-32 of each member, and none of its list of members: one
-        that is lost from the list leaves a gap.  A file that `write_npz` wrote has a
-        digest of all.
+        A zip file has a CRC-32 of each member but none of its list of members; a
+        member lost from the list leaves a gap.  Files from `write_npz` also have a
+        digest of everything.
         """
         end, sums = 0, {}
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
@@ -214,24 +213,24 @@ class Npz(Mapping):
                 break
             with self._opened(info) as (f, size):
                 if not info.filename.endswith('.npy'):
-                    raise ValueError('which is no array')
+                    raise ValueError('which is not an array')
                 _read_header(f, size)
             sums[info.filename] = self._sum(info)
             end = self._end_of(info)
         if self._zip.start_dir - end not in _GAPS:
             raise self._damaged(
-                'one array after the other', f'a gap after {end} bytes')
+                'arrays one after the other', f'a gap after {end} bytes')
         self._check_end()
         if self._sha256 not in (None, _digest(sums, self.facts)):
             raise self._damaged(
-                'the arrays that were written', 'others, by their digest')
+                'the arrays that were written', 'others, according to their digest')
 
     def _damaged(self, expected: str, found: str) -> InputError:
         return InputError(
             f'{self.path}: expected {expected}, found {found}: the file is damaged')
 
     def _sum(self, info: zipfile.ZipInfo) -> str:
-        """SHA-256 of a member; its CRC-32 is compared on the way."""
+        """Returns the SHA-256 of a member; zipfile checks its CRC-32 on the way."""
         found = hashlib.sha256()
         with self._opened(info) as (f, _):
             while True:
@@ -241,7 +240,7 @@ class Npz(Mapping):
                 found.update(piece)
 
     def _check_end(self) -> None:
-        """The list of members is followed by its own end, the comment and no more."""
+        """Raises InputError unless the file ends with the member list and comment."""
         comment = len(self._zip.comment)
         self._file.seek(-22 - comment, os.SEEK_END)
         tail = self._file.read()
@@ -249,7 +248,7 @@ class Npz(Mapping):
             raise self._damaged('the end of a zip file', 'something else at its end')
 
     def _end_of(self, info: zipfile.ZipInfo) -> int:
-        """Where a member's data ends in the file."""
+        """Returns the offset in the file where a member's data ends."""
         self._file.seek(info.header_offset + 26)
         sizes = struct.unpack('<HH', self._file.read(4))  # of its name and extras
         return info.header_offset + 30 + sum(sizes) + info.compress_size
@@ -259,11 +258,11 @@ class Npz(Mapping):
 
     @contextlib.contextmanager
     def _opened(self, member: zipfile.ZipInfo) -> Iterator[tuple[IO[bytes], int]]:
-        """A member's stream of bytes, and how many it has."""
+        """Opens a member; yields its stream and its size in bytes."""
         try:
-            # Others unpack to a million times their size.
+            # Other methods can unpack to a million times the compressed size.
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f'compression of the kind {member.compress_type}')
+                raise ValueError(f'unsupported compression {member.compress_type}')
             size = member.file_size
             if size > MOST_INFLATED * (member.compress_size + 1000):
                 raise ValueError(f'{size} bytes in {member.compress_size}')
@@ -271,7 +270,7 @@ class Npz(Mapping):
                 yield f, size
         except InputError:
             raise
-        except Exception as e:  # whatever zipfile, zlib and the header parser do
+        except Exception as e:  # zipfile, zlib and the parser can raise anything
             name = member.filename.removesuffix('.npy')
             raise InputError(
                 f'{self.path}: cannot read {name!r}, the file is damaged '
@@ -280,8 +279,8 @@ class Npz(Mapping):
     def _none(self, f: IO[bytes], key: str, shape: tuple) -> numpy.ndarray:
         if shape != () or _operations(f.read(1000)) not in _NONE:
             raise InputError(
-                f'{self.path}: {key!r} is a pickle.  Pickles can run code, Chainer '
-                'writes none but None, and so it is not read')
+                f'{self.path}: {key!r} is a pickle.  Pickles can run code, and Chainer '
+                'pickles only None, so it is not read')
         return numpy.array(None)
 
     def close(self) -> None:
@@ -296,7 +295,7 @@ class Npz(Mapping):
 
 
 def _read_header(f: IO[bytes], size: int) -> tuple[tuple, numpy.dtype]:
-    """(shape, dtype) of an array in a stream of `size` bytes."""
+    """Reads an array's header from a stream of `size` bytes; returns (shape, dtype)."""
     start = f.read(10)
     if start[:6] != b'\x93NUMPY':
         raise ValueError(f'expected an array, found {start + f.read(80)!r}')
@@ -304,7 +303,7 @@ def _read_header(f: IO[bytes], size: int) -> tuple[tuple, numpy.dtype]:
     if start[6] > 1:
         read = numpy.lib.format.read_array_header_2_0
         start += f.read(2)
-    # The parser needs many times what it reads.
+    # Parsing needs much more memory than the header has.
     length = int.from_bytes(start[8:], 'little')
     if length > LONGEST_HEADER:
         raise ValueError(f'a header of {length} bytes')
@@ -312,25 +311,25 @@ def _read_header(f: IO[bytes], size: int) -> tuple[tuple, numpy.dtype]:
     size -= len(start) + length
     if any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f'the shape {shape}')
-    # The reader takes the memory that the header claims.
+    # Reading allocates what the header claims.
     if not dtype.hasobject and math.prod(shape) * max(dtype.itemsize, 1) > size:
         raise ValueError(f'{shape} of {dtype} in {size} bytes')
     return shape, dtype
 
 
 def _operations(data: bytes) -> Optional[list]:
-    """What a pickle would do, without doing it, whoever wrote it."""
+    """Lists the operations of a pickle without running them; None if it is not one."""
     try:
         return [
             (code.name, arg.replace('numpy._core', 'numpy.core')
              if isinstance(arg, str) else arg)
             for code, arg, _ in pickletools.genops(data)
             if code.name not in ('PROTO', 'FRAME', 'MEMOIZE', 'PUT', 'BINPUT')]
-    except Exception:  # no pickle
+    except Exception:  # not a pickle
         return None
 
 
-# As Python 2 wrote it.
+# None as pickled by Python 2.
 _OLD_NONE = (
     b'\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01'
     b'cnumpy\nndarray\nq\x02K\x00\x85U\x01b\x87Rq\x03(K\x01)cnumpy\ndt'

@@ -1,5 +1,4 @@
-"""Opening files that may come from anywhere: what they may be, and what they may cost.
-"""
+"""Safe reading of files from anywhere, with limits on their kind and size."""
 from __future__ import annotations
 
 import io
@@ -13,7 +12,7 @@ from rnnlm.errors import InputError
 
 Path = Union[str, os.PathLike]
 
-# Bytes of a JSON document, unless its reader says otherwise; and digits of a number.
+# Default maximum of a JSON document, in bytes; and of the digits of a number.
 MOST_JSON = 2 ** 22
 MOST_DIGITS = 400
 
@@ -22,17 +21,19 @@ _KINDS = {stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a pipe', stat.S_IFSOCK: 'a so
 
 
 def open_regular(path: Path, expected: str = 'a file') -> IO[bytes]:
-    """Opens a regular file for reading; a pipe or a device could go on for ever.
+    """Opens a regular file for reading.
+
+    Refuses pipes and devices, which may never end.
 
     Args:
-        path: The file; a link is followed.
+        path: The file; symbolic links are followed.
         expected: What it should be, for the message.
 
     Raises:
-        rnnlm.errors.InputError: if there is none, or it cannot be read.
+        rnnlm.errors.InputError: If it does not exist or cannot be read.
     """
     try:
-        # Before it is opened, which alone does something to a pipe or a device.
+        # Checked before opening, which by itself can affect a pipe or a device.
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):
             handle = os.open(path, os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0)
@@ -52,23 +53,23 @@ def open_regular(path: Path, expected: str = 'a file') -> IO[bytes]:
 
 def read_regular(path: Path, expected: str = 'a file', most: float = float('inf'),
                  memory: int = 2) -> bytearray:
-    """All of a regular file.
+    """Returns the content of a regular file.
 
     Args:
         path: The file.
         expected: What it should be, for the message.
-        most: The most bytes that it may have.
-        memory: How many times its size it takes to use it.
+        most: Maximum size in bytes.
+        memory: Memory needed to use it, as a multiple of its size.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read, or is too large.
+        rnnlm.errors.InputError: If it cannot be read, or is too large.
     """
     with open_regular(path, expected) as f:
         size = os.fstat(f.fileno()).st_size
         _require_size(path, expected, size, most)
         require_memory(path, memory * size)
         try:
-            # A file may grow, and one in /proc says that it is empty.
+            # The file may be growing, and files in /proc claim to be empty.
             data = bytearray(f.read(size))
             data += f.read(int(min(most, size + 2 ** 20)) - size + 1)
         except OSError as e:
@@ -88,10 +89,10 @@ def _require_size(path: Path, expected: str, size: int, most: float) -> None:
 
 
 def decode(data: Union[bytes, bytearray], source: str) -> str:
-    """Text of UTF-8, without a byte order mark.
+    """Decodes UTF-8, and removes a byte order mark.
 
     Raises:
-        rnnlm.errors.InputError: If it is none.
+        rnnlm.errors.InputError: If it is not UTF-8.
     """
     try:
         text = data.decode('utf-8')
@@ -104,21 +105,20 @@ def decode(data: Union[bytes, bytearray], source: str) -> str:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path names a stream that this process was given, by ``<(command)`` say.
-    """
+    """Returns whether a path names a stream given to this process, as by ``<(cmd)``."""
     return re.fullmatch(r'/dev/(stdin|fd/\d+)|/proc/self/fd/\d+',
                         os.fspath(path)) is not None and not os.path.isfile(path)
 
 
 def read_stream(path: Path, most: int) -> bytes:
-    """All of a pipe or a terminal that this process was given.
+    """Returns the content of a pipe or a terminal that was given to this process.
 
     Args:
-        path: One for which `is_stream`.
-        most: The most bytes to read.
+        path: A path for which `is_stream` is true.
+        most: Maximum number of bytes.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read, or has more bytes.
+        rnnlm.errors.InputError: If it cannot be read, or is longer.
     """
     try:
         with open(path, 'rb', buffering=0) as f:
@@ -139,16 +139,16 @@ def read_stream(path: Path, most: int) -> bytes:
 
 
 def require_memory(path: Path, n_bytes: int) -> None:
-    """Refuses a file that needs more memory than there is, before it is read.
+    """Raises InputError for a file that needs more memory than is free.
 
     Args:
         path: The file, for the message.
-        n_bytes: What it needs, at least.
+        n_bytes: Memory that it needs, at least.
 
     Raises:
-        rnnlm.errors.InputError: if it is more than this process can have.
+        rnnlm.errors.InputError: If this process cannot have as much.
     """
-    if n_bytes > 2 ** 26 and n_bytes > free_memory():  # asking costs time
+    if n_bytes > 2 ** 26 and n_bytes > free_memory():  # finding it takes time
         raise _too_large(path, n_bytes, f'the {free_memory():,.0f} that are free')
 
 
@@ -159,7 +159,7 @@ def _too_large(path: Path, n_bytes: int, limit: str) -> InputError:
 
 
 def free_memory() -> float:
-    """Bytes of memory that this process can still have; infinite if not known."""
+    """Returns the bytes of memory that this process can still have, or infinity."""
     limits = [float('inf')]
     try:
         with open('/proc/meminfo', encoding='ascii') as f:
@@ -183,16 +183,16 @@ def free_memory() -> float:
 
 def parse_json(text: Union[str, bytes, bytearray], most: int = MOST_JSON,
                constants: bool = False) -> Any:
-    """What a JSON document says.
+    """Parses a JSON document.
 
     Args:
         text: The document.
-        most: The most characters that it may have.
-        constants: Whether NaN and infinities may be in it, which Python writes.
+        most: Maximum number of characters.
+        constants: Whether to allow NaN and infinities, which Python writes.
 
     Raises:
-        ValueError: if it is no JSON, too long or nested too deep, has a number of
-            very many digits, or says something twice.
+        ValueError: If it is not JSON, is too long or nested too deep, has a number of
+            very many digits or a duplicate key.
     """
     if len(text) > most:
         raise ValueError(f'{len(text):,} characters of JSON')
@@ -211,25 +211,25 @@ def _once(pairs: list) -> dict:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MOST_DIGITS:  # which would take time with the square of them
+    if len(digits) > MOST_DIGITS:  # conversion takes quadratic time
         raise ValueError(f'a number of {len(digits):,} digits')
     return int(digits)
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f'{constant}, which is no number of JSON')
+    raise ValueError(f'{constant}, which is not a JSON number')
 
 
 def read_json(path: Path, expected: str, most: int = MOST_JSON) -> Any:
-    """What a JSON file says.
+    """Parses a JSON file.
 
     Args:
         path: The file, in UTF-8.
         expected: What it should be, for the message.
-        most: The most bytes that it may have.
+        most: Maximum size in bytes.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read, or is no JSON.
+        rnnlm.errors.InputError: If it cannot be read, or is not JSON.
     """
     data = read_regular(path, expected, most)
     text = decode(data, str(path))

@@ -1,4 +1,4 @@
-"""Snapshots of a trainer: finding the newest that is whole, and going on from it."""
+"""Finding the newest undamaged snapshot of a trainer, and resuming from it."""
 from __future__ import annotations
 
 import contextlib
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
     """Loads a snapshot of a trainer, written by `Snapshot` or by Chainer 1.11 to 7.8.
 
-    Extensions that the snapshot knows nothing of begin anew, and those that the trainer
-    does not have are left out; a warning names them.  With another batch size the
-    recurrent states begin at zeros and the text goes on where as much of it has been
-    read, which a warning says too.
+    Extensions that the snapshot lacks start from their initial state; saved extensions
+    that the trainer lacks are ignored; a warning names both.  If the batch size
+    differs, the recurrent states start at zero and training continues at the same
+    position of the epoch, again with a warning.
 
     Args:
         path: Snapshot file; or a folder, for the newest undamaged snapshot in it.
@@ -69,7 +69,7 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
         kept = _Kept(trainer)
         try:
             with warnings.catch_warnings(), _tolerating(npz, trainer):
-                # Old snapshots lack the triggers' memory; Chainer guesses it.
+                # Old snapshots lack the state of triggers, which Chainer then guesses.
                 warnings.filterwarnings('ignore', '.*(is|are) not saved')
                 Deserializer(npz).load(trainer)
         except InputError:
@@ -80,7 +80,7 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
             raise InputError(
                 f'{path}: expected a snapshot of a run with the same optimizer and '
                 f'extensions of the same kinds, found no {e}') from e
-        except Exception as e:  # whatever an extension makes of a value
+        except Exception as e:  # an extension can raise anything for a bad value
             kept.restore()
             raise InputError(
                 f'{path}: expected a snapshot that fits this trainer, found one that '
@@ -89,10 +89,10 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
 
 
 def snapshots_in(folder: str) -> list[str]:
-    """Paths of the ``snapshot_iter_N`` in a folder, that of the most windows first.
+    """Returns the paths of all ``snapshot_iter_N`` in a folder, largest N first.
 
     Raises:
-        rnnlm.errors.InputError: if there is no such folder.
+        rnnlm.errors.InputError: If the folder does not exist.
     """
     try:
         names = os.listdir(folder)
@@ -106,16 +106,16 @@ def snapshots_in(folder: str) -> list[str]:
 
 
 def snapshot_number(path: str) -> Optional[int]:
-    """The N of a ``snapshot_iter_N``, as it is written; None for other files."""
+    """Returns the N of a file name ``snapshot_iter_N``; None for other names."""
     match = re.fullmatch(r'snapshot_iter_(0|[1-9][0-9]*)', os.path.basename(path))
     return int(match.group(1)) if match else None
 
 
 def is_whole(path: str) -> bool:
-    """Whether a snapshot of a trainer is whole; if not, a warning says what is wrong.
+    """Returns whether a snapshot is undamaged; if not, logs a warning with the reason.
     """
-    if not os.path.isfile(path):  # a pipe would be waited for
-        logger.warning('passed over: %s: expected a file, found another thing', path)
+    if not os.path.isfile(path):  # opening a pipe would block
+        logger.warning('skipped: %s: expected a file, found something else', path)
         return False
     try:
         with open_verified(path) as archive:
@@ -124,19 +124,19 @@ def is_whole(path: str) -> bool:
                     f'{path}: expected a snapshot of a trainer, found another file')
         return True
     except InputError as e:
-        logger.warning('passed over: %s', e)
+        logger.warning('skipped: %s', e)
         return False
 
 
 def newest_snapshot(folder: str) -> str:
-    """Path of the newest snapshot in a folder that is whole.
+    """Returns the path of the newest undamaged snapshot in a folder.
 
-    That of the most windows, by what is in the files ``snapshot_iter_N`` and
-    ``snapshot_epoch_N``, perhaps with ``.npz`` or ``.h5`` behind.  Which ones were
-    passed over, and why, is logged as a warning.
+    The newest is the one with most windows, read from the files ``snapshot_iter_N`` and
+    ``snapshot_epoch_N``, optionally with ``.npz`` or ``.h5`` appended.  A warning is
+    logged for each snapshot that is skipped, with the reason.
 
     Raises:
-        rnnlm.errors.InputError: if there is none.
+        rnnlm.errors.InputError: If there is none.
     """
     paths = all_snapshots_in(folder)
     for path in paths:
@@ -144,11 +144,11 @@ def newest_snapshot(folder: str) -> str:
             return path
     found = f'{len(paths)}, all of them damaged' if paths else 'none'
     raise InputError(
-        f'{folder}: expected a whole snapshot_iter_N to go on from, found {found}')
+        f'{folder}: expected an undamaged snapshot_iter_N to resume, found {found}')
 
 
 class _Kept:
-    """What a trainer holds, to be put back if a snapshot turns out not to fit."""
+    """Copy of a trainer's state, to restore it if a snapshot does not fit."""
 
     def __init__(self, trainer: training.Trainer) -> None:
         self._trainer = trainer
@@ -161,20 +161,20 @@ class _Kept:
             if getattr(param.update_rule, '_state', 0) is None]
         group = getattr(trainer.updater, 'group', None)
         if group is not None and group.size > 1:
-            return  # saving it would be an exchange; a job of several ends by the error
+            return  # saving would communicate, and a parallel run ends on this error
         saved, start = chainer.serializers.DictionarySerializer(), trainer._start_at
-        trainer._start_at = 0.0  # one that does not run yet has no time to save
+        trainer._start_at = 0.0  # before the run starts there is no time to save
         try:
             saved.save(trainer)
             self._arrays = {
                 name: numpy.array(array) for name, array in saved.target.items()}
-        except Exception as e:  # of an extension that cannot be saved before the run
+        except Exception as e:  # an extension that cannot be saved before the run
             logger.debug('not kept: %s', e)
         finally:
             trainer._start_at = start
 
     def restore(self) -> None:
-        """Puts it back."""
+        """Restores the state."""
         if self._arrays is None:
             return
         for rule in self._rules:
@@ -187,9 +187,9 @@ class _Kept:
 
 
 def all_snapshots_in(folder: str) -> list[str]:
-    """Paths of the snapshots in a folder, of any of the names people give them.
+    """Returns the paths of the snapshots in a folder, under any of the usual names.
 
-    That of the most windows comes first; a name counts where a file cannot be read.
+    The one with most windows comes first; if a file cannot be read, its name counts.
     """
     iterations = {path: snapshot_number(path) for path in snapshots_in(folder)}
     for name in os.listdir(folder):
@@ -202,7 +202,7 @@ def all_snapshots_in(folder: str) -> list[str]:
 
 
 def window_in(path: str) -> Optional[int]:
-    """The number of windows that a snapshot is of; None if the file does not say."""
+    """Returns the number of windows stored in a snapshot; None if it has none."""
     if not os.path.isfile(path):
         return None
     try:
@@ -215,9 +215,9 @@ def window_in(path: str) -> Optional[int]:
 
 @contextlib.contextmanager
 def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
-    """While a snapshot is loaded: leaves out what it knows nothing of.
+    """Ignores extensions and triggers that a snapshot lacks, while it is loaded.
 
-    An extension, a trigger or a stop trigger that is new then begins anew.
+    They then start from their initial state.
     """
     new = []
     group = getattr(trainer.updater, 'group', None)
@@ -227,7 +227,7 @@ def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
     for name, entry in entries.items():
         left = _Entry(entry.extension, entry.trigger)
         if _is_new(npz, f'extensions/{name}', entry.extension):
-            tell('%s: nothing is saved of the extension %s, which begins anew',
+            tell('%s: the snapshot lacks the extension %s, which starts afresh',
                  npz.path, name)
             new.append(entry.extension)
             left.extension = None
@@ -236,27 +236,27 @@ def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
             left.trigger = None
         trainer._extensions[name] = left
     if _is_new(npz, 'stop_trigger', stop_trigger):
-        tell('%s: nothing is saved of the stop trigger, which begins anew', npz.path)
+        tell('%s: the snapshot lacks the stop trigger, which starts afresh', npz.path)
         new.append(stop_trigger)
         trainer.stop_trigger = None
     known = tuple(f'extensions/{name}/' for name in entries)
     gone = {key.split('/')[1] for key in npz
             if key.startswith('extensions/') and not key.startswith(known)}
     for name in sorted(gone):
-        tell('%s: what is saved of the extension %s is left out; the trainer does not '
-             'have it', npz.path, name)
+        tell('%s: ignored the saved extension %s, which the trainer does not have',
+             npz.path, name)
     try:
         yield
     finally:
         trainer._extensions, trainer.stop_trigger = entries, stop_trigger
     for thing in new:
         with contextlib.suppress(KeyError):
-            # Chainer's triggers guess what they would have seen until now.
+            # Chainer's triggers then guess their state.
             thing.serialize(Deserializer({}))
 
 
 class _Entry:
-    """As much of an entry of a trainer's extensions as is loaded."""
+    """Stand-in for an entry of a trainer's extensions, with the parts to be loaded."""
 
     def __init__(self, extension: Any, trigger: Any) -> None:
         self.extension = extension
@@ -264,13 +264,13 @@ class _Entry:
 
 
 def _is_new(npz: Npz, path: str, thing: Any) -> bool:
-    """Whether something has a memory, and a snapshot has nothing of it."""
+    """Returns whether an object has state to load, and the snapshot has none of it."""
     if not hasattr(thing, 'serialize'):
         return False
     memory = chainer.serializers.DictionarySerializer()
     try:
         thing.serialize(memory)
-    except Exception:  # others' code, which may not be ready to be saved
+    except Exception:  # foreign code, which may not be ready to be saved
         return False
     return bool(memory.target) and not any(
         f'{path}/{name}' in npz for name in memory.target)

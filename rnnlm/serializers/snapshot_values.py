@@ -1,7 +1,7 @@
-"""What the values in a snapshot must be, whatever wrote it: kind, shape and range.
+"""Checks of the values in a snapshot: kind, shape and range.
 
-`check` looks at all of them before a trainer takes any.  NumPy and Chainer look at few:
-a position in the random stream that is out of range ends the process.
+`check` looks at all of them before any is loaded.  NumPy and Chainer check few: an
+invalid position in the random stream crashes the process.
 """
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from rnnlm.serializers import reading
 from rnnlm.serializers.loading import checked_arrays, checked_values
 from rnnlm.serializers.npz import Npz
 
-# Of windows, epochs and seconds; beyond it doubles skip whole numbers.
+# Limit of windows, epochs and seconds; larger integers are not exact in float64.
 MOST = 2 ** 53
 
-# Bytes of a value that is looked at; parameters and their like are checked apart.
+# Largest value in bytes that is checked here; parameters are checked separately.
 LARGEST = 2 ** 26
 
 
@@ -33,7 +33,7 @@ def _count(least: int = 0, most: int = MOST) -> tuple:
 
 
 def is_count(array: numpy.ndarray, least: int = 0, most: int = MOST) -> bool:
-    """Whether an array is one integer in a range."""
+    """Returns whether an array is a single integer within a range."""
     return bool(array.shape == () and array.dtype.kind in 'iu'
                 and least <= array <= most)
 
@@ -57,7 +57,7 @@ def _json(is_good: Callable) -> Callable:
     return check
 
 
-# What an entry of the log has as numbers, if it has it.
+# Log entries that must be numbers, if present.
 _NUMBERS = re.compile(
     r'epoch|iteration|elapsed_time|lr|words/s|val_known|.*(loss|perplexity)')
 
@@ -71,7 +71,7 @@ def _is_log(value: Any) -> bool:
 
 def _is_good_entry(name: str, value: Any) -> bool:
     if not _NUMBERS.fullmatch(name):
-        return True  # of someone else
+        return True  # from an extension that is not ours
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     if name in ('epoch', 'iteration', 'elapsed_time'):
@@ -97,7 +97,7 @@ ANY_NUMBER = 'a number', lambda a: a.shape == () and (
 BOOL = 'a bool', lambda a: a.shape == () and (
     a.dtype.kind == 'b' or a.dtype.kind in 'iu' and a in (0, 1))
 
-# What stands under which name: in words, and a test of the array.
+# Pattern of the name, description of a valid value, function that checks the array.
 RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'updater/iteration', _count()),
     (r'updater/iterator:[^/]+/(iteration|epoch|current_position)', _count()),
@@ -120,7 +120,7 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'updater/processes', _count(1, 2 ** 20)),
     (r'updater/state/is_set', BOOL),
     (r'updater/state/batch_size', (
-        'None or an integer from 1 on', lambda a: _is_none(a) or _count(1)[1](a))),
+        'None or an integer of at least 1', lambda a: _is_none(a) or _count(1)[1](a))),
     (r'updater/state/.+_rank', _count(0)),
     (r'updater/loss_scale:[^/]+/scale', _number(1e-300, 1e300)),
     (r'updater/loss_scale:[^/]+/was_nan', BOOL),
@@ -150,14 +150,15 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
 
 
 def check(npz: Npz, trainer: training.Trainer) -> None:
-    """Refuses a snapshot with a value that cannot be, before anything is loaded.
+    """Raises InputError for a snapshot with invalid values, before it is loaded.
 
     Args:
         npz: The snapshot.
-        trainer: The trainer that is to go on from it.
+        trainer: The trainer that will resume from it.
 
     Raises:
-        rnnlm.errors.InputError: naming the value, what was expected and found.
+        rnnlm.errors.InputError: If a value is invalid; the message names it, what was
+            expected and what was found.
     """
     params: dict[str, chainer.Parameter] = {}
     for name, optimizer in trainer.updater.get_all_optimizers().items():
@@ -189,13 +190,13 @@ def _check_parameters(npz: Npz, prefix: str, link: chainer.Link) -> None:
 
 
 def _is_finite(array: numpy.ndarray, dtype: Any = 'f') -> bool:
-    """Whether a float array still is when it has a dtype."""
+    """Returns whether a float array is finite, also after conversion to `dtype`."""
     largest = float(numpy.abs(array).max(initial=0))
     return math.isfinite(largest) and largest <= float(numpy.finfo(dtype).max)
 
 
 def _optimizer_states(name: str, optimizer: Any) -> Iterator[tuple]:
-    """(what its state's names begin with, the parameter) of each stock update rule."""
+    """Yields (prefix of its state's names, parameter) for each stock update rule."""
     for path, param in optimizer.target.namedparams():
         rule = getattr(param, 'update_rule', None)
         if type(rule).__module__.startswith('chainer.'):
@@ -205,7 +206,7 @@ def _optimizer_states(name: str, optimizer: Any) -> Iterator[tuple]:
 def _check_value(npz: Npz, key: str, params: dict) -> None:
     shape, dtype = npz.describe(key)
     if dtype.hasobject:
-        npz[key]  # refuses what is not None
+        npz[key]  # raises unless it is None
     if math.prod(shape) * dtype.itemsize > LARGEST:
         return
     for pattern, expected, is_good in RULES:
@@ -229,7 +230,7 @@ def _check_value(npz: Npz, key: str, params: dict) -> None:
 
 
 def _check_float32(npz: Npz, prefix: str, link: chainer.Link) -> None:
-    """The copies in float32 of parameters, which have numbers for names."""
+    """Checks the float32 copies of parameters, which are named by numbers."""
     for k, (_, param) in enumerate(sorted(link.namedparams())):
         key = f'{prefix}{k}'
         if key in npz:
@@ -243,17 +244,17 @@ RANDOM = 'keys', 'position', 'has_gauss', 'gauss'
 
 
 def _check_random(npz: Npz) -> None:
-    """Of a random stream, all or nothing is there."""
+    """Checks that a random stream is saved completely or not at all."""
     folders = {key.rpartition('/')[0] for key in npz}
     for folder in folders:
         if re.fullmatch(r'updater/random(:\d+)?', folder):
             for name in RANDOM:
-                _require(npz, f'{folder}/{name}', 'there, as the others beside it are',
+                _require(npz, f'{folder}/{name}', 'present, as the others are',
                          f'{folder}/{name}' in npz, 'nothing')
 
 
 def _check_states(npz: Npz, updater: Any) -> None:
-    """The recurrent states: all those of a link or none, each of (B, n)."""
+    """Checks the recurrent states: complete or absent for each link, shape (B, n)."""
     any_set, batches = False, set()
     for place, link in _places(updater.get_optimizer('main').target):
         found = {key: npz[key] for key in (
@@ -262,7 +263,7 @@ def _check_states(npz: Npz, updater: Any) -> None:
         here = {key for key, array in found.items() if not _is_none(array)}
         any_set = any_set or bool(here)
         if type(link) in parts.TABLE:
-            _require(npz, f'updater/state/{place}', 'a whole state, or none',
+            _require(npz, f'updater/state/{place}', 'a complete state, or none',
                      not here or len(here) == len(states.names(link)), 'a part of one')
         for key in here:
             array, width = found[key], getattr(link, 'state_size', None)
@@ -275,20 +276,20 @@ def _check_states(npz: Npz, updater: Any) -> None:
         0 not in batches), f'those of {sorted(batches)[:9]}')
     size = 'updater/state/batch_size'
     if batches and size in npz and not _is_none(npz[size]):
-        _require(npz, size, f'{min(batches)}, as of the states beside it',
+        _require(npz, size, f'{min(batches)}, the batch size of the saved states',
                  int(npz[size]) in batches, npz[size])
     is_set = 'updater/state/is_set'
     if is_set in npz:
-        _require(npz, is_set, f'{any_set}, as the states beside it say',
+        _require(npz, is_set, f'{any_set}, according to the saved states',
                  bool(npz[is_set]) == any_set, npz[is_set])
     elif any_set and language_model(updater.get_optimizer('main').target):
-        _require(npz, is_set, 'there, as the states beside it are', False, 'nothing')
+        _require(npz, is_set, 'present, since there are states', False, 'nothing')
 
 
 def _places(target: chainer.Link) -> Iterator[tuple]:
-    """(the name of its state in a file, the link) of each link with a state.
+    """Yields (name of its state in a file, link) for each link with a state.
 
-    Those of an `RNNForLM` stand by the names in it, others by their whole path.
+    Links of an `RNNForLM` are named relative to it, others by their whole path.
     """
     model = language_model(target)
     prefix = next((path for path, link in target.namedlinks() if link is model), '/')

@@ -1,1 +1,1 @@
-"""Training: the updater, the evaluator, extensions, triggers, and what they need."""
+"""Training: the updater, the evaluator, extensions and triggers."""

@@ -1,4 +1,4 @@
-"""`BestModel`: the model of the best epoch, kept in a file beside the snapshots."""
+"""`BestModel`: an extension that saves the model of the best epoch."""
 from __future__ import annotations
 
 import logging
@@ -25,12 +25,12 @@ class BestModel(training.Extension):
     """Trainer extension that saves the model with the lowest validation loss.
 
     If the file cannot be written, the model is kept in memory and in the snapshots,
-    and writing is tried again after each epoch.  If the file is gone when a run is
-    resumed, the model is taken from the snapshot of its window, if that is there.
+    and writing is retried after each epoch.  If the file is missing when a run is
+    resumed, the model is read from the snapshot of its window, if there is one.
 
     Args:
-        target: The link to save, a Classifier for example.
-        path: File to write.  A link there is replaced.
+        target: The link to save, for example a Classifier.
+        path: File to write.  A symbolic link there is replaced.
         key: Name of the validation loss among the reported values.
 
     Attributes:
@@ -46,14 +46,14 @@ class BestModel(training.Extension):
         self.key = key
         self.loss = math.inf
         self.window: Optional[int] = None
-        self._written: tuple[float, Optional[int]] = math.inf, None  # of the file
+        self._written: tuple[float, Optional[int]] = math.inf, None  # in the file
         self._unwritten: Optional[dict] = None
         self._lost: Optional[str] = None
 
     def initialize(self, trainer: training.Trainer) -> None:
         self._find(trainer)
         if self._lost:
-            logger.warning('%s; the best model from here on is kept', self._lost)
+            logger.warning('%s; the best model from now on is kept', self._lost)
 
     def __call__(self, trainer: training.Trainer) -> None:
         loss = float(trainer.observation.get(self.key, math.inf))
@@ -65,7 +65,7 @@ class BestModel(training.Extension):
             self.write()
 
     def write(self) -> None:
-        """Writes the file, if the best model is not in it yet.
+        """Writes the file, unless the best model is already in it.
 
         Raises:
             OSError: If it cannot be written.
@@ -76,7 +76,7 @@ class BestModel(training.Extension):
             self._written = self.loss, self.window
 
     def finish(self, trainer: training.Trainer) -> None:
-        """Writes the file at the end of a run, if it is not there as it should be.
+        """Writes the file at the end of a run, if it is missing or out of date.
 
         Raises:
             OSError: If it cannot be written, or the model is lost.
@@ -87,13 +87,13 @@ class BestModel(training.Extension):
         self.write()
 
     def take_over(self, other: BestModel) -> None:
-        """Takes the best model of another run with the same file, if it is better."""
+        """Adopts the best model of another run with the same file, if it is better."""
         if other.loss < self.loss:
             self.loss, self.window, self._written, self._unwritten = (
                 other.loss, other.window, other._written, other._unwritten)
 
     def load(self) -> None:
-        """Loads the best parameters into the target, if there are any yet."""
+        """Loads the best parameters into the target, if there are any."""
         if self._unwritten is not None:
             chainer.serializers.NpzDeserializer(self._unwritten).load(self.target)
         elif self.loss < math.inf:
@@ -111,7 +111,7 @@ class BestModel(training.Extension):
         self._unwritten = None
         try:
             self._written = _serialize(serializer, *self._written)
-        except MISSING:  # a snapshot of a run without it
+        except MISSING:  # snapshot of a run without this extension
             return
         self.loss, self.window = self._written
         inner = serializer['unwritten']
@@ -124,13 +124,13 @@ class BestModel(training.Extension):
         self.loss, self.window = unwritten
 
     def _arrays(self) -> dict:
-        """The arrays of the target by name, as a file has them."""
+        """Returns the arrays of the target, by their names in a file."""
         serializer = chainer.serializers.DictionarySerializer()
         serializer.save(self.target)
         return serializer.target
 
     def _find(self, trainer: training.Trainer) -> None:
-        """Looks for the best model where it was lost from the file."""
+        """Looks for the best model elsewhere if it is missing from the file."""
         if self._unwritten is not None or self.loss == math.inf:
             return
         if self._read(self.path, '') is not None:
@@ -151,7 +151,7 @@ class BestModel(training.Extension):
             self.loss, self.window, self._written = math.inf, None, (math.inf, None)
 
     def _logged(self, trainer: training.Trainer) -> Optional[int]:
-        """The window of the best loss by the log, for snapshots that lack it."""
+        """Returns the window of the best loss from the log, if a snapshot lacks it."""
         for entry in trainer._extensions.values():
             log = (entry.extension.log
                    if isinstance(entry.extension, extensions.LogReport) else ())
@@ -161,7 +161,7 @@ class BestModel(training.Extension):
         return None
 
     def _read(self, path: str, prefix: str) -> Optional[dict]:
-        """The arrays of a whole model in a file; None if there is none."""
+        """Returns the arrays of an undamaged model file; None if there is none."""
         if not os.path.isfile(path):
             return None
         try:
@@ -170,7 +170,7 @@ class BestModel(training.Extension):
                 return {name: _fitting(name, array, archive[prefix + name])
                         for name, array in self._arrays().items()}
         except (InputError, KeyError) as e:
-            logger.warning('passed over: %s', e)
+            logger.warning('skipped: %s', e)
             return None
 
 
@@ -190,7 +190,7 @@ def _serialize(serializer: Any, loss: float, window: Optional[int]
 
 
 def _fitting(name: str, now: numpy.ndarray, found: Any) -> numpy.ndarray:
-    """An array from a file, of the shape and the dtype of the model's."""
+    """Returns an array from a file, after checking its shape and dtype."""
     if numpy.shape(found) != now.shape or found.dtype.kind != now.dtype.kind:
         raise InputError(
             f'expected {name!r} of {now.dtype} and shape {now.shape}, found another '

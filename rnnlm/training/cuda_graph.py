@@ -1,9 +1,9 @@
-"""The whole update of a window on a GPU as one launch: a CUDA graph.
+"""Update of a whole window on a GPU as one CUDA graph.
 
-Chainer's graph of Python objects is not made; what `RNNForLM.loss`, its backward,
-GradientClipping and SGD would do is one sequence of launches on fixed arrays, which is
-recorded once and then repeated.  What changes from window to window, the words, the
-key of dropout and the learning rate, stands in arrays too.
+Chainer's graph of Python objects is not built.  Instead, everything that
+`RNNForLM.loss`, its backward pass, GradientClipping and SGD would do is a sequence of
+launches on fixed arrays, which is captured once and then replayed.  The values that
+change between windows (words, dropout key, learning rate) are in arrays too.
 """
 import logging
 
@@ -18,16 +18,16 @@ from rnnlm.training.windows import is_fused_loss
 
 logger = logging.getLogger(__name__)
 
-# Into how many parts of its steps a window is cut, so that a layer works at one part
-# while the layer above works at the part before: a wavefront.  One, if the kernels of
-# all layers do not fit on the GPU together.
+# Number of chunks of steps in a window.  A layer computes a chunk while the layer above
+# computes the previous one (a wavefront).  One chunk is used if the kernels of all
+# layers do not fit on the GPU together.
 CHUNKS = 1
 
 
 def why_not(target, model, optimizer):
-    """Why a target that goes in windows cannot be updated so; '' if it can.
+    """Returns why windows of a target cannot be updated by a CUDA graph, or ''.
 
-    Whether it goes in windows has been asked before.
+    The caller has checked that the target can be computed in windows.
 
     Args:
         target: :class:`chainer.links.Classifier` of the model.
@@ -36,46 +36,47 @@ def why_not(target, model, optimizer):
     """
     if not kernels.gpu_for(model.xp, model.embed.W.dtype):
         return 'there are no CUDA kernels'
-    from rnnlm.kernels.cuda import launch  # not on a CPU
+    from rnnlm.kernels.cuda import launch  # imported on a GPU only
     reason = sgd.why_not_plain_sgd(optimizer)
     if reason:
         return reason
     if target.compute_accuracy:
-        return 'the accuracy is asked for'
+        return 'compute_accuracy is set'
     if not is_fused_loss(target):
-        return 'the loss is not softmax_cross_entropy as it is'
+        return 'the loss is not plain softmax_cross_entropy'
     if {type(layer) for layer in model.layers} != {L.LSTM}:
-        return 'a layer is no L.LSTM'
+        return 'a layer is not an L.LSTM'
+    if model.dropouts:
+        return 'the model has dropout links'
     if len(set(model.widths[1:])) > 1:
-        return 'the layers are of several sizes'
+        return 'the layers have different sizes'
     if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
-        return 'the target has parameters beside those of the model'
+        return 'the target has parameters that the model does not have'
     for name, param in target.namedparams():
         if not param.array.flags.c_contiguous or (
                 launch.address(param.array) % launch.ALIGNMENT):
-            return f'{name} is not contiguous, or begins between 16 bytes'
+            return f'{name} is not contiguous, or not aligned to 16 bytes'
         if param.update_rule.hyperparam.lr != optimizer.lr:
             return f'{name} has a learning rate of its own'
     return ''
 
 
 class WindowGraph:
-    """Forward, backward, clipping and SGD of windows of one shape.
+    """CUDA graph of forward, backward, clipping and SGD, for windows of one shape.
 
     Args:
-        model: `rnnlm.RNNForLM` on a GPU, which has initialised parameters.
-        optimizer: One for which `why_not` knows no reason.
-        T, B (int): Steps and rows of a window.
-        refuse (bool): Whether a window whose gradient is not finite leaves the
-            parameters as they are.
+        model: `rnnlm.RNNForLM` on a GPU, with initialised parameters.
+        optimizer: An optimizer for which `why_not` returns ''.
+        T, B (int): Number of steps and streams of a window.
+        refuse (bool): Whether to keep the parameters if a gradient is not finite.
 
     Attributes:
-        result: (2,) float64: the norm of the last gradients, and what clipping
-            multiplied them with.
+        result: (2,) float64: the norm of the last gradients, and the factor that
+            clipping multiplied them with.
         grads: list of the gradients, that of the embedding first.
-        proofs (int): Windows that it has computed as Chainer does.
-        must_capture (bool): Whether it fails where no graph can be captured, instead
-            of launching the kernels one by one.
+        proofs (int): Number of windows that matched Chainer's result.
+        must_capture (bool): Whether to raise an error if no graph can be captured,
+            instead of launching the kernels one by one.
     """
 
     def __init__(self, model, optimizer, T, B, refuse=True):
@@ -92,26 +93,26 @@ class WindowGraph:
         self.key = self._key(T, B, refuse)
 
     def _key(self, T, B, refuse):
-        from rnnlm.kernels.cuda import blas  # not on a CPU
+        from rnnlm.kernels.cuda import blas  # imported on a GPU only
         return (T, B, refuse, CHUNKS, self._model.dropout, chainer.config.train,
                 blas.tf32(), self._threshold(),
                 tuple(id(p.array) for p in self._model.params()))
 
     def _threshold(self):
-        """float: That of GradientClipping; None without it."""
+        """Returns the threshold of GradientClipping (float), or None."""
         hooks = self._optimizer._hookable._pre_update_hooks.values()
         return next((hook.threshold for hook in hooks), None)
 
     def fits(self, T, B, refuse):
-        """Whether windows of this shape, and the model as it is now, go through it."""
+        """Returns whether this graph is valid for the window and the current model."""
         return self.key == self._key(T, B, refuse)
 
     def is_of(self, model, optimizer):
-        """Whether it updates this model by this optimizer; both may be replaced."""
+        """Returns whether this graph updates this model with this optimizer."""
         return self._model is model and self._optimizer is optimizer
 
     def _allocate(self, refuse):
-        from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU
+        from rnnlm.kernels.cuda.sgd import SGD  # imported on a GPU only
         model, T, B = self._model, self._T, self._B
         xp, dtype, n = model.xp, model.embed.W.dtype, model.widths[-1]
         V = model.n_vocab
@@ -120,7 +121,7 @@ class WindowGraph:
             return xp.empty(shape, dtype)
 
         self._ids = xp.zeros((T + 1, B), numpy.int32)
-        self._words = self._ids[:T].reshape(-1)  # those that are read
+        self._words = self._ids[:T].reshape(-1)  # the input words
         self._before = xp.zeros(T * B, numpy.int32)
         self._first = empty(T * B, dtype=numpy.int32)
         self._dropout_key = empty(2, dtype=numpy.uint32)
@@ -128,7 +129,7 @@ class WindowGraph:
         self._drops = bool(model.dropout and chainer.config.train)
         self._starts = dropout.starts(B, model.widths)
 
-        # Of each layer what its backward needs; the state before is row 0.
+        # What each layer's backward needs; row 0 is the initial state.
         self._layers = [
             (xp.zeros((T + 1, B, n), dtype), xp.zeros((T + 1, B, n), dtype),
              empty(T, B, n), empty(T, B, 4 * n)) for _ in range(model.n_layers)]
@@ -144,7 +145,7 @@ class WindowGraph:
         self._rows_loss = empty(rows, dtype=numpy.float64)
         self._loss = empty()
 
-        # The embedding comes first; its gradient is zero but for the words' rows.
+        # The embedding comes first; its gradient is zero except in the words' rows.
         self._params = [model.embed.W] + [
             p for p in model.params() if p is not model.embed.W]
         self.grads = [xp.zeros_like(p.array) for p in self._params]
@@ -157,16 +158,16 @@ class WindowGraph:
         return SGD(self._gpu.cuda, list(zip(params, grads)), rows, threshold, refuse)
 
     def try_sgd(self, threshold, rate):
-        """Clipping and the step of copies, after a window.
+        """Applies clipping and SGD to copies of the parameters, after a window.
 
         Args:
-            threshold (float): To clip the last gradients at.
+            threshold (float): Clipping threshold for the last gradients.
             rate (float): The learning rate.
 
         Returns:
-            tuple: lists of the steps and of the clipped gradients; and `result`.
+            tuple: List of the steps, list of the clipped gradients, and `result`.
         """
-        from rnnlm.kernels.cuda.sgd import SGD  # not on a CPU
+        from rnnlm.kernels.cuda.sgd import SGD  # imported on a GPU only
         xp = self._model.xp
         params = [p.array.copy() for p in self._params]
         grads = [g.copy() for g in self.grads]
@@ -176,14 +177,14 @@ class WindowGraph:
         return steps, grads, sgd.result
 
     def update(self, window):
-        """One window: the loss and the parameters' update, after which it returns.
+        """Launches the update for one window, and returns without waiting for it.
 
         Args:
             window: int32 (T + 1, B), on the host.
 
         Returns:
-            array: (), the loss, the sum over the steps of the mean over the batch; to
-            be read before the next window.
+            array: The loss, shape (): the sum over the steps of the mean over the
+            batch.  It must be read before the next window.
         """
         cuda, optimizer = self._gpu.cuda, self._optimizer
         cuda.upload(window, self._ids)
@@ -203,14 +204,14 @@ class WindowGraph:
         return self._loss
 
     def _run(self):
-        """The sequence of launches: at once, and from the second time on as a graph."""
+        """Runs the sequence of launches, from the second time on as a graph."""
         if self._graph is None and self._runs == 1:
             try:
                 self._graph = self._gpu.cuda.capture(self._sequence)
-            except Exception as e:  # what CuPy raises depends on its version
+            except Exception as e:  # the type depends on CuPy's version
                 if self.must_capture:
                     raise
-                logger.warning('no CUDA graph, launches one by one: %s', e)
+                logger.warning('no CUDA graph; launching kernels one by one: %s', e)
         self._runs += 1
         if self._graph is None:
             self._sequence()
@@ -218,7 +219,7 @@ class WindowGraph:
             self._graph.launch()
 
     def _take_states(self):
-        """The states of the layers, if others have set them, into our arrays."""
+        """Copies the layers' states into our arrays, if other code has set them."""
         cuda = self._gpu.cuda
         for layer, ours, (hs, cs, _, _) in zip(
                 self._model.layers, self._states, self._layers):
@@ -228,8 +229,8 @@ class WindowGraph:
                 if variable is None:
                     cuda.zero(to)
                 elif variable.shape != to.shape:
-                    raise ValueError(f'state: expected {to.shape} as the windows have '
-                                     f'it, found {variable.shape}')
+                    raise ValueError(f'state: expected shape {to.shape} for these '
+                                     f'windows, found {variable.shape}')
                 elif variable.array is not to:
                     cuda.copy(variable.array, to)
 
@@ -242,7 +243,7 @@ class WindowGraph:
             self._gpu.cuda.copy(cs[self._T], cs[0])
 
     def _chunks(self):
-        """(first step, step after the last) of each part of the window."""
+        """Returns (first step, step after the last) of each chunk of the window."""
         count = CHUNKS if self._beside else 1
         ends = [k * self._T // count for k in range(count + 1)]
         return [(a, b) for a, b in zip(ends, ends[1:]) if a < b]
@@ -306,7 +307,7 @@ class WindowGraph:
             gpu.cuda.wait(mark)
 
     def _weight_gradients(self, k):
-        """Those of a layer, beside what the layers below have still to do."""
+        """Computes a layer's weight gradients, concurrently with the layers below."""
         lane, layer = self._lanes[k], self._model.layers[k]
         gz = _flat(self._zs[k])
         with lane.cuda.queue():
@@ -328,7 +329,7 @@ class WindowGraph:
         return next(g for p, g in zip(self._params, self.grads) if p is param)
 
     def _drop(self, gpu, k, x, out, step=0):
-        """The k-th use of dropout, from a step on; also its backward."""
+        """Applies the k-th dropout, starting at a step; also its backward."""
         if self._drops:
             stride = self._starts[-1]
             gpu.rows.dropout(x, out, self._dropout_key, self._model.dropout,

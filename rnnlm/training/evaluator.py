@@ -1,4 +1,4 @@
-"""The perplexity of a text."""
+"""`PerplexityEvaluator`: the perplexity of a text during training."""
 import math
 from typing import Any, Callable, Dict, Optional, Tuple
 
@@ -19,37 +19,37 @@ from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training.windows import (
     is_fused_loss, loss_of_logits, why_not_windows)
 
-# Steps times streams of one chunk of evaluation: enough for the matrix products
-# to run at full speed, few enough to fit any machine.
+# Steps times streams in one window of evaluation: enough for the matrix products to run
+# at full speed, few enough to fit into any machine's memory.
 EVALUATION_CHUNK = 1000
 
 
 class PerplexityEvaluator(extensions.Evaluator):
-    """Evaluator that walks a text in windows and carries the recurrent state.
+    """Evaluator that reads a text in windows and carries the recurrent state.
 
-    Reports '.../main/loss', the mean of -log p(word) over the text, the number
-    that :class:`chainer.training.extensions.Evaluator` finds word by word; the
-    perplexity is its exponential.  The model's own state is put aside and comes
-    back afterwards, so that it may be the one in training.
+    Reports '.../main/loss', the mean of -log p(word) over the text, which equals the
+    result of :class:`chainer.training.extensions.Evaluator` word by word.  The
+    perplexity is its exponential.  The model's own recurrent state is saved and
+    restored, so the model being trained can be evaluated.
 
     Args:
         iterator: `ParallelSequentialIterator` with ``repeat=False``.
-        target: :class:`chainer.links.Classifier` on an `RNNForLM`; any other
-            target is evaluated as Chainer's Evaluator does.
-        group (rnnlm.parallel.Group): Processes that evaluate it together, if there are
-            as many streams; else the first one does, and tells the others.
-        kwargs: As for Chainer's Evaluator, ``progress_bar=True`` among them.  Without
-            an ``eval_hook`` each evaluation begins with no state; with one, at what the
-            hook leaves of the last one's.
-        unknown (int): If given, the id of ``<unk>``.  Where windows are computed as a
+        target: :class:`chainer.links.Classifier` on an `RNNForLM`.  Any other target is
+            evaluated by Chainer's Evaluator.
+        group (rnnlm.parallel.Group): Processes that share the evaluation, if there are
+            enough streams; otherwise rank 0 evaluates, and sends the result to others.
+        kwargs: Arguments of Chainer's Evaluator, such as ``progress_bar=True``.
+            Without an ``eval_hook`` each evaluation starts from a reset state; with
+            one, from the state of the last evaluation as the hook leaves it.
+        unknown (int): If given, the id of ``<unk>``.  If windows are computed as a
             whole, '.../main/known_loss' is then reported too, the mean over the other
             words of the same text.
 
     Attributes:
-        progress: If given, called with the number of words read, after each window.
+        progress: Function called with the number of words read, after each window.
 
     Raises:
-        rnnlm.errors.InputError: if the iterator repeats, and so never ends.
+        rnnlm.errors.InputError: If the iterator repeats, and so never ends.
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
@@ -65,7 +65,7 @@ class PerplexityEvaluator(extensions.Evaluator):
 
     def evaluate(self) -> Dict[str, Any]:
         streams = getattr(self._iterators['main'], 'batch_size', 1)
-        # The states, which may have more streams, are put aside before it begins.
+        # States may have more streams than this text, so they are ignored here.
         if self._why_not_windows(forget=True) or streams < self.group.size:
             return self.group.on_root(lambda: self._evaluate(slice(None)))
         return self._evaluate(self.group.rows(streams))
@@ -73,7 +73,7 @@ class PerplexityEvaluator(extensions.Evaluator):
     def _why_not_windows(self, forget=False):
         target = self._targets['main']
         if self.eval_func or getattr(target, 'compute_accuracy', False):
-            return 'more than the loss is wanted'
+            return 'the accuracy or an eval_func is requested'
         iterator = self._iterators['main']
         return why_not_windows(target, iterator, self.converter, forget=forget)
 
@@ -85,8 +85,8 @@ class PerplexityEvaluator(extensions.Evaluator):
         if self.device is None and model.xp is not numpy:
             self.device = model.device
         state = states.get(target)
-        # As if the model were a copy for evaluation: what a reset of the user's own
-        # leaves is what the last evaluation left.
+        # Behaves as if the model were a copy made for evaluation, whose state is the
+        # one that the last evaluation left, until a hook resets it.
         states.set_back(target, self._left)
         if self.eval_hook is None:
             model.reset_state()
@@ -189,7 +189,7 @@ def sum_of_losses(model: LanguageModel, h: chainer.Variable, t: Any, there: Any
 
 
 def make_classifier(model: chainer.Link) -> L.Classifier:
-    """A Classifier of `model` that computes the loss alone."""
+    """Returns a Classifier of `model` that computes only the loss."""
     classifier = L.Classifier(model)
     classifier.compute_accuracy = False
     return classifier
@@ -198,19 +198,19 @@ def make_classifier(model: chainer.Link) -> L.Classifier:
 def make_evaluator(words: Any, classifier: L.Classifier,
                    group: Group = SINGLE_PROCESS, unknown: Optional[int] = None
                    ) -> PerplexityEvaluator:
-    """Evaluator of a text, read as one stream."""
+    """Returns an evaluator of a text, read as one stream."""
     return PerplexityEvaluator(
         ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group,
         unknown=unknown)
 
 
 def evaluate_perplexity(evaluator: extensions.Evaluator) -> float:
-    """Perplexity that an evaluator finds, outside of any trainer."""
+    """Computes the perplexity with an evaluator, outside of any trainer."""
     return evaluate_perplexities(evaluator)[0]
 
 
 def evaluate_perplexities(evaluator: extensions.Evaluator) -> Tuple[float, float]:
-    """As `evaluate_perplexity`; and that of the known words, NaN if it is not known."""
+    """As `evaluate_perplexity`, and that of the known words, NaN if unavailable."""
     with chainer.Reporter().scope({}):
         result = evaluator()
     loss, = (value for name, value in result.items() if name.endswith('main/loss'))

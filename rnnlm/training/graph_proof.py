@@ -1,8 +1,8 @@
-"""The first windows of an updater on a GPU go both ways: by kernels and by CuPy alone.
+"""Verification of the first windows on a GPU against Chainer's own update.
 
-`rnnlm.kernels.proof` compares the functions of a window one by one.  Here are whole
-windows: what a CUDA graph makes of the parameters, and that nothing is left of kernels
-that were refused halfway.
+`rnnlm.kernels.proof` compares the functions of a window one by one.  This module
+compares whole windows: the parameters after a CUDA graph.  It also repeats a window
+without kernels if a kernel turned out to be wrong in the middle of it.
 """
 import chainer
 import numpy
@@ -11,25 +11,25 @@ from rnnlm import states
 from rnnlm.kernels import proof
 from rnnlm.training.cuda_graph import WindowGraph
 
-# Windows that a new graph goes both ways: of the first, its launches and their replay;
-# of the second, the replay on other words.
+# Windows on which a new graph is verified.  The first covers the launches and their
+# replay, the second the replay on other words.
 WINDOWS = 2
 
 
 def deciding():
-    """bool: Whether kernels may still be refused."""
+    """Returns whether kernels may still turn out to be wrong."""
     return proof.allowed() and proof.state().mode == proof.PROVE
 
 
 def again(target, compute):
-    """A function's result; without kernels if they were refused on the way.
+    """Calls a function, and calls it again without kernels if they were refused.
 
     Args:
-        target: The link whose states it changes.
+        target: The link whose states the function changes.
         compute: The function, which may be called twice.
 
     Returns:
-        What `compute` returns.
+        The result of `compute`.
     """
     if not deciding():
         return compute()
@@ -43,24 +43,24 @@ def again(target, compute):
 
 
 def update(graph, target, optimizer, window, refuse):
-    """One window by a graph, which proves itself first.
+    """Updates a target with one window by a CUDA graph, verifying the graph first.
 
     Args:
-        graph (WindowGraph): That of the window before; None for none.
+        graph (WindowGraph): The graph of the previous window, or None.
         target: :class:`chainer.links.Classifier` that `cuda_graph.why_not` allows.
         optimizer: Its optimizer.
         window: int32 (T + 1, B), on the host.
-        refuse (bool): As for `WindowGraph`.
+        refuse (bool): As in `WindowGraph`.
 
     Returns:
-        tuple: The graph and the loss, an array; (None, None) if it was refused, and
-        everything is as before the window.
+        tuple: The graph and the loss (an array).  (None, None) if the graph was wrong;
+        then everything is as before the window.
     """
     size = len(window) - 1, window.shape[1]
     if graph is not None and not (
             proof.allowed() and graph.is_of(target.predictor, optimizer)
             and graph.fits(*size, refuse)):
-        graph = None  # its memory is free for the next
+        graph = None  # frees its memory for the next one
     if not deciding() or graph is not None and graph.proofs >= WINDOWS:
         graph = graph or WindowGraph(target.predictor, optimizer, *size, refuse)
         return graph, graph.update(window)
@@ -80,7 +80,7 @@ def update(graph, target, optimizer, window, refuse):
             if reason:
                 break
         reason = reason or (graph.proofs == 0 and _why_not_clipping(graph))
-    except Exception as e:  # what CuPy and a compiler raise depends on their versions
+    except Exception as e:  # the type depends on the versions of CuPy and the compiler
         reason = proof.failure(e)
     if reason:
         start.put_back()
@@ -92,7 +92,7 @@ def update(graph, target, optimizer, window, refuse):
 
 
 class _Start:
-    """Everything before a window that its update changes."""
+    """Copy of everything that the update of a window changes."""
 
     def __init__(self, target, optimizer):
         self._target, self._optimizer = target, optimizer
@@ -105,7 +105,7 @@ class _Start:
         self._counts = optimizer.t, [p.update_rule.t for _, p, _ in self._params]
 
     def put_back(self):
-        """Makes everything as it was."""
+        """Restores everything."""
         for (_, param, array), t in zip(self._params, self._counts[1]):
             param.array[...] = array
             param.update_rule.t = t
@@ -116,7 +116,7 @@ class _Start:
         self._optimizer.t = self._counts[0]
 
     def by_chainer(self, window):
-        """The update by plain functions and Chainer's optimizer: `found`."""
+        """Updates with plain functions and Chainer's optimizer; returns `found`."""
         target = self._target
         window = target.predictor.device.send(window)
         loss = target.predictor.loss(window[:-1], window[1:])
@@ -129,7 +129,7 @@ class _Start:
         return self.found(loss.array, numpy.sqrt(sum(squares)))
 
     def found(self, loss, norm):
-        """Dict of arrays of the host: what an update has computed."""
+        """Returns a dict of host arrays: everything that an update has computed."""
         found = {'the loss': loss, 'the norm of the gradient': norm}
         for name, param, before in self._params:
             found[f'the gradient of {name}'] = param.grad
@@ -140,22 +140,22 @@ class _Start:
         return {name: numpy.array(proof.on_host(x)) for name, x in found.items()}
 
     def compared(self, expected, found):
-        """What `proof.difference` takes."""
+        """Returns the argument of `proof.difference`."""
         kind = proof.precision(self._target.predictor.embed.W.dtype)
         floors = {}
         for name, _, before in self._params:
-            # A step is known up to the last digits of the parameter.
+            # A step is accurate only up to the last digits of the parameter.
             floors[f'the step of {name}'] = (
                 4 * numpy.finfo(before.dtype).eps * float(abs(before).max())
                 / proof.TOLERANCE[kind])
-            # The gradients of a model that is sure of each word are rounding alone.
+            # If the model is certain of each word, gradients are only rounding errors.
             floors[f'the gradient of {name}'] = 1e-2
         return [(name, found[name], array, floors.get(name, 0.0))
                 for name, array in expected.items()]
 
 
 def _why_not_clipping(graph):
-    """What clipping and the step do wrong to a gradient of any norm; or ''."""
+    """Returns what clipping and SGD do wrong, tested at several norms; or ''."""
     grads = [proof.on_host(g).copy() for g in graph.grads]
     norm = numpy.sqrt(sum(numpy.square(g, dtype='d').sum() for g in grads))
     if not 0 < norm < numpy.inf:

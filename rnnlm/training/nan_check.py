@@ -1,4 +1,4 @@
-"""Detection of NaN and infinity in training."""
+"""Detection of NaN and infinity during training."""
 from __future__ import annotations
 
 import math
@@ -13,24 +13,23 @@ from rnnlm.training import sgd
 
 
 class FiniteCheck:
-    """Ends a run at the first window whose loss or gradient is NaN or infinite.
+    """Check that ends a run at the first window whose loss or gradient is not finite.
 
-    On NumPy the window is refused before the parameters change.  On a GPU, where the
-    answer would have to be waited for, a window is looked at when the next one is on
-    its way.
+    On NumPy, the check precedes the update.  On a GPU, where reading a value means
+    waiting, a window is checked after the next one has been launched.
     """
 
     def __init__(self) -> None:
         self._last: Optional[tuple] = None
 
     def __call__(self, updater: Any, loss: Any, norm: Any = 0.0) -> None:
-        """Checks a window.
+        """Checks the loss and the gradient of a window.
 
         Args:
-            updater: Its `BPTTUpdater`.
-            loss: Its loss, an array of one element.
-            norm: The L2 norm of its gradient, a number or an array of one element; 0
-                if that may be anything.
+            updater: The `BPTTUpdater`.
+            loss: The loss, an array of one element.
+            norm: The L2 norm of the gradient, a number or an array of one element; 0
+                skips the check of the gradient.
 
         Raises:
             rnnlm.NotFinite: If either is NaN or infinite.
@@ -38,7 +37,7 @@ class FiniteCheck:
         window = updater.iteration + 1
         xp = backend.get_array_module(loss)
         if xp is not numpy:
-            from rnnlm.kernels.cuda.transfer import Later  # not on a CPU
+            from rnnlm.kernels.cuda.transfer import Later  # imported on a GPU only
             last, self._last = self._last, (
                 Later(xp, loss), Later(xp, norm) if hasattr(norm, 'dtype') else norm)
             if last is None:
@@ -54,19 +53,19 @@ class FiniteCheck:
         raise NotFinite(
             f'window {window}: expected a finite loss and gradient, found the loss '
             f'{loss:g} and a gradient of norm {norm:g} at the learning rate {rate}; '
-            f'first hit: {first_hit(optimizer.target) or "the loss alone"}.  Lower the '
-            'learning rate or the norm that gradients are clipped to')
+            f'first affected: {first_hit(optimizer.target) or "the loss alone"}.  '
+            'Lower the learning rate or the norm that gradients are clipped to')
 
 
 def first_hit(target: chainer.Link, gradients: bool = True) -> str:
-    """The first parameter of a link that is not finite, else the first gradient.
+    """Finds the first parameter of a link that is not finite, else such a gradient.
 
     Args:
         target: The link.
-        gradients: Whether gradients are checked too.
+        gradients: Whether to check gradients too.
 
     Returns:
-        What it is and its name; '' if there is none.
+        A description with its name; '' if there is none.
     """
     params = list(target.namedparams())
     arrays = [(param.array, name) for name, param in params]
@@ -80,7 +79,7 @@ def first_hit(target: chainer.Link, gradients: bool = True) -> str:
 
 
 def gradient_norm(target: chainer.Link) -> float:
-    """L2 norm of all gradients of a link; 0 for those that are not NumPy's."""
+    """Returns the L2 norm of all gradients of a link; those on a GPU count as 0."""
     grads = [param.grad for param in target.params()]
     return math.sqrt(sum(
         sgd.sum_of_squares(grad.ravel()) for grad in grads

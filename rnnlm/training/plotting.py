@@ -1,4 +1,4 @@
-"""A plot of the perplexities of a run; needs matplotlib."""
+"""Plot of the perplexities of a run; needs matplotlib."""
 from __future__ import annotations
 
 import os
@@ -8,18 +8,18 @@ from chainer import training
 
 from rnnlm.serializers.atomic import best_effort, writing
 
-# Higher perplexities, those of a diverged model, are left out.
+# Higher perplexities, as of a diverged model, are not plotted.
 MOST = 1e9
 
 
 def available() -> bool:
-    """Whether matplotlib can be imported."""
-    # A notebook's, which its cells' commands inherit, may name a module that is not
-    # here; and for a file no backend is needed.
+    """Returns whether matplotlib can be imported."""
+    # A notebook sets MPLBACKEND for the commands that its cells run.  It may name a
+    # module that is not installed here, and writing a file needs no backend.
     backend = os.environ.pop('MPLBACKEND', None)
     try:
         import matplotlib.figure  # noqa: F401
-    except ImportError:  # absent, or built for another NumPy
+    except ImportError:  # missing, or built for another NumPy
         return False
     finally:
         if backend is not None:
@@ -30,16 +30,16 @@ def available() -> bool:
 class PerplexityPlot(training.Extension):
     """Trainer extension that plots training and validation perplexity.
 
-    Like :class:`chainer.training.extensions.PlotReport`, but from the whole log of
-    :class:`~chainer.training.extensions.LogReport` or `rnnlm.Log`, so that a resumed
-    run has the whole curve.  The log needs `rnnlm.add_perplexity` as postprocess.
-    ``PerplexityPlot.available()`` tells whether matplotlib can be imported.
+    Like :class:`chainer.training.extensions.PlotReport`, but it plots the whole log of
+    :class:`~chainer.training.extensions.LogReport` or `rnnlm.Log`, so a resumed run
+    has the whole curve.  The log needs `rnnlm.add_perplexity` as postprocess.
+    ``PerplexityPlot.available()`` returns whether matplotlib can be imported.
 
     Args:
         limit: Perplexity of the best possible model, drawn as a line, if known.
-        file_name: Name of the PNG file in the folder of the trainer.
-        unit: What a token is.
-        unknown: The share of the validation text that is ``<unk>``, for the title.
+        file_name: Name of the PNG file in the trainer's output folder.
+        unit: Name of a token, such as 'word'.
+        unknown: Fraction of ``<unk>`` in the validation text, for the title.
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER - 1  # after LogReport
@@ -52,7 +52,7 @@ class PerplexityPlot(training.Extension):
         self.unit = unit
         self.unknown = unknown
         self.file_name = file_name
-        self._due = True  # the file lacks what the log has
+        self._due = True  # the log has entries that are not in the file
 
     def __call__(self, trainer: training.Trainer) -> None:
         self._due = True
@@ -60,7 +60,7 @@ class PerplexityPlot(training.Extension):
             self.finish(trainer)
 
     def finish(self, trainer: training.Trainer) -> None:
-        """Draws the picture, if the last one could not be written.
+        """Draws the plot again, if the last one could not be written.
 
         Raises:
             OSError: If it cannot be written.
@@ -88,7 +88,7 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         windows_per_epoch: Iterations in an epoch.
         path: PNG file to write.
         limit: Perplexity drawn as a line, if given.
-        unit, unknown: As of `PerplexityPlot`.
+        unit, unknown: As in `PerplexityPlot`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -103,7 +103,7 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         points = [(entry['iteration'] / windows_per_epoch, entry[key])
                   for entry in log if entry.get(key, MOST) < MOST]
         if points:
-            style = 'o' if len(points) == 1 else style  # a line of one point is nothing
+            style = 'o' if len(points) == 1 else style  # a single point has no line
             axes.plot(*zip(*points), style, label=label, markersize=4)
     if limit is not None:
         axes.axhline(limit, color='0.4', linestyle='--', linewidth=1,

@@ -1,4 +1,4 @@
-"""`run`: a trainer that saves a snapshot when it is stopped by a signal."""
+"""`run`: runs a trainer, and saves a snapshot when a signal stops it."""
 from __future__ import annotations
 
 import contextlib
@@ -35,13 +35,13 @@ def run(trainer: training.Trainer,
 
     Args:
         trainer: The trainer.
-        autoload: If true, the run first resumes from the newest undamaged snapshot in
-            ``trainer.out``, if there is one: ``snapshot_iter_N`` or
-            ``snapshot_epoch_N``, that of the most windows.
+        autoload: If true, first resumes from the newest undamaged snapshot in
+            ``trainer.out``, if there is one: the ``snapshot_iter_N`` or
+            ``snapshot_epoch_N`` with most windows.
 
     Returns:
-        The number of the signal, 0 if the training was completed; and the path of the
-        snapshot or None.
+        The number of the signal, or 0 if the training was completed; and the path of
+        the snapshot, or None.
 
     Raises:
         OSError: If the snapshot cannot be written, or at the end a file of `Snapshot`,
@@ -73,7 +73,7 @@ def run(trainer: training.Trainer,
         return 0, None
     given = trainer.stop_trigger
     stop = trainer.stop_trigger = _StopTrigger(given, group)
-    # What is ignored, in a script's background say, stays ignored.
+    # Signals that are ignored, as in a script's background job, stay ignored.
     stop.before = {number: signal.getsignal(number) for number in _STOP_SIGNALS
                    if signal.getsignal(number) is not signal.SIG_IGN}
     for number in stop.before:
@@ -94,13 +94,13 @@ def run(trainer: training.Trainer,
 
 
 def _finish(trainer: training.Trainer, group: Any) -> None:
-    """Writes at the end of a run what could not be written in it.
+    """Writes files at the end of a run that could not be written during it.
 
     Raises:
-        OSError: If something still cannot be; the rest was written before.
+        OSError: If one still cannot be written; the others are written first.
     """
     added = [entry.extension for entry in trainer._extensions.values()]
-    # Of a snapshot each process has a part.
+    # Each process has a part of a snapshot, so all of them write together.
     works: list[Callable[[], object]] = [
         functools.partial(extension.finish, trainer)
         for extension in added if isinstance(extension, Snapshot)]
@@ -111,7 +111,7 @@ def _finish(trainer: training.Trainer, group: Any) -> None:
 
 
 def _attempt(works: Sequence[Callable[[], object]]) -> None:
-    """Does all of them, and raises the first OSError after that."""
+    """Calls all functions, and then raises the first OSError."""
     errors = []
     for work in works:
         try:
@@ -124,14 +124,14 @@ def _attempt(works: Sequence[Callable[[], object]]) -> None:
         raise errors[0]
 
 
-# Of these no system has all.
+# No system has all of these.
 _STOP_SIGNALS = [getattr(signal, name)
                  for name in ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGBREAK')
                  if hasattr(signal, name)]
 
 
 class _StopTrigger:
-    """A trainer's stop trigger that also fires after a signal."""
+    """Stop trigger that also fires after a signal."""
 
     before: dict
 
@@ -140,7 +140,7 @@ class _StopTrigger:
         self._group = group
         self.received = 0
         self.signal = 0  # as agreed by all processes of the group
-        self.over = False  # without any signal
+        self.over = False  # whether the original trigger has fired
 
     def receive(self, number: int, frame: object) -> None:
         self.received = number
@@ -150,8 +150,8 @@ class _StopTrigger:
             return
         with contextlib.suppress(OSError):  # the terminal may be gone
             sys.stderr.write(
-                f'\n{signal.Signals(number).name}: finishing the window, then a '
-                'snapshot; once more to stop at once\n')
+                f'\n{signal.Signals(number).name}: finishing the window, then saving a '
+                'snapshot; repeat to stop at once\n')
 
     def __call__(self, trainer: training.Trainer) -> bool:
         self.over = self._trigger(trainer)

@@ -1,8 +1,8 @@
-"""What a snapshot holds beside what Chainer saves, so that resuming is exact.
+"""State that snapshots hold in addition to Chainer's, so that resuming is exact.
 
-Snapshots that lack any of it, as Chainer's do, are accepted.  What the processes of a
-group hold comes together in one snapshot, as a single process would write it, with the
-random streams of the others beside.
+Snapshots without it, such as Chainer's own, are accepted.  The processes of a group
+write one snapshot together.  It equals that of a single process, plus the random states
+of the other ranks.
 """
 import logging
 
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def serialize(serializer, updater):
-    """Saves or loads the random streams, the recurrent states, the loss scales, and the
+    """Saves or loads the random states, the recurrent states, the loss scales, and the
     float32 copies of mixed precision.
 
-    All ranks of the updater's group must call it together; what rank 0 saves is whole.
+    All ranks of the updater's group must call it together; rank 0 saves the result.
     """
     group = getattr(updater, 'group', SINGLE_PROCESS)
     updater.resumed_from = _serialize_randoms(serializer, group)
@@ -34,9 +34,9 @@ def serialize(serializer, updater):
 
 
 def _serialize_randoms(serializer, group):
-    """The random streams of all ranks; the number of those in the snapshot.
+    """Saves or loads the random states of all ranks; returns how many were saved.
 
-    Another number of ranks goes on with the first one's, and with new ones.
+    If the number of ranks has changed, rank 0 continues its state, others get new ones.
     """
     if isinstance(serializer, chainer.Serializer):
         streams = group.gather(numpy.random.get_state())
@@ -61,7 +61,7 @@ def _serialize_randoms(serializer, group):
 
 
 def serialize_random(serializer, stream=None):
-    """NumPy's random stream, from which dropout draws; or another one, to save it."""
+    """Saves or loads NumPy's random state, used by dropout; or saves the one given."""
     names = ('keys', 'position', 'has_gauss', 'gauss')
     kind, *values = stream or numpy.random.get_state()
     try:
@@ -73,7 +73,7 @@ def serialize_random(serializer, stream=None):
 
 
 def _serialize_float32(serializer, optimizer):
-    """The copies in float32 of parameters in float16; from those they are updated."""
+    """Saves or loads the float32 copies of float16 parameters, which are updated."""
     for k, (_, param) in enumerate(sorted(optimizer.target.namedparams())):
         rule = param.update_rule
         if rule is None or not rule._use_fp32_update or param.dtype != numpy.float16:
@@ -92,7 +92,7 @@ def _serialize_float32(serializer, optimizer):
 
 
 def _serialize_loss_scale(serializer, optimizer):
-    """The scale that Chainer's dynamic loss scaling has come to."""
+    """Saves or loads the current scale of Chainer's dynamic loss scaling."""
     if not getattr(optimizer, '_loss_scaling_is_dynamic', False):
         return
     try:
@@ -105,9 +105,9 @@ def _serialize_loss_scale(serializer, optimizer):
 
 
 def _serialize_states(serializer, updater, group):
-    """The recurrent states of all links; without them a run would begin at zeros.
+    """Saves or loads the recurrent states of all links, which would start at zero.
 
-    Those of an `RNNForLM` stand by the names in it, l1/c, others by their whole path.
+    Links of an `RNNForLM` are named relative to it (l1/c), others by their whole path.
     """
     target = updater.get_optimizer('main').target
     model = language_model(target)
@@ -134,7 +134,7 @@ def _serialize_states(serializer, updater, group):
     if model is not None and not _read(serializer, 'is_set'):
         states.reset(target)
         return
-    # All are looked at before anything changes.
+    # All are checked before anything changes.
     variables = [_variable(link, name, _part(array, group), rank)
                  for link, name, array, rank in loaded]
     for (link, name, *_), variable in zip(loaded, variables):
@@ -142,11 +142,12 @@ def _serialize_states(serializer, updater, group):
 
 
 def _has_another_batch_size(saved, loaded, updater, group):
-    """Whether a run goes on with another number of streams, and so without states.
+    """Handles a change of the batch size: resets the states, moves the iterator.
 
-    The iterator then goes on where as much of the text has been read.
+    Returns whether the batch size has changed.  The iterator continues at the same
+    position of the epoch.
     """
-    if saved is None or saved[()] is None:  # a snapshot that does not say it
+    if saved is None or saved[()] is None:  # a snapshot without the batch size
         sizes = [len(array) for link, _, array, _ in loaded
                  if type(link) in parts.TABLE and array is not None and array.ndim]
         saved = sizes[0] if sizes else None
@@ -158,18 +159,18 @@ def _has_another_batch_size(saved, loaded, updater, group):
     if saved < 1:
         raise InputError(f'state: expected a batch size of at least 1, found {saved}')
     states.reset(updater.get_optimizer('main').target)
-    if hasattr(iterator, 'offsets'):  # its steps are words of each stream
+    if hasattr(iterator, 'offsets'):  # it counts words of each stream
         iterator.iteration = -(-iterator.iteration * saved // now)
     if group.is_root:
         logger.warning(
-            'the snapshot is of a run with the batch size %d, and this one has %d: the '
-            'recurrent states begin at zeros, and the text goes on at epoch %.2f',
+            'the snapshot has batch size %d and this run has %d: the recurrent states '
+            'start at zero, and the text continues at epoch %.2f',
             saved, now, updater.epoch_detail)
     return True
 
 
 def _whole(array, group):
-    """A state (B, n) of all streams, on rank 0, from those of all ranks."""
+    """Gathers the states (B, n) of all ranks' streams on rank 0."""
     if group.size == 1:
         return array
     arrays = group.gather(chainer.cuda.to_cpu(array))
@@ -177,20 +178,20 @@ def _whole(array, group):
 
 
 def _part(array, group):
-    """The rows of a state (B, n) that are this rank's."""
+    """Returns this rank's rows of a state (B, n)."""
     return array if array is None else array[group.rows(len(array))]
 
 
 def _save_variable(serializer, link, name, group):
     variable = vars(link).get(name)
-    if variable is not None:  # or an array, which Chainer's functions take too
+    if variable is not None:  # may be an array, which Chainer's functions accept too
         variable = chainer.as_variable(variable)
     serializer(name, None if variable is None else _whole(variable.array, group))
     serializer(f'{name}_rank', 0 if variable is None else variable.rank)
 
 
 def _read(serializer, name):
-    """An array of a snapshot, None if it has none."""
+    """Returns an array of a snapshot, or None if it is missing."""
     try:
         return serializer(name, None)
     except MISSING:
@@ -198,22 +199,22 @@ def _read(serializer, name):
 
 
 def _variable(link, name, array, rank):
-    """The state of a link, as it was: Variable or None."""
+    """Restores the state of a link: a Variable or None."""
     if array is None:
         return None
     variable = chainer.Variable(link.device.send(_fitting(link, name, array)))
-    # Backward adds gradients up in the order of the ranks.
+    # Backward sums gradients in the order of these ranks (of graph nodes).
     variable.node._rank = 0 if rank is None else int(rank)
     return variable
 
 
 def _fitting(link, name, array):
-    """The state of a layer from a file, of the layer's units and dtype."""
+    """Returns a layer's state from a file, after checking its units and dtype."""
     if not isinstance(link, L.LSTM):
         return array
     if array.ndim != 2 or array.shape[1] != link.state_size or array.dtype.kind != 'f':
         raise InputError(
             f'state: expected {name} of shape (B, {link.state_size}), found '
             f'{array.dtype} of shape {array.shape}')
-    W = getattr(link.lateral, 'W', None)  # others may have taken it away
+    W = getattr(link.lateral, 'W', None)  # user code may have removed it
     return array if W is None else array.astype(W.dtype, copy=False)

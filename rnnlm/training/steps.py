@@ -1,4 +1,4 @@
-"""The official loop of a window: one step after the other, through the target."""
+"""Chainer's step-by-step loop: the target is called once for each step."""
 import contextlib
 
 import chainer
@@ -7,17 +7,17 @@ import numpy
 
 
 def loss_by_steps(updater, loss_func):
-    """The loss of a window, summed over its steps, as in Chainer's examples/ptb.
+    """Computes the loss of a window, summed over its steps, as Chainer's examples/ptb.
 
-    A step's reports would overwrite the last one's: what is reported in the end is the
-    mean over the window, of the type that was reported; what has no mean is the last.
+    Each step's reports would overwrite the previous ones.  So this reports their means
+    over the window, with the type that was reported; without a mean, the last value.
 
     Args:
         updater: `BPTTUpdater`.
-        loss_func: What gives the loss of a step, the target as a rule.
+        loss_func: Function that computes the loss of a step, usually the target.
 
     Returns:
-        Variable: a scalar.
+        Variable: A scalar.
     """
     iterator = updater.get_iterator('main')
     device = updater.input_device
@@ -35,7 +35,7 @@ def loss_by_steps(updater, loss_func):
 
 
 def _call(loss_func, batch):
-    """As `StandardUpdater` hands over a batch: arrays, by position or by name."""
+    """Passes a batch as `StandardUpdater` does: arrays, by position or by name."""
     if isinstance(batch, dict):
         return loss_func(**batch)
     if isinstance(batch, (tuple, list)):
@@ -44,7 +44,7 @@ def _call(loss_func, batch):
 
 
 class _Means:
-    """Means of what is reported in several steps."""
+    """Means of the values reported in several steps."""
 
     def __init__(self):
         self._sums, self._counts, self._last = {}, {}, {}
@@ -54,7 +54,7 @@ class _Means:
         observation = {}
         try:
             scope = chainer.get_current_reporter().scope(observation)
-        except IndexError:  # outside of a trainer nobody listens
+        except IndexError:  # outside of a trainer there is no reporter
             scope = contextlib.nullcontext()
         with scope:
             yield
@@ -62,7 +62,7 @@ class _Means:
             number = getattr(value, 'array', value)
             if name in self._sums and _is_number(number) and _is_number(
                     self._sums[name]):
-                # Not of Variables: a function hook would see that.
+                # Not on Variables, because a function hook would see the additions.
                 self._sums[name] = self._sums[name] + number
                 self._counts[name] += 1
             else:

@@ -22,46 +22,46 @@ logger = logging.getLogger(__name__)
 
 
 class BPTTUpdater(training.updaters.StandardUpdater):
-    """Updater of truncated backpropagation through time.
+    """Updater for truncated backpropagation through time.
 
-    Each update reads a window of `bprop_len` steps, takes the sum over the steps
-    of the mean loss over the batch, goes back through the window, and cuts the
-    graph there; the recurrent state is carried on.
+    Each update reads a window of `bprop_len` steps and computes the sum over the steps
+    of the mean loss over the batch.  It backpropagates through the window, updates the
+    parameters and cuts the graph; the recurrent state is carried to the next window.
 
-    Windows are computed as a whole if the target is a
-    :class:`chainer.links.Classifier` on an `RNNForLM` and nothing was changed that a
-    window stands in for.  Anything else goes step by step, by Chainer's own arithmetic,
-    and a warning says why; `why_per_step` says it too.
+    Windows are computed by fused functions if the target is a
+    :class:`chainer.links.Classifier` on an `RNNForLM` and nothing was changed that
+    these functions replace.  For any other model the updater falls back to Chainer's
+    step-by-step loop, and logs a warning with the reason, which is also in
+    `why_per_step`.
 
-    The reported values, 'main/loss' among them, are means over the window.
-
+    The reported values, such as 'main/loss', are means over the window.
     Args:
         train_iter: `ParallelSequentialIterator`, or any iterator whose batches
             are lists of (word, next word); or a dict of iterators, of which 'main' is
-            read.
+            used.
         optimizer: A Chainer optimizer, set up with its target; or a dict of them, of
-            which 'main' is updated.
-        bprop_len (int): Steps T of a window, at least 1.
-        device, converter, loss_func, loss_scale, auto_new_epoch, input_device: As for
+            which 'main' is used.
+        bprop_len (int): Number of steps T in a window, at least 1.
+        device, converter, loss_func, loss_scale, auto_new_epoch, input_device: As in
             :class:`chainer.training.updaters.StandardUpdater`.
-        per_step (bool): If true, always goes step by step.
+        per_step (bool): If true, always uses the step-by-step loop.
         loss_of_logits (bool): If true, the Classifier's lossfun is called step by step
-            on logits (B, V) that were computed as a window.  It may read nothing but
-            its arguments (no state of a layer), and may draw no random numbers.
+            on logits (B, V) that were computed as a window.  It must depend only on its
+            arguments (not on the state of a layer), and must not draw random numbers.
         check_finite (bool): If true, a loss or a gradient that is NaN or infinite ends
-            the run, before the parameters change on NumPy and one window later on a
-            GPU.  Hooks of the optimizer that replace NaN in gradients come too late:
-            switch the check off to use them.
+            the run: on NumPy before the parameters change, on a GPU one window later.
+            Optimizer hooks that replace NaN in gradients run after the check; to use
+            them, disable it.
         group (rnnlm.parallel.Group): Processes that train the model together, each on
-            the `group.rows` of the iterator's streams.
+            its `group.rows` of the iterator's streams.
 
     Attributes:
-        resumed_from (int): Number of processes that wrote the snapshot it goes on from.
+        resumed_from (int): Number of processes that wrote the snapshot it resumed from.
 
     Raises:
-        rnnlm.errors.InputError: if `bprop_len` is less than 1, or the processes of the
-            group cannot do it.
-        rnnlm.errors.NotFinite: by `update`.
+        rnnlm.errors.InputError: If `bprop_len` is less than 1, or the group cannot
+            train this model.
+        rnnlm.errors.NotFinite: By `update`.
 
     References:
         Williams and Peng, "An Efficient Gradient-Based Algorithm for On-Line
@@ -97,11 +97,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
 
     @property
     def why_per_step(self) -> str:
-        """str: Why the target is called step by step; '' if windows are used."""
+        """str: Why the step-by-step loop is used; '' if windows are used."""
         if self.per_step:
             return 'per_step is set'
         if self.loss_func is not None:
-            return 'there is a loss_func'
+            return 'loss_func is set'
         return why_not_windows(
             self.get_optimizer('main').target, self.get_iterator('main'),
             self.converter, self.loss_of_logits)
@@ -124,7 +124,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self._update_by_graph(target, optimizer)
         else:
             self._update(target, optimizer, windows=not reason)
-        # Wherever in the window it ended, which `is_new_epoch` of a step would not say.
+        # Compared because the epoch may end anywhere in the window.
         if optimizer.use_auto_new_epoch and getattr(iterator, 'epoch', 0) != epoch:
             optimizer.new_epoch(auto=True)
 
@@ -142,7 +142,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 loss = loss_by_steps(self, self.loss_func or target)
             target.cleargrads()
             found = self._backward(loss, scale, windows)
-            loss.unchain_backward()  # here the recurrent state is cut
+            loss.unchain_backward()  # truncates: the recurrent state is cut here
             return found
 
         if windows and target.xp is not numpy and self._exchange is None:
@@ -156,7 +156,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             sgd.update(optimizer, self._rows, check)
             return
         if check is not None:
-            # Scaled gradients may overflow: Chainer then leaves the update out.
+            # Scaled gradients may overflow, and Chainer then skips the update.
             check(nan_check.gradient_norm(target) if scale is None else 0.0)
         optimizer.update()
 
@@ -175,7 +175,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         else:
             way = f'in whole windows, without a CUDA graph: {no_graph}'
         if way != self._logged:
-            # An RNNForLM is several times as fast in windows.
+            # A warning for an RNNForLM, which is several times as fast in windows.
             wants_windows = language_model(self.get_optimizer('main').target)
             level = (logging.WARNING if reason and wants_windows and not self.per_step
                      else logging.INFO)
@@ -183,14 +183,14 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self._logged = way
 
     def _update_by_graph(self, target, optimizer):
-        """The whole update as one launch on a GPU."""
+        """Updates with one launch of a CUDA graph."""
         model, refuse = target.predictor, self._check is not None
         window = self._next_window(target)
-        graph, self._graph = self._graph, None  # its memory is free for the next
+        graph, self._graph = self._graph, None  # its memory can be reused
         with chainer.using_device(target.device):
             self._graph, loss = graph_proof.update(
                 graph, target, optimizer, window, refuse)
-            if self._graph is None:  # it is not used any more
+            if self._graph is None:  # the verification failed
                 self._update(target, optimizer, True, window)
                 return
             mean = loss / (len(window) - 1)
@@ -200,7 +200,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self._check(self, target.loss.array, self._graph.result[0])
 
     def _backward(self, loss, scale, windows):
-        """Computes the gradients of all processes; returns their loss, an array."""
+        """Computes the gradients over all processes; returns the loss (an array)."""
         if self._exchange is None:
             loss.backward(loss_scale=scale)
             return loss.array
@@ -218,7 +218,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         return found
 
     def _next_window(self, target):
-        """int (T + 1, B), on the host: the words, of ids that the model has."""
+        """Returns the next window, int (T + 1, B) on the host, with ids checked."""
         window = self.get_iterator('main').next_window(self.bprop_len)
         target.predictor.check_ids(window)
         return window
@@ -232,9 +232,9 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             target.predictor.row_gradient = None
 
     def serialize(self, serializer: Any) -> None:
-        """Everything the next window depends on: resuming is exact on a CPU.
+        """Saves or loads all that the next window depends on; exact on a CPU.
 
-        See `rnnlm.training.state` for what is saved beside what Chainer saves.
+        See `rnnlm.training.state` for what is saved in addition to Chainer's values.
         """
         super().serialize(serializer)
         state.serialize(serializer, self)
@@ -244,7 +244,7 @@ NO_GPU = 'there is no GPU'
 
 
 def why_no_graph(target, optimizer):
-    """Why a target that goes in windows is not updated by a `WindowGraph`; or ''."""
+    """Returns why a target in windows cannot use a `WindowGraph`, or ''."""
     if target.xp is numpy:
         return NO_GPU
     return cuda_graph.why_not(target, target.predictor, optimizer)

@@ -1,6 +1,6 @@
-"""Targets that can be computed in whole windows, and how.
+"""Decides which targets can be computed in whole windows, and computes them.
 
-Which links can, is in `rnnlm.parts`.
+The links that can are in `rnnlm.parts`.
 """
 import functools
 
@@ -17,7 +17,7 @@ from rnnlm.data.iterators import ParallelSequentialIterator, has_ids
 
 windows.PREDICTORS.append(LanguageModel)
 
-# Settings of softmax_cross_entropy under which it depends on its arguments alone.
+# Arguments of softmax_cross_entropy that keep it a function of its inputs alone.
 SETTINGS = {'class_weight', 'ignore_label', 'normalize', 'reduce', 'cache_score',
             'use_chainerx'}
 
@@ -26,17 +26,18 @@ _official = {'loss': F.softmax_cross_entropy, 'accuracy': F.accuracy}
 
 def why_not_windows(target, iterator=None, converter=convert.concat_examples,
                     any_loss=False, forget=False):
-    """Why windows of `target` cannot be computed as a whole.
+    """Returns why windows of `target` cannot be computed as a whole, or ''.
 
     Args:
-        target: The link whose loss is asked for.
-        iterator: What gives its words.
-        converter: What makes arrays of them.
-        any_loss (bool): Whether its lossfun is said to depend on its arguments alone.
-        forget (bool): Whether the recurrent states are forgotten before the window.
+        target: The link that computes the loss.
+        iterator: The iterator of its words.
+        converter: The function that converts batches to arrays.
+        any_loss (bool): Whether the user states that lossfun depends only on its
+            arguments.
+        forget (bool): Whether the recurrent states are reset before the window.
 
     Returns:
-        str: the reason; '' if they can.
+        str: The reason; '' if they can.
     """
     if iterator is not None:
         reason = why_not_iterator(iterator)
@@ -63,9 +64,9 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples,
 
 
 def why_not_iterator(iterator):
-    """str: Why `next_window` would not give what `next` gives; or ''.
+    """Returns why `next_window` may differ from calls of `next`, or ''.
 
-    An iterator of another class that has a `next_window` is believed.
+    A `next_window` of a class that is not ours is trusted.
     """
     if not isinstance(iterator, ParallelSequentialIterator):
         return '' if _has_windows(type(iterator)) else (
@@ -78,7 +79,7 @@ def why_not_iterator(iterator):
 
 
 def _has_windows(cls):
-    """bool: Whether a class has a `next_window` that its `__next__` does not hide."""
+    """Returns whether a class has a `next_window` newer than its `__next__`."""
     for base in cls.__mro__:
         if 'next_window' in vars(base):
             return True
@@ -88,12 +89,12 @@ def _has_windows(cls):
 
 
 def is_fused_loss(target):
-    """bool: Whether output layer and loss are one function."""
+    """Returns whether output layer and loss are computed by one fused function."""
     return target.lossfun is _official['loss'] and not target.compute_accuracy
 
 
 def _is_plain_loss(lossfun):
-    """Whether a lossfun is softmax_cross_entropy, perhaps with settings of its own."""
+    """Returns whether a lossfun is softmax_cross_entropy, possibly with arguments."""
     if type(lossfun) is functools.partial:
         return (lossfun.func is _official['loss'] and not lossfun.args
                 and set(lossfun.keywords) <= SETTINGS
@@ -102,22 +103,22 @@ def _is_plain_loss(lossfun):
 
 
 def window_loss(target, x, t):
-    """The loss of a window, and the reports of its Classifier.
+    """Computes the loss of a window, and reports it like the Classifier.
 
     Args:
-        target: :class:`chainer.links.Classifier` of which `why_not_windows` knows no
-            reason.
+        target: :class:`chainer.links.Classifier` for which `why_not_windows` returns
+            ''.
         x, t: int (T, B), the words and the words to predict.
 
     Returns:
-        Variable: the sum over the steps, a scalar.
+        Variable: The sum over the steps, a scalar.
     """
     model, T = target.predictor, len(x)
     model.check_ids(x)
     if is_fused_loss(target):
         last = []
         loss = model._loss_of_features(model._features(x, ''), t, last)
-        target.y = chainer.Variable(last[0])  # that of the last step, as in Chainer
+        target.y = chainer.Variable(last[0])  # of the last step, as in Chainer
     else:
         y = model._logits(x, '')
         target.y = y[-1]
@@ -131,5 +132,5 @@ def window_loss(target, x, t):
 
 
 def loss_of_logits(target, y, t):
-    """Variable: the sum over the steps of a Classifier's lossfun of y (T, B, V)."""
+    """Returns the sum over the steps (Variable) of a lossfun of y (T, B, V)."""
     return sum(target.lossfun(y_t, t_t) for y_t, t_t in zip(F.separate(y), t))

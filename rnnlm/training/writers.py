@@ -1,4 +1,4 @@
-"""`DurableWriter`: Chainer's own snapshots, written so that nothing is lost."""
+"""`DurableWriter`: atomic writing of Chainer's own snapshots."""
 from __future__ import annotations
 
 import os
@@ -13,14 +13,13 @@ from rnnlm.serializers.npz import save_npz
 class DurableWriter(snapshot_writers.Writer):
     """Writer for Chainer's `snapshot` and `snapshot_object` extensions.
 
-    A file appears under its name only when it is complete and on the disk.  If it
-    cannot be written, because the disk is full say, a warning is logged, the training
-    continues, and the older files are kept, also with ``n_retains``.
+    A file appears under its name only when it is complete and flushed to the disk.  If
+    it cannot be written, for example because the disk is full, a warning is logged,
+    training continues, and older files are kept, even with ``n_retains``.
 
     Args:
-        savefun: Function that writes the file: it is called with a path and the dict of
-            arrays to save, as :func:`chainer.serializers.save_hdf5` is.  By default
-            `save_npz`.
+        savefun: Function that writes the file, called with a path and a dict of
+            arrays, like :func:`chainer.serializers.save_hdf5`.  By default `save_npz`.
         kwds: Keyword arguments for `savefun`.
 
     Example:
@@ -37,9 +36,9 @@ class DurableWriter(snapshot_writers.Writer):
         """Writes a file; called by the extension.
 
         Args:
-            filename: Its name.
-            outdir: The folder that it is in.
-            target: Its content, arrays by name.
+            filename: Name of the file.
+            outdir: Folder of the file.
+            target: Content: arrays by name.
         """
         path = os.path.join(outdir, filename)
         with best_effort(path):
@@ -48,4 +47,4 @@ class DurableWriter(snapshot_writers.Writer):
             else:
                 with writing(path) as f:
                     self._savefun(f.name, target, **self._kwds)
-            self._post_save()  # deletes what n_retains says
+            self._post_save()  # deletes old files, as n_retains requires

@@ -169,7 +169,7 @@ def test_report():
     patches.apply()
     report = dict(patches.report())
     assert len(report) == len(patches.ROWS)
-    name = 'chainer.functions.array.as_strided: numpy.sctypes is gone'
+    name = 'chainer.functions.array.as_strided: numpy.sctypes was removed'
     assert report[name] is NUMPY_2
 
 

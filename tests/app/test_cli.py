@@ -17,11 +17,21 @@ PTB = os.path.join(ROOT, 'examples', 'ptb')
 SMALL = '--unit 12 --batchsize 10 --bproplen 10 --epoch 2'.split()
 
 
+@pytest.fixture(scope='module')
+def fonts(tmp_path_factory):
+    """Matplotlib's font cache, made once: it takes seconds, and a message says so."""
+    folder = str(tmp_path_factory.mktemp('fonts'))
+    subprocess.run([sys.executable, '-c', 'import matplotlib.font_manager'],
+                   env=dict(os.environ, MPLCONFIGDIR=folder), capture_output=True)
+    return folder
+
+
 @pytest.fixture
-def call(tmp_path):
+def call(tmp_path, fonts):
     """Runs a command in an empty folder with an empty HOME; warnings are errors."""
     def call(*args, status=0, **kwargs):
-        env = dict(os.environ, HOME=str(tmp_path / 'home'), PYTHONPATH=ROOT)
+        env = dict(os.environ, HOME=str(tmp_path / 'home'), PYTHONPATH=ROOT,
+                   MPLCONFIGDIR=fonts)
         result = subprocess.run(
             [sys.executable, '-W', 'error', *args], cwd=tmp_path, env=env,
             capture_output=True, text=True, timeout=300, **kwargs)

@@ -35,12 +35,6 @@ FAILURES = SILENT, CRASH
 # Compositions in which ours differs on purpose: frozenset of names -> reason.  They
 # stand in docs/customising.md too.
 EXCEPTIONS = {
-    frozenset(['text_shorter_than_streams']):
-        'a text of fewer words than streams is refused: it is a mistake',
-    frozenset(['text_with_minus_one']):
-        'an input of -1 is refused: NumPy would take it for the last word',
-    frozenset(['valid_with_minus_one']):
-        'an input of -1 is refused: NumPy would take it for the last word',
     frozenset(['loss_scaling']):
         'the example divides by a scale that it never multiplies the loss with',
     frozenset(['loss_scaling_dynamic']):

@@ -204,11 +204,11 @@ def test_zip_bombs(write):
     zeros = bytes(10 ** 7)
     path = write('a.pt', zipped(
         {'a/data.pkl': zeros}, compression=zipfile.ZIP_DEFLATED))
-    with pytest.raises(rnnlm.InputError, match='is packed'):
+    with pytest.raises(rnnlm.InputError, match='is compressed'):
         pytorch.read(path)
     path = write('a.keras', zipped(
         {name: zeros for name in keras.INSIDE}, compression=zipfile.ZIP_DEFLATED))
-    with pytest.raises(rnnlm.InputError, match='is packed'):
+    with pytest.raises(rnnlm.InputError, match='is compressed'):
         keras.read(path)
     data = bytearray(zipped({'a/data.pkl': b'}.', 'a/data/0': b'1234'}))
     at = data.rindex(b'PK\x01\x02')

@@ -118,14 +118,14 @@ def time_distributed(inner):
 
 
 @pytest.mark.parametrize('layers, message', [
-    ([EMBEDDING, layer('GRU'), DENSE], 'gru: .* found GRU, another recurrent layer'),
+    ([EMBEDDING, layer('GRU'), DENSE], 'gru: .* found GRU, a recurrent layer other'),
     ([EMBEDDING, layer('CuDNNGRU'), DENSE], 'found CuDNNGRU, another recurrent'),
     ([EMBEDDING, layer('SimpleRNN'), DENSE], 'found SimpleRNN, a recurrent layer wit'),
     ([EMBEDDING, layer('Bidirectional', layer=lstm()), DENSE],
      'found Bidirectional, which reads'),
     ([EMBEDDING, layer('Conv1D'), lstm(), DENSE], 'found Conv1D'),
     ([EMBEDDING, lstm(), layer('Attention'), DENSE], 'found Attention'),
-    ([EMBEDDING, lstm(), layer('Lambda'), DENSE], 'found Lambda, code of its own'),
+    ([EMBEDDING, lstm(), layer('Lambda'), DENSE], 'found Lambda, custom code'),
     ([EMBEDDING, lstm(), layer('Flatten'), DENSE], 'found Flatten'),
     ([EMBEDDING, lstm(), layer('mine>Gate'), DENSE], 'found mine>Gate'),
     ([EMBEDDING, sequential(lstm()), DENSE], 'found Sequential, a model within'),

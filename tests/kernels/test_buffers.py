@@ -54,19 +54,58 @@ def test_training_does_not_grow(tmp_path, optimizer):
     sizes = []
 
     def count(trainer):
-        sizes.append(sum(map(len, buffers._local.pool.values())))
+        sizes.append(sum(map(len, buffers._local.pool.free.values())))
 
     trainer.extend(count, name='count')
     trainer.run()
     assert 0 < sizes[3] == sizes[-1]
 
 
-def test_shapes_do_not_pile_up():
-    for n in range(1, 3 * buffers.MOST_SHAPES):
+def test_sizes_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(buffers, 'PATIENCE', 20)
+    for n in range(1, 5000, 17):
         buffers.empty(numpy, (n,), 'f')
         first = buffers.empty(numpy, (1, 1), 'f').ctypes.data
-    assert len(buffers._local.pool) <= buffers.MOST_SHAPES
+    pool = buffers._local.pool
+    assert pool.asked.keys() == pool.free.keys() and len(pool.free) <= 21
     assert buffers.empty(numpy, (1, 1), 'f').ctypes.data == first
+
+
+@pytest.mark.parametrize('shape', [
+    (), (0,), (3, 0), (1,), (7, 5), (1000, 33), (2, 3, 4)])
+def test_an_array_like_any_other(shape):
+    a, b = (buffers.empty(numpy, shape, dtype) for dtype in 'fd')
+    assert type(a) is numpy.ndarray and a.shape == shape and a.dtype == 'f'
+    assert a.flags.c_contiguous and a.flags.writeable and a.flags.aligned
+    assert not a.size or a.ctypes.data % buffers.LINE == 0
+    a[...], b[...] = 1, 2
+    assert (a == 1).all() and (b == 2).all()
+
+
+@pytest.mark.parametrize('hold', [
+    lambda a: a[1:], lambda a: a.T, lambda a: a.ravel(), lambda a: a[1:].T[2:],
+    lambda a: memoryview(a), lambda a: a.view('u4'), lambda a: chainer.Variable(a),
+    lambda a: numpy.asarray(memoryview(a)), lambda a: a.reshape(-1)[3:4], iter,
+    lambda a: numpy.broadcast_to(a, (2, 6, 8)), lambda a: a.ctypes])
+def test_whoever_holds_it_keeps_it(hold):
+    """Without a look at the counts of references, which no Python promises."""
+    address = buffers.empty(numpy, (6, 8), 'f').ctypes.data
+    a = buffers.empty(numpy, (6, 8), 'f')
+    assert a.ctypes.data == address
+    holder = hold(a)
+    del a
+    assert buffers.empty(numpy, (6, 8), 'f').ctypes.data != address
+    del holder
+    again = [buffers.empty(numpy, (6, 8), 'f') for _ in range(2)]
+    assert address in [array.ctypes.data for array in again]
+
+
+def test_sizes_that_differ_little_share_memory():
+    for n in 10 ** 6, 10 ** 6 + 1, 33 * 64, 1:
+        assert n <= buffers._rounded(n) <= max(buffers.LINE, n * 9 / 8)
+    address = buffers.empty(numpy, (1000, 1001), 'f').ctypes.data
+    assert buffers.empty(numpy, (1001, 1000), 'f').ctypes.data == address
+    assert buffers.empty(numpy, (999, 1001), 'f').ctypes.data == address
 
 
 def test_what_is_held_is_not_overwritten():

@@ -1,5 +1,6 @@
 """All parts of a work are done once, whatever the number of threads."""
 import threading
+import time
 
 import pytest
 
@@ -30,6 +31,42 @@ def test_an_error_comes_out():
 
     with pytest.raises(ZeroDivisionError):
         threads.run(work, 2)
+
+
+@pytest.mark.parametrize('raising', [0, 1])
+def test_it_ends_when_all_have_ended(raising):
+    ended = []
+
+    def work(k):
+        if k == raising:
+            raise ZeroDivisionError
+        time.sleep(0.1)
+        ended.append(k)
+
+    with pytest.raises(ZeroDivisionError):
+        threads.run(work, 3)
+    assert len(ended) == 2
+
+
+def test_a_thread_that_cannot_start(monkeypatch):
+    start, started = threading.Thread.start, []
+
+    def refuse(thread):
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    threads._pool.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, 'start', refuse)
+        called = []
+        with pytest.raises(RuntimeError, match='new thread'):
+            threads.run(called.append, 5)
+    assert not called and len(started) == 2
+    threads._pool.cache_clear()
+    threads.run(called.append, 5)  # the next time it may
+    assert sorted(called) == list(range(5))
 
 
 def test_count_can_be_set(monkeypatch):

@@ -20,20 +20,20 @@ def report(text, folder):
 
 @pytest.mark.parametrize('line, words', [
     ('chainer.Variable(x, volatile=True)',
-     ['Variable(volatile=...): gone since 2.0', 'no_backprop_mode']),
-    ('F.dropout(x, train=False)', ['gone since 2.0', "using_config('train', False)"]),
-    ('L.Linear(2, 3, wscale=4)', ['wscale', 'gone since 2.0', 'LeCunNormal(scale)']),
-    ('F.relu(x, use_cudnn=False)', ['gone since 2.0', "'use_cudnn', 'never'"]),
-    ('F.Linear(2, 3)', ['gone since 2.0', 'links.Linear']),
-    ('F.Sigmoid()', ['gone since 5.0', 'F.sigmoid']),
-    ('chainer.FunctionSet(l=1)', ['gone since 2.0', 'init_scope()']),
-    ('optimizers.SGD().zero_grads()', ['gone since 2.0', 'cleargrads()']),
-    ('cuda.init(0)', ['gone since 2.0', 'chainer.get_device(gpu).use()']),
-    ('cuda.get_device(0)', ['discouraged since 1.23', 'chainer.get_device(gpu)']),
-    ('extensions.snapshot(trigger=1)', ['gone since 2.0', 'trainer.extend']),
-    ('chainer.serializers.load_npz(filename=a, obj=b)', ['gone since 3.1', 'file']),
-    ('L.Classifier(1).zerograds()', ['discouraged since 1.15', 'cleargrads']),
-    ('F.softmax(x, True, 2)', ['gone since 2.0', '(x, axis=)']),
+     ['Variable(volatile=...): removed in 2.0', 'no_backprop_mode']),
+    ('F.dropout(x, train=False)', ['removed in 2.0', "using_config('train', False)"]),
+    ('L.Linear(2, 3, wscale=4)', ['wscale', 'removed in 2.0', 'LeCunNormal(scale)']),
+    ('F.relu(x, use_cudnn=False)', ['removed in 2.0', "'use_cudnn', 'never'"]),
+    ('F.Linear(2, 3)', ['removed in 2.0', 'links.Linear']),
+    ('F.Sigmoid()', ['removed in 5.0', 'F.sigmoid']),
+    ('chainer.FunctionSet(l=1)', ['removed in 2.0', 'init_scope()']),
+    ('optimizers.SGD().zero_grads()', ['removed in 2.0', 'cleargrads()']),
+    ('cuda.init(0)', ['removed in 2.0', 'chainer.get_device(gpu).use()']),
+    ('cuda.get_device(0)', ['deprecated since 1.23', 'chainer.get_device(gpu)']),
+    ('extensions.snapshot(trigger=1)', ['removed in 2.0', 'trainer.extend']),
+    ('chainer.serializers.load_npz(filename=a, obj=b)', ['removed in 3.1', 'file']),
+    ('L.Classifier(1).zerograds()', ['deprecated since 1.15', 'cleargrads']),
+    ('F.softmax(x, True, 2)', ['removed in 2.0', '(x, axis=)']),
 ])
 def test_what_is_gone(line, words, tmp_path):
     notes = [note for note in report(line, tmp_path)[:-1]
@@ -65,7 +65,7 @@ def test_the_command_runs_nothing(tmp_path, capsys):
     path.write_text('print("it ran")\nimport chainer\nchainer.FunctionSet()\n')
     assert cli.main(['run', '--explain', str(path)]) == 0
     out = capsys.readouterr().out
-    assert 'script.py:3: chainer.FunctionSet: gone since 2.0' in out
+    assert 'script.py:3: chainer.FunctionSet: removed in 2.0' in out
     assert 'it ran' not in out
     path.write_text('if x\n')
     assert cli.main(['run', '--explain', str(path)]) == 2
@@ -103,7 +103,7 @@ def test_a_member_that_its_successor_has_is_not_gone(tmp_path):
                              'from chainer.functions import caffe\n'
                              'caffe.CaffeFunction(1).to_gpu()', tmp_path))
     assert 'm.l.W' not in notes and 'to_gpu' not in notes and 'other ones' not in notes
-    assert 'F.SoftmaxCrossEntropy: gone since 5.0' in notes
+    assert 'F.SoftmaxCrossEntropy: removed in 5.0' in notes
 
 
 @pytest.mark.parametrize('line', [

@@ -118,12 +118,12 @@ def test_a_parameter_was_an_array_until_1_4(script):
 def test_a_name_of_another_release_is_explained(script):
     err = script('import chainer\nfrom chainer import ON', status=1)
     assert 'script.py:2: from chainer import ON' in err
-    assert 'chainer.ON was there from Chainer 1.5 to 1.24.' in err
+    assert 'chainer.ON existed in Chainer 1.5 to 1.24.' in err
     err = script('import chainer\nchainer.FunctionSet()', status=1)
-    assert 'chainer.FunctionSet was there from Chainer 1.0 to 1.24.  Instead: ' in err
+    assert 'chainer.FunctionSet existed in Chainer 1.0 to 1.24.  Instead: ' in err
     for api in '1.24', '4.5', 'v2':
         err = script('import chainer.functions as F\nF.Sigmoid()', status=1, api=api)
-        assert 'gone since Chainer 5.0' in err and 'the function sigmoid' in err
+        assert 'removed in Chainer 5.0' in err and 'the function sigmoid' in err
     err = script('import chainer\nchainer.nothing_of_the_kind', status=1)
     assert 'was there' not in err
 

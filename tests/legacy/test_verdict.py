@@ -126,8 +126,8 @@ def test_which_release_exactly(tmp_path):
     found = judge('with chainer.no_backprop_mode():\n    Variable(x, volatile=True)',
                   tmp_path, IMPORTS)
     assert found.releases == '1.16 to 1.24' and found.version == (1, 24, 0)
-    assert 'script.py:6 has chainer.no_backprop_mode, there since 1.16' in found.reason
-    assert 'script.py:7 has Variable(volatile=...), gone since 2.0' in found.reason
+    assert 'script.py:6 has chainer.no_backprop_mode, added in 1.16' in found.reason
+    assert 'script.py:7 has Variable(volatile=...), removed in 2.0' in found.reason
     found = judge('import chainer\nchainer.cuda.mem_alloc(3)', tmp_path)
     assert found.releases == '1.0 to 1.2' and found.version == (1, 2, 0)
 
@@ -139,7 +139,7 @@ def test_a_script_mixed_of_two(tmp_path):
         F.dropout(x, train=False)
     ''', tmp_path, IMPORTS)
     assert found.api == 'v2'
-    assert 'though script.py:9 has F.dropout(train=...), gone since' in found.reason
+    assert 'though script.py:9 has F.dropout(train=...), removed in' in found.reason
 
 
 def test_modules_of_its_own(tmp_path, monkeypatch):

@@ -243,7 +243,8 @@ def test_with_dropout_a_run_comes_as_far(tmp_path):
 
 @needs_mpi
 @pytest.mark.parametrize('options, message', [
-    (('-b', 1), '--batchsize: expected at least a stream for each of the 2 processes'),
+    (('-b', 1),
+     '--batchsize: expected at least one stream for each of the 2 processes'),
     (('--epoch', 'x'), 'argument --epoch/-e: invalid int value'),
     (('--timeout', 'nan'), '--timeout: expected seconds, more than 0, found nan'),
     (('--corpus', 'nowhere'), "--corpus: 'nowhere': expected"),

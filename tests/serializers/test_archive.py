@@ -59,7 +59,7 @@ def test_hdf5_that_claims_much_is_refused(tmp_path):
         f.create_dataset('zeros', data=numpy.zeros(10 ** 6), compression='gzip')
     with open_archive(path) as archive:
         for read in archive.describe, archive.__getitem__:
-            with pytest.raises(rnnlm.InputError, match='not there'):
+            with pytest.raises(rnnlm.InputError, match='not stored'):
                 read('embed/W')
         assert not archive['zeros'].any()
 
@@ -131,7 +131,7 @@ def test_hdf5_that_crashes_its_reader_in_silence(model, tmp_path, monkeypatch):
     script = tmp_path / 'crash.py'
     script.write_text('import os; os._exit(5)')
     monkeypatch.setattr(hdf5_worker, '__file__', str(script))
-    with pytest.raises(rnnlm.InputError, match='model.h5.*died of it, with status 5'):
+    with pytest.raises(rnnlm.InputError, match='model.h5.*crashed with status 5'):
         rnnlm.load_model(path, model)
 
 

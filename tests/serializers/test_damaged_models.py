@@ -113,10 +113,10 @@ def rewritten(path, comment=None, change=None, leave_out=()):
 
 
 @pytest.mark.parametrize('change, match', [
-    (dict(change='l1/lateral/W.npy'), 'by their digest'),
-    (dict(leave_out=['l2/W.npy']), 'by their digest'),
-    (dict(leave_out=['l1/upward/b.npy']), 'by their digest'),
-    (dict(comment=b'{"sha256": "0"}'), 'by their digest'),
+    (dict(change='l1/lateral/W.npy'), 'according to their digest'),
+    (dict(leave_out=['l2/W.npy']), 'according to their digest'),
+    (dict(leave_out=['l1/upward/b.npy']), 'according to their digest'),
+    (dict(comment=b'{"sha256": "0"}'), 'according to their digest'),
     (dict(comment=b'{"sha256": 0}'), 'the comment'),
     (dict(comment=b'{}'), 'sha256'), (dict(comment=b'hello'), 'expected an npz'),
     (dict(comment=b'[' * 3000), 'expected an npz')])

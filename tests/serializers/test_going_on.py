@@ -43,7 +43,7 @@ def test_another_batch_size(tmp_path, B, load, is_old, caplog):
     trainer = make_trainer(small(), text(), tmp_path, B=B, stop=(20, 'iteration'))
     load(path, trainer)
     message, = messages(caplog)
-    assert f'the batch size 4, and this one has {B}' in message
+    assert f'the snapshot has batch size 4 and this run has {B}' in message
     iterator = trainer.updater.get_iterator('main')
     read = 12 * 5 * 4 / len(text())
     assert read <= iterator.epoch_detail < read + B / len(text())
@@ -113,10 +113,9 @@ def test_added_and_removed_extensions(tmp_path, caplog):
         warnings.simplefilter('error')
         rnnlm.resume(path, trainer)
     assert [m.partition(': ')[2] for m in messages(caplog)] == [
-        'nothing is saved of the extension AnotherLog, which begins anew',
-        'nothing is saved of the extension StepShift, which begins anew',
-        'what is saved of the extension LogReport is left out; the trainer does not '
-        'have it']
+        'the snapshot lacks the extension AnotherLog, which starts afresh',
+        'the snapshot lacks the extension StepShift, which starts afresh',
+        'ignored the saved extension LogReport, which the trainer does not have']
     assert list(trainer._extensions) == ['Counts', 'AnotherLog', 'StepShift']
     trainer.run()
     assert kept.count == 20 and trainer.updater.get_optimizer('main').lr == 1 / 16
@@ -134,7 +133,7 @@ def test_another_trigger(tmp_path, caplog):
     trainer.extend(kept, trigger=triggers.MinValueTrigger('main/loss'))
     rnnlm.resume(path, trainer)
     assert messages(caplog) == [
-        f'{path}: nothing is saved of the stop trigger, which begins anew']
+        f'{path}: the snapshot lacks the stop trigger, which starts afresh']
     trainer.run()
     assert kept.count == 3 and trainer.updater.iteration == 7
 

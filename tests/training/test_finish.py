@@ -143,7 +143,7 @@ def test_a_best_model_that_is_lost_is_said(tmp_path, monkeypatch, caplog, capsys
         rising(patch, [4.0])
         experiment.train(corpus, dataclasses.replace(TINY, epochs=4), out=out,
                          resume=out)
-    assert 'the best model from here on is kept' in caplog.text
+    assert 'the best model from now on is kept' in caplog.text
     assert os.path.exists(f'{out}/model.npz')
 
 

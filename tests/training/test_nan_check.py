@@ -50,7 +50,8 @@ def test_a_refused_window_changes_nothing(make, rate, clip, bad):
     with pytest.raises(rnnlm.NotFinite) as e, numpy.errstate(invalid='ignore'):
         updater.update()
     assert str(e.value).startswith('window 2: ')
-    assert f'at the learning rate {rate}; first hit: /predictor/l3/b' in str(e.value)
+    assert f'at the learning rate {rate}; first affected: /predictor/l3/b' in (
+        str(e.value))
     for param, array in zip(model.params(), before):
         numpy.testing.assert_array_equal(param.array, array)
 
@@ -74,8 +75,8 @@ def test_a_gradient_that_is_not_finite_ends_the_run():
         chainer.links.Classifier(InfiniteSlope()))
     updater = rnnlm.BPTTUpdater(
         rnnlm.ParallelSequentialIterator(text(), 4), optimizer, 5)
-    with pytest.raises(rnnlm.NotFinite, match='loss 14.9.* first hit: the gradient of '
-                       '/predictor/w'), numpy.errstate(all='ignore'):
+    with pytest.raises(rnnlm.NotFinite, match='loss 14.9.* first affected: the '
+                       'gradient of /predictor/w'), numpy.errstate(all='ignore'):
         updater.update()
     assert not optimizer.target.predictor.w.array.any()
 

@@ -1,6 +1,6 @@
-"""CUDA kernels, each beside the plain function that it stands in for.
+"""CUDA kernels, each with a reference implementation in CuPy or plain functions.
 
-| source | what | its plain twin |
+| source | contents | reference implementation |
 |---|---|---|
 | `lstm.cuh`, `steps.cu` | the gates of a step | `functions.lstm_window` |
 | `persistent*` | all steps of a layer in one launch | the same |
@@ -8,7 +8,7 @@
 | `rows.cu`, `philox.cuh` | embedding, dropout | `functions.embedding`, `philox` |
 | `sgd.cu` | clipping and SGD | `rnnlm.training.sgd` |
 
-`launch` compiles and launches them through CuPy, `blas` is cuBLAS, `transfer` copies
-without waiting, `plans` cuts the work of the persistent kernels to a GPU's size;
-`lstm`, `output`, `rows` and `sgd` call them in turn, and `gpu` holds all of them.
+`launch` compiles and launches them through CuPy, `blas` wraps cuBLAS, `transfer` copies
+asynchronously, and `plans` partitions the work of the persistent kernels for a GPU.
+`lstm`, `output`, `rows` and `sgd` call the kernels in order, and `gpu` combines them.
 """

@@ -1,7 +1,7 @@
 """Matrix products by cuBLAS, called directly.
 
-CuPy's own wrapper refuses to work while a stream is captured into a graph; the library
-itself does not, once its workspace is set.  It is the library that CuPy has loaded.
+CuPy's own wrapper refuses to run while a stream is captured into a graph.  cuBLAS
+itself allows it, once its workspace is set.  The library is the one that CuPy loaded.
 """
 import ctypes
 import functools
@@ -12,15 +12,15 @@ import weakref
 import chainer
 import numpy
 
-# What NVIDIA advises for Hopper; elsewhere less would do.
+# NVIDIA's recommendation for Hopper; other GPUs need less.
 WORKSPACE = 32 * 2 ** 20
 
-# What it is called on Linux and on Windows.
+# File names on Linux and on Windows.
 NAMES = ('libcublas.so.13', 'libcublas.so.12', 'cublas64_13.dll', 'cublas64_12.dll')
 
-# Of cublas_api.h and library_types.h.
+# Constants from cublas_api.h and library_types.h.
 _N, _T = 0, 1
-# Sums of parts of a product are in the precision of the rest, also for float16.
+# Partial sums of a product keep the precision of the result, also for float16.
 _MATH = 16  # CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION, else the default
 _REAL_TYPES = {'float16': 2, 'float32': 0, 'float64': 1}
 _COMPUTE_32F, _COMPUTE_64F, _COMPUTE_32F_FAST_TF32 = 68, 70, 77
@@ -28,7 +28,7 @@ _DEFAULT_ALGORITHM = -1
 
 
 class Blas:
-    """cuBLAS on the current device of a thread, as long as the object lives.
+    """cuBLAS handle for the current device and thread.
 
     Args:
         xp: cupy.
@@ -40,26 +40,26 @@ class Blas:
         handle = ctypes.c_void_p()
         self._call('cublasCreate_v2', ctypes.byref(handle))
         self._handle = handle
-        # Not when Python ends: CUDA may have ended before.
+        # Not at exit of Python, because CUDA may have shut down before.
         weakref.finalize(self, self._library.cublasDestroy_v2, handle).atexit = False
         self._call('cublasSetMathMode', handle, _MATH)
         self._workspace = xp.empty(WORKSPACE, numpy.uint8)
         self._stream = None
 
     def dot(self, a, b, out, more=False, scale=1.0):
-        """``out = scale a b``, plus out if `more`, on the current stream.
+        """Computes ``out = scale a b``, plus out if `more`, on the current stream.
 
-        With ``chainer.config.tf32``, factors of float32 are rounded to TF32, 10 bits of
-        each, on the way: several times as fast.
+        With ``chainer.config.tf32``, float32 factors are rounded to TF32 (10 bits of
+        mantissa), which is several times as fast.
 
         Args:
-            a: (m, k), float16, float32 or float64, contiguous or the transpose of
-                such, or a slice of its rows.
+            a: (m, k), float16, float32 or float64, contiguous or the transpose of a
+                contiguous array, or a slice of its rows.
             b: (k, n), likewise.
-            out: (m, n), rows contiguous.  Factors of float16 may have a product of
+            out: (m, n), rows contiguous.  The product of float16 factors may be
                 float32.
-            more (bool): Whether the product is added.
-            scale (float): A factor.
+            more (bool): Whether to add the product to `out`.
+            scale (float): Factor of the product.
         """
         m, k = a.shape
         n = b.shape[1]
@@ -73,7 +73,7 @@ class Blas:
             raise ValueError('out: expected contiguous rows')
         wide = out.dtype == numpy.float64
         scalar = ctypes.c_double if wide else ctypes.c_float
-        # What is stored by rows is, to cuBLAS, the transpose: out^T = b^T a^T.
+        # cuBLAS is column-major: row-major out is out^T = b^T a^T to it.
         self._call(
             'cublasGemmEx', self._handle, b_op, a_op, n, m, k,
             ctypes.byref(scalar(scale)), _pointer(b), _REAL_TYPES[b.dtype.name], b_line,
@@ -86,7 +86,7 @@ class Blas:
         stream = self._xp.cuda.get_current_stream().ptr
         if stream != self._stream:
             self._call('cublasSetStream_v2', self._handle, ctypes.c_void_p(stream))
-            # A new stream takes the workspace away.
+            # Setting the stream resets the workspace.
             self._call('cublasSetWorkspace_v2', self._handle,
                        _pointer(self._workspace), ctypes.c_size_t(WORKSPACE))
             self._stream = stream
@@ -98,12 +98,12 @@ class Blas:
 
 
 def tf32():
-    """bool: Whether ``chainer.config.tf32`` is set."""
+    """Returns whether ``chainer.config.tf32`` is set."""
     return bool(getattr(chainer.config, 'tf32', False))
 
 
 def _layout(x):
-    """How a matrix lies in memory: (whether transposed, elements of a line)."""
+    """Returns the memory layout of a matrix: (operation, leading dimension)."""
     size = x.dtype.itemsize
     rows, columns = x.strides
     if columns == size or x.shape[1] == 1:
@@ -119,12 +119,12 @@ def _pointer(x):
 
 @functools.lru_cache(maxsize=None)
 def library(xp):
-    """The cuBLAS that CuPy uses, loaded already.
+    """Returns the cuBLAS library that CuPy has loaded.
 
-    Others, of PyTorch say, may be loaded too: that of CuPy's version is taken.
+    PyTorch and others may have loaded another one; the one of CuPy's version is chosen.
 
     Raises:
-        RuntimeError: if it is not found.
+        RuntimeError: If it is not found.
     """
     wanted = xp.cuda.cublas.getVersion(xp.cuda.Device().cublas_handle)  # loads it
     try:
@@ -140,13 +140,13 @@ def library(xp):
         except OSError:
             pass
     if not found:
-        raise RuntimeError('libcublas: expected that of CuPy in this process, found '
-                           'none')
+        raise RuntimeError('libcublas: expected the one that CuPy uses in this '
+                           'process, found none')
     return next((one for one in found if _version(one) == wanted), found[0])
 
 
 def _version(library):
-    """int: The version of a cuBLAS, as CuPy says it; 0 if it does not say."""
+    """Returns the version of a cuBLAS as CuPy writes it (int), or 0 if unknown."""
     parts = []
     for part in range(3):  # major, minor, patch
         value = ctypes.c_int()
@@ -158,7 +158,7 @@ def _version(library):
 
 
 def _compute_type(factors, product):
-    """How cuBLAS computes a product of such factors."""
+    """Returns the compute type that cuBLAS uses for factors of a dtype."""
     if product == numpy.float64:
         return _COMPUTE_64F
     fast = factors == numpy.float32 and tf32()

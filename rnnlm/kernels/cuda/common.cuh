@@ -1,4 +1,4 @@
-// What all kernels begin with.  REAL, the type they compute in, is float or double.
+// Common header of all kernels.  REAL, the type of the computation, is float or double.
 typedef REAL real;
 
 #ifndef ON_HOST
@@ -14,7 +14,7 @@ __device__ __forceinline__ unsigned load_acquire(const unsigned* p)
     return value;
 }
 
-// Adds 1, after all that this thread, and its block before a barrier, have written.
+// Adds 1, after all writes of this thread, and those of its block before a barrier.
 __device__ __forceinline__ void add_release(unsigned* p)
 {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" : : "l"(p) : "memory");
@@ -34,14 +34,14 @@ __device__ __forceinline__ double logarithm(double x) { return log(x); }
 __device__ __forceinline__ float tangent(float x) { return tanhf(x); }
 __device__ __forceinline__ double tangent(double x) { return tanh(x); }
 
-// The sigmoid as NumPy's twin has it, which cannot overflow.
+// The same formula of the sigmoid as in NumPy; it cannot overflow.
 __device__ __forceinline__ real sigmoid(real x)
 {
     return (real)0.5 * tangent((real)0.5 * x) + (real)0.5;
 }
 
-// The reduction of one value of each thread; blockDim.x is a power of two, and
-// `scratch` holds one value for each thread.  All threads get the result.
+// Reduces one value of each thread of a block; returns the result to all threads.
+// blockDim.x is a power of two, and `scratch` holds one value for each thread.
 template <class T, class Operation>
 __device__ __forceinline__ T reduce_block(T value, T* scratch, Operation operation)
 {
@@ -54,14 +54,14 @@ __device__ __forceinline__ T reduce_block(T value, T* scratch, Operation operati
         __syncthreads();
     }
     const T result = scratch[0];
-    __syncthreads();  // before the next reduction writes there
+    __syncthreads();  // before the next reduction overwrites it
     return result;
 }
 
 struct Add {
     template <class T> __device__ T operator()(T a, T b) const { return a + b; }
 };
-// NaN is the largest number here, so that it is not lost.
+// Maximum that treats NaN as the largest number, so that it propagates.
 struct Largest {
     template <class T> __device__ T operator()(T a, T b) const
     {

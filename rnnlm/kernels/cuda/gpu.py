@@ -1,4 +1,4 @@
-"""All kernels of one GPU."""
+"""`Gpu`: all kernels of one GPU."""
 from rnnlm.kernels.cuda.launch import Cuda
 from rnnlm.kernels.cuda.lstm import Recurrent
 from rnnlm.kernels.cuda.output import Output
@@ -6,13 +6,13 @@ from rnnlm.kernels.cuda.rows import Rows
 
 
 class Gpu:
-    """The kernels, for arrays of one device and one thread of the host.
+    """Kernels for the arrays of one device and one host thread.
 
     Args:
         cuda: `Cuda`, or a stand-in.
 
     Attributes:
-        cuda: The same.
+        cuda: The argument `cuda`.
         recurrent: `Recurrent`.
         output: `Output`.
         rows: `Rows`.
@@ -25,17 +25,17 @@ class Gpu:
         self.rows = Rows(cuda)
 
     def lane(self):
-        """The same kernels, whose work is done beside that of others: `Cuda.lane`."""
+        """Returns the same kernels on another CUDA stream; see `Cuda.lane`."""
         return Gpu(self.cuda.lane())
 
 
 def current(xp):
-    """`Gpu` of CuPy's current device.
+    """Returns the `Gpu` of CuPy's current device.
 
     Args:
         xp: cupy.
 
     Raises:
-        RuntimeError: if cuBLAS is not found, and whatever CuPy raises.
+        RuntimeError: If cuBLAS is not found.  CuPy may raise other errors.
     """
     return Gpu(Cuda(xp))

@@ -1,4 +1,4 @@
-"""Launching the kernels of this folder on a GPU, through CuPy."""
+"""Compilation and launch of the CUDA kernels, through CuPy."""
 import contextlib
 import copy
 import ctypes
@@ -14,8 +14,8 @@ from rnnlm.kernels.cuda.transfer import Uploads
 HERE = os.path.dirname(os.path.abspath(__file__))
 HEADERS = ('common.cuh', 'lstm.cuh', 'philox.cuh')
 SOURCES = ('steps.cu', 'output.cu', 'rows.cu', 'sgd.cu')
-ALIGNMENT = 16  # bytes, of what kernels read as `Gates`
-THREADS = 256  # of a block, where nothing speaks for another number
+ALIGNMENT = 16  # bytes, for arrays that kernels read as `Gates`
+THREADS = 256  # threads in a block, by default
 
 _KERNEL = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s+)?'
@@ -27,7 +27,7 @@ _ARRAYS = {'int': numpy.int32, 'unsigned': numpy.uint32, 'long long': numpy.int6
 
 
 def source(*names):
-    """The text of some files of this folder, one after the other."""
+    """Returns the concatenated text of files of this folder."""
     texts = []
     for name in names:
         with open(os.path.join(HERE, name), encoding='utf-8') as f:
@@ -36,7 +36,7 @@ def source(*names):
 
 
 def parameters(text):
-    """Name of each kernel in a source to its parameters' (type, whether a pointer)."""
+    """Maps each kernel in a source to its parameters' (type, whether a pointer)."""
     found = {}
     for name, declared in _KERNEL.findall(text):
         types = []
@@ -50,14 +50,14 @@ def parameters(text):
 
 
 class Module:
-    """The kernels of a source, compiled for one type.
+    """Kernels of a source, compiled for one floating-point type.
 
     Args:
-        compiled: What CuPy's ``RawModule`` is, or a stand-in.
+        compiled: CuPy's ``RawModule``, or a stand-in.
         text (str): The source.
-        dtype: float32 or float64, the `real` of the source.
-        start: Starts a kernel otherwise than CuPy does, called with (kernel, blocks,
-            threads, values of the parameters, bytes of shared memory).
+        dtype: float32 or float64, the type `real` of the source.
+        start: Function that launches a kernel instead of CuPy; called with (kernel,
+            blocks, threads, values of the parameters, bytes of shared memory).
     """
 
     def __init__(self, compiled, text, dtype, start=None):
@@ -68,7 +68,7 @@ class Module:
         self._functions = {}
 
     def function(self, name, shared=0):
-        """The kernel of this name, allowed to use so many bytes of shared memory."""
+        """Returns a kernel, after allowing it that many bytes of shared memory."""
         if name not in self._functions:
             self._functions[name] = self._compiled.get_function(name)
         function = self._functions[name]
@@ -80,10 +80,10 @@ class Module:
         """Launches a kernel on the current stream.
 
         Args:
-            name (str): Its name.
-            grid (int): Blocks.
-            block (int or tuple): Threads of a block.
-            args: A number or an array, contiguous and of the declared type, for each
+            name (str): Name of the kernel.
+            grid (int): Number of blocks.
+            block (int or tuple): Threads in a block.
+            args: A number, or a contiguous array of the declared type, for each
                 parameter; None is the null pointer.
             shared (int): Bytes of dynamic shared memory.
         """
@@ -119,26 +119,26 @@ class Module:
 
 
 def address(x):
-    """int: Where an array begins, on a GPU or on the host."""
+    """Returns the address (int) of an array's first element, on a GPU or the host."""
     return x.data.ptr if hasattr(x.data, 'ptr') else x.ctypes.data
 
 
 def aligned(xp, x):
-    """An array, or a copy that is contiguous and begins at `ALIGNMENT`."""
+    """Returns an array, or a contiguous copy that is aligned to `ALIGNMENT`."""
     x = xp.ascontiguousarray(x)
     return x.copy() if address(x) % ALIGNMENT else x
 
 
 class Cuda:
-    """A GPU as the kernels see it: launches, matrix products, memory.
+    """GPU as seen by the kernels: launches, matrix products and memory.
 
-    Work is done in the order of the calls, but for `lane`.
+    Work is executed in the order of the calls, except for work of a `lane`.
 
     Attributes:
-        xp: The module of its arrays, cupy.
-        multiprocessors (int): How many it has.
-        shared_per_block (int): Bytes of shared memory that a block may have.
-        blas: `Blas`, its matrix products.
+        xp: The array module, cupy.
+        multiprocessors (int): Number of multiprocessors.
+        shared_per_block (int): Maximum bytes of shared memory in a block.
+        blas: `Blas`, for matrix products.
     """
 
     def __init__(self, xp):
@@ -151,54 +151,56 @@ class Cuda:
         self.blas = Blas(xp)
         self._uploads = Uploads(xp)
         self._modules = {}
-        self._stream = None  # whatever is current
+        self._stream = None  # None means the current stream
 
     def lane(self):
-        """The same GPU, whose work is done beside that of others; see `queue`."""
+        """Returns the same GPU with a stream of its own, to work concurrently."""
         lane = copy.copy(self)
-        lane.blas = Blas(self.xp)  # two products at once need two workspaces
+        lane.blas = Blas(self.xp)  # concurrent products need separate workspaces
         lane._stream = self.xp.cuda.Stream(non_blocking=True)
         return lane
 
     def queue(self):
-        """A context in which all work is that of this lane."""
+        """Returns a context in which all work goes to the stream of this lane."""
         return self._stream or contextlib.nullcontext()
 
     def mark(self):
-        """The present end of the lane's work, for `wait` of another lane."""
+        """Records an event after the lane's work so far, for `wait` of another lane."""
         event = self.xp.cuda.Event(disable_timing=True)
         event.record(self._stream or self.xp.cuda.get_current_stream())
         return event
 
     def wait(self, mark):
-        """Lets later work of the lane begin when what was marked is done."""
+        """Makes the lane's later work wait for an event from `mark`."""
         (self._stream or self.xp.cuda.get_current_stream()).wait_event(mark)
 
     def launch(self, dtype, name, grid, block, args, shared=0):
-        """`Module.launch` of a kernel of `SOURCES` for a type."""
+        """Launches a kernel of `SOURCES` for a type; see `Module.launch`."""
         self.module(dtype, SOURCES).launch(name, grid, block, args, shared)
 
     def dot(self, a, b, out, more=False, scale=1.0):
-        """``out = scale a b``, plus out if `more`; as `Blas.dot`."""
+        """Computes ``out = scale a b``, plus out if `more`; see `Blas.dot`."""
         self.blas.dot(a, b, out, more, scale)
 
     def zero(self, x):
-        """``x = 0``."""
+        """Sets ``x = 0``."""
         x.fill(0)
 
     def copy(self, x, to):
-        """``to = x``, arrays of one shape and dtype."""
+        """Copies ``to = x``, arrays of one shape and dtype."""
         to[...] = x
 
     def upload(self, x, to):
-        """``to = x``, an array of the host; it may change at once."""
+        """Copies a host array, ``to = x``; `x` may be changed right after the call."""
         self._uploads(x, to)
 
     def capture(self, work):
-        """Records what a function launches, which it must have done once before.
+        """Captures the launches of a function as a CUDA graph.
+
+        The function must have run once before.
 
         Returns:
-            A graph; its method ``launch`` does it all again.
+            A graph; its method ``launch`` repeats the launches.
         """
         stream = self.xp.cuda.Stream(non_blocking=True)
         with stream:
@@ -210,13 +212,13 @@ class Cuda:
         return graph
 
     def module(self, dtype, names, defines=(), cooperative=False):
-        """Some of the sources, compiled when they are first asked for.
+        """Returns a compiled module of some sources, compiling it on first use.
 
         Args:
             dtype: float32 or float64.
             names: Files of this folder.
             defines: 'NAME=VALUE', ...
-            cooperative (bool): Whether all blocks of a launch run at once.
+            cooperative (bool): Whether all blocks of a launch must run concurrently.
 
         Returns:
             Module
@@ -226,7 +228,7 @@ class Cuda:
             text = source(*HEADERS, *names)
             real = {'float32': 'float', 'float64': 'double'}[key[0].name]
             options = ('--std=c++17', f'-DREAL={real}', *(f'-D{d}' for d in defines))
-            # All lanes share it: it may not hold this one.
+            # The module is shared by all lanes, so it must not refer to this one.
             start = functools.partial(self.start_cooperatively, self.xp)
             self._modules[key] = Module(self.compile(text, options), text, dtype,
                                         start if cooperative else None)
@@ -237,9 +239,9 @@ class Cuda:
 
     @staticmethod
     def start_cooperatively(xp, function, grid, block, values, shared):
-        """Starts a kernel all of whose blocks run at once, or none.
+        """Launches a kernel whose blocks must all run concurrently.
 
-        RawModule's own way would first link a library that is often not there.
+        RawModule's own way would first link a library that is often missing.
         """
         holders = [numpy.asarray(value if isinstance(value, numpy.generic)
                                  else numpy.uint64(value.data.ptr)) for value in values]
@@ -250,7 +252,7 @@ class Cuda:
             xp.cuda.get_current_stream().ptr, ctypes.addressof(parameters))
 
     def blocks_at_once(self, function, threads, shared):
-        """How many blocks of a kernel the whole GPU holds at once."""
+        """Returns how many blocks of a kernel can run concurrently on the GPU."""
         each = self.xp.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
             function.kernel.ptr, threads, shared)
         return each * self.multiprocessors

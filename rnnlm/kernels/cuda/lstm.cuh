@@ -1,11 +1,11 @@
-// The equations of an LSTM unit, once for all kernels; rnnlm/functions/lstm_window.py
-// has them in NumPy.  A unit's four gates lie side by side: a, i, f, o.
+// The equations of an LSTM unit, shared by all kernels.  The NumPy version is in
+// rnnlm/functions/lstm_window.py.  A unit's four gates are adjacent: a, i, f, o.
 struct __align__(16) Gates {
     real a, i, f, o;
 };
 
-// From the four sums z to the gates; c becomes the new cell state, tanh_c its tanh.
-// Returns h.
+// Computes the gates from the four sums z.  Updates the cell state c, sets tanh_c to
+// its tanh, and returns h.
 __device__ __forceinline__ real unit_forward(Gates z, Gates* gate, real* c, real* tanh_c)
 {
     gate->a = tangent(z.a);
@@ -17,8 +17,8 @@ __device__ __forceinline__ real unit_forward(Gates z, Gates* gate, real* c, real
     return gate->o * *tanh_c;
 }
 
-// From gh, the whole gradient of h, to the gradients of the four sums; gc, that of the
-// cell state from later steps, becomes that of the step before.
+// Computes the gradients of the four sums from gh, the total gradient of h.  Updates gc,
+// the gradient of the cell state from later steps, for the previous step.
 __device__ __forceinline__ Gates unit_backward(
     Gates gate, real c_before, real tanh_c, real gh, real* gc)
 {

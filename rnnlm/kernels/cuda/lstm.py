@@ -1,6 +1,6 @@
-"""The steps of an LSTM layer over a window: one launch for all, or two a step.
+"""The steps of an LSTM layer over a window: one launch for all, or two per step.
 
-The twin of `_forward` and `_backward` of `rnnlm.functions.lstm_window`, on a GPU.
+GPU version of `_forward` and `_backward` of `rnnlm.functions.lstm_window`.
 """
 import logging
 
@@ -11,15 +11,15 @@ from rnnlm.kernels.cuda.launch import THREADS, aligned
 
 logger = logging.getLogger(__name__)
 
-# Whether windows whose lateral weights fit into the multiprocessors' shared memory go
-# through the persistent kernels.
+# Whether to use the persistent kernels for windows whose lateral weights fit into the
+# multiprocessors' shared memory.
 persistent = True
 
-SPACE = 32  # numbers from one barrier's counter to the next, as in the source
+SPACE = 32  # distance between the counters of two barriers, as in the source
 
 
 class Recurrent:
-    """The recurrent part of a layer on a GPU.
+    """Recurrent part of a layer on a GPU.
 
     Args:
         cuda: `rnnlm.kernels.cuda.launch.Cuda`.
@@ -28,18 +28,18 @@ class Recurrent:
     def __init__(self, cuda):
         self._cuda = cuda
         self._scratch = {}
-        self._kernels = {}  # not of `functools`, which would keep this object alive
+        self._kernels = {}  # not functools.lru_cache, which would keep self alive
 
     def forward(self, z, b, W, hs, cs, tanh_cs, gate):
-        """The steps of a window.
+        """Computes the steps of a window.
 
         Args:
             z: (T, B, 4n) interleaved, W_u x of all steps; overwritten.
             b: (4n,), the bias.
             W: (4n, n), the lateral weights.
-            hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
+            hs, cs: (T + 1, B, n); row 0 is the initial state, the others are written.
             tanh_cs: (T, B, n), written.
-            gate: T x B x 4n elements, written, for `backward` alone.
+            gate: T x B x 4n elements, written; used only by `backward`.
         """
         T, B, n = tanh_cs.shape
         b = aligned(self._cuda.xp, b)
@@ -47,7 +47,7 @@ class Recurrent:
         kernel = self._kernel('forward', W.dtype, T, B, n)
         if kernel:
             module, plan = kernel
-            # Of each n its own, whose columns behind n are zeros for ever.
+            # One for each n: the padding columns beyond n must stay zero.
             exchange = self._array(f'exchange {n}', (2, B, plan.inner), W.dtype)
             module.launch(
                 'lstm_window_forward', plan.blocks, plan.threads,
@@ -61,15 +61,15 @@ class Recurrent:
                 (B * n, n, z[t], b, cs[t], gate[t], cs[t + 1], tanh_cs[t], hs[t + 1]))
 
     def backward(self, ghs, W, cs, tanh_cs, gate, gz, gc, gh):
-        """The gradients of the steps of a window.
+        """Computes the gradients of the steps of a window.
 
         Args:
             ghs: (T, B, n), the gradients of the outputs.
             W: (4n, n), the lateral weights.
-            cs, tanh_cs, gate: from `forward`.
+            cs, tanh_cs, gate: Results of `forward`.
             gz: (T, B, 4n) interleaved, written.
-            gc, gh: (B, n), the gradients of the state after the window; become those
-                of the state before.
+            gc, gh: (B, n), the gradients of the final state; overwritten with those of
+                the initial state.
         """
         T, B, n = tanh_cs.shape
         ghs, W = map(self._cuda.xp.ascontiguousarray, (ghs, W))
@@ -90,7 +90,7 @@ class Recurrent:
             self._cuda.dot(gz[t], W, gh)
 
     def _kernel(self, direction, dtype, T, B, n):
-        """(the compiled kernel, its plan) if the window goes through it, else None."""
+        """Returns (compiled kernel, plan) for persistent windows, else None."""
         if not persistent or T < 2 or dtype != numpy.float32:
             return None
         key = direction, B, n
@@ -99,10 +99,10 @@ class Recurrent:
         return self._kernels[key]
 
     def side_by_side(self, count, dtype, T, B, n):
-        """bool: Whether windows of so many layers may be computed at the same time.
+        """Returns whether windows of `count` layers can be computed concurrently.
 
-        Blocks of a persistent kernel wait for one another: two kernels that are there
-        in parts could wait for ever.
+        Blocks of a persistent kernel wait for one another: two kernels that are only
+        partly resident would deadlock.
         """
         found = [self._kernel(direction, dtype, T, B, n)
                  for direction in ('forward', 'backward')]
@@ -111,7 +111,7 @@ class Recurrent:
                    for direction, kernel in zip(('forward', 'backward'), found))
 
     def _at_once(self, direction, module, plan):
-        """int: Blocks of a kernel that run at once."""
+        """Returns how many blocks of a kernel can run concurrently."""
         function = module.function(f'lstm_window_{direction}', plan.shared)
         return self._cuda.blocks_at_once(function, plan.threads, plan.shared)
 
@@ -124,11 +124,11 @@ class Recurrent:
         module = cuda.module(
             numpy.float32, ('persistent.cuh', f'persistent_{direction}.cu'),
             plan.defines, cooperative=True)
-        # A grid that does not fit would be cut down in silence.
+        # CuPy would silently shrink a grid that does not fit.
         at_once = self._at_once(direction, module, plan)
         if at_once < plan.blocks:
-            logger.info('no persistent kernel for %d units and %d rows: %d blocks do '
-                        'not fit, %d do', n, B, plan.blocks, at_once)
+            logger.info('no persistent kernel for %d units and %d rows: it needs %d '
+                        'blocks, and %d fit', n, B, plan.blocks, at_once)
             return None
         return module, plan
 
@@ -138,7 +138,7 @@ class Recurrent:
         return counters
 
     def _array(self, name, shape, dtype):
-        """An array, zeros at first, that is kept: for one stream at a time."""
+        """Returns a reusable array, initially zero; for one stream at a time."""
         key = name, shape
         if key not in self._scratch:
             self._scratch[key] = self._cuda.xp.zeros(shape, dtype)

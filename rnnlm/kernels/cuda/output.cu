@@ -1,11 +1,11 @@
-// Output layer: softmax, cross entropy and the gradient of the logits, in one pass.
+// Output layer: softmax, cross entropy and the gradient of the logits in one kernel.
 
-// One block for each of the rows from `first` on.  y: (rows, V) logits without their
-// bias b, become (softmax - one-hot) w if `with_gradient`; t: (T, B) targets, all of
-// the window's, of which -1 is left out; w is 1 over the number of the step's targets.
-// A target that is none makes the loss NaN.
-// loss: (rows,), each row's share.  Shared memory: a value for each thread, and if
-// `cached` the row.
+// One block for each row, starting at row `first`.  y: (rows, V) logits without their
+// bias b; overwritten by (softmax - one-hot) w if `with_gradient`.  t: (T, B) targets of
+// the whole window; -1 is ignored.  w: 1 / (number of targets in the step).  An invalid
+// target makes the loss NaN.
+// loss: (rows,), the contribution of each row.  Shared memory: a value for each thread,
+// and the row if `cached`.
 extern "C" __global__ void softmax_cross_entropy(
     int first, int B, int V, int cached, int with_gradient, real* y,
     const real* __restrict__ b, const int* __restrict__ t, double* __restrict__ loss)
@@ -31,7 +31,7 @@ extern "C" __global__ void softmax_cross_entropy(
     real target_logit = 0;
     if (threadIdx.x == 0 && target >= 0)
         target_logit = target < V ? row[target] - most : (real)NAN;
-    __syncthreads();  // before the row changes
+    __syncthreads();  // before the row is overwritten
 
     real sum = 0;
     for (int k = threadIdx.x; k < V; k += blockDim.x) {
@@ -48,7 +48,7 @@ extern "C" __global__ void softmax_cross_entropy(
         out[k] = row[k] * scale - (k == target ? weight : (real)0);
 }
 
-// out[0] = the sum of x (size,), plus out[0] if `more`; one block.
+// Sums x (size,) into out[0], adding to it if `more`.  One block.
 extern "C" __global__ void total_loss(int size, int more, const double* __restrict__ x,
                                       real* out)
 {
@@ -59,8 +59,8 @@ extern "C" __global__ void total_loss(int size, int more, const double* __restri
     if (threadIdx.x == 0) out[0] = (real)(sum + (more ? (double)out[0] : 0.));
 }
 
-// out (columns,) = the sums of the columns of y (rows, columns), plus out if `more`.
-// Blocks of 32 columns by 8 rows, each thread adding every eighth row.
+// Sums the columns of y (rows, columns) into out (columns,), adding to it if `more`.
+// A block has 32 columns by 8 rows, and each thread adds every eighth row.
 extern "C" __global__ void column_sums(int rows, int columns, int more,
                                        const real* __restrict__ y, real* out)
 {
@@ -79,7 +79,7 @@ extern "C" __global__ void column_sums(int rows, int columns, int more,
     out[column] = sum + (more ? out[column] : (real)0);
 }
 
-// x (size,) times factor[0]; nothing is moved if that is 1, as it mostly is.
+// Multiplies x (size,) by factor[0].  Returns early if the factor is 1, the usual case.
 extern "C" __global__ void scale(long long size, const real* __restrict__ factor,
                                  real* x)
 {

@@ -3,7 +3,7 @@ from rnnlm.kernels.cuda.launch import THREADS
 
 
 class Output:
-    """The twin of `rnnlm.functions.linear_softmax_cross_entropy`, on a GPU.
+    """GPU version of `rnnlm.functions.linear_softmax_cross_entropy`.
 
     Args:
         cuda: `rnnlm.kernels.cuda.launch.Cuda`.
@@ -14,25 +14,26 @@ class Output:
 
     def compute(self, x, W, b, t, y, rows_loss, loss, gradients=None,
                 ready=lambda: None):
-        """Loss of a window, and the gradients.
+        """Computes the loss of a window, and the gradients.
 
-        x and W may be float16; all else is float32 then.
+        x and W may be float16; everything else is float32 then.
 
         Args:
             x: (T, B, n).
             W: (V, n).
             b: (V,).
-            t: (T, B) int32, -1 is left out.
-            y: (rows, V), the logits of so many rows at a time; overwritten.
+            t: (T, B) int32; -1 is ignored.
+            y: (rows, V), scratch for the logits of that many rows; overwritten.
             rows_loss: (rows,) float64, overwritten.
             loss: (), written.
-            gradients (tuple): Those of x, W and b, written; None for the loss alone.
-            ready: Called when that of x is on its way, before that of W.
+            gradients (tuple): Gradients of x, W and b, written; None to compute only
+                the loss.
+            ready: Called when the gradient of x has been launched, before that of W.
         """
         cuda, dtype = self._cuda, y.dtype
         V, n = W.shape
         flat = x.reshape(-1, n)
-        # The row is kept on the way if it fits beside that of another block.
+        # Caches a row in shared memory if two blocks still fit on a multiprocessor.
         threads = 1024 if V > 4096 else THREADS
         shared = (threads + V) * dtype.itemsize
         cached = shared <= cuda.shared_per_block // 2
@@ -49,10 +50,10 @@ class Output:
             if gradients is not None:
                 gx, gW, gb = gradients
                 scale, probabilities = 1.0, part
-                if x.dtype != dtype:  # as large as float16 wants them
+                if x.dtype != dtype:  # scaled to the range of float16
                     scale = 1 / t.shape[1]
                     part = (part * t.shape[1]).astype(x.dtype)
-                # What the layers below wait for comes first.
+                # The gradient that the layers below wait for comes first.
                 cuda.dot(part, W, gx.reshape(-1, n)[first:first + len(r)], scale=scale)
                 if first + len(r) == len(flat):
                     ready()
@@ -62,12 +63,12 @@ class Output:
                         (len(r), more, rows_loss, loss), THREADS * 8)
 
     def column_sums(self, x, out, more=False):
-        """out (columns,) = the sums of the columns of x (rows, columns)."""
+        """Sums the columns of x (rows, columns) into out (columns,)."""
         self._cuda.launch(
             x.dtype, 'column_sums', -(-x.shape[1] // 32), (32, 8),
             (*x.shape, more, x, out), 32 * 8 * x.dtype.itemsize)
 
     def scale(self, x, factor):
-        """x times factor, an array of one element; nothing moves if that is 1."""
+        """Multiplies x by factor (1,) in place; does nothing if the factor is 1."""
         blocks = min(-(-x.size // THREADS), 8 * self._cuda.multiprocessors)
         self._cuda.launch(x.dtype, 'scale', blocks, THREADS, (x.size, factor, x))

@@ -1,35 +1,35 @@
-// What the two kernels for all T steps of a layer share, in float32.  The lateral
-// weights stay in shared memory, spread over the multiprocessors, so that a step reads
-// no more than what the step before has written: h forward, the gradients of the gates
-// backward.  One cooperative launch; between two steps blocks wait for one another.
+// Shared code of the two persistent kernels, which compute all T steps of a layer in one
+// cooperative launch, in float32.  The lateral weights stay in shared memory, distributed
+// over the multiprocessors, so a step only reads what the previous step has written: h
+// forward, the gradients of the gates backward.  Between steps, all blocks synchronise.
 //
-// Fixed when compiled, by rnnlm/kernels/cuda/plans.py:
-//   N, B           units and rows
-//   THREADS        of a block
+// Compile-time constants from rnnlm/kernels/cuda/plans.py:
+//   N, B           units and rows of the batch
+//   THREADS        threads in a block
 //   OWN            units whose gates a block computes, OWN * B <= THREADS
-//   ROWS, INNER    of the weights W' that a block holds, INNER a multiple of 4
+//   ROWS, INNER    size of the weights W' that a block holds, INNER a multiple of 4
 //   TILE_R, TILE_B outputs of a thread: TILE_R rows of W' times TILE_B of the batch
 //   ROWS_UP, B_UP  ROWS and B rounded up to whole tiles
-//   PARTS          into which INNER is cut, each for its own threads
-//   GROUPS         backward: into how many groups of units INNER and N are cut
-//   GROUP          backward: units of such a group, INNER = 4 GROUP
+//   PARTS          parts of INNER, each summed by its own threads
+//   GROUPS         backward: groups of units into which INNER and N are split
+//   GROUP          backward: units in such a group, INNER = 4 GROUP
 
-// Shared memory: W' (ROWS_UP, LINE), then the operand (B_UP, LINE), whose place the
-// sums (PARTS, ROWS_UP, B_UP) take.  What stands in rows from B on does not matter: no
-// sum of theirs is read.  Lines are an odd number of 16 bytes long, so that
-// threads that read lines side by side meet no other in a bank.
+// Shared memory: W' (ROWS_UP, LINE), then the operand (B_UP, LINE), which the sums
+// (PARTS, ROWS_UP, B_UP) overwrite.  Rows from B on hold arbitrary values, because their
+// sums are never read.  The length of a line is an odd multiple of 16 bytes, so that
+// threads reading adjacent lines have no bank conflicts.
 #define LINE (INNER / 4 % 2 ? INNER : INNER + 4)
 #define QUADS (INNER / 4)
 
-// All of the block have written what others wait for.
+// Signals that all threads of the block have written what other blocks wait for.
 __device__ __forceinline__ void arrive(unsigned* counter)
 {
     __syncthreads();
     if (threadIdx.x == 0) add_release(counter);
 }
 
-// Until `blocks` have arrived `times` times.  What they have written is then read by way
-// of the L2 cache.
+// Waits until `blocks` have arrived `times` times.  Their results must then be read
+// through the L2 cache.
 __device__ __forceinline__ void wait(const unsigned* counter, unsigned blocks,
                                      unsigned times)
 {
@@ -38,7 +38,7 @@ __device__ __forceinline__ void wait(const unsigned* counter, unsigned blocks,
     __syncthreads();
 }
 
-// sums[part][row][b] = the share of `part` in sum_k W'[row][k] operand[b][k].
+// sums[part][row][b] = the terms of `part` in sum_k W'[row][k] operand[b][k].
 __device__ __forceinline__ void product(const real* weights, const real* operand,
                                         real* sums)
 {
@@ -71,7 +71,7 @@ __device__ __forceinline__ void product(const real* weights, const real* operand
                 }
         }
     }
-    __syncthreads();  // the operand's place is free
+    __syncthreads();  // the sums overwrite the operand
     if (part < PARTS) {
 #pragma unroll
         for (int r = 0; r < TILE_R; ++r)
@@ -91,8 +91,8 @@ __device__ __forceinline__ real total(const real* sums, int row, int b)
     return result;
 }
 
-// 16 bytes to shared memory, by way of the L2 cache, where other multiprocessors have
-// written them.  From compute capability 8.0 on they are on their way together, until
+// Copies 16 bytes to shared memory through the L2 cache, where other multiprocessors have
+// written them.  From compute capability 8.0 on, copies are asynchronous and complete at
 // `arrived`.
 __device__ __forceinline__ void send(float4* to, const float4* from)
 {
@@ -112,7 +112,7 @@ __device__ __forceinline__ void arrived()
     __syncthreads();
 }
 
-// (rows, INNER) from lines `stride` apart; there after `arrived`.
+// Copies (rows, INNER) from lines `stride` apart; complete after `arrived`.
 __device__ __forceinline__ void send_quads(real* to, const real* from, int rows,
                                            int stride, int quads)
 {

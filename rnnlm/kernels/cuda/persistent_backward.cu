@@ -1,10 +1,11 @@
 // ghs: (T, B, N) or null; gate, gz: (T, B, 4N); cs: (T + 1, B, N); tanh_cs: (T, B, N);
-// gc, gh: (B, N), of the state after the window, become those of the state before;
+// gc, gh: (B, N), gradients of the final state, overwritten by those of the initial one;
 // partial: (GROUPS, B, N); counters: zeros, SPACE for each barrier.
 //
-// GROUPS blocks side by side, a team, make the gradients of h of the same units, and
-// work at these units' gates in the next step: only they wait for each other then.
-#define SPACE 32  // of a barrier's own line of the cache
+// GROUPS adjacent blocks form a team.  Together they compute the gradients of h for the
+// same units, and the gates of these units in the next step.  So in the second barrier
+// of a step only the blocks of a team wait for each other.
+#define SPACE 32  // integers in a cache line: each barrier has its own
 
 extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     int T, const real* __restrict__ ghs, const real* __restrict__ W,
@@ -15,22 +16,22 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     DYNAMIC_SHARED(real, weights);
     real* const operand = weights + ROWS_UP * LINE;
     real* const sums = operand;
-    // The block's share of the product: of the gates of `from`, its units, the share
-    // in the gradients of h of `to`.
+    // The block's part of the product: from the gates of units starting at `from` to the
+    // gradients of h of units starting at `to`.
     const int from = blockIdx.x % GROUPS * GROUP;
     const int to = blockIdx.x / GROUPS * ROWS;
     const int columns = min(ROWS, N - to), inner = 4 * min(GROUP, N - from);
     const bool works = columns > 0 && inner > 0;
 
     for (int k = threadIdx.x; k < ROWS_UP * LINE; k += THREADS) {
-        // Read along the lines of W, which are the columns of W'.
+        // Reads rows of W, which are columns of W', so that accesses are coalesced.
         const int column = k % ROWS_UP, gate_row = k / ROWS_UP;
         weights[column * LINE + gate_row] =
             works && column < columns && gate_row < inner
             ? W[(size_t)(4 * from + gate_row) * N + to + column] : (real)0;
     }
 
-    // Each thread has one unit of one row of its team, if any.
+    // Each thread has at most one unit of its team, for one row of the batch.
     const int unit = blockIdx.x % GROUPS * OWN + threadIdx.x % OWN;
     const int b = threadIdx.x / OWN;
     const bool busy = unit < columns && b < B;
@@ -43,7 +44,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
         c_gradient = gc[place];
         h_gradient = gh[place];
     }
-    // What a step takes that does not depend on the one before.
+    // Loads what a step needs that does not depend on the previous step.
     auto prepare = [&](int t) {
         if (!busy || t < 0) return;
         const size_t at = (size_t)t * B * N + place;

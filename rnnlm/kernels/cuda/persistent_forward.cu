@@ -1,5 +1,5 @@
-// z: (T, B, 4N) without bias; hs, cs: (T + 1, B, N), of which row 0 is given; tanh_cs:
-// (T, B, N); gate: (T, B, 4N); exchange: (2, B, INNER), zeros where k >= N; counter: 0.
+// z: (T, B, 4N) without bias; hs, cs: (T + 1, B, N), row 0 is the initial state; tanh_cs:
+// (T, B, N); gate: (T, B, 4N); exchange: (2, B, INNER), zero where k >= N; counter: 0.
 extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
     int T, const Gates* __restrict__ z, const Gates* __restrict__ bias,
     const real* __restrict__ W, real* hs, real* __restrict__ cs,
@@ -18,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
             ? W[(size_t)(4 * first + row) * N + column] : (real)0;
     }
 
-    // Each thread has one unit of one row, if any, and keeps its cell state.
+    // Each thread has at most one unit, for one row, and keeps its cell state.
     const int unit = threadIdx.x % OWN, b = threadIdx.x / OWN;
     const bool busy = unit < own && b < B;
     const int place = b * N + first + unit;
@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
 
     for (int t = 0; t < T; ++t) {
         Gates sum;
-        if (busy) sum = z[(size_t)t * B * N + place];  // on its way meanwhile
+        if (busy) sum = z[(size_t)t * B * N + place];  // loaded during the product
         if (t == 0) {
             for (int k = threadIdx.x; k < B * LINE; k += THREADS) {
                 const int row = k / LINE, column = k % LINE;

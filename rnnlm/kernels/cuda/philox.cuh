@@ -1,4 +1,4 @@
-// The numbers at places 4 block to 4 block + 3 of the generator Philox4x32-10;
+// Returns numbers 4 block to 4 block + 3 of the generator Philox4x32-10; see
 // rnnlm/functions/philox.py.
 static __inline__ __device__ void philox(
     unsigned long long block, unsigned int k0, unsigned int k1, unsigned int* numbers)

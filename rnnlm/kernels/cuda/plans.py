@@ -1,24 +1,24 @@
-"""How the work of the persistent kernels is cut, by size and by GPU."""
+"""Partition of the persistent kernels' work, for a size of layer and a GPU."""
 import functools
 import typing
 
-THREADS = 256, 512  # of a block: as few as have one for each of its units and rows
-QUAD = 4  # float32 of 16 bytes
+THREADS = 256, 512  # in a block: the smaller one that covers its units and rows
+QUAD = 4  # float32 numbers in 16 bytes
 BYTES = 4
-GROUPS = 4  # of units, backward: a block then reads as much a step as forward
+GROUPS = 4  # of units, backward: a block then reads as much per step as forward
 MOST_TILE = 8
-MOST_SUMS = 40  # of a thread, in registers
+MOST_SUMS = 40  # accumulators of a thread, in registers
 
 
 class Plan(typing.NamedTuple):
-    """The constants of `persistent.cuh`, and the launch.
+    """Constants of `persistent.cuh`, and the size of the launch.
 
     Attributes:
-        blocks (int): Of the launch, all at once on the GPU.
-        threads (int): Of a block.
-        shared (int): Bytes of shared memory of a block.
+        blocks (int): Number of blocks, all running concurrently.
+        threads (int): Threads in a block.
+        shared (int): Bytes of shared memory in a block.
         defines (tuple of str): 'NAME=VALUE' for the compiler.
-        inner (int): Length of a line of the weights that a block holds.
+        inner (int): Row length of the weights that a block holds.
     """
     blocks: int
     threads: int
@@ -29,9 +29,9 @@ class Plan(typing.NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def forward(n, B, multiprocessors, shared_per_block):
-    """The plan of the forward kernel for n units and B rows; None if it does not fit.
+    """Plans the forward kernel for n units and B rows; None if it does not fit.
 
-    A block holds the lateral weights of its units' gates, all n columns of them.
+    A block holds the lateral weights (all n columns) of its units' gates.
     """
     own = -(-n // multiprocessors)
     return _plan(n, B, own, 4 * own, _up(n, QUAD), -(-n // own), shared_per_block)
@@ -39,9 +39,9 @@ def forward(n, B, multiprocessors, shared_per_block):
 
 @functools.lru_cache(maxsize=256)
 def backward(n, B, multiprocessors, shared_per_block):
-    """The plan of the backward kernel; None if it does not fit.
+    """Plans the backward kernel; None if it does not fit.
 
-    The lateral weights are cut both ways: a block has the gates of one of `GROUPS`
+    The lateral weights are split both ways: a block has the gates of one of `GROUPS`
     groups of units, and some of the n columns.
     """
     group = -(-n // GROUPS)
@@ -72,7 +72,7 @@ def _plan(n, B, own, rows, inner, blocks, shared_per_block, **more):
 
 
 def _tile(rows, B, inner, threads):
-    """(rows, columns, parts) of the fewest cycles by a rough count; None if none."""
+    """Returns the (rows, columns, parts) with the fewest estimated cycles, or None."""
     best = None
     for r in range(1, MOST_TILE + 1):
         for b in range(1, MOST_TILE + 1):
@@ -81,7 +81,7 @@ def _tile(rows, B, inner, threads):
                 continue
             parts = threads // tiles
             turns = -(-(inner // QUAD) // parts)
-            # Of a thread: products, and reads of 16 bytes, which all warps share.
+            # For a thread: products, and 16-byte reads, which all warps share.
             cycles = turns * (QUAD * r * b + 4 * (r + b)) + parts * 4
             if best is None or cycles < best[0]:
                 best = cycles, (r, b, parts)

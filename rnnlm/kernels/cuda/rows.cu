@@ -1,10 +1,10 @@
-// Dropout, the rows of the embedding, and the sum of their gradients.
+// Dropout, embedding lookup, and the sum of the embedding gradients.
 
-// out = dropout(x), both (T, row): the numbers of step t stand at the places from
-// t stride + start on.  0 where the number, of 24 bits in [0, 1), is below the ratio.
-// x and out may be the same.  The same call on gradients is its backward.  A thread has
-// the four places of one block of the generator, as far as they are the step's; there
-// are `blocks` of them, row / 4 + 2, whatever place is the first.
+// Computes out = dropout(x), both (T, row).  Step t uses the random numbers starting at
+// t stride + start.  An element is set to 0 if its number, of 24 bits in [0, 1), is below
+// the ratio.  x and out may be the same.  Called on gradients, it is the backward.  A
+// thread computes one block of four numbers of the generator, of which only those of the
+// step are used; `blocks` = row / 4 + 2 is the maximum number of blocks of a step.
 extern "C" __global__ void dropout(
     long long threads, int blocks, int row, long long start, long long stride,
     const unsigned* key, float ratio, real scale, const real* x, real* out)
@@ -24,7 +24,7 @@ extern "C" __global__ void dropout(
     }
 }
 
-// out (K, n) = W[ids], a block for each row; NaN for an id that W (V, n) has not.
+// Computes out (K, n) = W[ids], a block for each row; NaN for ids not in W (V, n).
 extern "C" __global__ void take_rows(int V, int n, const int* __restrict__ ids,
                                      const real* __restrict__ W,
                                      real* __restrict__ out)
@@ -35,7 +35,7 @@ extern "C" __global__ void take_rows(int V, int n, const int* __restrict__ ids,
         out[(size_t)blockIdx.x * n + k] = known ? W[(size_t)id * n + k] : (real)NAN;
 }
 
-// gW[ids] = 0: what the window before has written.
+// Sets gW[ids] = 0: clears what the previous window wrote.
 extern "C" __global__ void clear_rows(int V, int n, const int* __restrict__ ids,
                                       real* __restrict__ gW)
 {
@@ -44,10 +44,11 @@ extern "C" __global__ void clear_rows(int V, int n, const int* __restrict__ ids,
     for (int k = threadIdx.x; k < n; k += blockDim.x) gW[(size_t)id * n + k] = 0;
 }
 
-// gW[id] = the sum of the rows of gy (K, n) that have this id, plus gW[id] if `more`;
-// first (K,) says which of the K is the first of its id, if V has it.  A block for each
-// of the K; only the first one works, in the order of the rows, so that the sum is
-// always the same, `tile` of the K at a time.  Shared memory: 2 tile + 2 integers.
+// Sums the rows of gy (K, n) with the same id into gW[id], adding to it if `more`.  Sets
+// first (K,) to 1 at the first occurrence of each valid id.  There is a block for each of
+// the K rows, but only those of first occurrences sum, `tile` rows at a time.  They sum in
+// the order of the rows, so the result is deterministic.  Shared memory: 2 tile + 2
+// integers.
 extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
                                     const int* __restrict__ ids,
                                     const real* __restrict__ gy, int* first, real* gW)
@@ -60,7 +61,7 @@ extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
     if (threadIdx.x == 0) *before = id < 0 || id >= V;
     __syncthreads();
     for (int k = threadIdx.x; k < here; k += blockDim.x)
-        if (ids[k] == id) *before = 1;  // all who write, write the same
+        if (ids[k] == id) *before = 1;  // a benign race: all write the same value
     __syncthreads();
     const bool is_first = !*before;
     if (threadIdx.x == 0) first[here] = is_first;
@@ -74,7 +75,7 @@ extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
         __syncthreads();
         for (int k = threadIdx.x; k < size; k += blockDim.x) {
             if (!same[k]) continue;
-            int rank = 0;  // of how many it is the next
+            int rank = 0;  // number of earlier rows with this id
             for (int j = 0; j < k; ++j) rank += same[j];
             list[rank] = start + k;
             atomicAdd(length, 1);
@@ -86,6 +87,6 @@ extern "C" __global__ void sum_rows(int K, int V, int n, int more, int tile,
             for (int k = 0; k < *length; ++k) sum += gy[(size_t)list[k] * n + column];
             to[column] = sum;
         }
-        __syncthreads();  // before the next tile is written
+        __syncthreads();  // before the next tile overwrites the list
     }
 }

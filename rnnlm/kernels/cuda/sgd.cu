@@ -1,15 +1,15 @@
 // SGD with gradient clipping, without the host: the norm, the factor, the step.
-// Of an embedding, only the rows that the window has touched.
+// Of an embedding, only the rows used in the window are updated.
 
-// A part of a parameter and of its gradient, as a block goes through it.
+// Part of a parameter and of its gradient, handled by one block.
 struct Share {
     real *p, *g;
     int size;
 };
 
-// The block's share.  The first `rows` blocks have the rows of W and gW that `ids` name,
-// of n numbers, none where `first` is 0; each other one has a line of `parts`: the
-// addresses of parameter and gradient, and how many numbers.
+// Returns the part of a block.  Each of the first `rows` blocks has the row of W and gW
+// given by `ids`, of n numbers, or nothing if its `first` is 0.  Each other block has a
+// row of `parts`: the addresses of parameter and gradient, and their size.
 __device__ __forceinline__ Share share_of_block(
     int rows, int n, const int* ids, const int* first, real* W, real* gW,
     const long long* parts)
@@ -30,7 +30,7 @@ __device__ __forceinline__ Share share_of_block(
     return share;
 }
 
-// partial (gridDim.x,) = the sums of the squares of the gradients, a share each.
+// Computes partial (gridDim.x,), the sum of squared gradients of each block.
 extern "C" __global__ void sum_of_squares(
     int rows, int n, const int* __restrict__ ids, const int* __restrict__ first,
     real* W, real* gW, const long long* __restrict__ parts,
@@ -46,9 +46,9 @@ extern "C" __global__ void sum_of_squares(
     if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// result[0] = the norm; result[1] = what gradients are multiplied with: 1, less if the
-// norm is more than the threshold, or NaN if `refuse` and the norm is not finite.  A
-// threshold below 0 is none.  One block.
+// Computes result[0], the norm, and result[1], the factor of the gradients: 1, or less if
+// the norm exceeds the threshold, or NaN if `refuse` and the norm is not finite.  A
+// negative threshold disables clipping.  One block.
 extern "C" __global__ void clip(int size, int refuse, double threshold,
                                 const double* __restrict__ partial, double* result)
 {
@@ -65,8 +65,8 @@ extern "C" __global__ void clip(int size, int refuse, double threshold,
     result[1] = factor;
 }
 
-// The gradients are clipped, the parameters move against them.  result: of `clip`;
-// rate[0]: the learning rate.  With a factor of NaN and `refuse` nothing changes.
+// Clips the gradients and updates the parameters.  result: computed by `clip`; rate[0]:
+// the learning rate.  Changes nothing if the factor is NaN and `refuse` is set.
 extern "C" __global__ void sgd(
     int rows, int n, const int* __restrict__ ids, const int* __restrict__ first,
     real* W, real* gW, const long long* __restrict__ parts, int refuse,
@@ -83,7 +83,7 @@ extern "C" __global__ void sgd(
     }
 }
 
-// What changes from window to window: dropout's key and the learning rate.
+// Sets the values that change between windows: dropout's key and the learning rate.
 extern "C" __global__ void set_window(unsigned k0, unsigned k1, double value,
                                       unsigned* key, double* rate)
 {

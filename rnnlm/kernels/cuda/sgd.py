@@ -1,29 +1,29 @@
-"""SGD with gradient clipping on a GPU: the host is never waited for."""
+"""SGD with gradient clipping on a GPU, without host synchronisation."""
 import numpy
 
 from rnnlm.kernels.cuda.launch import THREADS, address
 
-# Numbers of a parameter that a block goes through.
+# Elements of a parameter that one block handles.
 SHARE = 16 * THREADS
 
 
 class SGD:
-    """Clipping and the step of all parameters, after the gradients are there.
+    """Gradient clipping and the SGD step for all parameters.
 
-    Three launches, whatever the number of parameters.
+    Takes three launches, for any number of parameters.
 
     Args:
         cuda: `rnnlm.kernels.cuda.launch.Cuda`.
-        params: list of (parameter, gradient), contiguous arrays of one dtype; where
-            they lie is read once.
-        rows: (ids, first) if the gradient of the first pair is zero but for the rows
-            that the ids name; see `rnnlm.kernels.cuda.rows.Rows.sum`.
-        threshold (float): Largest norm; None for any.
-        refuse (bool): Whether a gradient that is not finite changes nothing.
+        params: list of (parameter, gradient), contiguous arrays of one dtype.  Their
+            addresses are read only once.
+        rows: (ids, first) if the gradient of the first pair is zero except in the rows
+            `ids`; see `rnnlm.kernels.cuda.rows.Rows.sum`.
+        threshold (float): Maximum norm; None for no maximum.
+        refuse (bool): Whether to skip the step if a gradient is not finite.
 
     Attributes:
-        result: (2,) float64: the norm of the last gradients, and what they were
-            multiplied with, NaN if they were refused.
+        result: (2,) float64: the norm of the last gradients, and the factor that they
+            were multiplied with, NaN if the step was skipped.
     """
 
     def __init__(self, cuda, params, rows, threshold, refuse):
@@ -45,7 +45,7 @@ class SGD:
         self.result = xp.zeros(2, numpy.float64)
 
     def __call__(self, rate):
-        """Clips and steps.
+        """Clips the gradients and updates the parameters.
 
         Args:
             rate: (1,) float64, the learning rate, on the GPU.
@@ -61,7 +61,7 @@ class SGD:
 
 
 def _parts(p, g):
-    """(address of a part of p, that of g's, its size) of each part."""
+    """Returns (address of a part of p, address in g, size) for each part."""
     size = p.dtype.itemsize
     return [(address(p) + start * size, address(g) + start * size,
              min(SHARE, p.size - start)) for start in range(0, p.size, SHARE)]

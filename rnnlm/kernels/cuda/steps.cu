@@ -1,5 +1,5 @@
-// A step of a layer after, or before, its recurrent product: one thread for each unit
-// of each row, `size` = B n of them.
+// One step of a layer, without its recurrent product.  One thread for each unit of each
+// row, `size` = B n threads.
 
 extern "C" __global__ void lstm_step_forward(
     int size, int n, const Gates* __restrict__ z, const Gates* __restrict__ b,
@@ -19,8 +19,7 @@ extern "C" __global__ void lstm_step_forward(
     c[k] = cell;
 }
 
-// gh: the gradient of the output by way of the next step; ghs: by all other ways, or
-// null.
+// gh: the gradient of the output from the next step; ghs: from everything else, or null.
 extern "C" __global__ void lstm_step_backward(
     int size, const real* __restrict__ ghs, const real* __restrict__ gh,
     const Gates* __restrict__ gate, const real* __restrict__ c_before,

@@ -1,15 +1,15 @@
-"""Copies between the host and a GPU that the host does not wait for."""
+"""Asynchronous copies between the host and a GPU."""
 import itertools
 
 import numpy
 
 
 class Uploads:
-    """Copies small arrays to the GPU; the host waits only if it is far ahead.
+    """Copier of small arrays to the GPU; blocks only if too many are in flight.
 
     Args:
         xp: cupy.
-        count (int): Copies that may be on their way at once.
+        count (int): Maximum number of copies in flight.
     """
 
     def __init__(self, xp, count=4):
@@ -18,12 +18,12 @@ class Uploads:
         self._turns = itertools.cycle(range(count))
 
     def __call__(self, x, to):
-        """``to = x``: an array of the host, one of the GPU of the same kind."""
+        """Copies ``to = x``: from a host array to a GPU array of the same shape."""
         x = numpy.ascontiguousarray(x, to.dtype)
         turn = next(self._turns)
         memory, event = self._slots[turn]
         if event is not None:
-            event.synchronize()  # the memory is free again
+            event.synchronize()  # wait until the pinned memory can be reused
         if memory is None or memory.size() < x.nbytes:
             memory = self._xp.cuda.alloc_pinned_memory(x.nbytes)
         numpy.frombuffer(memory, x.dtype, x.size)[...] = x.ravel()
@@ -34,17 +34,17 @@ class Uploads:
 
 
 class Later:
-    """A number on its way from the GPU; `float` waits for it, and for it alone.
+    """Number that is being copied from the GPU; `float` waits for this copy only.
 
     Args:
         xp: cupy.
-        x: Its array, of one element.
+        x: The array, of one element.
     """
 
     def __init__(self, xp, x):
         self._memory = xp.cuda.alloc_pinned_memory(x.nbytes)
         self._host = numpy.frombuffer(self._memory, x.dtype, 1)
-        with x.device:  # another one may be the current one
+        with x.device:  # which may not be the current one
             x.reshape(1).get(out=self._host, blocking=False)
             self._event = xp.cuda.Event(disable_timing=True)
             self._event.record()

@@ -1,1 +1,1 @@
-"""The folder that `rnnlm run` puts on the PYTHONPATH of the script and its children."""
+"""Folder that `rnnlm run` adds to the PYTHONPATH of the script and its children."""

@@ -1,5 +1,5 @@
-"""What `rnnlm run` starts Python with: ``python run_script.py script.py args``."""
-import numpy  # noqa: F401  with it come the old names, see sitecustomize.py
+"""The script that `rnnlm run` starts: ``python run_script.py script.py args``."""
+import numpy  # noqa: F401  installs the old names, see sitecustomize.py
 
 from rnnlm.legacy import boot, main, rewriting
 

@@ -1,18 +1,18 @@
-"""Makes a Python that `rnnlm run` started, or a child of its script, meet old Chainer.
+"""Startup hook: installs old Chainer in a Python started by `rnnlm run` or its script.
 
-Python imports this at its start, since the folder is on PYTHONPATH.  Nothing is
-imported before NumPy or Chainer is.  Another Python, which inherited the
-environment, gets nothing.  It may be of any version, so the syntax here is old.
+Python imports this file when it starts, because the folder is on PYTHONPATH.  Nothing
+else is imported until NumPy or Chainer is.  If another Python inherits the environment,
+nothing happens; it may be of any version, so the syntax here is old.
 """
 import os
 import sys
 
 
 class _Trigger(object):
-    """Finds NumPy or Chainer, once: `rnnlm.legacy.boot` imports them first."""
+    """Import hook for NumPy or Chainer: lets `rnnlm.legacy.boot` import them first."""
 
     names = ('numpy', 'chainer', 'chainermn',
-             'multiprocessing.spawn')  # a child, which runs the script anew
+             'multiprocessing.spawn')  # in a child, which runs the script again
 
     def __init__(self, package, api, version):
         self._package = package
@@ -20,14 +20,14 @@ class _Trigger(object):
         self._version = version
 
     def find_spec(self, name, path=None, target=None):
-        if name == 'rnnlm':  # a program on this package, not a script of Chainer's
+        if name == 'rnnlm':  # a program that uses rnnlm, not a script for Chainer
             sys.meta_path.remove(self)
         if name not in self.names:
             return None
         from importlib import util
         sys.meta_path.remove(self)
         package = _Package(self._package)
-        sys.meta_path.insert(0, package)  # whatever else is called rnnlm
+        sys.meta_path.insert(0, package)  # before any other package named rnnlm
         try:
             from rnnlm.legacy import boot
         finally:
@@ -40,7 +40,7 @@ class _Trigger(object):
 
 
 class _Package(object):
-    """Finds this package where `rnnlm run` came from, for it may not be installed."""
+    """Import finder of the package that `rnnlm run` came from, maybe not installed."""
 
     def __init__(self, folder):
         self._folder = folder
@@ -55,12 +55,12 @@ class _Package(object):
 
 
 class _Loaded(object):
-    """Loads what is loaded already."""
+    """Loader of a module that is already loaded."""
 
     def __init__(self, module):
         self._module = module
         self._spec = module.__spec__
-        module.__spec__ = None  # else importlib would take that one, and load it anew
+        module.__spec__ = None  # otherwise importlib would use it and load it again
 
     def create_module(self, spec):
         return self._module
@@ -70,7 +70,7 @@ class _Loaded(object):
 
 
 def _chain():
-    """Imports the sitecustomize that Python would have found; ImportError if none."""
+    """Imports the sitecustomize that Python would have found, or raises ImportError."""
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [p for p in sys.path if os.path.abspath(p) != here]
     if sys.version_info < (3, 4):
@@ -81,7 +81,7 @@ def _chain():
     spec = machinery.PathFinder.find_spec(__name__)
     if spec is None or spec.loader is None:
         error = ImportError('No module named ' + __name__)
-        error.name = __name__  # to `site` it is not there
+        error.name = __name__  # tells `site` that it does not exist
         raise error
     sys.modules[__name__] = module = util.module_from_spec(spec)
     spec.loader.exec_module(module)

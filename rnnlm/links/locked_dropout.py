@@ -1,0 +1,52 @@
+"""Dropout with one mask for all steps of a window."""
+from __future__ import annotations
+
+from typing import Any, Union
+
+import chainer
+from chainer import functions as F
+
+from rnnlm.errors import require_ratio
+from rnnlm.links.masks import Masked
+
+
+class LockedDropout(Masked):
+    """Dropout with one mask for all steps of a window: variational dropout.
+
+    The mask has the shape of a step (B, n), so that each stream has its own.  It is
+    drawn by the first step of a window.  A `rnnlm.LanguageModel` says when a window
+    begins; elsewhere call `begin_window`.
+
+    Args:
+        ratio (float): Ratio of elements dropped, in [0, 1).
+
+    Raises:
+        rnnlm.errors.InputError: if the ratio is out of its range.
+
+    Example:
+        >>> drop = LockedDropout(0.5)
+        >>> h = numpy.ones((2, 3), dtype='f')
+        >>> bool((drop(h).array == drop(h).array).all())
+        True
+
+    References:
+        Gal and Ghahramani, "A Theoretically Grounded Application of Dropout in
+        Recurrent Neural Networks" (2016), https://arxiv.org/abs/1512.05287
+    """
+
+    def __init__(self, ratio: float = 0.5) -> None:
+        require_ratio('ratio', ratio)
+        super().__init__()
+        self.ratio = ratio
+
+    def forward(self, h: Union[chainer.Variable, Any]) -> chainer.Variable:
+        """One step: h (B, n) -> (B, n).
+
+        A batch of fewer streams than that of the first step has their first masks.
+        """
+        if not self.drops():
+            return chainer.as_variable(h)
+        if self.mask is not None and len(self.mask) < len(h):
+            self.begin_window()
+        self.draw(h.shape, h.dtype)
+        return F.dropout(h, self.ratio, mask=self.mask[:len(h)])

@@ -1,0 +1,98 @@
+"""An LSTM layer whose lateral weights are dropped."""
+from __future__ import annotations
+
+from typing import Any, Union
+
+import chainer
+from chainer import functions as F
+from chainer import links as L
+
+from rnnlm.errors import require_ratio
+from rnnlm.links import masks
+
+
+class WeightDropLSTM(L.LSTM):
+    """An LSTM layer whose lateral weights are dropped, by one mask a window.
+
+    As :class:`chainer.links.LSTM` with :math:`W_l` replaced by
+    :math:`m \\odot W_l / (1 - \\mathrm{ratio})` while ``chainer.config.train`` is true
+    (DropConnect).  A window begins where the state was forgotten, replaced or cut off
+    from its graph by `unchain_backward`, and where a `rnnlm.LanguageModel` says so.
+    Saved are the weights as they are, under the names of an `L.LSTM`.
+
+    Args:
+        in_size (int): Size m of the inputs.
+        out_size (int): Size n of the outputs.
+        ratio (float): Ratio of weights dropped, in [0, 1); then that of `lateral`.
+
+    Raises:
+        rnnlm.errors.InputError: if the ratio is out of its range.
+
+    Example:
+        >>> layer = WeightDropLSTM(3, 2, ratio=0.5)
+        >>> layer(numpy.zeros((20, 3), dtype='f')).shape
+        (20, 2)
+
+    References:
+        Wan, Zeiler, Zhang, LeCun and Fergus, "Regularization of Neural Networks using
+        DropConnect" (2013)
+        Merity, Keskar and Socher, "Regularizing and Optimizing LSTM Language Models"
+        (2018), https://arxiv.org/abs/1708.02182
+    """
+    lateral: Any
+    _begun = False  # a window, of which no step was made yet
+    _seen: masks.Seen = ()  # of the last step of the window
+
+    def __init__(self, in_size: int, out_size: int, ratio: float = 0.5) -> None:
+        super().__init__(in_size, out_size)
+        W = self.lateral.W.array
+        del self.lateral
+        with self.init_scope():
+            self.lateral = DroppedLinear(W, ratio)
+
+    def begin_window(self) -> None:
+        """Draws a new mask for the steps from here on; a `LanguageModel` calls it.
+        """
+        self._begun = True
+        self.lateral.begin_window()
+
+    def forward(self, x: Union[chainer.Variable, Any]) -> chainer.Variable:
+        """One step: x (B, m) -> h (B, n)."""
+        if not self.lateral.drops():
+            return super().forward(x)
+        if not (self._begun or masks.goes_on(self._seen, (self.c, self.h))):
+            self.begin_window()
+        self._begun = False
+        h = super().forward(x)
+        self._seen = masks.seen((self.c, self.h))
+        return h
+
+
+class DroppedLinear(masks.Masked, L.Linear):
+    """A Linear without bias whose weights are dropped, by one mask a window.
+
+    Args:
+        W (array): (n_out, n_in).
+        ratio (float): Ratio of weights dropped, in [0, 1).
+    """
+
+    def __init__(self, W: Any, ratio: float) -> None:
+        require_ratio('ratio', ratio)
+        super().__init__(W.shape[1], W.shape[0], nobias=True, initialW=W)
+        self.ratio = ratio
+
+    def begin_window(self) -> None:
+        """Draws a new mask."""
+        super().begin_window()
+        if self.drops():
+            self.draw(self.W.shape, self.W.dtype)
+
+    def dropped(self) -> chainer.Variable:
+        """The weights (n_out, n_in) of this window."""
+        if not self.drops():
+            return self.W
+        self.draw(self.W.shape, self.W.dtype)
+        return F.dropout(self.W, self.ratio, mask=self.mask)
+
+    def forward(self, x: Any, n_batch_axes: int = 1) -> chainer.Variable:
+        return F.linear(x, self.dropped(), n_batch_axes=n_batch_axes)
