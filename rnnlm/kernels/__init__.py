@@ -1,10 +1,10 @@
-"""Kernels, each beside the plain function that it stands in for.
+"""Compiled kernels, each with a plain function that computes the same.
 
-`recurrent` is the inner loop of `rnnlm.functions.lstm_window`, `output` what
-`rnnlm.functions.softmax_loss` does between two products, `sgd` the passes of
-`rnnlm.training.sgd`, `twister` the random numbers of `rnnlm.functions.dropout`, compiled
-for this processor; they need llvmlite (the extra ``fast``) and are used when that is
-there.
+For the processor, compiled by llvmlite (the extra ``fast``) if it is installed:
+`recurrent`, the inner loop of `rnnlm.functions.lstm_window`; `output`, what
+`rnnlm.functions.softmax_loss` does between two products; `sgd`, the passes of
+`rnnlm.training.sgd`; `twister`, the random numbers of `rnnlm.functions.dropout`.
+
 `cuda` holds the kernels for a GPU, which `proof` compares with CuPy's own functions
 before they are used.  Set ``rnnlm.kernels.enabled = False`` (or RNNLM_FAST=0 in the
 environment) to do without either.

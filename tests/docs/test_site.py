@@ -82,7 +82,8 @@ def test_no_link_is_broken(pages):
 
 def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / 'a.html'
-    page.write_text('<a id="x" href="b.html">b</a> <a href="#y">y</a> <a href="#x">x</a>')
+    page.write_text(
+        '<a id="x" href="b.html">b</a> <a href="#y">y</a> <a href="#x">x</a>')
     assert list(broken({page: _Page(page)})) == [('a.html', 'b.html'), ('a.html', '#y')]
 
 
