@@ -183,6 +183,7 @@ def say_results(result: Dict[str, Any], out: str) -> None:
             + without_them(result[f'{part}_known']))
         say(f'{part:9}perplexity {result[part]:.3f}'
             + bits(result[part], result['tokens'])
+            + (', each sentence on its own' if result.get('sentences') else '')
             + relative_to_limit(result[part], result['limit']) + unknown)
     say(f'written  {out}/; generate text with: rnnlm generate {out}')
 

@@ -37,13 +37,15 @@ def evaluate(args: argparse.Namespace) -> int:
     vocabulary = text.vocabulary
     assert vocabulary is not None
     name = args.part if args.text is None else 'text'
-    found = (of_sentences(trained, part) if sentences
+    found = (of_sentences(trained, part, args.quiet) if sentences
              else of_stream(trained, part, vocabulary, args.quiet))
     count = len(part.ids)
     result = {'part': name, 'tokens': vocabulary.tokens, 'words': count,
               **found.to_json()}
     if vocabulary.by_character:
         result['bits per character'] = float(numpy.log2(found.value))
+    if sentences:
+        result['sentences'] = True
     adapted = None
     if adaptive is not None:
         adapted = dynamic_perplexity(adaptive, text, part.ids, args.quiet)
@@ -76,14 +78,14 @@ def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
                       bool(text.n_unknown) and vocabulary.unknown is None)
 
 
-def of_sentences(trained: TrainedModel, text: Encoded) -> Perplexity:
+def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexity:
     """The perplexity of a text, each sentence of which begins with a fresh state."""
-    log_probs, targets = score_sentences_of(trained, text.ids)
+    log_probs, targets = score_sentences_of(trained, text.ids, quiet)
     return Perplexity.of(
         log_probs, targets, text, trained.require_vocabulary().unknown)
 
 
-def score_sentences_of(trained: TrainedModel, words: numpy.ndarray
+def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
                        ) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """The log probabilities of the words of a text, and the words.
 
@@ -94,9 +96,12 @@ def score_sentences_of(trained: TrainedModel, words: numpy.ndarray
     sentences = [ids[ids != between] for ids in numpy.split(words, ends + 1)]
     if len(sentences) > 1 and not len(sentences[-1]):
         sentences.pop()
-    log_probs = numpy.concatenate(list(
-        scoring.score_sentences(trained.model, sentences, between)))
-    return log_probs, numpy.concatenate(
+    found = []
+    with progress(len(words), ' words', quiet) as bar:
+        for log_probs in scoring.score_sentences(trained.model, sentences, between):
+            found.append(log_probs)
+            bar.update(len(log_probs))
+    return numpy.concatenate(found), numpy.concatenate(
         [numpy.append(ids, between) for ids in sentences])
 
 
@@ -134,8 +139,8 @@ def interpolate(args: argparse.Namespace) -> int:
 
     def scores(part: str) -> List[Tuple[numpy.ndarray, numpy.ndarray]]:
         ids = text.part(part).ids
-        return [score_sentences_of(trained, ids) if sentences else
-                score_stream_of(trained, ids, args.quiet) for trained in (one, other)]
+        score = score_sentences_of if sentences else score_stream_of
+        return [score(trained, ids, args.quiet) for trained in (one, other)]
 
     (first, targets), (second, _) = scores('test')
     weight = args.weight

@@ -166,6 +166,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             result[f'{part}_unknown'] = corpus.unknown_rate(part)
             if not result[f'{part}_unknown']:
                 result[f'{part}_known'] = result[part]
+        if recipe.sentences:
+            result['sentences'] = True
         group.on_root(lambda: results.write(current.trainer, corpus, result))
         return result
 

@@ -143,6 +143,8 @@ def of_part(part: str, corpus: Corpus, result: dict[str, Any]) -> dict[str, Any]
              'perplexity without unknown': result[f'{part}_known']}
     if corpus.tokens == 'char':
         found['bits per character'] = float(numpy.log2(result[part]))
+    if result.get('sentences'):
+        found['sentences'] = True
     return found
 
 

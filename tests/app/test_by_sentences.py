@@ -53,6 +53,9 @@ def test_all_commands_agree(run, tokens):
     for part in 'valid', 'test':
         found = json.loads(run('evaluate', '--part', part, '--json'))
         assert numbers(found) == pytest.approx(numbers(result[part]), rel=1e-5)
+        assert found['sentences'] and found.keys() == result[part].keys()
+        line = next(line for line in out.split('\n') if line.startswith(f'{part} '))
+        assert ', each sentence on its own' in line
         assert found == json.loads(
             run('evaluate', '--part', part, '--sentences', '--json'))
         score = json.loads(run('score', '--total', '--json', 'result',
