@@ -27,6 +27,7 @@ import numpy
 
 import compiled
 import models
+import pieces
 import report_cpu
 from common import begin, median, random_ids, ratio, seconds
 
@@ -156,10 +157,14 @@ def training(ways, names, rounds):
             worst, compiling = check(made, sizes)
             sgemm = sgemm_flops()
             times = race(made, sizes, rounds, slow_every=4)
+            found = made['fast']('pieces', [
+                random_ids(sizes['T']) for _ in range(rounds)])[0] if (
+                    'fast' in made) else None
         words = sizes['T'] * B
         floor = models.flops_per_word(sizes['n'], V) / sgemm
         row = {'size': size, 'units': sizes['n'], 'same to': worst,
-               'compile seconds': compiling,
+               'compile seconds': compiling, 'pieces': found,
+               'floors': pieces.floors(sizes['n'], sizes['T'], B, V, sgemm),
                'sgemm GFLOP/s': sgemm / 1e9, 'floor words/s': 1 / floor,
                'words/s': {name: words / float(numpy.nanmedian(t))
                            for name, t in times.items()},
@@ -192,6 +197,54 @@ def evaluation(ways, words):
             'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
                 ('window', 'official'), ('window', 'torch'), ('fast', 'official'),
                 ('fast', 'torch'))}}
+
+
+USES = {'fast': 'score', 'window': 'score', 'torch': 'score',
+        'torch, like lengths': 'score_alike'}
+
+
+def scoring(ways, rounds):
+    """Words a second of sentences of 5 to 40 words, a 650-unit model; see `USES`."""
+    random = numpy.random.RandomState(3)
+    sentences = [random.randint(1, V, random.randint(5, 41)).astype('i')
+                 for _ in range(512)]
+    words = sum(len(sentence) + 1 for sentence in sentences)
+    uses = {use: method for use, method in USES.items() if use.split(',')[0] in ways}
+    times, sums = {use: [] for use in uses}, {}
+    sizes = dict(models.SIZES['medium'], dropout=0.0)
+    with started({use.split(',')[0]: None for use in uses}, sizes) as made:
+        for turn in range(rounds + 1):
+            for use, method in uses.items():
+                sums[use], took = made[use.split(',')[0]](method, sentences)
+                if turn:
+                    times[use].append(took / words)
+    return _compared(times, sums)
+
+
+def generation(ways, rounds, length=300):
+    """Words a second, one after another, a 650-unit model."""
+    ways = [way for way in ('fast', 'window', 'torch') if way in ways]
+    times = {way: [] for way in ways}
+    with started(ways, dict(models.SIZES['medium'], dropout=0.0)) as made:
+        for turn in range(rounds + 1):
+            for way in ways:
+                took = made[way].seconds('generate', length)
+                if turn:
+                    times[way].append(took / length)
+    return _compared(times)
+
+
+def _compared(times, sums=None):
+    """Words a second, ratios, and to what numbers that should be the same differ."""
+    times = {name: numpy.array(t) for name, t in times.items()}
+    found = {'words/s': {name: 1 / median(t) for name, t in times.items()},
+             'ratios': {f'{a} / {b}': ratio(times, b, a)
+                        for a in times for b in times
+                        if a in ('fast', 'window') and b.startswith('torch')}}
+    if sums:
+        found['same to'] = max(sums.values()) / min(sums.values()) - 1
+        assert abs(found['same to']) < 1e-5, sums
+    return found
 
 
 SWEEPS = {'units': ('n', (100, 200, 400, 650, 1000)),
@@ -238,7 +291,8 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true')
     parser.add_argument('--rounds', type=int, default=10)
-    parser.add_argument('--parts', default='training,evaluation,memory,growth')
+    parser.add_argument('--parts', default=(
+        'training,evaluation,scoring,generation,memory,growth'))
     parser.add_argument('--sizes', default='small,medium,large')
     args = parser.parse_args()
     result = {'machine': begin('benchmarks/cpu.py', writes=not args.quick)}
@@ -267,6 +321,10 @@ def measure(args, result):
     if 'evaluation' in parts:
         result['evaluation'] = evaluation(ways, 3000 if args.quick else 8000)
         print(json.dumps(result['evaluation'], indent=1), flush=True)
+    for name, measure_it in ('scoring', scoring), ('generation', generation):
+        if name in parts:
+            result[name] = measure_it(ways, rounds)
+            print(name, json.dumps(result[name], indent=1), flush=True)
     if 'memory' in parts and not args.quick:
         result['memory MiB'] = {name: peak_memory(name, 'medium') for name in ways}
         result['memory of 270,000 words MiB'] = peak_memory(

@@ -21,6 +21,7 @@ SIZES = {  # Zaremba et al. 2014: units, dropout, steps, init, clip
     'large': dict(n=1500, dropout=0.65, T=35, scale=0.04, clip=10),
 }
 LAYERS = 2
+END = 0  # the word between sentences
 
 
 def flops_per_word(n, V):
@@ -148,6 +149,20 @@ class ByWindow(PerStep):
         with self.with_kernels():
             return super().loss_and_gradients(ids)
 
+    def evaluate(self, ids):
+        with self.with_kernels():
+            return super().evaluate(ids)
+
+    def score(self, sentences):
+        """Sum of the log probabilities of sentences, each on its own, with its end."""
+        with self.with_kernels():
+            return float(sum(scores.sum() for scores in rnnlm.score_sentences(
+                self.model.predictor, sentences, END)))
+
+    def generate(self, length):
+        with self.with_kernels():
+            return len(list(rnnlm.generate(self.model.predictor, [END], length)))
+
     @contextlib.contextmanager
     def with_kernels(self):
         before, kernels.enabled = kernels.enabled, self.kernels
@@ -161,6 +176,11 @@ class Fast(ByWindow):
     """The same with the compiled kernels of the extra ``fast``."""
 
     kernels = True
+
+    def pieces(self, windows):
+        """Milliseconds of the pieces of a window."""
+        import pieces  # which imports this
+        return pieces.of_windows(self, windows)
 
 
 class Windows(chainer.dataset.Iterator):
@@ -243,6 +263,45 @@ class Torch:
             loss = float(self.loss(ids)) / (len(ids) - 1)
         self.modules.train()
         return loss
+
+    def score(self, sentences, batch=32, alike=False):
+        """Of padded batches: as they come, or of sentences of like length."""
+        torch, total = self.torch, 0.0
+        if alike:
+            sentences = sorted(sentences, key=len)
+        self.modules.eval()
+        with torch.no_grad():
+            for start in range(0, len(sentences), batch):
+                part = sentences[start:start + batch]
+                longest = max(map(len, part))
+                ids = numpy.full((longest + 2, len(part)), END)
+                targets = numpy.full((longest + 1, len(part)), -100)
+                for column, sentence in enumerate(part):
+                    end = len(sentence) + 1
+                    ids[1:end, column] = sentence
+                    targets[:end, column] = ids[1:end + 1, column]
+                h, _ = self.lstm(self.embed(self.send(ids[:-1])))
+                y = self.out(h)
+                total -= float(torch.nn.functional.cross_entropy(
+                    y.reshape(-1, y.shape[2]), self.send(targets).reshape(-1),
+                    ignore_index=-100, reduction='sum'))
+        self.modules.train()
+        return total
+
+    def score_alike(self, sentences):
+        return self.score(sentences, alike=True)
+
+    def generate(self, length):
+        """Words sampled one by one."""
+        torch, words, state = self.torch, [END], None
+        self.modules.eval()
+        with torch.no_grad():
+            for _ in range(length):
+                h, state = self.lstm(self.embed(torch.tensor([words[-1:]])), state)
+                p = torch.softmax(self.out(h[0, 0]), 0)
+                words.append(int(torch.multinomial(p, 1)))
+        self.modules.train()
+        return len(words) - 1
 
     def loss_and_gradients(self, ids):
         self.reset()

@@ -8,7 +8,10 @@ PICTURE = os.path.join(HERE, os.pardir, 'docs', 'cpu.png')
 LABELS = {'official': 'Chainer, word by word', 'per step': 'rnnlm, word by word',
           'window': 'rnnlm, by window', 'fast': 'rnnlm, by window, `fast`',
           'torch': 'PyTorch, eager', 'torch bfloat16': 'PyTorch, eager, bfloat16',
-          'torch compiled': 'PyTorch, torch.compile'}
+          'torch compiled': 'PyTorch, torch.compile',
+          'torch, like lengths': 'PyTorch, eager, batches of like lengths'}
+TITLES = {'scoring': '### Scores of sentences of 5 to 40 words, batches of 32, medium',
+          'generation': '### Generation, a word at a time, medium'}
 
 
 def write(result):
@@ -52,6 +55,9 @@ def part(result):
                 'without which it does not run at all; one of them, which keeps its '
                 'softmax in float32, makes it 1.2 times as fast at medium size.', '',
                 *agreement(rows), '']
+        if all(r['pieces'] for r in rows):
+            out += ['Where the time of a window goes with `fast`, in ms, and in'
+                    ' brackets what sgemm would take for it:', '', in_pieces(rows), '']
         if 'compile' in result:
             out += [compiling(result['compile'], rows), '']
     if 'evaluation' in result:
@@ -65,6 +71,14 @@ def part(result):
                       [[f'{LABELS[a]} / {LABELS[b]}', number(value, 2)]
                        for (a, b), value in ratios]),
                 f'All give the same number to {row["same to"]:.0e}.', '']
+    for name, title in TITLES.items():
+        if name in result:
+            row = result[name]
+            out += [title, '', table(['', 'words/s'], [
+                [LABELS[use], number(value)] for use, value in row['words/s'].items()]),
+                table(['', 'times as fast'], [
+                    [' / '.join(LABELS[use] for use in pair.split(' / ')),
+                     number(value, 2)] for pair, value in row['ratios'].items()])]
     if 'memory MiB' in result:
         out += ['### Peak memory of training, medium, MiB above the bare process', '',
                 table(['', 'MiB'], [[LABELS[way], number(result['memory MiB'][way])]
@@ -79,6 +93,18 @@ def part(result):
                           [[LABELS[way], *(number(v, 1) for v in values)]
                            for way, values in rows['ms'].items()])]
     return '\n'.join(out)
+
+
+def in_pieces(rows):
+    """A table of the pieces of a window."""
+    def cell(row, name):
+        floor = row['floors'].get(name)
+        found = number(row['pieces'].get(name, 0.0), 1)
+        return found if floor is None else f'{found} ({number(floor, 1)})'
+
+    names = dict.fromkeys(name for row in rows for name in row['pieces'])
+    return table(['', *(row['size'] for row in rows)],
+                 [[name, *(cell(row, name) for row in rows)] for name in names])
 
 
 def agreement(rows):

@@ -22,11 +22,11 @@ extensions = [
     'sphinx.ext.autodoc',
     'sphinx.ext.doctest',
     'sphinx.ext.intersphinx',
-    'sphinx.ext.mathjax',
     'sphinx.ext.napoleon',
     'myst_nb',
     # Ours, in _extensions/.
     'inventories',
+    'mathml',
     'reference',
     'repository',
 ]
@@ -38,10 +38,13 @@ html_title = f'rnnlm {release}'
 html_static_path = ['_static']
 html_css_files = ['rnnlm.css']
 html_copy_source = False
+html_math_renderer = 'mathml'
 
 # A name in single backquotes is looked up; an unknown one is shown as code.
 default_role = 'py:obj'
+autodoc_inherit_docstrings = False
 autodoc_member_order = 'bysource'
+autodoc_preserve_defaults = True
 autodoc_typehints = 'description'
 autodoc_typehints_description_target = 'documented'
 autodoc_typehints_format = 'short'

@@ -6,8 +6,9 @@ Import it before Chainer: Chainer 7.8.1 alone does not import on a current Pytho
 use a model   `load`, `TrainedModel`, `SentenceScore`, `load_model`, `save_npz`,
               `generate`, `beam_search`, `score_text`, `score_sentences`,
               `DynamicEvaluation`
-train one     `train`, `Recipe`, `PRESETS`; or `RNNForLM`, `BPTTUpdater` and
-              `ParallelSequentialIterator` with Chainer's own Trainer, `run`, `resume`
+train one     `train`, `Recipe`, `PRESETS`, `add_options`; or `RNNForLM`,
+              `BPTTUpdater` and `ParallelSequentialIterator` with Chainer's own
+              Trainer, `run`, `resume`
 text          `load_corpus`, `Corpus`, `Vocabulary`
 extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perplexity`,
               `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
@@ -39,6 +40,7 @@ _patches.apply()  # before anything imports Chainer
 from rnnlm import functions, links, parallel, parts, v1
 from rnnlm._version import __version__
 from rnnlm.app.experiment import train
+from rnnlm.app.options import add_options
 from rnnlm.app.recipes import PRESETS, Recipe
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.chain import LanguageModel
@@ -56,7 +58,8 @@ from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import resume
 from rnnlm.training.evaluator import PerplexityEvaluator
 from rnnlm.training.best_model import BestModel
-from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
+from rnnlm.training.extensions import Log, Snapshot, add_perplexity
+from rnnlm.training.learning_rate import LearningRateDecay
 from rnnlm.training.plotting import PerplexityPlot
 from rnnlm.training.run import run
 from rnnlm.training.triggers import (
@@ -70,9 +73,10 @@ __all__ = [
     'NotFinite', 'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
-    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_perplexity', 'beam_search',
-    'functions', 'generate', 'get_device', 'links', 'load', 'load_corpus', 'load_model',
-    'parallel', 'parts', 'resume', 'run', 'save_npz', 'score_sentences', 'score_text', 'train',
+    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'add_options', 'add_perplexity',
+    'beam_search', 'functions', 'generate', 'get_device', 'links', 'load',
+    'load_corpus', 'load_model', 'parallel', 'parts', 'resume', 'run', 'save_npz',
+    'score_sentences', 'score_text', 'train',
     'v1',
 ]
 

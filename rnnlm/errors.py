@@ -204,16 +204,16 @@ def require_words(name: str, ids: Any, n_vocab: int, least: Optional[int] = None
     """Raises InputError unless an array holds word ids of a step or a window.
 
     Args:
-        name: What they are called in the message.
-        ids: Array (B,) or (T, B).  On a GPU only its type and shape are checked: the
-            rest would have to be waited for.
+        name: Name of the argument, for the message.
+        ids: Array (B,) or (T, B).  On a GPU only its type and shape are checked,
+            because reading its values would mean waiting.
         n_vocab: Size of the vocabulary.
-        least: The smallest id that is allowed; by default ``-n_vocab``, since NumPy
-            counts those below 0 from the end.
-        ignored: An id that is allowed beside these.
+        least: Smallest valid id; by default ``-n_vocab``, since NumPy counts negative
+            ids from the end.
+        ignored: Another id that is valid.
 
     Returns:
-        The smallest of them, without the ignored ones; on a GPU 0.
+        The smallest id, except ignored ones; on a GPU 0.
     """
     if not hasattr(ids, 'dtype'):
         raise InputError(

@@ -43,6 +43,8 @@ class Part(NamedTuple):
         loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
             the last step's logits are appended to: the sum over the steps of the mean
             cross entropy.
+        log_probs: Of an output, function of the link, h (M, n) and t (M,), arrays on
+            NumPy: the log probabilities of the words t, float64 (M,).
 
     The functions of `OutputBias`, whose weights are the embedding's W, take that too,
     as their last argument.
@@ -53,6 +55,7 @@ class Part(NamedTuple):
     sizes: Callable[..., Tuple[int, int]]
     why_not: Callable[[chainer.Link], str] = lambda link: ''
     loss: Optional[Callable] = None
+    log_probs: Optional[Callable] = None
 
 
 def embedding_window(link, ids, row_gradient=None):
@@ -103,6 +106,11 @@ def linear_loss(link, h, t, last):
     return functions.linear_softmax_cross_entropy(h, link.W, link.b, t, last)
 
 
+def linear_log_probs(link, h, t):
+    """`L.Linear`: h (M, n), t (M,) -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, link.W.array, link.b.array, t)
+
+
 def tied_window(link, h, W):
     """`OutputBias`: h (T, B, n), the embedding's W (V, n) -> logits (T, B, V)."""
     return link(h, W, n_batch_axes=2)
@@ -111,6 +119,11 @@ def tied_window(link, h, W):
 def tied_loss(link, h, t, last, W):
     """`OutputBias` and the cross entropy: h (T, B, n), t (T, B), W (V, n) -> scalar."""
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
+
+
+def tied_log_probs(link, h, t, W):
+    """`OutputBias`: h (M, n), t (M,), the embedding's W -> log probabilities (M,)."""
+    return functions.linear_log_probabilities(h, W.array, link.b.array, t)
 
 
 def _why_not_parameters(link):
@@ -180,9 +193,10 @@ TABLE = {
                          _why_not_weight_drop_lstm),
     LockedDropout: Part(locked_dropout_window, 'dropout', (), lambda link: (0, 0)),
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
-                   linear_loss),
+                   linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
-                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss),
+                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
+                     log_probs=tied_log_probs),
 }
 for _link in (OutputBias, HardSigmoidLSTM, WeightDropLSTM, DroppedLinear,
               LockedDropout):

@@ -16,6 +16,7 @@ def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
 
     Such a link has a method `reset_state` and an attribute that holds a state.
     """
+    # A link that is shared has several paths; only the first one counts.
     seen = set()
     for path, link in target.namedlinks():
         if id(link) not in seen and callable(getattr(link, 'reset_state', None)) and (
@@ -58,50 +59,53 @@ def set_back(target: chainer.Link, state: State) -> None:
 
 
 class StatefulChain(chainer.Chain):
-    """A chain of recurrent layers, whose states can be read and set.
+    """Chain of recurrent layers, whose states can be read and set.
 
     A subclass has `_layers()`, the layers from the bottom up, `widths`, the units of
     the embedding and of each layer, and an `embed`.
     """
 
     def reset_state(self) -> None:
-        """Forgets the words seen so far: c and h of every layer are zeros again.
+        """Resets c and h of every layer to zeros.
 
-        Of the layers alone, as in Chainer's example, not of a subclass's own links.
+        As in Chainer's example, only layers are reset, not a subclass's other links.
         """
         for layer in self._layers():
             if hasattr(layer, 'reset_state'):
                 layer.reset_state()
 
     def get_state(self) -> Optional[List[Tuple[Any, ...]]]:
-        """The recurrent state of the layers.
+        """Returns a copy of the recurrent state of the layers.
 
         Returns:
-            list of tuples of arrays (B, n) for each layer from the bottom up, of an
-            LSTM (c, h); ``None`` after `reset_state`, and while any layer has none.
+            list of tuples of arrays (B, n), one for each layer from the bottom up: (c,
+            h) for an LSTM.  ``None`` after `reset_state`, or if a layer has no state.
         """
         layers = self._layers()
         found: List[Tuple[Any, ...]] = [
             tuple(getattr(layer, name, None) for name in names(layer))
             for layer in layers]
+        # A state of which a part is missing cannot be set again, so it counts as none.
         if any(variable is None for state in found for variable in state):
             return None
         return [tuple(chainer.as_variable(variable).array.copy() for variable in state)
                 for state in found]
 
     def set_state(self, state: Optional[Sequence[Tuple[Any, ...]]]) -> None:
-        """Sets the recurrent state to what `get_state` gave.
+        """Sets the recurrent state to one returned by `get_state`.
 
         Args:
-            state: list of tuples of arrays or Variables (B, n) for each layer, of an
-                LSTM (c, h); or ``None`` for the state after `reset_state`.
+            state: list of tuples of arrays or Variables (B, n), one for each layer:
+                (c, h) for an LSTM.  ``None`` resets the state.
 
         Raises:
-            rnnlm.errors.InputError: if the number of layers or a shape differs.
+            rnnlm.errors.InputError: If the number of layers or a shape differs.
         """
         if state is None:
             self.reset_state()
             return
+        # Shapes are checked before anything is set: layers keep a consistent batch
+        # size.
         layers, dtype = self._layers(), self.embed.W.dtype
         shapes = [tuple(array.shape for array in arrays) for arrays in state]
         batch = shapes[0][0][:1] if shapes and shapes[0] and shapes[0][0] else ('B',)

@@ -136,6 +136,7 @@ def of_shapes(shapes: Mapping[str, Shape], where: str = 'the model') -> Structur
         rnnlm.InputError: If they do not form a language model: a name is missing or
             unknown, or a shape does not fit the neighbouring layers.
     """
+    # The sizes come from few shapes; all others must then agree with them.
     structure = guess(shapes, where)
     for name, shape in structure.shapes().items():
         if name not in shapes:
@@ -154,6 +155,7 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
     """
     n_vocab, n_embed = _matrix(shapes, 'embed/W', where)
     n_layers = 0
+    # Only LSTM layers have a lateral matrix; the output layer comes after the last one.
     while f'l{n_layers + 1}/lateral/W' in shapes and n_layers < MOST_LAYERS:
         n_layers += 1
     layers = []
@@ -164,6 +166,7 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
                      if all(f'l{k}/{name}' in shapes for name in saved)))
         layers.append(Layer(link, n_units))
     output = f'l{n_layers + 1}'
+    # A tied output layer has only a bias.
     tied = f'{output}/b' in shapes and f'{output}/W' not in shapes
     return Structure(n_vocab, n_embed, tuple(layers), tied)
 

@@ -196,10 +196,10 @@ def _code_names(cls: Any) -> frozenset:
 
 
 class Shown:
-    """A property that an attribute of the instance may hide: a subclass has its own.
+    """Property that an instance attribute can hide, for subclasses that set their own.
 
     Args:
-        read: Function of the object to the value.
+        read: Function that maps the object to the value.
     """
 
     def __init__(self, read: Callable[[Any], Any]) -> None:

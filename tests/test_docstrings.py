@@ -1,4 +1,5 @@
 """The examples in the docstrings of the public names run, and print what they say."""
+import argparse
 import doctest
 import inspect
 
@@ -14,7 +15,8 @@ CODE = [name for name in rnnlm.__all__ if callable(getattr(rnnlm, name))]
 WITH_EXAMPLE = {
     'Corpus', 'DurableWriter', 'DynamicEvaluation', 'LanguageModel',
     'ParallelSequentialIterator', 'RNNForLM', 'TrainedModel', 'Vocabulary',
-    'add_perplexity', 'beam_search', 'generate', 'get_device', 'load', 'load_corpus',
+    'add_options', 'add_perplexity', 'beam_search', 'generate', 'get_device', 'load',
+    'load_corpus',
     'load_model', 'resume', 'run', 'save_npz', 'score_sentences', 'score_text'}
 
 
@@ -31,8 +33,8 @@ def examples_of(name):
     """The doctests of a public name, those of its methods among them."""
     tests = doctest.DocTestFinder(recurse=True).find(
         getattr(rnnlm, name), name, module=False, globs={
-            name: getattr(rnnlm, name), 'rnnlm': rnnlm, 'chainer': chainer,
-            'numpy': numpy})
+            name: getattr(rnnlm, name), 'rnnlm': rnnlm, 'argparse': argparse,
+            'chainer': chainer, 'numpy': numpy})
     return [test for test in tests if test.examples]
 
 

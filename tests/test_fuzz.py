@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.app import new_run, run_folder
+from rnnlm.app import description, new_run
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -128,12 +128,13 @@ RECIPE = Recipe(n_units=4, batch_size=2)
 
 def read_run(path, text):
     folder = os.path.dirname(path)
-    run_folder.RunDescription.load(folder)
-    run_folder.check_resumable(os.path.join(folder, 'snapshot_iter_1'), text, RECIPE)
+    description.RunDescription.load(folder)
+    description.check_resumable(os.path.join(folder, 'snapshot_iter_1'), text, RECIPE)
 
 
 def test_damaged_run(tmp_path, small_corpus):
-    new_run.begin(str(tmp_path), small_corpus, RECIPE)
+    new_run.begin(str(tmp_path), small_corpus,
+                  description.RunDescription.of(small_corpus, RECIPE))
     os.unlink(tmp_path / 'vocabulary.json')
     path = str(tmp_path / 'run.json')
     with open(path, 'rb') as f:
@@ -239,7 +240,7 @@ fields = st.sampled_from([field.name for field in dataclasses.fields(Recipe)])
                      'recipe']), values))
 def test_any_run(small_corpus, tmp_path, whole, recipe, changes):
     path = str(tmp_path / 'run.json')
-    good = run_folder.RunDescription.of(small_corpus, RECIPE).to_json()
+    good = description.RunDescription.of(small_corpus, RECIPE).to_json()
     good['recipe'].update(recipe)
     for data in json_of(good, changes), json.dumps(whole).encode():
         with open(path, 'wb') as f:

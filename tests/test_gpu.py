@@ -1,4 +1,4 @@
-"""What works on NumPy works on a GPU: training, snapshots, commands, scripts.
+"""On a GPU everything works as on NumPy: training, snapshots, commands, scripts.
 
 Without a GPU these tests run on the stand-in of `cupy_on_host`, by
 `test_on_host_gpu.py`.
@@ -28,7 +28,7 @@ SMALL = '-u 8 -b 4 -l 5'.split()
 
 
 def arrays(trainer):
-    """name -> NumPy array of everything that a snapshot would hold of the target."""
+    """Returns the target's values in a snapshot: name -> NumPy array."""
     optimizer = trainer.updater.get_optimizer('main')
     return chainer.serializers.npz.serialize(optimizer.target)
 
@@ -52,7 +52,7 @@ def dtypes(trainer):
     ('SGD', False, True), ('SGD', True, True), ('SGD', False, False),
     ('Adam', False, True)])
 def test_training_is_the_same(tmp_path, monkeypatch, name, per_step, enabled):
-    """By steps and by windows, by our kernels and by CuPy's functions alone."""
+    """Step by step and by windows, by our kernels and by CuPy alone."""
     monkeypatch.setattr(kernels, 'enabled', enabled)
     logs, found = [], []
     for device in BOTH:
@@ -75,7 +75,7 @@ def test_training_is_the_same(tmp_path, monkeypatch, name, per_step, enabled):
     'CorrectedMomentumSGD', 'MomentumSGD', 'NesterovAG', 'RMSprop', 'RMSpropGraves',
     'SGD', 'SMORMS3'])
 def test_optimizers_keep_float32(tmp_path, name, scalar):
-    """Also where a hyperparameter is a NumPy scalar, which would widen an array."""
+    """Even if a hyperparameter is a NumPy scalar, which would widen an array."""
     def optimizer():
         made = getattr(optimizers, name)()
         for key, value in made.hyperparam.get_dict().items():
@@ -130,11 +130,11 @@ def test_dropout_follows_numpys_seed(tmp_path):
         trainer = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.5)
         trainer.run()
         found.append(arrays(trainer))
-    close(*found, rtol=1e-2)  # a GPU adds in any order
+    close(*found, rtol=1e-2)  # a GPU adds in varying order
 
 
 def test_one_step_of_chainers_own_loop():
-    """Chainer's links alone, without our updater."""
+    """Only Chainer's links, without our updater."""
     found = []
     for device in BOTH:
         numpy.random.seed(3)
@@ -171,7 +171,7 @@ def test_ignored_words():
 
 @pytest.mark.parametrize('written, read', [BOTH, BOTH[::-1], BOTH[1:] * 2])
 def test_snapshots_are_of_no_device(tmp_path, written, read):
-    """A run goes on from its snapshot, wherever that was written."""
+    """A run can be resumed on any device."""
     whole = make_gpu_trainer(written, tmp_path, optimizer=optimizers.Adam)
     whole.run()
     rest = make_gpu_trainer(read, tmp_path / 'rest', optimizer=optimizers.Adam)
@@ -195,7 +195,7 @@ def test_resuming_is_exact(tmp_path, per_step):
     if ON_HOST:
         for name, array in arrays(whole).items():
             numpy.testing.assert_array_equal(array, arrays(rest)[name], err_msg=name)
-    else:  # a GPU adds in any order
+    else:  # a GPU adds in varying order
         close(arrays(whole), arrays(rest), rtol=1e-2)
 
 
@@ -203,7 +203,7 @@ def test_resuming_is_exact(tmp_path, per_step):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch, capsys):
-    """Runs a command in a folder with a small text; returns what it prints."""
+    """Returns a function that runs a command in a folder with a small text."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'story').write_text('the cat sat on the mat\nthe dog saw it\n' * 40)
 
@@ -231,7 +231,7 @@ def test_commands(run):
         found = [run('generate', '0', '--length', '12', *options, '--device', device)
                  for device in ('-1', '0')]
         assert found[0] and found[1]
-        # Rounding may lead to another word that is drawn.
+        # Rounding may lead to another sampled word.
         if '--seed' not in options or ON_HOST:
             assert found[0] == found[1]
     with open('lines', 'w') as f:
@@ -282,7 +282,7 @@ def test_scripts(run, monkeypatch, capsys, name, flag):
     assert re.search(r'test perplexity: [\d.]+\n', capsys.readouterr().out)
     assert set(used) == {'@cupy:0'}
     if name == 'train_ptb.py':
-        model, = (f for f in os.listdir('result') if f.startswith('model_iter_'))
-        script('gentxt.py', '-m', f'result/{model}', '--corpus', 'story', '-u', '8',
+        model, = (f for f in os.listdir('result_ptb') if f.startswith('model_iter_'))
+        script('gentxt.py', '-m', f'result_ptb/{model}', '--corpus', 'story', '-u', '8',
                '-p', 'the', '--length', '9', *flag.split('='))
         assert capsys.readouterr().out.strip()

@@ -12,7 +12,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 # What git does not know, and what was made on the way.
 PASSED_BY = {'.git', '.venv', '.pytest_cache', '.hypothesis', '.mypy_cache',
-             '__pycache__', 'build', 'dist', 'result', 'uv.lock'}
+             '__pycache__', '_build', 'build', 'dist', 'result', 'uv.lock'}
 
 
 def texts():

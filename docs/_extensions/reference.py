@@ -18,7 +18,7 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 
 # Names by topic, in the order in which they are shown.
 TOPICS = {
-    'Train a model': ['train', 'Recipe', 'PRESETS', 'run', 'resume'],
+    'Train a model': ['train', 'Recipe', 'PRESETS', 'run', 'resume', 'add_options'],
     'Models, text and updates': [
         'RNNForLM', 'LanguageModel', 'ParallelSequentialIterator', 'BPTTUpdater',
         'load_corpus', 'Corpus', 'Vocabulary', 'get_device'],
@@ -104,10 +104,12 @@ def index():
     lines = ['Reference', '=========', '',
              '`import rnnlm` gives these names. :doc:`commands` has the options of the '
              'command line.', '', '.. toctree::', '   :hidden:', '', '   commands']
-    lines += [f'   {name}' for names in topics().values() for name in names]
+    for topic, names in topics().items():
+        lines += [f'   {name if topic == "Modules" else name.removeprefix("rnnlm.")} '
+                  f'<{name}>' for name in names]
     for topic, names in topics().items():
         lines += ['', topic, '-' * len(topic), '', '.. list-table::', '   :widths: 2 5',
-                  '']
+                  '   :class: names', '']
         for name in names:
             lines += [f'   * - :doc:`{name}`', f'     - {first_line(find(name))}']
     return '\n'.join(lines) + '\n'

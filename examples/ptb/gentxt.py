@@ -19,19 +19,13 @@ def main():
         '--model', '-m', required=True, help='model that train_ptb.py saved')
     parser.add_argument(
         '--primetext', '-p', required=True, help='words to begin with')
-    parser.add_argument(
-        '--seed', '-s', type=options.seed, default=123,
-        help='seed of the random choices (default: 123)')
-    parser.add_argument(
-        '--unit', '-u', type=int, default=650,
-        help='LSTM units in each layer (default: 650)')
-    parser.add_argument('--layer', type=int, default=2, help='LSTM layers (default: 2)')
+    rnnlm.add_options(parser, 'n_units', 'n_layers', n_units=650, n_layers=2)
     parser.add_argument(
         '--sample', type=int, default=1,
         help='0 or less: always the most probable word (default: 1)')
     parser.add_argument(
         '--length', type=int, default=20, help='words to add (default: 20)')
-    options.add_common_options(parser)
+    rnnlm.add_options(parser, 'seed', 'corpus', 'device', seed=123, corpus='ptb')
     args = parser.parse_args()
 
     device, corpus = options.prepare(args)
@@ -41,7 +35,7 @@ def main():
         if word not in vocabulary:
             raise rnnlm.InputError(
                 f'--primetext: expected words of the vocabulary, found {word!r}')
-    rnn = rnnlm.RNNForLM(len(vocabulary), args.unit, args.layer)
+    rnn = rnnlm.RNNForLM(len(vocabulary), args.n_units, args.n_layers)
     model = L.Classifier(rnn)
     rnnlm.load_model(args.model, model)
     model.to_device(device)

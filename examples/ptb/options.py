@@ -1,8 +1,12 @@
-"""The command line of Chainer's examples/ptb, shared by the scripts beside."""
+"""The command line of Chainer's examples/ptb, shared by the scripts beside.
+
+The flags are those of `rnnlm train`, whose definitions they are taken from.
+"""
 import argparse
 import contextlib
 import dataclasses
 import os
+import shlex
 import sys
 
 import filelock
@@ -10,22 +14,9 @@ import numpy
 
 import rnnlm
 
-# The flags that set a field of `rnnlm.Recipe`.
-FLAGS = {
-    'n_units': ('--unit', '-u', 'LSTM units in each layer'),
-    'n_layers': ('--layer', None, 'LSTM layers'),
-    'n_embed': ('--embed', None, 'units in the embedding, if not as many'),
-    'dropout': ('--dropout', None, 'ratio of elements dropped'),
-    'init_scale': ('--init-scale', None,
-                   'parameters start uniformly in [-SCALE, SCALE]'),
-    'batch_size': ('--batchsize', '-b', 'streams read in parallel'),
-    'bprop_len': ('--bproplen', '-l', 'steps of truncated BPTT'),
-    'epochs': ('--epoch', '-e', 'sweeps over the text'),
-    'lr': ('--lr', None, 'learning rate of SGD'),
-    'decay': ('--decay', None, 'divisor of the learning rate an epoch'),
-    'decay_after': ('--decay-after', None, 'last epoch without decay'),
-    'gradclip': ('--gradclip', '-c', 'largest L2 norm of the gradients'),
-}
+# The fields of `rnnlm.Recipe` that have a flag here.
+FIELDS = ('n_units', 'n_layers', 'n_embed', 'dropout', 'init_scale', 'batch_size',
+          'bprop_len', 'epochs', 'lr', 'decay', 'decay_after', 'gradclip')
 
 
 def training_options(description, parallel=False):
@@ -36,58 +27,23 @@ def training_options(description, parallel=False):
         parallel (bool): Whether several processes may do it together.
     """
     parser = argparse.ArgumentParser(description=description)
+    rnnlm.add_options(parser, *FIELDS, recipe=rnnlm.PRESETS['chainer'])
+    rnnlm.add_options(parser, 'preset', 'out', 'seed', preset=None, out='result_ptb',
+                      seed=None)
     add = parser.add_argument
-    for field, (flag, short, text) in FLAGS.items():
-        default = getattr(rnnlm.PRESETS['chainer'], field)
-        add(*filter(None, (flag, short)), dest=field,
-            type=int if default is None else type(default),
-            metavar=flag.strip('-').upper(),
-            help=text + ('' if default is None else f' (default: {default:g})'))
-    add('--preset', choices=('small', 'medium', 'large'),
-        help='sizes, rates and falling learning rate of Zaremba et al. (2014); flags '
-             'beside it win, and the model of the best validation is kept')
-    add('--out', '-o', default='result',
-        help='folder for the results (default: result)')
     add('--resume', '-r', default='', help='snapshot to go on from')
     add('--test', action='store_true', help='tiny datasets, for a quick test')
     add('--model', '-m', default='model.npz',
         help='file for the trained model (default: model.npz)')
-    add('--seed', type=seed, help='seed of numpy.random')
     if parallel:
-        add('--communicator', choices=rnnlm.parallel.COMMUNICATORS,
-            help="by which of ChainerMN's communicators the processes that mpiexec "
-                 'started train together: naive for NumPy, pure_nccl for GPUs')
-        add('--timeout', type=float, default=300.0, metavar='SECONDS',
-            help='with --communicator: time after which a process that does not '
-                 'answer is given up, and all end (default: 300)')
-    add_common_options(parser)
+        rnnlm.add_options(parser, 'communicator', 'timeout')
+    rnnlm.add_options(parser, 'corpus', 'device', corpus='ptb')
     return parser
-
-
-def add_common_options(parser):
-    parser.add_argument(
-        '--corpus', default='ptb',
-        help="'ptb' (default), 'demo', a folder with ptb.{train,valid,test}.txt, or "
-             'a text file')
-    parser.add_argument(
-        '--device', '-d', default='-1',
-        help='-1: NumPy (default); 0, 1, ...: a GPU through CuPy')
-    parser.add_argument(
-        '--gpu', '-g', dest='device', nargs='?', const='0',
-        help='as --device; the old spelling')
-
-
-def seed(text):
-    value = int(text)
-    if not 0 <= value < 2 ** 32:
-        raise argparse.ArgumentTypeError(
-            f'expected an integer from 0 to 2**32 - 1, found {text}')
-    return value
 
 
 def recipe_of(args):
     """The recipe that the flags make; refuses it, and places that cannot be written."""
-    given = {field: getattr(args, field) for field in FLAGS
+    given = {field: getattr(args, field) for field in FIELDS
              if getattr(args, field) is not None}
     recipe = dataclasses.replace(rnnlm.PRESETS[args.preset or 'chainer'], **given)
     try:
@@ -96,6 +52,10 @@ def recipe_of(args):
         raise rnnlm.InputError(
             f'{args.out}: expected a folder that can be written, found: '
             f'{e.strerror}') from None
+    if os.path.exists(os.path.join(args.out, 'run.json')):
+        raise rnnlm.InputError(
+            f'{args.out}: expected a folder for the results of this script, found a '
+            'run of `rnnlm train`; choose another one with --out')
     if os.path.isdir(args.model) or not os.access(
             os.path.dirname(args.model) or '.', os.W_OK):
         raise rnnlm.InputError(
@@ -128,13 +88,25 @@ def prepare(args, group=rnnlm.parallel.SINGLE_PROCESS):
     return device, text
 
 
+def go_on(path):
+    """The command that goes on from a file, with the flags that were given."""
+    return shlex.join(['python', *sys.argv, '--resume', path])
+
+
+def flag_of(name):
+    """The flag that sets a field of the recipe, or else its name."""
+    found = {field.name: field.metadata['flags'][0]
+             for field in dataclasses.fields(rnnlm.Recipe)}
+    return found.get(name, name)
+
+
 def run(main):
     """Runs a script's main; input that cannot be used ends it with one line."""
     try:
         sys.exit(main())
     except rnnlm.InputError as e:
         # A message about a field of the recipe is one about its flag.
-        name = FLAGS.get(e.name, (e.name,))[0]
+        name = flag_of(e.name)
         print(f'error: {f"{name}: " if name else ""}{e.problem}', file=sys.stderr)
         sys.exit(2)
     except (rnnlm.NotFinite, OSError) as e:  # NaN; a full disk

@@ -71,7 +71,7 @@ def train(args, recipe, group):
     # Ctrl-C finishes the window and leaves a snapshot.
     signal, snapshot = rnnlm.run(trainer)
     if signal:
-        print(f'stopped; continue with --resume {snapshot}')
+        print(f'stopped; go on with: {options.go_on(snapshot)}')
         return 128 + signal
 
     group.on_root(best.load)

@@ -47,7 +47,7 @@ def main():
         print(f'test perplexity: {evaluate(model, test)}')
         status = 0
     except KeyboardInterrupt:
-        print(f'stopped; go on from these weights with --resume {args.model}')
+        print(f'stopped; go on from these weights with: {options.go_on(args.model)}')
         status = 130
     rnnlm.save_npz(args.model, model)
     rnnlm.save_npz('rnnlm.state', optimizer)

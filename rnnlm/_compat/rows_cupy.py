@@ -25,7 +25,7 @@ ROWS = (
     Row('CuPy without cuDNN prints how to install it when it is imported, and '
         'Chainer asks to reinstall CuPy',
         'chainer.backends.cuda',
-        'CuPy 9.0 (April 2021; gone with 14.0, February 2026)',
+        'CuPy 9.0 (April 2021; removed in 14.0, February 2026)',
         cupy_since(9),
         # A language model does not use cuDNN, and CuPy's manual has the right advice.
         (('            import cupy.cuda.cudnn\n        import cupy.cudnn\n',

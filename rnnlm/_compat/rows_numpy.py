@@ -12,7 +12,7 @@ ROWS = (
 
     Row('numpy.float was removed',
         'chainer.functions.array.resize_images',
-        'NumPy 1.20 (January 2021: it warns; gone with 1.24, December 2022)',
+        'NumPy 1.20 (January 2021: it warns; removed in 1.24, December 2022)',
         numpy_since(1, 20),
         (('dtype=numpy.float)', 'dtype=float)'),)),
 

@@ -13,8 +13,8 @@ def no_quiet_pkg_resources():
 ROWS = (
     Row('the environment check imports numpy.distutils and pkg_resources',
         'chainer._environment_check',
-        'NumPy 1.23 (June 2022: it warns; gone with Python 3.12) and '
-        'setuptools 67.5 (March 2023: it warns; gone with 82)',
+        'NumPy 1.23 (June 2022: it warns; removed in Python 3.12) and '
+        'setuptools 67.5 (March 2023: it warns; removed in 82)',
         numpy_since(1, 23),
         # They serve checks that are obsolete: Accelerate on macOS, CuPy 7 or older.
         (('import numpy.distutils.system_info\nimport pkg_resources\n', '\n\n'),
@@ -23,13 +23,13 @@ ROWS = (
 
     Row('chainer.testing imports pkg_resources',
         'chainer.testing.helper',
-        'setuptools 67.5 (March 2023: it warns; gone with 82)',
+        'setuptools 67.5 (March 2023: it warns; removed in 82)',
         no_quiet_pkg_resources,
         (('import pkg_resources', 'pkg_resources = _patches.pkg_resources'),)),
 
     Row('chainer.testing imports pkg_resources',
         'chainer.testing.doctest_helper',
-        'setuptools 67.5 (March 2023: it warns; gone with 82)',
+        'setuptools 67.5 (March 2023: it warns; removed in 82)',
         no_quiet_pkg_resources,
         (('import pkg_resources', 'pkg_resources = _patches.pkg_resources'),)),
 

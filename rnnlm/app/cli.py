@@ -10,9 +10,9 @@ from rnnlm import _starting, parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, evaluate, generate, info, score
 from rnnlm.app.console import a_name, complain, let_go, open_closed_streams
-from rnnlm.app.recipes import PRESETS, add_recipe_options
-from rnnlm.app.texts import (
-    add_corpus_options, add_text_options, add_vocabulary_options)
+from rnnlm.app.prepare import go_on_command
+from rnnlm.app.options import (
+    add_corpus_options, add_options, add_text_options, add_train_options, seed)
 from rnnlm.errors import InputError, NotFinite, printable
 from rnnlm.legacy import runner
 from rnnlm.serializers.snapshot_files import snapshots_in
@@ -65,8 +65,7 @@ def _status(args: argparse.Namespace) -> int:
         complain(f'rnnlm {args.name}: error: {message(e, args.parser)}{_apart(args)}')
         return 2
     except NotFinite as e:
-        hint = ' (or use --on-nan rollback)' if args.name == 'train' else ''
-        complain(f'rnnlm {args.name}: error: {e}{hint}')
+        complain(f'rnnlm {args.name}: error: {e}{_after_nan(args)}')
         return 1
     except MemoryError as e:
         complain(f'rnnlm {args.name}: error: out of memory ({e}); use fewer units, '
@@ -95,12 +94,29 @@ def _apart(args: argparse.Namespace) -> str:
 
 def _hint(args: argparse.Namespace, error: OSError) -> str:
     """How a training run goes on after an error, if it can."""
-    if args.name != 'train' or not error.errno:  # those without say it themselves
+    if not error.errno:  # those without say it themselves
         return ''
-    with contextlib.suppress(InputError):
-        if snapshots_in(args.out):
-            return ('; earlier snapshots are intact: fix this and continue with '
-                    '--resume')
+    command = _go_on(args)
+    return command and (
+        f'; earlier snapshots are intact: fix this and go on with: {command}')
+
+
+def _after_nan(args: argparse.Namespace) -> str:
+    """What may be done about a run that met NaN, beside a lower learning rate."""
+    if args.name != 'train' or args.on_nan == 'rollback':
+        return ''
+    command = _go_on(args, '--on-nan', 'rollback')
+    return (f', or go back to the last snapshot at half of it with: {command}'
+            if command else ' (or use --on-nan rollback)')
+
+
+def _go_on(args: argparse.Namespace, *options: str) -> str:
+    """The command that goes on with the run of a command; '' if it has no snapshot."""
+    if args.name == 'train' and args.out is not None:
+        with contextlib.suppress(InputError):
+            if snapshots_in(args.out):
+                size = parallel.launched_size() if args.communicator else 1
+                return go_on_command(args, size, *options)
     return ''
 
 
@@ -163,38 +179,10 @@ def make_parser() -> argparse.ArgumentParser:
         'possible perplexity is known.',
         'rnnlm train', 'rnnlm train --corpus novel.txt --tokens char --out novel',
         'rnnlm train --preset small --corpus ptb --out small',
-        'rnnlm train --corpus ptb --out small --resume')
-    add_corpus_options(train_parser, several=True)
-    add_vocabulary_options(train_parser)
-    add_device_option(train_parser)
-    train_parser.add_argument(
-        '--preset', choices=sorted(PRESETS),
-        help='defaults of the options below (default: demo for the demo corpus, '
-             "chainer, the values of Chainer's example, for the Penn Treebank, and "
-             'sizes for a few minutes to an hour on a CPU for any other text): '
-             + '; '.join(f'{name}: {recipe.summary()}'
-                         for name, recipe in PRESETS.items()))
-    add_recipe_options(train_parser)
-    train_parser.add_argument(
-        '--seed', type=seed, help='random seed (default: 0)')
-    train_parser.add_argument(
-        '--out', '-o', type=a_name, default='result',
-        help='output folder (default: result)')
-    train_parser.add_argument(
-        '--resume', '-r', type=a_name, nargs='?', const=True, metavar='SNAPSHOT',
-        help='resume a snapshot (default: the newest in the --out folder)')
-    train_parser.add_argument(
-        '--overwrite', action='store_true',
-        help='delete an earlier run in the --out folder')
-    train_parser.add_argument(
-        '--save-every', type=float, default=10.0, metavar='MINUTES',
-        help='time between snapshots, which are also written after each epoch '
-             '(default: 10; 0: after every window)')
-    train_parser.add_argument(
-        '--on-nan', choices=('stop', 'rollback'), default='stop',
-        help='at NaN or infinity in the loss or a gradient: stop, or resume the last '
-             'snapshot with half the learning rate (default: stop)')
-    add_parallel_options(train_parser)
+        'rnnlm train --resume small --epoch 20 --lr 0.1',
+        'rnnlm train --init-from novel --corpus other.txt --lr 0.1 --out tuned',
+        'rnnlm train --config novel/run.json --seed 2 --out again')
+    add_train_options(train_parser)
     train_parser.set_defaults(command=commands.train)
 
     evaluate_parser = add_command(
@@ -206,7 +194,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_model_argument(evaluate_parser)
     add_corpus_options(evaluate_parser)
     add_text_options(evaluate_parser)
-    add_device_option(evaluate_parser)
+    add_options(evaluate_parser, 'device')
     evaluate_parser.add_argument(
         '--sentences', action='store_true',
         help='begin each line in a fresh state, as score does (default: as the run)')
@@ -240,7 +228,7 @@ def make_parser() -> argparse.ArgumentParser:
     generate_parser.add_argument(
         '--seed', '-s', type=seed,
         help='random seed (default: a different one each time)')
-    add_device_option(generate_parser)
+    add_options(generate_parser, 'device')
     generate_parser.set_defaults(command=generate.generate)
 
     score_parser = add_command(
@@ -255,7 +243,7 @@ def make_parser() -> argparse.ArgumentParser:
         'rnnlm score --total --mix other small sentences.txt')
     add_model_argument(score_parser)
     score.add_options(score_parser)
-    add_device_option(score_parser)
+    add_options(score_parser, 'device')
     score_parser.set_defaults(command=score.score)
 
     mix_parser = add_command(
@@ -273,7 +261,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='weight of the first model (default: the best on the validation part)')
     add_corpus_options(mix_parser)
     add_text_options(mix_parser)
-    add_device_option(mix_parser)
+    add_options(mix_parser, 'device')
     add_json_option(mix_parser)
     add_quiet_option(mix_parser)
     mix_parser.set_defaults(command=evaluate.interpolate)
@@ -365,29 +353,3 @@ def add_json_option(parser: argparse._ActionsContainer) -> None:
 def add_quiet_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--quiet', '-q', action='store_true', help='show no progress')
-
-
-def add_device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--device', '-d', default='-1',
-        help='-1 or cpu: CPU (default); 0, 1, ...: GPU, with CuPy')
-
-
-def add_parallel_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        '--communicator', choices=parallel.COMMUNICATORS,
-        help='ChainerMN communicator of the processes that mpiexec started: naive for '
-             'CPUs, pure_nccl for GPUs')
-    parser.add_argument(
-        '--timeout', type=float, default=300.0, metavar='SECONDS',
-        help='with --communicator: end all processes when one has not answered for '
-             'this long (default: 300)')
-
-
-def seed(text: str) -> int:
-    """A seed on the command line: an integer from 0 to 2**32 - 1."""
-    value = int(text)
-    if not 0 <= value < 2 ** 32:
-        raise argparse.ArgumentTypeError(
-            f'expected an integer from 0 to 2**32 - 1, found {text}')
-    return value

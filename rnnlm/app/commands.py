@@ -5,74 +5,32 @@ Each takes the parsed arguments and returns the exit status; what cannot be used
 need not wait.
 """
 import argparse
-import dataclasses
 import json
 import os
 import sys
-from typing import Optional, Tuple
 
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
-from rnnlm.app.console import say_results
-from rnnlm.app.recipes import PRESETS, Recipe, recipe_for, recipe_options
-from rnnlm.app.run_folder import RunDescription
-from rnnlm.app.texts import choose_corpus, load_corpus
-from rnnlm.data import corpus, files
-from rnnlm.errors import InputError, printable, require
+from rnnlm.app.console import say, say_results
+from rnnlm.app.prepare import go_on_command, prepare
+from rnnlm.errors import InputError, printable
 from rnnlm.legacy import runner
 from rnnlm.serializers.atomic import require_new
-from rnnlm.serializers.snapshot_files import snapshots_in
 
 
 def train(args: argparse.Namespace) -> int:
     with parallel.joined(args.communicator, args.timeout) as group:
-        text, recipe, resume = group.on_all(lambda: prepare(args))
+        job = group.on_all(lambda: prepare(args))
         result = experiment.train(
-            text, recipe, out=args.out, device=args.device, seed=args.seed or 0,
-            resume=resume, overwrite=args.overwrite, progress_bar=sys.stdout.isatty(),
-            save_every=args.save_every, on_nan=args.on_nan, group=group)
+            job.corpus, job.recipe, out=args.out, device=args.device, seed=job.seed,
+            init_from=job.initial, resume=job.resume, overwrite=args.overwrite,
+            progress_bar=sys.stdout.isatty(), save_every=args.save_every,
+            on_nan=args.on_nan, group=group)
         if result['signal']:
+            say(f'go on    with: {go_on_command(args, group.size)}')
             return 128 + result['signal']
         say_results(result, args.out)
         return 0
-
-
-def prepare(args: argparse.Namespace
-            ) -> Tuple[corpus.Corpus, Recipe, Optional[str]]:
-    """The corpus and the recipe of a run, and the snapshot or folder that it resumes.
-
-    The recipe is the preset, or that of the run that is resumed, with the given flags.
-    """
-    if args.resume and args.overwrite:
-        raise InputError('--overwrite cannot be combined with --resume')
-    if args.resume and args.seed is not None:
-        raise InputError(
-            '--seed cannot be combined with --resume: the random numbers continue from '
-            'the snapshot')
-    require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
-    resume = args.out if args.resume is True else args.resume
-    described = None
-    if resume:
-        if args.resume is True:
-            snapshots_in(resume)  # refuses a folder that is not there
-        described = RunDescription.load(run_folder.folder_of(resume))
-    choose_corpus(args, described)
-    if args.communicator and files.STDIN in list(args.corpus):
-        raise InputError(
-            'expected a file for several processes, found standard input, which only '
-            'one of them has', 'corpus')
-    text = load_corpus(args)
-    if args.preset:
-        recipe = PRESETS[args.preset]
-    elif described:
-        recipe = described.recipe
-    elif text.source and text.source['corpus'] == 'demo':
-        recipe = PRESETS['demo']
-    elif corpus.is_chainers(args.corpus):
-        recipe = PRESETS['chainer']
-    else:
-        recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens)
-    return text, dataclasses.replace(recipe, **recipe_options(args)), resume
 
 
 def run(args: argparse.Namespace) -> int:

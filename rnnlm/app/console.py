@@ -87,21 +87,25 @@ def say(text: str) -> None:
     print(printable(text, keep='\n'), file=Console())
 
 
-def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
-              resumed: Optional[str], device: Any, changed: Sequence[str] = ()
-              ) -> None:
-    """Prints what is going to be trained, and the snapshot that it resumes if any.
+def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
+              resumed: Optional[str], device: Any, notes: Sequence[str] = ()) -> None:
+    """Prints what is going to be trained, and what it goes on from.
 
     Args:
-        corpus, recipe, updater, device: The run.
+        corpus, recipe, trainer, device: The run.
         resumed: The snapshot that it resumes, or None.
-        changed: What computes it otherwise than before, in words.
+        notes: What is not as it was in a run that is resumed, in words; else what a
+            new one begins with.
     """
+    updater = trainer.updater
     n_params = updater.get_optimizer('main').target.count_params()
     say(f'corpus   {corpus.summary()}')
     say_unknown(corpus)
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, '
         f'{n_params:,} parameters, dropout {recipe.dropout:g}')
+    if not resumed:
+        for note in notes:
+            say(f'begins   with {note}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     size = (f'{recipe.batch_size} sentences, at most' if recipe.sentences
@@ -115,13 +119,14 @@ def introduce(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater,
     if not plotting.available():
         say('         without perplexity.png: matplotlib cannot be imported')
     if resumed:
-        say(f'resumed  {resumed} at window {updater.iteration}, with its learning rate '
-            'and random numbers')
+        rate = trainer.get_extension('LearningRateDecay').rate(trainer)
+        say(f'resumed  {resumed} at window {updater.iteration}, with its random '
+            f'numbers; learning rate {rate:g}')
         if updater.resumed_from != group.size:
             say(f'         (written by {updater.resumed_from} processes, now '
                 f'{group.size}: all but rank 0 draw new random numbers)')
-        for what in changed:
-            say(f'         {what}; the numbers differ by rounding')
+        for note in notes:
+            say(f'         {note}')
 
 
 def say_unknown(corpus: Corpus) -> None:

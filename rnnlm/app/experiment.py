@@ -2,15 +2,17 @@
 import contextlib
 import dataclasses
 import os
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Union
 
 import chainer
 from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.app import new_run, reading, results, run_folder
+from rnnlm.app import going_on, new_run, reading, results, run_folder
 from rnnlm.app.console import Console, ProgressBar, columns, introduce, say
+from rnnlm.app.description import RunDescription, check_resumable, fingerprint
+from rnnlm.app.initial import InitialModel, initial_model
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.devices import get_device
@@ -18,20 +20,16 @@ from rnnlm.errors import InputError, NotFinite, about, require
 from rnnlm.model import RNNForLM
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
-from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.model_files import require_sizes
-from rnnlm.serializers.snapshot_files import newest_snapshot
 from rnnlm.training import mixed_precision, plotting
 from rnnlm.training.best_model import BestModel
 from rnnlm.training.evaluator import (
     PerplexityEvaluator, evaluate_perplexities, make_classifier)
-from rnnlm.training.extensions import LearningRateDecay, Log, Snapshot, add_perplexity
+from rnnlm.training.extensions import Log, Snapshot, add_perplexity
+from rnnlm.training.learning_rate import LearningRateDecay, rate_name
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
-
-# A run that would need less than this part of a snapshot's learning rate is given up.
-LEAST_FACTOR = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +57,7 @@ class TrainingRun:
 
 def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
           device: Union[int, str] = -1, seed: Optional[int] = None,
+          init_from: Union[str, InitialModel, None] = None,
           resume: Optional[str] = None, overwrite: bool = False,
           progress_bar: bool = False, save_every: float = 10.0, on_nan: str = 'stop',
           group: Group = SINGLE_PROCESS) -> Dict[str, Any]:
@@ -74,8 +73,12 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         out: Folder.
         device: As for `rnnlm.devices.get_device`.
         seed: Seed of the random numbers; None leaves them as they are.
+        init_from: A trained model to begin with, the folder of a run or a model file.
+            The corpus has its vocabulary, to which tokens may have been added at the
+            end, and the recipe its sizes.
         resume: Snapshot to resume, with its random numbers; a folder means the newest
-            one in it.
+            one in it.  Another recipe than before holds from there on; the model, the
+            optimizer and the precision stay.
         overwrite: Whether an earlier run in `out` may be deleted.
         progress_bar: Whether to show a progress bar on standard output.
         save_every: Minutes between snapshots, which are also written after each epoch;
@@ -86,9 +89,9 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         group: The processes that train together; all of them make this call.
 
     Returns:
-        'signal', the number of the signal that ended the run or 0; and
-        if the run was completed, 'valid' and 'test', the perplexities of the
-        model with the lowest one in validation, which is that of ``model.npz``;
+        'signal', the number of the signal that ended the run or 0; 'snapshot', what was
+        written then; and if the run was completed, 'valid' and 'test', the perplexities
+        of the model with the lowest one in validation, which is that of ``model.npz``;
         'valid_unknown' and 'test_unknown', the shares of tokens that are ``<unk>``;
         'valid_known' and 'test_known', the perplexities without them; 'limit', the
         lowest possible one or None; and 'tokens', 'word' or 'char'.
@@ -105,19 +108,24 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             lambda v: v in ('stop', 'rollback'))
     require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
     reading.require_readable(corpus, recipe, group)
+    initial = None
+    if init_from is not None:
+        require('init_from', resume, 'no resume beside it', lambda v: v is None)
+        initial = group.on_all(lambda: initial_model(init_from))
+        initial.check(corpus, recipe)
     used_device = group.on_all(lambda: get_device(group.device(device)))
     used_device.use()
     if seed is not None:
         numpy.random.seed(seed)
         used_device.xp.random.seed(seed)
     random = group.on_root(numpy.random.get_state)
-    group.require_same('corpus', run_folder.fingerprint(corpus, recipe))
+    group.require_same('corpus', fingerprint(corpus, recipe))
 
     def make() -> TrainingRun:
         numpy.random.set_state(random)
         made = make_training_run(
             corpus, recipe, out=out, device=used_device, progress_bar=progress_bar,
-            save_every=save_every, group=group)
+            save_every=save_every, initial=initial, group=group)
         group.broadcast(made.classifier)
         group.separate_random_streams()
         if group.is_root:
@@ -127,34 +135,38 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     with contextlib.ExitStack() as stack, recipe.computing():
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
         computed = new_run.computed_by(used_device)
+        described = RunDescription.of(corpus, recipe, computed, seed,
+                                      initial.describe(corpus) if initial else None)
         snapshot: Optional[str] = None
-        changed: List[str] = []
+        notes: List[str] = []
         if resume:
             snapshot = group.on_root(lambda: _snapshot_of(resume, corpus, recipe))
-            before = run_folder.RunDescription.load(os.path.dirname(snapshot))
-            changed = new_run.changes(before.computed if before else {}, computed)
+            described, notes = group.on_root(
+                lambda: going_on.describe(snapshot, described))
         current = group.on_all(make)
         if snapshot is not None:
-            group.on_all(lambda: snapshot_files.resume(snapshot, current.trainer))
+            group.on_all(lambda: going_on.resume(
+                snapshot, current.trainer, described))
             group.on_root(lambda: new_run.prepare_to_resume(
-                out, snapshot, corpus, recipe, current.trainer.updater.iteration,
-                computed))
+                out, snapshot, corpus, described, current.trainer.updater.iteration))
         else:
-            group.on_root(lambda: new_run.begin(
-                out, corpus, recipe, overwrite, computed))
-        introduce(corpus, recipe, current.trainer.updater, snapshot, used_device,
-                  changed)
+            group.on_root(lambda: new_run.begin(out, corpus, described, overwrite))
+        if initial:
+            notes = [initial.summary(corpus)]
+        introduce(corpus, recipe, current.trainer, snapshot, used_device, notes)
         if on_nan == 'rollback':
-            current, signal, last = run_with_rollbacks(current, make, snapshot)
+            current, signal, last = going_on.run_with_rollbacks(
+                current, make, snapshot, described)
         else:
             signal, last = run(current.trainer)
         if signal:
             if group.is_root:
                 with best_effort(current.best.path):
                     current.best.write()
-            say(f'stopped  after {current.trainer.updater.iteration} windows; continue '
-                f'with --resume {last}')
-            return {'signal': signal}
+            say(f'stopped  after {current.trainer.updater.iteration} windows; written: '
+                f'{last}')
+            return {'signal': signal, 'snapshot': last}
+        _say_early(current.trainer)
 
         group.on_root(current.load_best)
         group.broadcast(current.classifier)
@@ -175,102 +187,68 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
     """The snapshot to go on from, of the sizes of the model that will be made."""
     with about('resume'):
-        snapshot = run_folder.check_resumable(resume, corpus, recipe)
+        snapshot = check_resumable(resume, corpus, recipe)
         require_sizes(
             snapshot, n_vocab=len(corpus.vocabulary), n_embed=recipe.n_embed,
             n_units=recipe.n_units, n_layers=recipe.n_layers, tied=recipe.tied)
     return snapshot
 
 
-def run_with_rollbacks(made: TrainingRun, make: Callable[[], TrainingRun],
-                       origin: Optional[str]
-                       ) -> Tuple[TrainingRun, int, Optional[str]]:
-    """Trains; at NaN or infinity, resumes the last snapshot at half the learning rate.
-
-    Args:
-        made: The run.
-        make: Makes it anew, as it was at the beginning.
-        origin: Snapshot that it resumed, or None.
-
-    Returns:
-        tuple: the run that was completed or stopped; signal and snapshot as of
-        `rnnlm.run`.
-
-    Raises:
-        rnnlm.errors.NotFinite: if from one snapshot no learning rate leads further.
-    """
-    last, factor = None, 1.0
-    group = made.trainer.updater.group
-    while True:
-        trainer, best = made.trainer, made.best
-        try:
-            signal, snapshot = run(trainer)
-            return made, signal, snapshot
-        except NotFinite as e:
-            if e.signal:
-                raise
-            newest = group.on_root(lambda: newest_or(trainer.out, origin))
-            factor = factor / 2 if factor < 1 and newest == last else 0.5
-            if factor < LEAST_FACTOR:
-                raise
-            last, made = newest, make()
-            trainer = made.trainer
-            if newest is not None:
-                group.on_all(lambda: snapshot_files.resume(newest, trainer))
-            made.best.take_over(best)
-            trainer.get_extension('LearningRateDecay').scale(trainer, factor)
-            say(f'         {e}\nrollback to {newest or "the beginning"}; learning rate '
-                f'multiplied by {factor:g}')
-
-
-def newest_or(folder: str, origin: Optional[str]) -> Optional[str]:
-    """The newest snapshot in a folder; `origin` if there is none that is whole."""
-    try:
-        return newest_snapshot(folder)
-    except InputError:
-        return origin
+def _say_early(trainer: training.Trainer) -> None:
+    """Says why a run ended before its last epoch, if it did."""
+    stop = trainer.stop_trigger
+    if trainer.updater.epoch < stop.epochs:
+        say(f'stopped  after epoch {trainer.updater.epoch}: no lower validation '
+            f'perplexity for {stop.patience} epochs')
 
 
 def make_training_run(
         corpus: Corpus, recipe: Recipe, *, out: str, device: Any,
         progress_bar: bool = False, save_every: float = 10.0,
+        initial: Optional[InitialModel] = None,
         group: Group = SINGLE_PROCESS) -> TrainingRun:
     """A run with a new model, as `train` starts it.
 
     Args:
         corpus, recipe, out, progress_bar, save_every, group: As for `train`.
         device (chainer.backend.Device): The device.
+        initial: The model that it begins with, if there is one.
     """
     if len(corpus.train) < recipe.batch_size:
         raise InputError(
             f'expected at least one word for each of the {recipe.batch_size} streams, '
             f'found {len(corpus.train)} words; use a smaller batch size or a longer '
             'text', 'batch_size')
-    classifier = make_classifier(RNNForLM(
+    model = RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
-        recipe.init_scale, recipe.n_embed, recipe.tied))
+        recipe.init_scale, recipe.n_embed, recipe.tied)
+    classifier = make_classifier(initial.fill(model) if initial else model)
     classifier.to_device(device)
-    optimizer = chainer.optimizers.SGD(lr=recipe.lr).setup(classifier)
+    optimizer = (chainer.optimizers.SGD(lr=recipe.lr) if recipe.optimizer == 'sgd'
+                 else chainer.optimizers.Adam(alpha=recipe.lr)).setup(classifier)
     if chainer.config.dtype == chainer.mixed16:  # by the recipe, or CHAINER_DTYPE
         mixed_precision.set_up_mixed(optimizer, recipe.gradclip)
     else:
         optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
     updater = reading.make_updater(corpus, recipe, optimizer, device, group)
-    trainer = training.Trainer(updater, EpochsTrigger(recipe.epochs), out=out)
+    trainer = training.Trainer(updater, EpochsTrigger(
+        recipe.epochs, recipe.patience), out=out)
 
     validation = reading.evaluator_of(corpus, 'valid', recipe, classifier, group)
     trainer.extend(validation)
     trainer.extend(_StopDiverged())
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
-    trainer.extend(LearningRateDecay(recipe.decay, recipe.decay_after))
+    trainer.extend(LearningRateDecay(
+        recipe.decay, recipe.decay_after, recipe.plateau_decay))
     trainer.extend(Snapshot(), trigger=SnapshotTrigger(
         60 * save_every, group.clock))
     if not group.is_root:  # rank 0 prints and writes
         return TrainingRun(trainer, validation, best)
     trainer.extend(best)
-    trainer.extend(extensions.observe_lr())
+    trainer.extend(extensions.observe_value('lr', _rate))
     words = len(corpus.train) / updater.windows_per_epoch
-    report = ReportTrigger(500 if updater.windows_per_epoch > 1000 else None)
+    report = ReportTrigger(recipe.log_interval or (
+        500 if updater.windows_per_epoch > 1000 else None))
     trainer.extend(Log(report, _Postprocess(words, corpus)))
     trainer.extend(extensions.PrintReport(
         columns(corpus), out=Console()), trigger=report)
@@ -282,6 +260,12 @@ def make_training_run(
             corpus.perplexity_limit, unit=corpus.unit,
             unknown=corpus.unknown_rate('valid')))
     return TrainingRun(trainer, validation, best)
+
+
+def _rate(trainer: training.Trainer) -> float:
+    """The learning rate that a trainer's optimizer has; Adam's alpha."""
+    optimizer = trainer.updater.get_optimizer('main')
+    return float(getattr(optimizer, rate_name(optimizer)))
 
 
 class _StopDiverged(training.Extension):
@@ -297,11 +281,10 @@ class _StopDiverged(training.Extension):
         with numpy.errstate(over='ignore'):
             if numpy.exp(loss) < numpy.inf:
                 return
-        optimizer = trainer.updater.get_optimizer('main')
         raise NotFinite(
             f'window {trainer.updater.iteration}: expected a finite perplexity in '
             f'validation, found a loss of {loss:g} per word at the learning rate '
-            f'{optimizer.lr:g}: the training diverged.  Lower the learning rate')
+            f'{_rate(trainer):g}: the training diverged.  Lower the learning rate')
 
 
 class _Postprocess:

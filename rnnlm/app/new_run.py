@@ -1,6 +1,7 @@
 """Beginning a run in a folder: what may be there already, and what takes its place."""
 import filecmp
 import os
+import shlex
 import shutil
 import stat
 from typing import Dict, List, Optional, Sequence
@@ -9,9 +10,9 @@ import numpy
 
 from rnnlm._version import __version__
 from rnnlm.app import info
-from rnnlm.app.recipes import Recipe
+from rnnlm.app.description import RUN, RunDescription
 from rnnlm.app.run_folder import (
-    LOCK, LOG, MODEL, PICTURE, RESULT, RUN, VOCABULARY, RunDescription, make)
+    LOCK, LOG, MODEL, PICTURE, RESULT, VOCABULARY, make)
 from rnnlm.data.corpus import Corpus
 from rnnlm.errors import InputError
 from rnnlm.serializers.archive import open_archive
@@ -24,8 +25,8 @@ from rnnlm.serializers.snapshot_files import (
 _BEST_LOSS = 'extensions/BestModel/loss'
 
 
-def begin(folder: str, corpus: Corpus, recipe: Recipe, overwrite: bool = False,
-          computed: Optional[Dict[str, str]] = None) -> None:
+def begin(folder: str, corpus: Corpus, described: RunDescription,
+          overwrite: bool = False) -> None:
     """Makes the folder of a new run, and writes its description and vocabulary there.
 
     Of an earlier run nothing is deleted before the new files are on the disk.
@@ -33,9 +34,8 @@ def begin(folder: str, corpus: Corpus, recipe: Recipe, overwrite: bool = False,
     Args:
         folder (str): where; made if it is not there.
         corpus: `rnnlm.data.corpus.Corpus`.
-        recipe: `rnnlm.app.recipes.Recipe`.
+        described: what ``run.json`` says.
         overwrite (bool): whether an earlier run in it may be deleted.
-        computed: as of `computed_by`.
 
     Raises:
         InputError: if it cannot be written, or holds a run that may not go.
@@ -47,11 +47,11 @@ def begin(folder: str, corpus: Corpus, recipe: Recipe, overwrite: bool = False,
     old = _results(folder)
     if old and not overwrite:
         raise _in_use(folder, old)
-    _describe(folder, corpus, recipe, computed, old)
+    _describe(folder, corpus, described, old)
 
 
-def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus, recipe: Recipe,
-                      window: int, computed: Optional[Dict[str, str]] = None) -> None:
+def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
+                      described: RunDescription, window: int) -> None:
     """Prepares a folder for a run that resumes a snapshot, there or elsewhere.
 
     Another folder gets copies of the best model and, last, of the snapshot, so that
@@ -60,7 +60,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus, recipe: Recipe
     Args:
         folder (str): where the resumed run writes; it exists.
         snapshot (str): snapshot file.
-        corpus, recipe, computed: as of `begin`.
+        corpus, described: as of `begin`.
         window: the window that the snapshot is of.
 
     Raises:
@@ -74,9 +74,9 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus, recipe: Recipe
         if newer:
             raise InputError(
                 f'{snapshot}: expected the newest snapshot of its folder, found '
-                f'{newer}; resume that one, choose another folder with --out, or '
-                'delete it')
-        _describe(folder, corpus, recipe, computed)
+                f'{newer}; go on from that one with: {resume_command(folder)}; or '
+                'choose another folder with --out')
+        _describe(folder, corpus, described)
         return
     copy = os.path.join(folder, f'snapshot_iter_{window}')
     best = os.path.join(origin, MODEL)
@@ -87,7 +87,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus, recipe: Recipe
                or not _same_content(os.path.join(folder, name), best)]
         if old:
             raise _in_use(folder, old)
-    _describe(folder, corpus, recipe, computed)
+    _describe(folder, corpus, described)
     # What is no file, a pipe say, is as good as none: `BestModel` looks further.
     if os.path.isfile(best) and _has_best_of(origin, snapshot, window):
         _copy(best, os.path.join(folder, MODEL))
@@ -137,10 +137,9 @@ def changes(before: Dict[str, str], now: Dict[str, str]) -> List[str]:
             for name in now if before.get(name, now[name]) != now[name]]
 
 
-def _describe(folder: str, corpus: Corpus, recipe: Recipe,
-              computed: Optional[Dict[str, str]], old: Sequence[str] = ()) -> None:
+def _describe(folder: str, corpus: Corpus, described: RunDescription,
+              old: Sequence[str] = ()) -> None:
     """Writes vocabulary and description; deletes old results when both are written."""
-    described = RunDescription.of(corpus, recipe, computed)
     try:
         with writing(os.path.join(folder, VOCABULARY), follow=False) as vocabulary, \
                 writing(os.path.join(folder, RUN), follow=False) as run:
@@ -190,8 +189,18 @@ def _in_use(folder: str, old: Sequence[str]) -> InputError:
     return InputError(
         f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
         f'{", ..." if len(old) > 3 else ""}; '
-        + ('continue that run with --resume, ' if can_go_on else '')
+        + (f'go on with that run: {resume_command(folder)}; or ' if can_go_on else '')
         + 'choose another folder with --out, or delete it with --overwrite')
+
+
+def resume_command(folder: str, *options: str) -> str:
+    """The command that goes on with the run in a folder, as it can be typed.
+
+    Args:
+        folder: The folder.
+        options: What the command needs beside it.
+    """
+    return shlex.join(['rnnlm', 'train', '--resume', folder, *options])
 
 
 def _newer(folder: str, window: int) -> Optional[str]:

@@ -2,20 +2,24 @@
 import argparse
 import contextlib
 import dataclasses
-from typing import Any, Callable, Collection, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import chainer
 
 from rnnlm.errors import require, require_count, require_positive, require_ratio
+from rnnlm.training.learning_rate import require_divisor
 
 # How one computes: as `chainer.config.dtype` says, which is float32; with products
 # rounded to TF32 on a GPU; or with weights and products of float16, and sums, states
 # and the weights' copy for the update in float32.
 PRECISIONS = 'float32', 'tf32', 'mixed16'
 
+# Optimizers, and their learning rates unless one is given.
+RATES = {'sgd': 1.0, 'adam': 1e-3}
+
 
 def _field(default: Any, check: Callable[[str, Any], None], *flags: str,
-           **options: Any) -> Any:
+           group: str = 'training', **options: Any) -> Any:
     """A field of a recipe.
 
     Args:
@@ -23,10 +27,11 @@ def _field(default: Any, check: Callable[[str, Any], None], *flags: str,
         check: Called with the field's name and a value, which it may refuse.
         flags: The options of the command line that set it, spelled as in Chainer's
             examples/ptb.
+        group: Of the options in the help, a key of `rnnlm.app.options.GROUPS`.
         options: Of ``argparse.ArgumentParser.add_argument``.
     """
-    return dataclasses.field(
-        default=default, metadata={'check': check, 'flags': flags, 'options': options})
+    return dataclasses.field(default=default, metadata={
+        'check': check, 'flags': flags, 'group': group, 'options': options})
 
 
 def _optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
@@ -41,8 +46,9 @@ def _switch(name: str, value: Any) -> None:
     require(name, value, 'True or False', lambda v: v in (True, False))
 
 
-def _precision(name: str, value: Any) -> None:
-    require(name, value, f'one of {", ".join(PRECISIONS)}', lambda v: v in PRECISIONS)
+def _one_of(values: Any) -> Callable[[str, Any], None]:
+    return lambda name, value: require(
+        name, value, f'one of {", ".join(values)}', lambda v: v in values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +63,20 @@ class Recipe:
         batch_size: Streams read in parallel, B.
         bprop_len: Steps of a window, T.
         epochs: Sweeps over the text.
-        lr: Learning rate of SGD.
+        lr: Learning rate; None for that of the optimizer in `RATES`.
         decay, decay_after: After epoch `decay_after`, the learning rate is
             divided by `decay` in each epoch (`LearningRateDecay`).
         gradclip: Largest L2 norm of the gradients.
         n_embed: Units in the embedding, if not `n_units`.
         tied: Whether the output layer shares the embedding's matrix.
         precision: One of `PRECISIONS`.
+        optimizer: A key of `RATES`.
+        plateau_decay: The learning rate is divided by it after each epoch without a
+            lower validation loss.
+        patience: Epochs in a row without a lower validation loss after which the run
+            ends; None for all epochs.
+        log_interval: Windows between two entries of the log, beside those at the ends
+            of epochs; None for 500 where an epoch has more than 1,000, else none.
         sentences: Whether each sentence is read from a fresh state, rather than the
             text as one stream; evaluation too.
 
@@ -71,13 +84,15 @@ class Recipe:
         rnnlm.errors.InputError: if a value is out of its range.
     """
     n_units: int = _field(
-        650, require_count, '--unit', '-u', type=int, help='LSTM units per layer')
+        650, require_count, '--unit', '-u', group='model', type=int,
+        help='LSTM units per layer')
     n_layers: int = _field(
-        2, require_count, '--layer', type=int, help='number of LSTM layers')
+        2, require_count, '--layer', group='model', type=int,
+        help='number of LSTM layers')
     dropout: float = _field(
         0.5, require_ratio, '--dropout', type=float, help='dropout ratio')
     init_scale: float = _field(
-        0.1, require_positive, '--init-scale', type=float,
+        0.1, require_positive, '--init-scale', group='model', type=float,
         help='initialize parameters uniformly in [-INIT_SCALE, INIT_SCALE]')
     batch_size: int = _field(
         20, require_count, '--batchsize', '-b', type=int, help='minibatch size')
@@ -87,7 +102,8 @@ class Recipe:
     epochs: int = _field(
         39, require_count, '--epoch', '-e', type=int, help='number of epochs')
     lr: float = _field(
-        1.0, require_positive, '--lr', type=float, help='learning rate of SGD')
+        None, require_positive, '--lr', type=float,
+        help='learning rate (Adam: alpha); with --resume, that from here on')
     decay: float = _field(
         1.0, require_positive, '--decay', type=float,
         help='divide the learning rate by this after each epoch past DECAY_AFTER')
@@ -98,16 +114,35 @@ class Recipe:
         5.0, require_positive, '--gradclip', '-c', type=float,
         help='clip gradients to this L2 norm')
     n_embed: Optional[int] = _field(
-        None, _optional(require_count), '--embed', type=int,
+        None, _optional(require_count), '--embed', group='model', type=int,
         help='embedding size (default: that of the layers)')
     tied: bool = _field(
-        False, _switch, '--tied', action='store_const', const=True,
+        False, _switch, '--tied', group='model', action='store_const', const=True,
         help='share the weights of the embedding and the output layer (Press and '
              'Wolf 2017)')
     precision: str = _field(
-        'float32', _precision, '--precision', choices=PRECISIONS,
+        'float32', _one_of(PRECISIONS), '--precision', choices=PRECISIONS,
         help='float32; tf32: TF32 matrix products, on a GPU; mixed16: float16 products '
              'with float32 accumulation and master weights (default: float32)')
+    optimizer: str = _field(
+        'sgd', _one_of(RATES), '--optimizer', choices=tuple(RATES),
+        help='sgd, plain, at the learning rate 1 unless one is given; or adam, with '
+             "Chainer's values, at 0.001 (default: sgd)")
+    plateau_decay: float = _field(
+        1.0, require_divisor, '--decay-on-plateau', type=float,
+        help='divide the learning rate by this, 2 or 4 say, after each epoch without a '
+             'lower validation perplexity; in place of --decay, unless that is given '
+             'too (default: 1, not at all)')
+    patience: Optional[int] = _field(
+        None, _optional(require_count), '--patience', type=int,
+        help='stop after this many epochs in a row without a lower validation '
+             'perplexity (default: train all epochs)')
+    log_interval: Optional[int] = _field(
+        None, _optional(require_count), '--log-interval', group='output', type=int,
+        metavar='N',
+        help='windows between two lines of the table and entries of the log, which '
+             'also have the ends of epochs (default: 500 where an epoch has more than '
+             '1,000 windows, else none)')
     sentences: bool = _field(
         False, _switch, '--sentences', action='store_const', const=True,
         help='train, validate and test on each line from a fresh state, as score reads '
@@ -115,6 +150,8 @@ class Recipe:
              'sentences')
 
     def __post_init__(self) -> None:
+        if self.lr is None:
+            object.__setattr__(self, 'lr', RATES.get(str(self.optimizer), 1.0))
         for field in dataclasses.fields(self):
             field.metadata['check'](field.name, getattr(self, field.name))
 
@@ -122,8 +159,9 @@ class Recipe:
         """The sizes and rates in a few words."""
         decay = (f', divided by {self.decay:g} after each epoch past '
                  f'{self.decay_after}' if self.decay != 1 else '')
+        adam = ' of Adam' if self.optimizer == 'adam' else ''
         return (f'{self.n_layers} x {self.n_units} units, dropout {self.dropout:g}, '
-                f'{self.epochs} epochs, learning rate {self.lr:g}{decay}')
+                f'{self.epochs} epochs, learning rate {self.lr:g}{adam}{decay}')
 
     def operations(self, n_vocab: int) -> float:
         """Floating point operations of the training on one token, nearly.
@@ -168,13 +206,14 @@ PRESETS = {
 BUDGET = 2e14
 
 
-def recipe_for(n_words: int, n_vocab: int, tokens: str) -> Recipe:
+def recipe_for(n_words: int, n_vocab: int, tokens: str, **given: Any) -> Recipe:
     """The recipe for a text of one's own, by its size alone.
 
     Args:
         n_words: Tokens of the training part.
         n_vocab: Size of the vocabulary.
         tokens: 'word' or 'char'.
+        given: Sizes that are known, by the names of a recipe's fields.
 
     Returns:
         At least 13 epochs, and up to 40 of a short text, at least 1 and as many as
@@ -190,6 +229,7 @@ each epoch past 7'
         n_units=96 if n_words < 50_000 else 200, dropout=0.2,
         bprop_len=50 if tokens == 'char' else 20,
         batch_size=max(1, min(20, n_words // 20)))
+    sizes.update(given)
     windows = n_words / (sizes['batch_size'] * sizes['bprop_len'])
     wanted = min(40, max(13, 2500 / windows))
     affordable = BUDGET / (Recipe(**sizes).operations(n_vocab) * n_words)
@@ -199,26 +239,22 @@ each epoch past 7'
     return Recipe(**sizes, epochs=epochs, decay=decay, decay_after=half)
 
 
-def add_recipe_options(parser: argparse.ArgumentParser,
-                       defaults: Optional[Recipe] = None,
-                       leave_out: Collection[str] = ()) -> None:
-    """Adds the flags that set the fields of a recipe.
+def flag_of(name: str) -> str:
+    """The flag that sets a field of a recipe: '--lr' of 'lr'."""
+    field, = (field for field in dataclasses.fields(Recipe) if field.name == name)
+    return str(field.metadata['flags'][0])
 
-    Args:
-        parser: Parser of the command line.
-        defaults: Recipe whose values the help shows as defaults.
-        leave_out: Names of fields that get no flag.
-    """
+
+def preset_table() -> List[str]:
+    """Lines that show what each preset sets, by flag."""
+    rows = [['', *PRESETS]]
     for field in dataclasses.fields(Recipe):
-        if field.name in leave_out:
-            continue
-        flags, options = field.metadata['flags'], dict(field.metadata['options'])
-        if 'type' in options:
-            options['metavar'] = flags[0].strip('-').upper().replace('-', '_')
-        default = getattr(defaults, field.name, None)
-        if default is not None:
-            options['help'] += f' (default: {default})'
-        parser.add_argument(*flags, dest=field.name, **options)
+        values = [getattr(recipe, field.name) for recipe in PRESETS.values()]
+        if all(type(value) in (int, float) for value in values):
+            rows.append(
+                [field.metadata['flags'][0], *(f'{value:g}' for value in values)])
+    return ['  '.join([f'{first:18}', *(f'{cell:>7}' for cell in cells)]).rstrip()
+            for first, *cells in rows]
 
 
 def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
@@ -226,3 +262,25 @@ def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
     given = {field.name: getattr(args, field.name, None)
              for field in dataclasses.fields(Recipe)}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def changed(recipe: Recipe, given: Dict[str, Any]) -> Recipe:
+    """A recipe with other values, and with what else they bring with them.
+
+    Another optimizer has a learning rate of its own, and a decay on a plateau takes the
+    place of that by the epoch.
+
+    Args:
+        recipe: The recipe.
+        given: The values, by the names of the fields.
+
+    Example:
+        >>> changed(PRESETS['demo'], {'optimizer': 'adam'}).lr
+        0.001
+    """
+    more: Dict[str, Any] = {}
+    if given.get('optimizer', recipe.optimizer) != recipe.optimizer:
+        more['lr'] = None
+    if given.get('plateau_decay', recipe.plateau_decay) != recipe.plateau_decay:
+        more.update(decay=1.0, decay_after=0)
+    return dataclasses.replace(recipe, **{**more, **given})

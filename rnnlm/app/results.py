@@ -16,6 +16,7 @@ import numpy
 
 from rnnlm.app import info, run_folder
 from rnnlm.app.console import finite
+from rnnlm.app.description import RunDescription
 from rnnlm.app.run_folder import RESULT
 from rnnlm.data.corpus import Corpus
 from rnnlm.serializers.atomic import best_effort, writing
@@ -112,7 +113,7 @@ def describe(trainer: training.Trainer, corpus: Corpus, result: dict[str, Any]
     """
     updater, seconds = trainer.updater, trainer.elapsed_time
     history, best = (_extension(trainer, name) for name in ('History', 'BestModel'))
-    described = run_folder.RunDescription.load(trainer.out)
+    described = RunDescription.load(trainer.out)
     system = info.describe()
     del system['notes']
     n_tokens = round(updater.epoch_detail * len(corpus.train))

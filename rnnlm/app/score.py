@@ -224,7 +224,7 @@ class Entry:
 def score(args: argparse.Namespace) -> int:
     """The command.
 
-    Lines are answered when no more of them are waiting to be read, or `scoring.BATCH`
+    Lines are answered when no more of them are waiting to be read, or `scoring.GROUP`
     are there, so that a program that writes one and waits gets its answer.
     """
     check(args)
@@ -262,7 +262,7 @@ def _read(args: argparse.Namespace) -> Iterator[List[Line]]:
         args.total or args.nbest or not sys.stdout.isatty())
     size = os.path.getsize(args.file) if is_file else 0
     with progress(size, 'B', hidden) as bar:
-        for lines in read_lines(args.file, scoring.BATCH):
+        for lines in read_lines(args.file, scoring.GROUP):
             yield lines
             bar.update(sum(line.size for line in lines))
 

@@ -2,10 +2,9 @@
 import argparse
 import os
 import sys
-from typing import Any, Dict, Optional, Sequence
+from typing import Optional, Sequence
 
 from rnnlm.app import run_folder
-from rnnlm.app.console import a_name
 from rnnlm.app.run_folder import RunDescription
 from rnnlm.data import corpus, files
 from rnnlm.data.vocabulary import Vocabulary
@@ -14,45 +13,6 @@ from rnnlm.errors import InputError, about, printable
 # The options of a vocabulary, and their names in run.json.
 VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
               'vocabulary': 'vocabulary'}
-
-
-def add_corpus_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
-    """Adds the options of a corpus; `several` files may follow --corpus."""
-    more: Dict[str, Any] = {'nargs': '+'} if several else {}
-    parser.add_argument(
-        '--corpus', metavar='CORPUS', type=a_name, **more,
-        help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
-             'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
-             "file, also .gz; '-' for standard input"
-             + ('; several files are read in a row' if several else '')
-             + ' (default: the corpus of the run; for a new run demo)')
-    parser.add_argument(
-        '--tokens', choices=('word', 'char'),
-        help='split the text into words or characters (default: as the run; for a new '
-             'run word)')
-
-
-def add_vocabulary_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the vocabulary of a new model."""
-    parser.add_argument(
-        '--vocab-limit', type=int, metavar='N',
-        help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest')
-    parser.add_argument(
-        '--min-count', type=int, metavar='N',
-        help='<unk> for tokens that occur fewer than N times in the training part '
-             '(default: 2; 1 for ptb, demo and texts that have <unk>)')
-    parser.add_argument(
-        '--vocab', dest='vocabulary', metavar='FILE', type=a_name,
-        help='take this vocabulary: vocabulary.json of a run, or a list of tokens, one '
-             'a line')
-
-
-def add_text_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --text: a text for a model that was trained on another one."""
-    parser.add_argument(
-        '--text', metavar='FILE', type=a_name,
-        help="another text: a file, also .gz, a folder of documents or '-', read whole "
-             "by the model's own vocabulary; unknown words are counted")
 
 
 def choose_corpus(args: argparse.Namespace,

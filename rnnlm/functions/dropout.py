@@ -1,4 +1,6 @@
 """Dropout of a whole window, with the random numbers of its steps."""
+import math
+
 import chainer
 from chainer import functions as F
 import numpy
@@ -43,6 +45,11 @@ class WindowDropout:
             self._key = philox.draw_key()
             self._key_there = xp.asarray(self._key)
             return
+        whole = _compiled_masks(xp, (T, self._starts[-1]), ratio, dtype)
+        if whole is not None:
+            self._masks = [whole[:, start:start + B * n].reshape(T, B, n)
+                           for start, n in zip(self._starts, widths)]
+            return
         random = philox.uniform(xp, (T, self._starts[-1]))
         self._masks = [masks(random, dtype, ratio, start, B, n)
                        for start, n in zip(self._starts, widths)]
@@ -53,6 +60,18 @@ class WindowDropout:
             return F.dropout(x, self._ratio, mask=self._masks[k])
         return _Dropout(self._gpu, self._key, self._key_there, self._ratio,
                         self._starts[k], self._starts[-1]).apply((x,))[0]
+
+
+def _compiled_masks(xp, shape, ratio, dtype):
+    """What `masks` makes of ``philox.uniform(xp, shape)``, or None; then nothing is
+    drawn.
+    """
+    twister = kernels.compiled('twister', xp, dtype)
+    if not twister:
+        return None
+    scale = numpy.dtype(dtype).type(1 / (1 - ratio))
+    found = twister.masks(math.prod(shape), ratio, scale)
+    return None if found is None else found.reshape(shape)
 
 
 def masks(random, dtype, ratio, start, B, n):
@@ -78,6 +97,9 @@ def window_mask(xp, shape, ratio, dtype):
     Returns:
         array: of that shape and dtype, drawn by `philox.uniform`.
     """
+    found = _compiled_masks(xp, shape, ratio, dtype)
+    if found is not None:
+        return found
     scale = numpy.dtype(dtype).type(1 / (1 - ratio))
     return scale * (philox.uniform(xp, shape) >= ratio)
 

@@ -55,6 +55,38 @@ def linear_softmax_cross_entropy(x, W, b, t, last=None):
     return LinearSoftmaxCrossEntropy(t, last).apply((x, W, b))[0]
 
 
+def linear_log_probabilities(x, W, b, t):
+    """Log probabilities of words, by the same layer, on NumPy.
+
+    Args:
+        x: array (M, n), float16, float32 or float64.
+        W: (V, n).
+        b: (V,).
+        t: (M,), int; ids in [0, V).
+
+    Returns:
+        array: float64 (M,), natural logarithms.
+    """
+    dtype = kernels.computing(x.dtype)
+    x, W, b = (array.astype(dtype, copy=False) for array in (x, W, b))
+    output = kernels.output_for(numpy, dtype, len(b))
+    found = numpy.empty(len(x))
+    chunk = rows_at_once(len(x), len(b))
+    for start in range(0, len(x), chunk):
+        part = slice(start, start + chunk)
+        targets = t[part].astype(numpy.int64)
+        y = buffers.empty(numpy, (len(targets), len(b)), dtype)
+        numpy.dot(x[part], W.T, out=y)
+        if output:
+            found[part] = output.log_probabilities(y, b, targets)
+        else:
+            with numpy.errstate(invalid='ignore'):  # infinite logits give NaN
+                log_p, total = _exponentials(
+                    numpy, y, b, (numpy.arange(len(y)), targets))
+                found[part] = log_p - numpy.log(total, dtype=numpy.float64)
+    return found
+
+
 class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
 
     def __init__(self, t, last=None):

@@ -88,7 +88,10 @@ class DynamicEvaluation:
         require_count('windows', windows)
         require_positive('epsilon', epsilon)
         ids = require_ids('words', words, least=2)
+        # MS of the paper, averaged over the segments.
         squares = [numpy.zeros_like(first) for first in self._first]
+        # Segments spread over the text, each from a reset state, so that none depends
+        # on others.
         starts = numpy.linspace(
             0, max(0, len(ids) - self.steps - 1), windows).astype(int)
         for start in starts:
@@ -144,9 +147,12 @@ class DynamicEvaluation:
         if self.clip is not None:
             norm = numpy.sqrt(sum(
                 float((param.grad ** 2).sum()) for param in self._params))
+            # The gradient is clipped by lowering the rate, which has the same effect.
             rate *= min(1.0, self.clip / norm if norm else 1.0)
         for param, first, scale, back in zip(
                 self._params, self._first, self._scale, self._back):
+            # In place, because these arrays are as large as the model: decay first,
+            # which needs the parameters before the step; then the gradient step.
             step = first - param.array
             step *= back
             param.grad *= scale

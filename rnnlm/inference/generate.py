@@ -174,6 +174,7 @@ def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[in
         scaled = logits / temperature
         if not numpy.isfinite(scaled.max()):
             scaled = (logits - logits.max()) / temperature
+    # Subtracting the maximum avoids overflow and does not change the softmax.
     p = numpy.exp(scaled - scaled.max())
     p /= p.sum()
     if top_k is None and top_p is None:
@@ -181,6 +182,7 @@ def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[in
     order = numpy.argsort(-p, kind='stable')
     kept = min(top_k or len(p), len(p))
     if top_p is not None:
+        # The word that crosses top_p is included, so at least one is kept.
         kept = min(kept, 1 + int((numpy.cumsum(p[order]) < top_p).sum()))
     p[order[kept:]] = 0
     return p / p.sum()
@@ -227,10 +229,13 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
     ended: tuple[float, list[int]] = (-numpy.inf, [])
     for _ in range(length):
         logits = _logits(model, [words[-1] for _, words in beams], fresh_after)
+        # Log softmax of each beam.
         logits -= logits.max(axis=1, keepdims=True)
         logits -= numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))
         scores = logits + numpy.array([score for score, _ in beams])[:, None]
         scores[:, left_out] = -numpy.inf
+        # A continuation that ends here competes with longer ones by its total
+        # probability.
         if stop is not None:
             row = int(scores[:, stop].argmax())
             ended = max(ended, (float(scores[row, stop]), beams[row][1]),
@@ -240,6 +245,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
             break
         best = numpy.argsort(-scores, axis=None, kind='stable')[:width]
         best = best[scores.ravel()[best] > -numpy.inf]
+        # Each new beam extends the beam `row`, so it needs a copy of that beam's state.
         rows, words = numpy.unravel_index(best, scores.shape)
         beams = [(float(scores[row, word]), beams[row][1] + [int(word)])
                  for row, word in zip(rows, words)]

@@ -76,5 +76,6 @@ def without_unknown(model: LanguageModel, ids: numpy.ndarray,
         ids: Ids (N,) of the text.
         vocabulary: The tokens, including ``<unk>``.
     """
+    # The prediction at position k is of the word at k + 1.
     known = numpy.roll(ids, -1) != vocabulary.unknown
     return _perplexity(scoring.score_ring(model, ids)[known])

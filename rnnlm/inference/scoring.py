@@ -1,12 +1,12 @@
 """Probabilities of sentences and texts, word by word."""
 from __future__ import annotations
 
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import chainer
 import numpy
 
-from rnnlm import states
+from rnnlm import parts, states
 from rnnlm.chain import LanguageModel
 from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
@@ -14,6 +14,9 @@ from rnnlm.errors import InputError, require, require_count, require_ids
 
 # Sentences that are computed at once, each a column of a window.
 BATCH = 32
+
+# Sentences among which those of like length are sought, to be computed together.
+GROUP = 8 * BATCH
 
 # Elements of logits at once.
 CHUNK_ELEMENTS = 2 ** 24
@@ -79,24 +82,38 @@ def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
     """
     require_count('between', between, least=0)
     checked = [require_ids('sentence', ids, least=0) for ids in sentences]
-    for start in range(0, len(checked), BATCH):
-        part = checked[start:start + BATCH]
-        longest = max(len(ids) for ids in part)
-        window = numpy.full((longest + 2, len(part)), between, dtype='i')
-        for column, ids in enumerate(part):
-            window[1:len(ids) + 1, column] = ids
+    for start in range(0, len(checked), GROUP):
+        yield from _score_group(model, checked[start:start + GROUP], between)
+
+
+def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
+                 between: int) -> list[numpy.ndarray]:
+    """The scores of some sentences, in their order."""
+    order = sorted(range(len(sentences)), key=lambda k: len(sentences[k]))
+    found: dict[int, numpy.ndarray] = {}
+    for start in range(0, len(order), BATCH):
+        batch = order[start:start + BATCH]
+        window = numpy.full(
+            (len(sentences[batch[-1]]) + 2, len(batch)), between, dtype='i')
+        wanted = numpy.zeros((len(window) - 1, len(batch)), bool)
+        for column, k in enumerate(batch):
+            window[1:len(sentences[k]) + 1, column] = sentences[k]
+            wanted[:len(sentences[k]) + 1, column] = True
         with _fresh_state(model):
-            scores = log_probabilities(model, window)
-        for column, ids in enumerate(part):
-            yield scores[:len(ids) + 1, column]
+            scores = log_probabilities(model, window, wanted)
+        for column, k in enumerate(batch):
+            found[k] = scores[:len(sentences[k]) + 1, column].copy()
+    return [found[k] for k in range(len(sentences))]
 
 
-def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndarray:
+def log_probabilities(model: LanguageModel, window: numpy.ndarray,
+                      wanted: Optional[numpy.ndarray] = None) -> numpy.ndarray:
     """Log probabilities of the words of a window, given those before them.
 
     Args:
         model: The model; its recurrent state is used and advanced.
         window: int (T + 1, B), ids; the first row is not predicted.
+        wanted: bool (T, B), of which words; the others get 0.  All if None.
 
     Returns:
         float64 (T, B), natural logarithms.
@@ -105,22 +122,35 @@ def log_probabilities(model: LanguageModel, window: numpy.ndarray) -> numpy.ndar
         rnnlm.InputError: If one is NaN.
     """
     T, B = len(window) - 1, window.shape[1]
-    scores = numpy.empty((T, B))
+    scores = numpy.zeros((T, B))
+    wanted = numpy.ones((T, B), bool) if wanted is None else wanted
     steps = max(1, CHUNK_ELEMENTS // (B * model.n_vocab))
     with chainer.using_config('train', False), chainer.no_backprop_mode():
         for start in range(0, T, steps):
+            part = slice(start, start + steps)
             ids = model.device.send(window[start:start + steps + 1])
-            logits = chainer.cuda.to_cpu(model.logits(ids[:-1]).array)
-            target = chainer.cuda.to_cpu(ids[1:])[..., None]
-            top = logits.max(axis=2, keepdims=True)
-            # Infinite logits give NaN, of which more is said below.
-            with numpy.errstate(invalid='ignore'):
-                total = numpy.exp(logits - top).sum(axis=2, dtype='d')
-                found = numpy.take_along_axis(logits, target, axis=2) - top
-                scores[start:start + steps] = found[..., 0] - numpy.log(total)
+            scores[part][wanted[part]] = _of_chunk(model, ids, wanted[part])
     if numpy.isnan(scores).any():
         raise InputError(NAN_PROBABILITY)
     return scores
+
+
+def _of_chunk(model: LanguageModel, ids: Any, wanted: numpy.ndarray) -> numpy.ndarray:
+    """Log probabilities of the wanted words of ids (T + 1, B) that fit into memory."""
+    targets = chainer.cuda.to_cpu(ids[1:])[wanted]
+    output = model._output()
+    if model.xp is numpy and not model.why_steps(ids.shape[1]):
+        log_probs = parts.TABLE[type(output)].log_probs
+        if log_probs:
+            h = model._features(ids[:-1], '').array
+            return log_probs(output, h[wanted], targets, *model._shared())
+    logits = chainer.cuda.to_cpu(model.logits(ids[:-1]).array)[wanted]
+    top = logits.max(axis=1, keepdims=True)
+    # Infinite logits give NaN, of which more is said by the caller.
+    with numpy.errstate(invalid='ignore'):
+        total = numpy.exp(logits - top).sum(axis=1, dtype='d')
+        found = numpy.take_along_axis(logits, targets[:, None], axis=1) - top
+        return found[:, 0] - numpy.log(total)
 
 
 def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,

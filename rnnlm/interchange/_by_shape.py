@@ -75,6 +75,7 @@ def assemble(layers, matrices):
     Raises:
         rnnlm.errors.InputError: If there are other parts, or sizes do not fit.
     """
+    # The order came from numbers in names; sizes must confirm it.
     for (below, one), (above, other) in zip(layers, layers[1:]):
         n, n_in = one['lateral/W'].shape[1], other['upward/W'].shape[1]
         if n != n_in:

@@ -137,6 +137,7 @@ def _in_line(inner, layers):
         raise InputError(
             f'expected a model of one input and one output, found {len(ends[0])} and '
             f'{len(ends[1])}; it cannot be converted')
+    # Followed backwards from the output, because each layer names its inputs.
     left = {layer['name']: layer for layer in layers}
     (first,), (name,) = ends
     line = []

@@ -66,6 +66,7 @@ def tensors_of(file, layers):
     Raises:
         rnnlm.errors.InputError: If a variable is missing, unknown or of a wrong shape.
     """
+    # All arrays of the model are read together, to limit their total size.
     places = _places(file, layers)
     names = [_by_one_name(layer, file.layers[place])
              for layer, place in zip(layers, places)]

@@ -45,6 +45,7 @@ def tensors_of(path, root):
         model = root.get('model')
         if isinstance(model, lua.Object) and 'net' in _fields(model):
             return _of_chain(path, model)
+    # From the most explicit form to the least: names, order, a plain table of tensors.
     tensors = _annotated(path, root)
     if not tensors and isinstance(root, dict):
         tensors = _in_order(path, root) or {
@@ -88,6 +89,7 @@ def _fields(value):
 
 def _annotated(path, root):
     """Returns the parameters of modules that a graph annotates with names."""
+    # A graph refers to itself, so visited tables are remembered.
     tensors, seen, waiting = {}, set(), [root]
     while waiting:
         value = waiting.pop()

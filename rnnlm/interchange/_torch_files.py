@@ -57,6 +57,7 @@ def read(path):
             writer = 'PyTorch before 1.6, or its old format'
         model = _torch_module.find(path, root)
         _torch_module.require_tensors(path, model)
+        # Tensors can share a storage, which is read once; each tensor is a view of it.
         numbers, tensors = {}, {}
         for name, tensor in model.tensors.items():
             place = tensor.storage.dtype, tensor.storage.key
@@ -65,6 +66,7 @@ def read(path):
             tensors[name] = _untrusted.view(
                 numbers[place], tensor.first, tensor.shape, tensor.strides)
     _untrusted.require_room(path, tensors, len(data))
+    # Copies, because views would keep the whole file in memory.
     tensors = {name: numpy.array(array, array.dtype.newbyteorder('='), order='C')
                for name, array in tensors.items()}
     return File(tensors, model.classes, root, writer, model.place)

@@ -78,6 +78,7 @@ def view(storage, first, shape, strides):
         raise ValueError(f'a tensor {tuple(shape[:9])} from {first}')
     if 0 in shape:
         return numpy.empty(shape, storage.dtype)
+    # Offset of the last element; as_strided itself checks no bounds.
     last = first + sum((size - 1) * step for size, step in zip(shape, strides))
     if last >= len(storage) or math.prod(shape) > len(storage):
         raise ValueError(f'a tensor {tuple(shape)} with the strides {tuple(strides)} '

@@ -22,6 +22,7 @@ def describe(path):
     Raises:
         rnnlm.errors.InputError: If it cannot be read.
     """
+    # The format is recognised by content, not by the file's name.
     module = convert.format_of(path)
     if module is None:
         return _of_chainer(path)

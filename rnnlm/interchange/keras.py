@@ -112,6 +112,7 @@ def import_model(tensors):
             nor one-hot.
     """
     shapes = _shapes(tensors)
+    # Without an embedding, the first LSTM reads one-hot vectors.
     if EMBED not in tensors:
         tensors = {EMBED: _identity(tensors, shapes), **tensors}
     check_tensors(tensors, shapes)
@@ -230,6 +231,7 @@ def describe(path):
         rnnlm.errors.InputError: If h5py is missing, or the file cannot be read.
     """
     with _keras_files.opened(path) as file:
+        # A file that cannot be converted is still described: 'refused' says why.
         found = {
             'format': f'Keras {file.format}' if file.format else 'HDF5',
             'kind': 'weights' if file.config is None or file.beside else 'model',

@@ -75,10 +75,12 @@ def import_stack(tensors, names, layer_shapes, import_layer, lateral):
     n_vocab = axis_size(tensors, names.embed, 0)
     n_in = axis_size(tensors, names.embed, 1)
     n_layers = 1
+    # Layers are counted by name; a missing tensor is then reported by `check_tensors`.
     while any(names.layer(n_layers, name) in tensors for name in layer_shapes(1, 1)):
         n_layers += 1
     shapes, n = {names.embed: (n_vocab, n_in)}, n_in
     for k in range(n_layers):
+        # The lateral matrix is square up to a factor of 4, so one axis gives n.
         name, axis = lateral
         n_in, n = n, axis_size(tensors, names.layer(k, name), axis)
         layer = layer_shapes(n_in, n)

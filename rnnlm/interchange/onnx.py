@@ -54,6 +54,7 @@ def write(path, weights, tokens=None):
             f'an ONNX file, found {n_bytes:,}; write a .safetensors file')
     n_vocab, units = structure.n_vocab, [layer.n_units for layer in structure.layers]
     n_layers = len(units)
+    # Layers of one size share the inputs h and c, stacked; others have one pair each.
     together = len(set(units)) == 1
     tensors, nodes = {}, []
 

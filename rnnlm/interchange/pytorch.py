@@ -134,6 +134,7 @@ def import_noted(tensors, classes=None):
         list(dict.fromkeys(prefix for prefix, _ in recurrent)), 'weight_ih_l0')
     layers = []
     for prefix in prefixes:
+        # One nn.LSTM can have several layers, weight_ih_l0, weight_ih_l1, ...
         levels = sorted(level for one, level in recurrent if one == prefix)
         for expected, level in enumerate(levels):
             parts = recurrent[prefix, level]
@@ -216,6 +217,7 @@ def _completed(parts, tensors):
             raise InputError(
                 f'{short_name(parts[part])}: expected two dimensions, found the shape '
                 f'{getattr(given[part], "shape", None)}')
+    # A GRU has 3 gates, a plain RNN one: their matrices have fewer rows.
     rows, n = given['weight_hh'].shape
     kind = {3 * n: 'a GRU', n: 'an RNN of one matrix, nn.RNN'}.get(rows)
     if kind and given['weight_ih'].shape[0] == rows:
@@ -229,6 +231,7 @@ def _completed(parts, tensors):
             f'{short_name(parts["weight_ih"])}, as the other bias is there, found none')
     dtype = given['weight_ih'].dtype
     for part in 'bias_ih', 'bias_hh':
+        # -0.0 changes no bit when it is added.
         given.setdefault(part, numpy.full(rows, -0.0, dtype))
     return {f'{part}_l0': array for part, array in given.items()}
 

@@ -76,6 +76,7 @@ def export_model(weights):
         rnnlm.errors.InputError: If they are not the weights of a model.
     """
     tensors = export_stack(weights, NAMES, export_layer)
+    # char-rnn has no embedding, so it is merged into the first layer.
     embed = tensors.pop(NAMES.embed)
     if not _is_identity(embed):
         tensors['i2h_1.weight'] = tensors['i2h_1.weight'] @ embed.T
@@ -185,6 +186,7 @@ def write(path, value):
     Raises:
         rnnlm.errors.InputError: If it contains anything else.
     """
+    # Depth first with an explicit stack: keys and values follow their table.
     parts, index, waiting = [], 0, [value]
     while waiting:
         value = waiting.pop()

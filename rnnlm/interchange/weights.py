@@ -109,6 +109,7 @@ def check_tensors(tensors, shapes):
     Raises:
         rnnlm.errors.InputError: If not; the message names the tensor.
     """
+    # All arrays must have the dtype of the first one.
     dtype = None
     for name, shape in shapes.items():
         array = _array(tensors, name)

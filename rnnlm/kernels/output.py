@@ -30,7 +30,7 @@ def fits(V):
 
 
 def log_probabilities(y, b, targets):
-    """float32 (M,): log softmax(y + b) of each row, at its target.
+    """float64 (M,): log softmax(y + b) of each row, at its target.
 
     Args:
         y: float32 (M, V), contiguous.
@@ -44,9 +44,7 @@ def log_probabilities(y, b, targets):
     pointers = [array.ctypes.data for array in (y, b, targets, found, total)]
     threads.split(lambda first, last: losses(first, last, V, *pointers), M,
                   grain=1 + GRAIN // V)
-    # Infinite logits give NaN, as they do elsewhere.
-    with numpy.errstate(invalid='ignore', divide='ignore'):
-        return found - numpy.log(total)
+    return _difference(found, total)
 
 
 def gradients(y, b, targets, weights):
@@ -79,8 +77,13 @@ def gradients(y, b, targets, weights):
     total_gb = sums[0][1]
     for _, gb in sums[1:]:
         total_gb += gb
+    return _difference(found, total), total_gb
+
+
+def _difference(found, total):
+    # Infinite logits give NaN, as they do elsewhere.
     with numpy.errstate(invalid='ignore', divide='ignore'):
-        return found - numpy.log(total), total_gb
+        return found - numpy.log(total, dtype=numpy.float64)
 
 
 @functools.lru_cache(maxsize=None)

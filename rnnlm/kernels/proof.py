@@ -146,8 +146,9 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
         return compute()
     what, kind = key[:2]
     with without():
-        twin = compute()
-    expected = {name: on_host(array) for name, array in named(twin).items()}
+        reference = compute()
+    # Copied to the host now, because the second call may reuse the same memory.
+    expected = {name: on_host(array) for name, array in named(reference).items()}
     try:
         ours = compute()
         found, least = named(ours), floor()
@@ -157,7 +158,8 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
         reason = failure(e)
     if reason:
         refuse(what, reason)
-        return twin
+        return reference
+    # A comparison of NaN proves nothing, so it does not count.
     if all(numpy.isfinite(array).all() for array in expected.values()):
         state().proven[key] += 1
     return ours
@@ -178,8 +180,8 @@ def difference(arrays, kind):
         kind (str): A key of `TOLERANCE`.
     """
     worst, where = 0.0, ''
-    for name, ours, twin, floor in arrays:
-        found = deviation(on_host(ours), on_host(twin), floor)
+    for name, ours, reference, floor in arrays:
+        found = deviation(on_host(ours), on_host(reference), floor)
         if not found <= worst:  # also true for NaN, the worst
             worst, where = found, name
         if numpy.isnan(found):
@@ -192,26 +194,26 @@ def difference(arrays, kind):
             f'{TOLERANCE[kind]:.0e} of its largest number ({kind}), found {found}')
 
 
-def deviation(ours, twin, floor=0.0):
+def deviation(ours, reference, floor=0.0):
     """Returns the largest difference of two arrays, relative to the largest number.
 
     Infinity for arrays of different shapes, NaN if ours is not finite where the
     other is.
     """
-    if ours.shape != twin.shape or ours.dtype != twin.dtype:
+    if ours.shape != reference.shape or ours.dtype != reference.dtype:
         return numpy.inf
     if ours.dtype.itemsize < 4:
-        ours, twin = ours.astype('f'), twin.astype('f')
-    known = numpy.isfinite(twin)
+        ours, reference = ours.astype('f'), reference.astype('f')
+    known = numpy.isfinite(reference)
     if not known.all():
-        ours, twin = ours[known], twin[known]
-    if not twin.size:
+        ours, reference = ours[known], reference[known]
+    if not reference.size:
         return 0.0
     if not numpy.isfinite(ours).all():
         return numpy.nan
     with numpy.errstate(over='ignore'):
-        largest = float(numpy.abs(ours - twin).max())
-    return largest / max(float(numpy.abs(twin).max()), floor, 1e-30)
+        largest = float(numpy.abs(ours - reference).max())
+    return largest / max(float(numpy.abs(reference).max()), floor, 1e-30)
 
 
 def on_host(x):

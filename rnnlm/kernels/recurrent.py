@@ -19,8 +19,15 @@ from rnnlm.kernels import buffers, threads
 from rnnlm.kernels.machine import machine
 from rnnlm.kernels.vector import Kernel
 
-# Fewer blocks of units are not worth a thread, which all others wait for each step.
-BLOCKS_PER_THREAD = 2
+# What each thread adds to the wait for all, once a step, in the time of one
+# multiplication of vectors.
+BARRIER = 1000
+
+# Elements of a panel that are asked for before they are loaded: weights that no cache
+# holds come from memory while others are multiplied.
+# Fewer rows are multiplied as fast as a cache gives the weights, and asking for more
+# would hold it up.
+AHEAD, FEW = 512, 4
 
 # Additions that a core has under way at once.
 INDEPENDENT_SUMS = 8
@@ -79,8 +86,7 @@ def _panels(n):
 
 def _run(function, T, B, n, *arrays, scratch):
     """Calls a kernel on all threads, each with a scratch array of its own."""
-    blocks = -(-n // machine().lanes)
-    n_threads = max(1, min(threads.count(), int(blocks / BLOCKS_PER_THREAD)))
+    n_threads = best_threads(threads.count(), B, n, machine().lanes)
     counter = ctypes.c_int64(0)
     pointers = [array.ctypes.data for array in arrays]
 
@@ -106,6 +112,27 @@ def rows_of_group(B, most=None):
     """
     groups = -(-B // (most or machine().rows))
     return -(-B // groups)
+
+
+def best_threads(most, B, n, lanes):
+    """How many threads take least time for a step, by this model.
+
+    The thread with most blocks of units makes 4 B n multiplications of vectors for each
+    of them, and then all wait for one another, which takes the longer the more they
+    are.  So small layers get few threads on a machine with many cores, and no number
+    that would leave all but a few of them without a block more.
+
+    Args:
+        most (int): Threads that there may be.
+        B, n (int): Rows and units.
+        lanes (int): Units of a block.
+    """
+    blocks = -(-n // lanes)
+
+    def time(count):
+        return -(-blocks // count) * 4 * B * n + (BARRIER * count if count > 1 else 0)
+
+    return min(range(1, max(1, min(most, blocks)) + 1), key=time)
 
 
 @functools.lru_cache(maxsize=None)
@@ -135,6 +162,8 @@ def _product(k, count, inner, columns, panel, target, pitch):
 
         def add_up(j, sums):
             weights = k.load(k.at(panel, (j, k.lanes)))
+            if count >= FEW:
+                k.prefetch(k.at(panel, (j, k.lanes), AHEAD))
             row = k.at(columns, (j, B), first)
             return [k.fma(k.broadcast(k.at(row, r)), weights, total)
                     for r, total in enumerate(sums)]

@@ -53,6 +53,11 @@ EXP_LIMIT = -86.5
 class Machine:
     """A processor: its name, and the shape of its vectors.
 
+    Attributes:
+        lanes (int): Elements of a vector.
+        rows (int): Sums at once, each in a register; the others are for operands, which
+            on ARM are not taken from memory.
+
     Args:
         triple (str): Of LLVM; None for this processor.
         cpu (str): Its name, of LLVM.
@@ -70,14 +75,13 @@ class Machine:
             has = llvm.get_host_cpu_features()
             features = has.flatten()
         if has.get('avx512f'):
-            self.lanes, registers = 16, 32
+            self.lanes, self.rows = 16, 28
         elif has.get('avx2') and has.get('fma'):
-            self.lanes, registers = 8, 16
+            self.lanes, self.rows = 8, 12
         elif triple.startswith(('aarch64', 'arm64')):
-            self.lanes, registers = 4, 32
+            self.lanes, self.rows = 4, 24
         else:
             raise RuntimeError('the processor has no AVX2 and FMA, and is not ARM64')
-        self.rows = registers - 4  # accumulators at once; the rest is for operands
         self._target = triple, cpu, features
 
     def functions(self, module, arguments):
@@ -169,6 +173,17 @@ class Kernel:
     def load(self, pointer):
         return self.builder.load(
             self.builder.bitcast(pointer, self.vector.as_pointer()), align=4)
+
+    def prefetch(self, pointer):
+        """Says that what is there will soon be loaded; it need not exist."""
+        byte = ir.IntType(8).as_pointer()
+        name = 'llvm.prefetch'
+        function = self._module.globals.get(name) or ir.Function(
+            self._module, ir.FunctionType(
+                ir.VoidType(), [byte, WORD, WORD, WORD]), name)
+        # To be read, for all levels of the cache, data.
+        self.builder.call(function, [self.builder.bitcast(pointer, byte), *(
+            ir.Constant(WORD, value) for value in (0, 3, 1))])
 
     def store(self, vector, pointer):
         self.builder.store(vector, self.builder.bitcast(

@@ -62,6 +62,7 @@ def _of_python(texts: typing.Dict[str, str], folder: str) -> typing.Iterator[Not
 
 
 def _gone(reader: Reader) -> typing.Iterator[Note]:
+    # The bit of the last release.
     now = reader.table.all & ~(reader.table.all >> 1)
     for use in reader.uses:
         if not use.argument and (
@@ -100,6 +101,8 @@ def of_name(name: str, releases: table.Releases) -> str:
     """Returns what to write instead of a removed name, or ''."""
     if name in advice.NAMES:
         return advice.NAMES[name]
+    # First the tables of advice, then a similar name that still exists, then where it
+    # moved.
     rows = {row.name: row.instead for row in served.ROWS}
     for names, _, instead in served.GONE:
         first, *rest = names.split()

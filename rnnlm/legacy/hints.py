@@ -67,6 +67,7 @@ def _numpy_2(error):
             return f'{meaning}\n    {CURE}'
     if not numpy_1.NUMPY_2 or not _widened(error):
         return None
+    # The error shows where the types meet, not where float64 came from.
     lines = ''.join(f'\n        line {line}: {text}'
                     for line, text in _suspects(place_of(error)))
     return ('float64 met a narrower type.  In NumPy 1 an array times a scalar kept '

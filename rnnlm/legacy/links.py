@@ -9,6 +9,7 @@ from rnnlm.legacy.arguments import arguments
 
 def _in_order(link, names):
     """Returns names in the order of registration; Chainer 7 sorts them."""
+    # A __dict__ keeps the order in which attributes were set.
     return [name for name in vars(link) if name in names]
 
 
@@ -94,6 +95,7 @@ class FunctionSet(chainer.Chain):
             else:
                 super().__setattr__(name, value)
             return
+        # Setting a link again replaces it, which init_scope alone would refuse.
         if name in vars(self).get('_children', ()):
             vars(self)[name].name = None
             delattr(self, name)
@@ -173,6 +175,7 @@ def caffe():
     """`chainer.links.caffe`, imported only on use, because it needs an old protobuf."""
     module = importlib.import_module('chainer.links.caffe')
     kind = module.CaffeFunction
+    # Imported twice, it must not be wrapped twice.
     if not hasattr(kind.forward, '__wrapped__'):
         kind.forward = arguments('self, inputs, outputs, disable=(), train=True')(
             kind.forward)

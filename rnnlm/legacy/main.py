@@ -28,6 +28,7 @@ def run(rewrite=lambda tree: tree, advise=lambda error: None):
         at = len(sys.orig_argv) - len(sys.argv)
         del sys.orig_argv[at - 1]
     path = sys.argv[0]
+    # A new module, so the script sees none of this one's names.
     module = types.ModuleType('__main__')
     vars(module).update(__builtins__=builtins, __annotations__={})
     if sys.version_info >= (3, 14):
@@ -48,6 +49,7 @@ def run(rewrite=lambda tree: tree, advise=lambda error: None):
     except SystemExit:
         raise
     except BaseException:
+        # Installed only now, so the script sees Python's own hook.
         sys.excepthook = _Hook(getattr(sys, 'excepthook', None), advise)
         raise
 

@@ -24,6 +24,7 @@ GONE = {
 def imp():
     """Contents of the module `imp`, removed in Python 3.12."""
     def load_source(name, pathname, file=None):
+        # A file of any name and ending, as `imp` allowed.
         loader = importlib.machinery.SourceFileLoader(name, pathname)
         spec = importlib.util.spec_from_file_location(name, pathname, loader=loader)
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -74,6 +75,8 @@ def version():
             found = re.fullmatch(r'(\d+)\.(\d+)(?:\.(\d+))?(?:([ab])(\d+))?', vstring)
             if not found:
                 raise ValueError(f'invalid version number {vstring!r}')
+            # 'final' sorts after 'a' and 'b', so a release is newer than its alphas and
+            # betas.
             *numbers, letter, number = found.groups()
             self.vstring = vstring
             self.version = (*(int(n or 0) for n in numbers),
@@ -190,6 +193,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 def install():
     """Makes the modules importable, and restores functions that `cgi` lost earlier."""
+    # Last, so a module that exists (also from PyPI) takes precedence.
     sys.meta_path.append(_Finder())
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')

@@ -43,6 +43,7 @@ def is_meant(error, text):
 
 def error(path, line, what, text):
     """Returns an error that says how to convert a script, and what to do by hand."""
+    # Found in the original text, because modernize has not run yet.
     left = pitfalls(text)
     lines = [CONVERT.format(path=path)]
     if left:
@@ -65,6 +66,7 @@ def pitfalls(text):
         isinstance(node, ast.ImportFrom) and node.module == '__future__'
         and any(alias.name == 'division' for alias in node.names)
         for node in ast.walk(tree))
+    # `x.next()` is converted by modernize; only `x.next` without a call is not.
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)
               and not node.args and not node.keywords}
     found = []
@@ -168,6 +170,7 @@ def first_name(tree, folder):
         folder (str): Its folder.  A module there may have the name of one that Python
             has removed.
     """
+    # Names that the script defines itself are not Python 2's.
     made = set(dir(builtins))
     guarded = set()
     for node in ast.walk(tree):

@@ -104,6 +104,7 @@ def generator(values):
 
 def rewrite(tree):
     """Rewrites the tree of a module in place, and returns it."""
+    # Such a module asked for PEP 479, so its generators must not be changed.
     if any(isinstance(node, ast.ImportFrom) and node.module == '__future__'
            and any(alias.name == 'generator_stop' for alias in node.names)
            for node in tree.body):
@@ -179,6 +180,7 @@ def _end_at_stop(function):
     if not body[start:]:
         return
     stop = '__rnnlm_stop__'
+    # Parsed from text, which is shorter than building the nodes.
     caught = ast.parse(f'try: pass\nexcept StopIteration as {stop}: '
                        f'return {stop}.value').body[0]
     for node in ast.walk(caught):

@@ -79,6 +79,7 @@ class Statements(Expressions):
                     ) -> typing.Tuple[Value, Value]:
         """Returns the values of a dotted name and of its first part."""
         first, *rest = name.split('.')
+        # A module beside the script takes precedence over an installed one.
         path = self.project.find(first, folder)
         if first == 'chainer' and path and os.path.dirname(
                 path).rstrip('/') not in (self.project.folders[0],
@@ -207,6 +208,8 @@ class Statements(Expressions):
         caught = {part.id for handler in node.handlers
                   for part in ast.walk(handler.type or ast.Name('TypeError'))
                   if isinstance(part, ast.Name)}
+        # Names used below `try: ... except ImportError` may be missing, so they are no
+        # evidence.
         guard = bool(caught & GUARDS) or ('Exception' in caught and len(node.body) < 4)
         self.guards += guard
         self.branches([node.body + node.orelse, *(
@@ -258,6 +261,7 @@ class Statements(Expressions):
     def statement_ClassDef(self, node: ast.ClassDef) -> None:
         bases = [self.value(base) for base in node.bases]
         made = self.classes.setdefault(id(node), Class(node.name, bases))
+        # A class can be its own base if names are rebound; this avoids infinite loops.
         made.bases = [base for base in bases if base is not made]
         if any(path in ('chainer.Chain', 'chainer.ChainList', 'chainer.Link')
                for base in made.of_chainer() for path, _ in base.found):

@@ -66,6 +66,7 @@ def update_core(original):
     """Passes Variables to the model; since 2.0 it gets arrays."""
     def update_core(self):
         given = self.loss_func
+        # Chainer 7 calls loss_func with arrays; v1 called the target with Variables.
         self.loss_func = _with_variables(given or self.get_optimizer('main').target)
         try:
             original(self)
@@ -94,6 +95,7 @@ def evaluate(original):
         if hasattr(iterator, 'reset'):
             iterator.reset()
         else:
+            # As in v1: an iterator without reset is copied to leave it at its start.
             iterator = copy.copy(iterator)
         summary = reporter.DictSummary()
         for batch in iterator:

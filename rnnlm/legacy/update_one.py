@@ -84,6 +84,7 @@ class Rule(chainer.UpdateRule):
         return method(*args) if method else None
 
     def init_state(self, param):
+        # The base class's rule creates its state in our dict.
         self._inherited._state = self.state
         self._inherited.init_state(param)
         if release.before(1, 5):

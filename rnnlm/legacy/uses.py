@@ -169,6 +169,7 @@ class Reader(Statements):
         if name == '__init__':  # every class has one
             return Name(tuple(found.items()), text)
         releases = table.union(found) | beyond
+        # Releases in which a name was deprecated are less likely; see `preferred`.
         deprecated = 0
         for path in found:
             deprecated |= self.table.is_deprecated(path)
@@ -307,6 +308,8 @@ class Reader(Statements):
         available = table.union(called) | beyond
         if not accepted & ~beyond or accepted == available:
             return
+        # First each keyword alone; if that does not explain it, the number of
+        # arguments.
         by_name = available
         for name in sorted(given_by(node).names):
             having, where = beyond, ''

@@ -89,6 +89,8 @@ def apply(original):
         flags = [x._volatile for x in inputs if hasattr(x, '_volatile')]
         if not flags:
             return original(self, inputs)
+        # As in v1: ON inputs turn off the graph, OFF ones turn it on, AUTO follows the
+        # others.
         flag = aggregate_flags(flags)
         if flag is AUTO:
             outputs = original(self, inputs)

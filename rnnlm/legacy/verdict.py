@@ -53,6 +53,7 @@ def judge(reader: Reader) -> Verdict:
     contradiction = ''
     if not possible:
         possible, contradiction = _most(releases, uses)
+    # `possible` is certain, `likely` a guess from the style of the script.
     likely, hint = _narrow(reader, possible)
     version = releases.versions[likely.bit_length() - 1]
     reasons = _bounds(releases, uses, possible)

@@ -41,11 +41,16 @@ def _has_graph(state):
 
 
 def keepers(chain: chainer.Link) -> List[Any]:
-    """The links in a chain that keep a mask for a window; none while not training."""
+    """The links in a chain that keep a mask for a window; none while not training.
+
+    Not those inside of one that is told itself.
+    """
     if not chainer.config.train:
         return []
-    return [link for link in chain.links()
-            if link is not chain and hasattr(link, 'begin_window')]
+    found: List[Any] = []
+    for link in chain.children():
+        found += [link] if hasattr(link, 'begin_window') else keepers(link)
+    return found
 
 
 class Masked(chainer.Link):

@@ -79,7 +79,7 @@ class Group:
         raise NotImplementedError
 
     def separate_random_streams(self):
-        """Gives each rank except 0 a random stream of its own."""
+        """Gives each rank except 0 a random state of its own."""
         raise NotImplementedError
 
     def device(self, spec):

@@ -164,7 +164,7 @@ def _end_all(communicator, error):
     """Prints an error, and ends all processes of the job."""
     if isinstance(error, ProcessLost):
         text = f'{error}.  All processes end; the last snapshot is intact: continue ' \
-               'with --resume'
+               'with the same command and --resume'
     elif isinstance(error, KeyboardInterrupt):
         text = f'rank {communicator.rank}: interrupted'
     else:

@@ -187,7 +187,7 @@ class MPIGroup(Group):
     def separate_random_streams(self):
         if self.is_root:
             return
-        # A draw from the common stream: the same entropy on all ranks.
+        # A draw from the common random state: the same entropy on all ranks.
         entropy = numpy.random.randint(0, 2 ** 32, 8, dtype=numpy.uint32)
         numbers = numpy.random.SeedSequence(
             [int(n) for n in entropy], spawn_key=(self.rank,)).generate_state(8)

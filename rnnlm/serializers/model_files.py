@@ -60,6 +60,7 @@ def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
         link, prefix = target, root
     if extra and strict:
         refuse_extra(npz, extra)
+    # Everything is read and checked before the first parameter changes.
     arrays = checked_arrays(npz, prefix, link)
     values = checked_values(npz, prefix, link)
     for param, array in arrays:
@@ -94,6 +95,7 @@ def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
     """
     with open_archive(path) as npz:
         found = {'tied': False, **read_structure(npz).arguments()}
+    # `arguments` omits the defaults.
     found.setdefault('n_embed', found['n_units'])
     for name, size in sizes.items():
         size = sizes['n_units'] if size is None else size  # n_embed
@@ -173,6 +175,7 @@ def model_prefix(npz: Npz) -> str:
     found = [name[:-len('embed/W')] for name in npz
              if ('/' + name).endswith('/embed/W')]
     if found:
+        # A snapshot may hold several models; the optimizer 'main' has the one to load.
         main = [prefix for prefix in found if prefix.startswith('updater/model:main/')]
         return (main + found)[0]
     raise InputError(
@@ -230,6 +233,7 @@ def describe(archive: Npz) -> dict:
 
 def _writer(archive: Npz) -> str:
     """Returns what wrote a trainer's snapshot: each release added names of its own."""
+    # From the newest writer to the oldest.
     if 'updater/random/keys' in archive:
         return 'rnnlm'
     if any(name.startswith('stop_trigger/') for name in archive):

@@ -207,6 +207,8 @@ class Npz(Mapping):
         member lost from the list leaves a gap.  Files from `write_npz` also have a
         digest of everything.
         """
+        # Members in the order of the file: the first one must start at 0, and each must
+        # start where the previous one ended.
         end, sums = 0, {}
         for info in sorted(self._zip.infolist(), key=lambda info: info.header_offset):
             if info.header_offset - end not in _GAPS:

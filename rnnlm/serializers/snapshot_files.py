@@ -222,6 +222,8 @@ def _tolerating(npz: Npz, trainer: training.Trainer) -> Iterator[None]:
     new = []
     group = getattr(trainer.updater, 'group', None)
     tell = logger.info if group and not group.is_root else logger.warning
+    # Chainer's loader fails on missing entries.  So while it runs, the trainer only has
+    # the extensions and triggers that the snapshot has.
     entries, stop_trigger = trainer._extensions, trainer.stop_trigger
     trainer._extensions = type(entries)()
     for name, entry in entries.items():

@@ -1,7 +1,7 @@
 """Checks of the values in a snapshot: kind, shape and range.
 
 `check` looks at all of them before any is loaded.  NumPy and Chainer check few: an
-invalid position in the random stream crashes the process.
+invalid position in the random state crashes the process.
 """
 from __future__ import annotations
 
@@ -136,7 +136,9 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'extension_triggers/[^/]+/(finished|_flag_first)', BOOL),
     (r'extensions/LearningRateDecay[^/]*/lr', _number(0, 1e300, or_none=True)),
     (r'extensions/History[^/]*/parts', ('parts of a run in JSON', _json(_is_parts))),
-    (r'extensions/BestModel[^/]*/loss', _number(FINITE[0], math.inf)),
+    (r'extensions/LearningRateDecay[^/]*/(since|waited)', _count()),
+    (r'extensions/(BestModel[^/]*/loss|LearningRateDecay[^/]*/best)',
+     _number(FINITE[0], math.inf)),
     (r'extensions/[^/]+/_log', ("LogReport's entries in JSON", _json(_is_log))),
     (r'extensions/[^/]+/_plot_.*', (
         "PlotReport's values in JSON", _json(lambda v: isinstance(v, (dict, list))))),
@@ -244,7 +246,7 @@ RANDOM = 'keys', 'position', 'has_gauss', 'gauss'
 
 
 def _check_random(npz: Npz) -> None:
-    """Checks that a random stream is saved completely or not at all."""
+    """Checks that a random state is saved completely or not at all."""
     folders = {key.rpartition('/')[0] for key in npz}
     for folder in folders:
         if re.fullmatch(r'updater/random(:\d+)?', folder):

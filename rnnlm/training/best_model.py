@@ -56,6 +56,7 @@ class BestModel(training.Extension):
             logger.warning('%s; the best model from now on is kept', self._lost)
 
     def __call__(self, trainer: training.Trainer) -> None:
+        # An epoch without validation leaves the best model as it is.
         loss = float(trainer.observation.get(self.key, math.inf))
         if loss < self.loss:
             self.loss, self.window = loss, _window(trainer)
@@ -119,6 +120,7 @@ class BestModel(training.Extension):
             unwritten = _serialize(inner, *self._written)
         except MISSING:
             return
+        # The model that could not be written was saved in the snapshot.
         self._unwritten = {name: _fitting(name, array, inner(name, None))
                            for name, array in self._arrays().items()}
         self.loss, self.window = unwritten
@@ -141,6 +143,7 @@ class BestModel(training.Extension):
             self._unwritten = {
                 name: array.copy() for name, array in self._arrays().items()}
             return
+        # The snapshot of the best window has the same parameters.
         snapshot = os.path.join(trainer.out, f'snapshot_iter_{self.window}')
         self._unwritten = self._read(snapshot, 'updater/model:main/')
         if self._unwritten is None:

@@ -149,6 +149,8 @@ class WindowGraph:
         self._params = [model.embed.W] + [
             p for p in model.params() if p is not model.embed.W]
         self.grads = [xp.zeros_like(p.array) for p in self._params]
+        # The addresses of all arrays are fixed from here on: a captured graph refers to
+        # them.
         self._sgd = self._make_sgd(SGD, [p.array for p in self._params], self.grads,
                                    self._threshold(), refuse)
         self.result = self._sgd.result
@@ -253,6 +255,8 @@ class WindowGraph:
         x = self._inputs[0]
         gpu.rows.take(model.embed.W.array, self._words, x)
         self._drop(gpu, 0, x, x)
+        # The layers' streams wait for the embedding; layer k waits for layer k - 1 in
+        # each chunk.
         start = gpu.cuda.mark()
         for a, b in self._chunks():
             below = start

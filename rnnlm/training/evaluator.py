@@ -103,6 +103,7 @@ class PerplexityEvaluator(extensions.Evaluator):
             self.eval_hook(self)
         iterator = self._iterators['main']
         iterator.reset()
+        # Windows can be longer than in training, since no graph is kept.
         length = max(1, EVALUATION_CHUNK // iterator.batch_size)
         loss, steps, of_unknown = 0.0, 0, numpy.zeros(2)
         progress = None
@@ -114,6 +115,7 @@ class PerplexityEvaluator(extensions.Evaluator):
                     window = iterator.next_window(length)[:, rows]
                 except StopIteration:
                     break
+                # This process's part of the mean over all streams.
                 share = window.shape[1] / iterator.batch_size
                 window = model.device.send(window)
                 x, t = window[:-1], window[1:]

@@ -1,9 +1,8 @@
-"""Trainer extensions: snapshots, the log, the learning rate."""
+"""Trainer extensions: snapshots and the log."""
 from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from typing import Any, Callable, Optional
 
@@ -12,10 +11,9 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.errors import InputError, NotFinite, require_count, require_positive
+from rnnlm.errors import InputError, NotFinite, require_count
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.serializers.atomic import best_effort, writing
-from rnnlm.serializers.loading import MISSING
 from rnnlm.serializers.npz import save_npz
 from rnnlm.serializers.snapshot_files import snapshot_number, snapshots_in
 from rnnlm.training import nan_check, state
@@ -133,75 +131,6 @@ class Log(extensions.LogReport):
             with writing(os.path.join(trainer.out, 'log'), follow=False) as f:
                 f.write(json.dumps(self.log, indent=4).encode())
             self._n_written = len(self.log)
-
-
-class LearningRateDecay(training.Extension):
-    """Trainer extension that divides the learning rate by `decay` in each late epoch.
-
-    Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
-    where ``lr`` is the optimizer's rate at the start (Adam's alpha).  Chainer's example
-    had it until version 1.10, with 1.2 and 6.  The rate is saved in snapshots.
-
-    Args:
-        decay: Divisor of the learning rate, above 0.
-        after_epoch: Last epoch with the whole learning rate.
-
-    Raises:
-        rnnlm.InputError: If an argument is out of range; in a run, if the optimizer has
-            no learning rate, as AdaDelta has none.
-
-    References:
-        Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization"
-        (2014), https://arxiv.org/abs/1409.2329
-    """
-    trigger = 1, 'epoch'
-    priority = training.PRIORITY_WRITER + 1  # before the rate is reported
-
-    def __init__(self, decay: float, after_epoch: int) -> None:
-        require_positive('decay', decay)
-        require_count('after_epoch', after_epoch, least=0)
-        self.decay = decay
-        self.after_epoch = after_epoch
-        self._lr: Optional[float] = None
-
-    def initialize(self, trainer: training.Trainer) -> None:
-        self.scale(trainer, 1)
-        self(trainer)
-
-    def __call__(self, trainer: training.Trainer) -> None:
-        assert self._lr is not None  # since initialize
-        passed = max(0, trainer.updater.epoch + 1 - self.after_epoch)
-        try:
-            rate = self._lr / self.decay ** passed
-        except OverflowError:
-            rate = 0.0
-        except ZeroDivisionError:  # by a divisor below 1
-            rate = math.inf
-        optimizer = trainer.updater.get_optimizer('main')
-        setattr(optimizer, _rate_of(optimizer), rate)
-
-    def scale(self, trainer: training.Trainer, factor: float) -> None:
-        """Multiplies the learning rates of a trainer, before it is run, by a factor."""
-        if self._lr is None:
-            optimizer = trainer.updater.get_optimizer('main')
-            self._lr = float(getattr(optimizer, _rate_of(optimizer)))
-        self._lr *= factor
-
-    def serialize(self, serializer: Any) -> None:
-        try:
-            self._lr = serializer('lr', self._lr)
-        except MISSING:  # a snapshot of a run without decay
-            pass
-
-
-def _rate_of(optimizer: chainer.Optimizer) -> str:
-    """The name of an optimizer's learning rate: lr, or alpha of Adam and its kind."""
-    for name in 'lr', 'alpha':
-        if name in optimizer.hyperparam.get_dict():
-            return name
-    raise InputError(
-        f'optimizer: expected one with a learning rate, found '
-        f'{type(optimizer).__name__}; leave LearningRateDecay out')
 
 
 def add_perplexity(result: dict) -> None:

@@ -71,6 +71,7 @@ def run(trainer: training.Trainer,
         trainer.run(show_loop_exception_msg=False)
         _finish(trainer, group)
         return 0, None
+    # Signals set a flag; the stop trigger reads it between windows.
     given = trainer.stop_trigger
     stop = trainer.stop_trigger = _StopTrigger(given, group)
     # Signals that are ignored, as in a script's background job, stay ignored.

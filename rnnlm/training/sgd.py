@@ -10,13 +10,17 @@ import math
 import chainer
 import numpy
 
-from rnnlm import parts, unaltered
+from rnnlm import kernels, parts, unaltered
 from rnnlm.kernels import threads
 
 # Elements of a block: its parameters, gradients and scratch fit into a core's
 # cache together.  Summing squares block by block in float64 also keeps the norm
 # exact, where one float32 sum over millions of elements is 1e-4 too small.
 BLOCK = 2 ** 15
+
+# Elements of a piece for the compiled kernels, and how many pieces a thread is worth.
+UNIT, WORTH_A_THREAD = 2 ** 16, 2
+FIRST = numpy.zeros(1, numpy.int64)  # the one row of an array that is taken as one row
 
 
 def why_not_blocks(optimizer):
@@ -76,32 +80,101 @@ def update(optimizer, rows, check=None):
     """
     optimizer.reallocate_cleared_grads()
     params = list(optimizer.target.params())
-    parts = [_flat(param, rows) for param in params]
+    plain, compiled = [], []
+    for param in params:
+        ids = _rows_of(param, rows)
+        units = _units(param, ids)
+        if units is None:
+            plain.append((param, ids, *_flat(param, ids)))
+        else:
+            compiled += units
     hooks = optimizer._hookable._pre_update_hooks.values()
     rate = 1.0
     if hooks or check:
-        norm = math.sqrt(sum(sum_of_squares(g) for _, g, _ in parts))
+        norm = math.sqrt(math.fsum([
+            _sum_of_units(compiled), *(sum_of_squares(g) for *_, g in plain)]))
         if check:
             check(norm)
         for hook in hooks:
             rate = hook.threshold / norm if norm else 1.0
     optimizer.t += 1
-    for param, (p, g, ids) in zip(params, parts):
+    for param in params:
         param.update_rule.t += 1
+    _step_units(compiled, float(rate))
+    for param, ids, p, g in plain:
         _step(p, g, rate, param.update_rule.hyperparam.lr)
         if ids is not None:
             param.array[ids] = p.reshape(len(ids), -1)
             param.grad[ids] = g.reshape(len(ids), -1)
 
 
-def _flat(param, rows):
-    """Flat parameter and gradient; copies of some rows, and which, or views."""
-    if param.grad is rows.array:
-        return param.array[rows.ids].ravel(), param.grad[rows.ids].ravel(), rows.ids
+def _rows_of(param, rows):
+    """The rows of a parameter that the window has touched; None for all of them."""
+    return rows.ids if param.grad is rows.array else None
+
+
+def _flat(param, ids):
+    """Flat parameter and gradient: copies of some rows, or views."""
+    if ids is not None:
+        return param.array[ids].ravel(), param.grad[ids].ravel()
     if not param.grad.flags.c_contiguous:
         param.grad = numpy.ascontiguousarray(param.grad)
-    return param.array.reshape(-1), param.grad.reshape(-1), None
+    return param.array.reshape(-1), param.grad.reshape(-1)
 
+
+# Compiled --------------------------------------------------------------------------
+
+def _units(param, ids):
+    """The pieces of a parameter for `kernels.sgd`; None if it is not for that.
+
+    Returns:
+        list of tuples: numbers of rows, elements of a row, the addresses of gradient
+        and parameter, the learning rate; and the arrays, which must live.
+    """
+    compiled = kernels.compiled('sgd', numpy, param.dtype)
+    p, g, lr = param.array, param.grad, param.update_rule.hyperparam.lr
+    n = p.size if ids is None else p[0].size
+    if not compiled or not compiled.fits(n) or type(lr) not in (float, int) or not (
+            type(g) is numpy.ndarray and g.dtype == p.dtype and g.shape == p.shape
+            and g.flags.c_contiguous and g.flags.writeable):
+        return None
+    at_g, at_p = g.ctypes.data, p.ctypes.data
+    if ids is not None:
+        ids, step = numpy.ascontiguousarray(ids, numpy.int64), max(1, UNIT // n)
+        return [(ids[k:k + step], n, at_g, at_p, lr, g, p)
+                for k in range(0, len(ids), step)]
+    edges = [n * k // max(1, n // UNIT) for k in range(max(1, n // UNIT) + 1)]
+    return [(FIRST, end - start, at_g + p.itemsize * start, at_p + p.itemsize * start,
+             lr, g, p) for start, end in zip(edges, edges[1:])]
+
+
+def _sum_of_units(units):
+    """float: The same whatever the number of threads."""
+    found = [0.0] * len(units)
+
+    def work(start, stop):
+        for k in range(start, stop):
+            ids, n, g, *_ = units[k]
+            found[k] = compiled.sum_of_squares(ids, n, g)
+
+    if units:
+        compiled = kernels.compiled('sgd', numpy, numpy.float32)
+        threads.split(work, len(units), grain=WORTH_A_THREAD)
+    return math.fsum(found)
+
+
+def _step_units(units, rate):
+    def work(start, stop):
+        for ids, n, g, p, lr, *_ in units[start:stop]:
+            # A norm of NaN clips too, as in Chainer.
+            compiled.step(ids, n, g, p, None if rate >= 1 else rate, lr)
+
+    if units:
+        compiled = kernels.compiled('sgd', numpy, numpy.float32)
+        threads.split(work, len(units), grain=WORTH_A_THREAD)
+
+
+# On NumPy alone --------------------------------------------------------------------
 
 def sum_of_squares(g):
     """float: Sum of the squares of a flat NumPy array, exact to its last digits."""

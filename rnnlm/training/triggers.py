@@ -74,20 +74,33 @@ class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
 
 
 class EpochsTrigger:
-    """Stop trigger that fires after a number of epochs; it has no state.
+    """Stop trigger that fires after a number of epochs, or without improvement.
 
-    A run that is resumed with another number of epochs ends after that many.
+    It has no state: a run that is resumed with other arguments ends by those.
 
     Args:
-        epochs: Their number.
+        epochs: The most epochs.
+        patience: If given, the run also ends after so many epochs in a row without a
+            lower validation loss, as the trainer's `LearningRateDecay` counts them.
+
+    Raises:
+        rnnlm.InputError: If an argument is not an int of at least 1.
     """
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, patience: Optional[int] = None) -> None:
         require_count('epochs', epochs)
+        if patience is not None:
+            require_count('patience', patience)
         self.epochs = epochs
+        self.patience = patience
 
     def __call__(self, trainer: chainer.training.Trainer) -> bool:
-        return trainer.updater.epoch >= self.epochs
+        return trainer.updater.epoch >= self.epochs or self.is_early(trainer)
+
+    def is_early(self, trainer: chainer.training.Trainer) -> bool:
+        """Whether a run ends for lack of improvement."""
+        return self.patience is not None and (
+            trainer.get_extension('LearningRateDecay').waited >= self.patience)
 
     def get_training_length(self) -> tuple[int, str]:
         return self.epochs, 'epoch'

@@ -116,6 +116,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         optimizer = self.get_optimizer('main')
         target = optimizer.target
         reason = self.why_per_step
+        # Three ways: a CUDA graph, fused functions, or Chainer's step-by-step loop.
         no_graph = reason or self._why_no_graph(target, optimizer)
         iterator = self.get_iterator('main')
         epoch = getattr(iterator, 'epoch', 0)
@@ -140,6 +141,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
                 loss = self._window_loss(target, rows, window)
             else:
                 loss = loss_by_steps(self, self.loss_func or target)
+            # After the forward pass, as in Chainer's example.
             target.cleargrads()
             found = self._backward(loss, scale, windows)
             loss.unchain_backward()  # truncates: the recurrent state is cut here

@@ -51,6 +51,7 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples,
     reason = unaltered.shadowed(target) or parts.why_not_watched(target)
     if reason:
         return reason
+    # A lossfun may read other state, which only the step-by-step loop has at that step.
     if not (any_loss or is_fused_loss(target) or _is_plain_loss(target.lossfun)):
         return 'the loss is not softmax_cross_entropy'
     if target.compute_accuracy and target.accfun is not _official['accuracy']:
@@ -116,6 +117,8 @@ def window_loss(target, x, t):
     model, T = target.predictor, len(x)
     model.check_ids(x)
     if is_fused_loss(target):
+        # The fused loss never holds all logits; Classifier.y gets those of the last
+        # step.
         last = []
         loss = model._loss_of_features(model._features(x, ''), t, last)
         target.y = chainer.Variable(last[0])  # of the last step, as in Chainer

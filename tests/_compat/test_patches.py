@@ -1,4 +1,4 @@
-"""The patch table, each case in a fresh interpreter."""
+"""The patch table; each case runs in a fresh interpreter."""
 
 import importlib.util
 import os
@@ -17,7 +17,7 @@ NUMPY_2 = np.lib.NumpyVersion(np.__version__) >= '2.0.0'
 
 
 def run(code, *options, path=(), check=True):
-    """Run code in a fresh interpreter; returns what it printed and its stderr."""
+    """Runs code in a fresh interpreter; returns its output and its stderr."""
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(
         [str(p) for p in path] + [ROOT]), PYTHONDONTWRITEBYTECODE='1')
     environment.pop('PYTHONWARNINGS', None)
@@ -149,7 +149,7 @@ def test_the_finder_knows_only_chainer_modules_of_the_table():
 
 
 def test_every_line_of_the_table_is_in_chainer():
-    """Each text stands in Chainer's source, and the edited source compiles."""
+    """Each text is in Chainer's source, and the edited source compiles."""
     patches.apply()
     for module in {row.module for row in patches.ROWS}:
         with open(importlib.util.find_spec(module).origin,
@@ -161,7 +161,7 @@ def test_every_line_of_the_table_is_in_chainer():
                 assert old in source, (module, old)
                 source = source.replace(old, new)
         compile(source, module, 'exec')
-        # Line numbers in tracebacks stay true, but where a method is added.
+        # Line numbers in tracebacks do not change, unless a method is added.
         assert source.count('\n') == lines or '__setattr__' in source
 
 
@@ -286,7 +286,7 @@ def __getattr__(name):
 
 @pytest.fixture
 def fake_cupy(tmp_path):
-    """Writes as much of a CuPy as Chainer's import wants; returns its path."""
+    """Writes a stand-in for CuPy that Chainer can import; returns its path."""
     def write(version, **modules):
         for name, text in [
                 ('cupy/__init__.py', CUPY.format(version)),
@@ -308,7 +308,7 @@ def fake_cupy(tmp_path):
 @pytest.mark.parametrize('version, warns', [
     ('8.6.0', True), ('13.4.0', False), ('14.0.1', False)])
 def test_cupy_without_cudnn(version, warns, fake_cupy):
-    """To reinstall CuPy does not help since 9, whose wheels have no cuDNN."""
+    """Reinstalling CuPy does not help since 9, because its wheels have no cuDNN."""
     cudnn = 'import warnings\nwarnings.warn("no cuDNN")\n'
     result = run(APPLY + '''
 from chainer.backends import cuda

@@ -1,4 +1,4 @@
-"""Snapshots that Chainer 7.8.1 cannot write, or not go on from."""
+"""Snapshots that Chainer 7.8.1 cannot write or resume from."""
 import json
 
 from chainer import serializers
@@ -26,7 +26,7 @@ def log_report(**kwargs):
 
 @pytest.mark.parametrize('written', ['by save_hdf5', 'by a snapshot'])
 def test_hdf5_of_a_trainer_with_a_log(tmp_path, written):
-    """What LogReport keeps is text and None, which HDF5 has in other forms."""
+    """LogReport saves text and None, which HDF5 stores in other forms."""
     whole = trainer_with(tmp_path, log_report())
     whole.run()
     first = trainer_with(tmp_path / 'first', log_report(), windows=5)
@@ -89,7 +89,7 @@ def test_what_is_new_begins_anew_if_not_strict(tmp_path, make):
 
 
 def test_what_is_missing_in_hdf5_is_a_key_error(tmp_path):
-    """As in npz: what extensions of Chainer's catch, to guess what is missing."""
+    """As in npz: Chainer's extensions catch KeyError, to guess missing values."""
     first = trainer_with(tmp_path, windows=2)
     first.run()
     serializers.save_hdf5(str(tmp_path / 'snapshot.h5'), first)
@@ -104,7 +104,7 @@ def test_what_is_missing_in_hdf5_is_a_key_error(tmp_path):
     (lambda: extensions.WarmupShift('lr', .1, 2, .3), .7, [.1, .2, .3, .3]),
     (lambda: extensions.WarmupShift('lr', .1, 0, .3), .7, [.1] * 4)])
 def test_rates_of_chainers_own_snapshots(tmp_path, shift, first, rates):
-    """They lack the value of these two, but have what it was computed from."""
+    """They lack the value of these two, but have the values to compute it from."""
     for windows in 1, 2, 3:
         trainer = trainer_with(tmp_path, shift(), windows=windows)
         trainer.run()

@@ -132,9 +132,9 @@ def test_a_run_goes_on_only_as_it_began(command, tmp_path, story):
     other = tmp_path / 'other.txt'
     other.write_text('the cat saw the dog .\nthe mat sat on the cat .\n' * 40)
     for args, message in (
-            (['-b', '5'], '--batchsize: expected 10'),
-            (['--lr', '0.5'], '--lr: expected 1.0'),
-            (['--corpus', str(other)], "--corpus: expected 'story.txt'"),
+            (['-u', '5'], '--unit: expected 12'),
+            (['--corpus', str(other)],
+             '--corpus: other.txt: expected the text of the run'),
             (['--tokens', 'char'], "--tokens: expected 'word'"),
             (['--overwrite'], '--overwrite cannot be combined with --resume'),
             (['--seed', '1'], '--seed cannot be combined with --resume: ')):
@@ -276,13 +276,13 @@ def test_train_ptb_and_gentxt(script, tmp_path, story):
     assert '#vocab = 9' in out
     assert 'iter' in out  # the progress bar
     assert re.search(r'test perplexity: \d+\.\d+\n', out)
-    files = set(os.listdir(tmp_path / 'result'))
+    files = set(os.listdir(tmp_path / 'result_ptb'))
     assert {'snapshot_iter_3', 'model_iter_3', 'log'} <= files
 
     out = script('train_ptb.py', *args, '-e', '12', '--test', '-r',
-                 'result/snapshot_iter_3')
+                 'result_ptb/snapshot_iter_3')
     assert 'val_perplexity' in out
-    log = json.loads((tmp_path / 'result' / 'log').read_text())
+    log = json.loads((tmp_path / 'result_ptb' / 'log').read_text())
     assert log[-1]['iteration'] == 12 and 'val_perplexity' in log[-1]
     assert (tmp_path / 'model.npz').exists()
 
@@ -311,8 +311,8 @@ def test_bad_input_of_the_scripts(script, story, name, args, message):
 
 def test_train_ptb_keeps_its_folder(script, story, tmp_path):
     args = ['--corpus', story, '-u', '5', '-e', '1', '--test']
-    (tmp_path / 'result').mkdir()
-    with filelock.FileLock(str(tmp_path / 'result' / '.lock')):
+    (tmp_path / 'result_ptb').mkdir()
+    with filelock.FileLock(str(tmp_path / 'result_ptb' / '.lock')):
         out = script('train_ptb.py', *args, status=2)
         assert 'no other run' in out and 'Traceback' not in out
     script('train_ptb.py', *args)
@@ -362,8 +362,9 @@ def test_ctrl_c(tmp_path, story):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert 'SIGINT: finishing the window' in err and 'Traceback' not in err
-    snapshot = re.search(r'--resume (\S+)', out).group(1)
+    snapshot = re.search(r'written: (\S+)', out).group(1)
     assert (tmp_path / snapshot).exists()
+    assert 'go on    with: rnnlm train --resume result\n' in out
     done = int(snapshot.split('_')[-1]) // 11 + 2
     again = subprocess.run(
         [*args, str(done), '--resume'], cwd=tmp_path, env=env, capture_output=True,

@@ -6,9 +6,9 @@ import os
 import pytest
 
 import rnnlm
-from rnnlm.app import cli, run_folder
+from rnnlm.app import cli, description
 from rnnlm.app.recipes import Recipe
-from rnnlm.app.run_folder import RunDescription
+from rnnlm.app.description import RunDescription
 from rnnlm.data import corpus
 
 RECIPE = Recipe(n_units=4, batch_size=2, lr=0.5, n_embed=3, tied=False)
@@ -35,7 +35,7 @@ def test_the_format_of_the_file(text, tmp_path):
     found = json.loads((tmp_path / 'run.json').read_text())
     assert list(found) == [
         'corpus', 'tokens', 'training words', 'vocabulary', 'text', 'source', 'recipe',
-        'computed by']
+        'seed', 'init from', 'changes', 'computed by']
     assert found['recipe'] == dataclasses.asdict(RECIPE)
     assert found['training words'] == len(text.train)
 
@@ -43,7 +43,8 @@ def test_the_format_of_the_file(text, tmp_path):
 def test_a_file_of_an_earlier_or_later_version(text, tmp_path):
     described = RunDescription.of(text, RECIPE)
     found = described.to_json()
-    del found['source'], found['text'], found['computed by']
+    del found['source'], found['text'], found['computed by'], found['seed']
+    del found['init from'], found['changes']
     del found['recipe']['precision']
     found['recipe']['of a later version'] = 1
     (tmp_path / 'run.json').write_text(json.dumps(found))
@@ -63,6 +64,13 @@ def test_a_file_of_an_earlier_or_later_version(text, tmp_path):
     ({'text': 3}, 'text: expected a string, found 3'),
     ({'computed by': []}, 'computed by: expected a JSON object of strings'),
     ({'computed by': {'NumPy': 2}}, 'computed by: expected a JSON object of strings'),
+    ({'seed': -1}, 'seed: expected an integer or null, found -1'),
+    ({'seed': True}, 'seed: expected an integer or null, found True'),
+    ({'init from': {'model': 'x'}}, 'init from: expected a model, its weights and'),
+    ({'changes': {}}, 'changes: expected a list of windows and recipes'),
+    ({'changes': [{'window': 3}]}, 'changes: expected a list of windows and recipes'),
+    ({'changes': [{'window': 3, 'recipe': {'lr': [0, 1]}}]}, 'lr: expected a finite'),
+    ({'changes': [{'window': 3, 'recipe': {'lr': 1}}]}, 'changes: expected a list of'),
     ({'recipe': []}, 'recipe: expected a JSON object, found []'),
     ({'recipe': {'lr': 'fast'}}, "lr: expected a finite number greater than 0, found"),
     ({'recipe': {'tied': 'no'}}, "tied: expected True or False, found 'no'"),
@@ -91,14 +99,15 @@ def test_damaged_json(tmp_path, content):
 def test_only_some_fields_may_change(text, tmp_path):
     RunDescription.of(text, RECIPE).save(str(tmp_path))
     snapshot = str(tmp_path / 'snapshot_iter_1')
-    free = dict(epochs=1, dropout=0.1, gradclip=1.0, bprop_len=7)
-    assert set(free) == set(run_folder.MAY_CHANGE)
-    assert run_folder.check_resumable(
+    free = dict(epochs=1, dropout=0.1, gradclip=1.0, bprop_len=7, batch_size=3, lr=0.4,
+                decay=2.0, decay_after=9, plateau_decay=2.0, patience=3, log_interval=9)
+    assert set(free) == set(description.MAY_CHANGE)
+    assert description.check_resumable(
         snapshot, text, dataclasses.replace(RECIPE, **free)) == snapshot
     for name, value in dict(
-            n_units=5, n_layers=1, init_scale=0.2, batch_size=3, lr=0.4, decay=2.0,
-            decay_after=9, n_embed=4, tied=True, precision='tf32').items():
+            n_units=5, n_layers=1, init_scale=0.2, n_embed=4, tied=True,
+            precision='tf32', optimizer='adam').items():
         with pytest.raises(rnnlm.InputError, match=f'^{name}: expected') as e:
-            run_folder.check_resumable(
+            description.check_resumable(
                 snapshot, text, dataclasses.replace(RECIPE, **{name: value}))
         assert e.value.name == name

@@ -1,4 +1,4 @@
-"""What a model writes: from its distribution, after all of the words given."""
+"""Text generation: samples follow the distribution, after all of the prime."""
 import chainer
 import numpy
 import pytest
@@ -9,7 +9,7 @@ from rnnlm.inference.generate import generate, text_of
 
 
 class Counting(rnnlm.RNNForLM):
-    """Says how likely each word is from the words seen so far, exactly."""
+    """Model whose probabilities are an exact function of the words seen so far."""
 
     def __init__(self):
         super().__init__(4, 2)
@@ -42,7 +42,7 @@ def test_all_words_are_read_and_each_is_fed_back():
     model = Counting()
     words = list(generate(model, [1, 3, 2], 5, sample=False))
     assert model.seen == [1, 3, 2] + words
-    # The most probable is the fourth, moved by the sum of the words read.
+    # The most probable word is the fourth, shifted by the sum of the words read.
     total, expected = 6, []
     for _ in range(5):
         expected.append((3 + total) % 4)

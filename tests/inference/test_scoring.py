@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm import parts
 from rnnlm.app import cli
 from rnnlm.data.corpus import load as load_corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -32,7 +33,7 @@ def folder(model, tmp_path):
 
 
 def one_by_one(model, ids):
-    """log p of each word but the first, by the links, in float64."""
+    """Returns log p of each word but the first, step by step in float64."""
     state, scores = model.get_state(), []
     model.reset_state()
     with chainer.using_config('train', False):
@@ -47,7 +48,7 @@ SENTENCES = [[1, 2, 4], [], [1, 3, 5, 1, 2], [6], [2, 2]]
 
 
 def test_score_sentences(model):
-    before = model(numpy.array([1, 2], 'i')).array  # a state, which is put aside
+    before = model(numpy.array([1, 2], 'i')).array  # a state, which is saved
     state = model.get_state()
     found = list(scoring.score_sentences(
         model, [numpy.array(ids, 'i') for ids in SENTENCES], 0))
@@ -63,10 +64,35 @@ def test_many_sentences_are_scored_as_few(model, monkeypatch):
     random = numpy.random.RandomState(0)
     sentences = [random.randint(0, 7, random.randint(9)).astype('i') for _ in range(50)]
     together = list(scoring.score_sentences(model, sentences, 0))
-    monkeypatch.setattr(scoring, 'BATCH', 1)
-    monkeypatch.setattr(scoring, 'CHUNK_ELEMENTS', 20)  # a few steps at a time
-    for one, other in zip(scoring.score_sentences(model, sentences, 0), together):
-        numpy.testing.assert_allclose(one, other, rtol=0, atol=2e-6)
+    for batch, group in (1, 1), (3, 7), (32, 50):
+        monkeypatch.setattr(scoring, 'BATCH', batch)
+        monkeypatch.setattr(scoring, 'GROUP', group)
+        monkeypatch.setattr(scoring, 'CHUNK_ELEMENTS', 20)  # a few steps at a time
+        for one, other in zip(
+                scoring.score_sentences(model, sentences, 0), together):
+            numpy.testing.assert_allclose(one, other, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize('dtype', ['f', 'd', 'e'])
+@pytest.mark.parametrize('tied', [False, True])
+def test_log_probabilities_of_any_dtype(dtype, tied):
+    """By the output layer's own function, and from the logits of the whole window."""
+    numpy.random.seed(0)
+    with chainer.using_config('dtype', numpy.dtype(dtype)):
+        model = rnnlm.RNNForLM(40, 20, init_scale=0.5, tied=tied)
+    window = numpy.random.randint(0, 40, (9, 4)).astype('i')
+    wanted = numpy.random.rand(8, 4) < 0.6
+    assert parts.TABLE[type(model.output)].log_probs and not model.why_steps()
+    found = scoring.log_probabilities(model, window)
+    some = scoring.log_probabilities(model, window, wanted)
+    model.reset_state()
+    with chainer.using_config('train', False):
+        y = model.logits(window[:-1]).array.astype('d')
+    y -= numpy.log(numpy.exp(y).sum(axis=2, keepdims=True))
+    expected = numpy.take_along_axis(y, window[1:, :, None], axis=2)[..., 0]
+    tolerance = dict(rtol=0, atol={'f': 2e-6, 'd': 1e-12, 'e': 4e-3}[dtype])
+    numpy.testing.assert_allclose(found, expected, **tolerance)
+    assert not some[~wanted].any()
 
 
 def test_continuations_sum_to_one(model):
@@ -78,7 +104,7 @@ def test_continuations_sum_to_one(model):
 
 
 def test_large_logits_do_not_overflow(model):
-    """A constant that is added to all logits changes nothing."""
+    """Adding a constant to all logits has no effect."""
     def found():
         numpy.random.seed(0)
         return [*scoring.score_text(model, numpy.array([1, 2, 3, 4, 5], 'i')),
@@ -193,14 +219,14 @@ def test_beams_and_ways_to_draw(model):
         assert abs(score - one_by_one(model, [0, 3, *words])[1:].sum()) < 1e-5
         assert score >= last - 1e-6
         last = score
-    # 49 beams are all continuations by two words: nothing is more probable.
+    # 49 beams are all continuations of two words, so none is more probable.
     everything = [[0, 3, a, b, c] for a in range(7) for b in range(7) for c in range(7)]
     best = max(one_by_one(model, ids)[1:].sum() for ids in everything)
     assert abs(last - best) < 1e-5
 
 
 def test_a_beam_that_ends_is_the_most_probable_sentence(model):
-    """Of all that end within four words, by trying all."""
+    """The most probable of all that end within four words, by exhaustive search."""
     best, score = beam_search(model, [0], 4, 400, stop=0, never=[6])
     words = range(1, 6)
     ends = [[*rest, 0] for n in range(4) for rest in itertools.product(words, repeat=n)]
@@ -223,7 +249,7 @@ def test_where_a_text_stops_and_what_it_never_has(model):
     assert greedy[0] not in beam_search(model, [0], 9, 3, never=[greedy[0]])[0]
     for never in [7], [-1], list(range(7)), ['a']:
         with pytest.raises(rnnlm.InputError, match='never: expected'):
-            generate(model, [0], 9, never=never)  # before a word is asked for
+            generate(model, [0], 9, never=never)  # at the call, before iteration
 
 
 @pytest.mark.parametrize('width', [0, -1, 1.5])
@@ -284,7 +310,7 @@ def test_one_move(model, rule):
         mean = numpy.concatenate([root.ravel() for root in roots]).mean()
         scale = [1 / (root + 0.01) for root in roots]
         back = [numpy.minimum(root / mean, 1 / 0.3) for root in roots]
-    # Two segments: the second begins away from where the first began.
+    # Two segments: the second starts from parameters that the first has moved.
     adaptive.perplexity(IDS[:5])
     moved = [p.astype('d') - 0.2 * s * g
              for p, s, g in zip(first, scale, gradient(IDS[:5]))]

@@ -1,6 +1,6 @@
-"""Files that versions of Chainer wrote of models with other names than `RNNForLM`'s.
+"""Files written by versions of Chainer, for models with names unlike `RNNForLM`'s.
 
-recorded/make_chainer.py wrote them, and what the models computed.
+recorded/make_chainer.py recorded them, and what the models computed.
 """
 
 import chainer
@@ -126,9 +126,9 @@ def test_arrays_that_are_otherwise(name, write, tmp_path):
             if other is None:
                 del changed[key]
             elif other.shape == array.shape and other.dtype == array.dtype:
-                continue  # a square matrix, turned round
+                continue  # a square matrix, transposed
             numpy.savez(path, **changed)
-            if other is None and key.endswith('/b'):  # the output layer may have none
+            if other is None and key.endswith('/b'):  # the output layer may lack it
                 inspecting.describe(path)
                 continue
             with pytest.raises(rnnlm.InputError):

@@ -1,4 +1,4 @@
-"""What `rnnlm convert` may write over: nothing that is there, its input never."""
+"""`rnnlm convert` never overwrites its input, nor other files without --overwrite."""
 import os
 
 import pytest
@@ -30,16 +30,16 @@ def test_the_input_is_never_written(model, overwrite, capsys):
                  'folder/up/model.npz', 'folder/../model.npz'):
         for source in 'model.npz', 'link.npz', 'hard.npz':
             assert run(source, name, *overwrite) == 2
-            assert f'{name}: expected another file than {source}' in (
+            assert f'{name}: expected a file other than the input {source}' in (
                 capsys.readouterr().err)
-    assert run('.', 'model.npz', *overwrite) == 2  # the folder of a run
+    assert run('.', 'model.npz', *overwrite) == 2  # the run folder
     assert model.read_bytes() == before and os.path.islink('link.npz')
 
 
 @pytest.mark.parametrize('overwrite', [[], ['--overwrite']])
 @pytest.mark.parametrize('link', [None, os.symlink, os.link])
 def test_nor_is_it_beside_a_module(model, overwrite, link, capsys):
-    os.rename('model.npz', 'trained.pt')  # zip files are told by what is in them
+    os.rename('model.npz', 'trained.pt')  # zip files are recognised by content
     name = 'trained.py'
     if link:
         link('trained.pt', 'other.pt')
@@ -47,7 +47,7 @@ def test_nor_is_it_beside_a_module(model, overwrite, link, capsys):
     with open('trained.pt', 'rb') as f:
         before = f.read()
     assert run('trained.pt', name, *overwrite) == 2
-    assert f'{name[:-3]}.pt: expected another file than trained.pt' in (
+    assert f'{name[:-3]}.pt: expected a file other than the input trained.pt' in (
         capsys.readouterr().err)
     with open('trained.pt', 'rb') as f:
         assert f.read() == before
@@ -67,7 +67,7 @@ def test_an_output_that_exists(model, capsys):
             assert run('model.npz', 'a.safetensors', '--overwrite') == 0
             assert run('a.safetensors', 'b.npz', '--overwrite') == 0
             os.unlink('a.safetensors')
-    # All files are looked at before one is written.
+    # All outputs are checked before one is written.
     with open('b.pt', 'wb') as f:
         f.write(b'mine')
     assert run('model.npz', 'b.py') == 2

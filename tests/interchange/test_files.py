@@ -1,4 +1,4 @@
-"""Files of other systems: by those systems themselves, and by nobody who means well."""
+"""Files of other systems: written by those systems, and malicious ones."""
 import io
 import json
 import os
@@ -127,7 +127,7 @@ def zipped(members, **options):
 
 
 class Call:
-    """Pickled as a call of anything."""
+    """Object whose pickle calls a function."""
 
     def __init__(self, function, *arguments):
         self.how = function, arguments
@@ -161,7 +161,7 @@ def test_pickles_that_are_no_state_dict(data, message, write):
 
 
 def state_pickle(shape, strides, first=0, count=4):
-    """One float32 tensor by protocol 2, as torch.save writes it."""
+    """Pickles one float32 tensor by protocol 2, as torch.save does."""
     def number(x):
         return pickle.LONG1 + bytes([9]) + x.to_bytes(9, 'little', signed=True)
 

@@ -1,4 +1,4 @@
-"""Thousands of broken files for every reader: an InputError or an answer, and soon."""
+"""Thousands of broken files for every reader: each is refused or read, quickly."""
 import io
 import os
 import time
@@ -12,11 +12,11 @@ import rnnlm
 from rnnlm.interchange import pytorch, safetensors, torch7
 
 N_FILES = int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) // 2
-MOST_SECONDS = 60  # of the processor; it takes a few
+MOST_SECONDS = 60  # of processor time; it takes a few
 
 
 def broken(whole, random):
-    """A copy of some bytes with something wrong, in one of many ways."""
+    """Returns a copy of bytes, broken in one of many ways."""
     data = bytearray(whole)
     way, at = random.randint(5), random.randint(len(data))
     if way == 0:
@@ -35,13 +35,13 @@ def broken(whole, random):
 
 
 def fuzz(write, read, make, n_files=N_FILES):
-    """How many files were read and how many refused; anything else is a failure.
+    """Returns how many files were read and how many refused; fails otherwise.
 
     Args:
-        write: the fixture.
-        read: a reader.
-        make: function of a random state to the bytes of a file.
-        n_files (int): how many.
+        write: The fixture.
+        read: A reader.
+        make: Function of a random state that returns the bytes of a file.
+        n_files (int): Number of files.
     """
     random, begin = numpy.random.RandomState(0), time.process_time()
     counts = {'read': 0, 'refused': 0}
@@ -68,7 +68,7 @@ def weights():
 
 @pytest.fixture
 def whole(tmp_path):
-    """The bytes that a writer writes."""
+    """Returns the bytes that a writer writes."""
     def whole(module, tensors):
         path = tmp_path / 'whole'
         module.write(str(path), tensors)
@@ -114,7 +114,7 @@ def test_pytorch(write, whole, weights):
     fuzz(write, pytorch.read, lambda random: broken(data, random))
     members = members_of(data)
     pickle, = (name for name in members if name.endswith('/data.pkl'))
-    # In a whole zip file, or its checksums would be all that is tested.
+    # In a valid zip file, because otherwise only checksums would be tested.
     counts = fuzz(write, pytorch.read, lambda random: zipped(
         {**members, pickle: broken(members[pickle], random)}))
     assert counts['read']

@@ -1,4 +1,4 @@
-"""Keras's files, of Keras itself and of nobody who means well."""
+"""Keras files: written by Keras, and malicious ones."""
 import io
 import json
 import os
@@ -59,7 +59,7 @@ def keras_model(keras_itself, **options):
 FORMATS = ['a.keras', 'a.weights.h5', 'a.h5']
 
 
-# Of Keras's own code with a new NumPy.
+# Warnings of Keras's own code with a new NumPy.
 keras_warns = pytest.mark.filterwarnings(
     'ignore:__array__ implementation:DeprecationWarning')
 
@@ -75,7 +75,7 @@ def test_files_of_keras(name, weights, tmp_path, keras_itself):
     assert_same(keras.read(path), expected)
     model = keras_model(keras_itself, recurrent_activation='hard_sigmoid')
     model.set_weights(list(expected.values()))
-    if name != 'a.weights.h5':  # which says nothing of it
+    if name != 'a.weights.h5':  # which does not say so
         model.save(path)
         assert_same(keras.read(path), with_slopes(expected, 1 / 6))
 
@@ -92,7 +92,7 @@ def test_keras_reads_ours(weights, tmp_path, keras_itself):
 
 
 def say_the_same(weights, model):
-    """Whether a model of Keras and ours with these weights compute the same."""
+    """Returns whether a Keras model and ours with these weights compute the same."""
     ids = numpy.array([[1, 4, 0, 6, 4]])
     ours = check_model(weights).build(dropout=0)
     for name, param in ours.namedparams():
@@ -167,7 +167,7 @@ def layers_of_keras_2(recurrent_activation):
     ('2.3.1', 'sigmoid'), ('2.2.4', 'hard_sigmoid'), ('2.1.6-tf', 'hard_sigmoid'),
     ('1.2.0', 'hard_sigmoid'), ('2.2.4-tf', None), ('', None)])
 def test_weights_alone_of_keras_2(weights, version, gates, tmp_path):
-    """They are taken for the default of their version, if it had one."""
+    """The default gates of their version are assumed, if it had one default."""
     path = str(tmp_path / 'a.h5')
     tensors = save_as_keras_2(path, weights, version)
     expected = {'sigmoid': tensors, 'hard_sigmoid': with_slopes(tensors, .2)}
@@ -178,7 +178,7 @@ def test_weights_alone_of_keras_2(weights, version, gates, tmp_path):
         assert_same(keras.read(path), expected[gates])
         assert gates in keras.describe(path)['notes'][0]
     assert_same(keras.read(path, 'sigmoid'), tensors)
-    # What is beside it knows better.
+    # A configuration beside it takes precedence.
     (tmp_path / 'a.json').write_text(json.dumps(
         {**layers_of_keras_2('sigmoid'), 'keras_version': version or '2.0.0'}))
     assert_same(keras.read(path), tensors)
@@ -207,7 +207,7 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
     with h5py.File(path, 'w') as f:
         f[name] = h5py.ExternalLink('other.h5', name)
         f['layers/dense/vars/1'] = numpy.zeros(3)
-        f['layers/a'] = f['layers']  # inside itself
+        f['layers/a'] = f['layers']  # contains itself
         f['layers/b'] = f['layers']
     with pytest.raises(rnnlm.InputError, match='expected a layer Dense once'):
         keras.read(path)
@@ -235,7 +235,7 @@ def test_hdf5_that_leads_elsewhere(weights, tmp_path):
         with h5py.File(path, 'r+') as f:
             del f[name]
             make(f)
-        with pytest.raises(rnnlm.InputError, match='are not there|of objects'):
+        with pytest.raises(rnnlm.InputError, match='are not stored|of objects'):
             keras.read(path)
 
 
@@ -281,7 +281,7 @@ def test_texts_of_hdf5_that_claim_much(weights, tmp_path):
     for old, new in ((reference, struct.pack('<IQ', 2 ** 32 - 1, heap)),
                      (reference, struct.pack('<IQ', 5, 2 ** 63)),
                      (reference, struct.pack('<IQ', 5, heap + 1)),
-                     # An object whose size is so large that the next is itself.
+                     # An object whose claimed size overlaps itself.
                      (whole[heap + 24:heap + 32], struct.pack('<Q', 2 ** 64 - 16))):
         assert old in whole
         path.write_bytes(whole.replace(old, new))

@@ -1,4 +1,4 @@
-"""What Keras's configurations say: chains that are known, and all others."""
+"""Configurations of Keras: supported sequences, and all others."""
 import pytest
 
 import rnnlm
@@ -21,7 +21,7 @@ def sequential(*layers):
 EMBEDDING = layer('Embedding', mask_zero=False)
 DENSE = layer('Dense', activation='softmax')
 
-# Functional models.  Tensors are [name, use, number of the output].
+# Functional models.  Tensors are [name, use, index of the output].
 
 
 def functional(*layers, inputs=(('input', 0, 0),), outputs=(('dense', 0, 0),)):
@@ -64,7 +64,7 @@ def test_chains_that_are_known():
     assert kinds(sequential(lstm(), DENSE)) == (['lstm', 'dense'], [ONE_HOT])
     assert kinds(sequential(EMBEDDING, layer('LSTM'), DENSE))[1] == [LAST_STEP]
     assert kinds(functional(*LINE)) == (['embedding', 'lstm', 'dense'], [])
-    # The order of the layers is that of their inputs.
+    # The order of layers follows their inputs, not their position in the list.
     assert kinds(functional(*LINE[::-1])) == (['embedding', 'lstm', 'dense'], [])
 
 
@@ -119,10 +119,10 @@ def time_distributed(inner):
 
 @pytest.mark.parametrize('layers, message', [
     ([EMBEDDING, layer('GRU'), DENSE], 'gru: .* found GRU, a recurrent layer other'),
-    ([EMBEDDING, layer('CuDNNGRU'), DENSE], 'found CuDNNGRU, another recurrent'),
+    ([EMBEDDING, layer('CuDNNGRU'), DENSE], 'found CuDNNGRU, a recurrent layer'),
     ([EMBEDDING, layer('SimpleRNN'), DENSE], 'found SimpleRNN, a recurrent layer wit'),
     ([EMBEDDING, layer('Bidirectional', layer=lstm()), DENSE],
-     'found Bidirectional, which reads'),
+     'found Bidirectional, which also reads'),
     ([EMBEDDING, layer('Conv1D'), lstm(), DENSE], 'found Conv1D'),
     ([EMBEDDING, lstm(), layer('Attention'), DENSE], 'found Attention'),
     ([EMBEDDING, lstm(), layer('Lambda'), DENSE], 'found Lambda, custom code'),
@@ -168,7 +168,7 @@ EMBEDDED, LSTM_TO_DENSE = LINE[1], LINE[3]
 
 @pytest.mark.parametrize('config, message', [
     (functional(*LINE[:3], (layer('Add'), ('embedding', 0, 0), ('lstm', 0, 0)),
-                (DENSE, ('add', 0, 0))), 'found Add, with which layers are no'),
+                (DENSE, ('add', 0, 0))), 'found Add, with which the layers are not'),
     (functional(*LINE[:3], (DENSE, ('embedding', 0, 0), ('lstm', 0, 0))),
      '^dense: .* 2 inputs'),
     (functional(*LINE, (lstm('b'), ('embedding', 0, 0))), '^b: .* one beside it'),
@@ -193,7 +193,7 @@ def test_a_layer_that_is_used_twice_is_refused():
 
 
 def test_states_from_elsewhere_are_refused():
-    """As initial_state, which Keras 2 writes among the arguments."""
+    """For example initial_state, which Keras 2 writes among the arguments."""
     config = functional(*LINE)
     node = config['config']['layers'][2]['inbound_nodes'][0][0]
     node[3]['training'] = None

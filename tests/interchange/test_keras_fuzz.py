@@ -1,4 +1,4 @@
-"""Damaged configurations and files of Keras: an InputError or an answer, and soon."""
+"""Damaged configurations and files of Keras: each is refused or read, quickly."""
 import io
 import json
 import os
@@ -17,14 +17,14 @@ pytest.importorskip('h5py')
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'recorded')
 N_FILES = int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) // 20
-MOST_SECONDS = 120  # of the processor; it takes a few
+MOST_SECONDS = 120  # of processor time; it takes a few
 
 JUNK = [None, True, 0, -1, 1e30, '', 'x', 'LSTM', 'Bidirectional', 'hard_sigmoid', [],
         [[]], [['x', 0, 0]], {}, {'class_name': 'Dense'}, {'config': {}}, 'x' * 10000]
 
 
 def archives():
-    """The .keras files of Keras 3: straight, and functional."""
+    """Returns the .keras files of Keras 3: Sequential and functional."""
     name, = (name for name in os.listdir(HERE) if name.startswith('keras-3'))
     with tarfile.open(os.path.join(HERE, name)) as f:
         for member in 'two_layers.keras', 'straight.keras':
@@ -33,7 +33,7 @@ def archives():
 
 
 def places(value):
-    """(container, key) of everything in a configuration."""
+    """Yields (container, key) of everything in a configuration."""
     waiting = [value]
     while waiting:
         container = waiting.pop()
@@ -45,7 +45,7 @@ def places(value):
 
 
 def changed(config, r):
-    """A configuration with a few things in it replaced, removed or twice."""
+    """Returns a configuration with a few parts replaced, removed or duplicated."""
     config = json.loads(config)
     for _ in range(r.choice([1, 1, 2, 5])):
         container, key = r.choice(list(places(config)))

@@ -1,4 +1,4 @@
-"""Files of Keras with weights alone: what names and shapes prove, and what not."""
+"""Keras files with only weights: what names and shapes determine, and what not."""
 import h5py
 import numpy
 import pytest
@@ -33,7 +33,7 @@ def save(tmp_path):
     return save
 
 
-# In a .weights.h5, and the same in a .h5.
+# Names in a .weights.h5, and the same in a .h5.
 NUMBERED = {'embedding/embeddings': 'layers/embedding/vars/0',
             'lstm/kernel': 'layers/lstm/cell/vars/0',
             'lstm/recurrent_kernel': 'layers/lstm/cell/vars/1',
@@ -46,7 +46,7 @@ LAYERS = ['embedding', 'lstm', 'lstm_1', 'dense']
 
 
 def numbered(tensors, *changes):
-    """By numbers, with parts of their names replaced."""
+    """Returns tensors by number, with parts of their names replaced."""
     found = {NUMBERED[name]: array for name, array in tensors.items()}
     for old, new in changes:
         found = {name.replace(old, new): array for name, array in found.items()}
@@ -62,7 +62,7 @@ def named(tensors):
     [], [('layers/', '_layer_checkpoint_dependencies/')], [('/', '\\')],
     [('lstm_1', 'lstm_2')], [('lstm_1', 'lstm_10'), ('lstm/', 'lstm_9/')],
     [('lstm', 'rnn')], [('dense/', 'time_distributed/layer/')],
-    # Of a class of one's own: names of attributes.
+    # A custom class: names of attributes.
     [('layers/', '')], [('layers/', ''), ('lstm/', 'lstm1/'), ('lstm_1', 'lstm2'),
                         ('embedding', 'words'), ('dense', 'out')],
 ], ids=str)
@@ -140,7 +140,7 @@ def test_weights_of_16_bits(tensors, save):
     half = {name: array.astype('f2') for name, array in tensors.items()}
     assert_same(keras.read(save(numbered(half))), {
         name: array.astype('f4') for name, array in half.items()})
-    # h5py keeps bfloat16 as two bytes of no type.
+    # h5py stores bfloat16 as two untyped bytes.
     upper = {name: (array.view('u4') >> 16).astype('u2')
              for name, array in tensors.items()}
     assert_same(

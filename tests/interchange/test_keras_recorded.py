@@ -1,6 +1,6 @@
-"""Files that versions of Keras wrote, against what their models computed.
+"""Files written by versions of Keras, compared with what their models computed.
 
-recorded/make_keras.py wrote both.
+recorded/make_keras.py recorded both.
 """
 
 import chainer
@@ -17,7 +17,7 @@ pytest.importorskip('h5py')
 
 
 def extract(archive, name, folder):
-    """The path of a file, with a configuration beside it if it has one."""
+    """Extracts a file, and the configuration beside it if there is one."""
     stem = name.partition('.')[0]
     for member, data in recorded.members(archive).items():
         if member in (name, f'{stem}.json'):
@@ -26,7 +26,7 @@ def extract(archive, name, folder):
 
 
 def computed(weights, ids):
-    """Logits (T, V) of the model with these weights."""
+    """Computes logits (T, V) of the model with these weights."""
     model = check_model(weights).build(dropout=0)
     for name, param in model.namedparams():
         param.array[...] = weights[name.lstrip('/')]
@@ -39,7 +39,7 @@ def computed(weights, ids):
 
 def check(weights, entry):
     found, expected = computed(weights, entry['ids']), numpy.array(entry['output'])[0]
-    if expected.ndim == 1:  # of the last step alone
+    if expected.ndim == 1:  # only of the last step
         found = found[-1]
     if abs(expected.sum(-1) - 1).max() < 1e-5:
         found = numpy.exp(found)
@@ -50,7 +50,7 @@ def check(weights, entry):
 
 @pytest.fixture
 def here(monkeypatch):
-    """HDF5 files are read by this process, which saves most of the time."""
+    """Reads HDF5 files in this process, which saves most of the time."""
     def convert(path, out):
         hdf5_worker.convert(path, out)
         return ''
@@ -58,7 +58,7 @@ def here(monkeypatch):
 
 
 def written_by(archive, name):
-    """What is said of who wrote a file."""
+    """Returns the expected text about what wrote a file."""
     version = archive.split('-')[1]
     if name == 'beside.weights.h5' and version >= '2.12':
         return version if version < '3' else 'Keras 3'
@@ -86,7 +86,7 @@ def test_recorded_file(archive, name, entry, tmp_path, here):
 
 
 def test_there_are_recorded_files():
-    """Of Keras 1, 2 and 3, and of TensorFlow's."""
+    """From Keras 1, 2 and 3, and from TensorFlow's Keras."""
     versions = recorded.archives('keras')
     assert {name.split('-')[1].split('.')[0] for name in versions} == {'1', '2', '3'}
     assert len(versions) >= 5

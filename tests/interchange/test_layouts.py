@@ -1,4 +1,4 @@
-"""Layouts of other systems, against those systems where they are installed."""
+"""Layouts of other systems, compared with those systems where installed."""
 import os
 
 import chainer
@@ -42,7 +42,7 @@ def assert_close(found, expected, tolerance=None):
 
 
 class Case:
-    """A window for one layer, and what Chainer's own link makes of it."""
+    """A window for one layer, and the results of Chainer's own link."""
 
     def __init__(self, layer):
         dtype = layer['upward/b'].dtype
@@ -161,7 +161,7 @@ def ids():
 
 
 def logits(weights, ids):
-    """What our model says: (T, B, V)."""
+    """Computes the logits of our model: (T, B, V)."""
     model = check_model(weights).build()
     for param in model.params():
         param.array = param.array.astype(weights['embed/W'].dtype)
@@ -182,7 +182,7 @@ def test_model_of_pytorch(weights, ids, torch):
         def forward(self, ids):
             return self.decoder(self.rnn(self.encoder(ids))[0])
 
-    model = Model().to(torch.float64)  # with biases of its own on both sides
+    model = Model().to(torch.float64)  # whose biases are not zero
     found = pytorch.import_model(
         {name: p.detach().numpy() for name, p in model.named_parameters()})
     assert_close(model(torch.from_numpy(ids)).detach(), logits(found, ids))

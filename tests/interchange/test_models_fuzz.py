@@ -1,4 +1,4 @@
-"""Broken files of whole models for their readers: an InputError or a model, soon."""
+"""Broken files of whole models: each is refused or loaded, quickly."""
 import os
 
 from layouts import draw, model_shapes

@@ -1,4 +1,4 @@
-"""Layouts of other systems: there and back to the bit, and what is refused."""
+"""Layouts of other systems: exact round trips, and what is refused."""
 import numpy
 import pytest
 
@@ -40,7 +40,7 @@ def test_layer_there_and_back(layer, system):
 @pytest.mark.parametrize('system', MODELS, ids=name_of)
 def test_model_there_and_back(weights, system):
     weights['l1/upward/b'][:2] = -0.0, 0.0
-    if system is torch7:  # which has no embedding
+    if system is torch7:  # which lacks an embedding
         dtype = weights['embed/W'].dtype
         weights = draw(model_shapes(V, V, N, 2), dtype)
         weights['embed/W'] = numpy.eye(V, dtype=dtype)
@@ -55,7 +55,7 @@ def test_second_biases_are_added(layer, system, second):
     gained = system.import_layer(tensors)['upward/b'] - layer['upward/b']
     expected = numpy.ones((N, 4))
     if system is nstep:
-        expected[:, 1:] = 0  # b6 is of the cell input
+        expected[:, 1:] = 0  # b6 belongs to the cell input
     numpy.testing.assert_allclose(gained, expected.ravel(), atol=1e-6)
 
 
@@ -92,7 +92,7 @@ def test_wrong_models_are_refused_by_name(weights, system):
         with pytest.raises(rnnlm.InputError, match='expected'):
             system.import_model(others)
         del others[name]
-        if name != 'output.bias':  # of PyTorch: a Linear may have none
+        if name != 'output.bias':  # in PyTorch, a Linear may lack it
             with pytest.raises(rnnlm.InputError, match='expected'):
                 system.import_model(others)
         with pytest.raises(rnnlm.InputError, match='convert all to one'):

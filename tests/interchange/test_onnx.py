@@ -1,4 +1,4 @@
-"""The exported graph, run by onnxruntime, computes what the model does."""
+"""The exported graph, run by onnxruntime, computes the same as the model."""
 import chainer
 import numpy
 import pytest

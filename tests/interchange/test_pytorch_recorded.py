@@ -1,6 +1,6 @@
-"""Files that versions of PyTorch wrote, against what their models computed.
+"""Files written by versions of PyTorch, compared with what their models computed.
 
-recorded/make_pytorch.py wrote both.
+recorded/make_pytorch.py recorded both.
 """
 
 import chainer

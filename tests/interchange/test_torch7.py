@@ -1,4 +1,4 @@
-"""Torch7's files, written here by the rules of its File.lua, binary and in ASCII."""
+"""Torch7 files, written here in the format of its File.lua, binary and ASCII."""
 from layouts import model_shapes
 import numpy
 from oracle_torch7 import Binary
@@ -13,7 +13,7 @@ NAN = float('nan')
 
 
 class Ascii:
-    """What Torch7 writes of each thing in ASCII."""
+    """Writer of Torch7's ASCII format."""
     mode = 'ascii'
 
     def int(self, *values):
@@ -65,7 +65,7 @@ def test_every_kind_of_object(form, write):
     parts = [form.int(1) + form.double(-0.5), form.int(0),
              form.int(5, 1), form.int(5, 0),
              string(form, b'a\nb'), string(form, b''), string(form, b'\xff\n'),
-             form.int(3, 1),  # this table itself
+             form.int(3, 1),  # refers to this table
              instance(form, 2, b'nn.Tanh', table(form, 3)), form.int(4, 2),
              form.int(8, 4) + form.text(b'\x1bLua') + table(form, 5),
              form.int(6) + form.text(b'\x1bLua') + form.int(0),
@@ -90,7 +90,7 @@ def test_every_kind_of_object(form, write):
 
 
 def linear(form, index, flat, first, n_out, n_in):
-    """An nn.Linear whose parameters are parts of one storage, and where they end."""
+    """Writes an nn.Linear whose parameters are views of a storage; returns the end."""
     end = first + n_out * n_in
     return instance(form, index, b'nn.Linear', table(
         form, index + 1,
@@ -101,7 +101,7 @@ def linear(form, index, flat, first, n_out, n_in):
 
 
 def checkpoint(form, tensors):
-    """A char-rnn checkpoint, its nodes linked to each other both ways."""
+    """Writes a char-rnn checkpoint, whose nodes are linked in both directions."""
     flat = numpy.concatenate([array.ravel() for array in tensors.values()])
     data, nodes, first = storage(form, 1, flat), [], 1
     modules = [name[:-len('.weight')] for name in tensors if name.endswith('.weight')]
@@ -227,7 +227,7 @@ def test_the_same_data_very_often(form, write):
 
 
 def named_module(form, index, value):
-    """A node 'decoder' whose module has a weight of one element."""
+    """Writes a node 'decoder' whose module has a weight of one element."""
     weight = tensor(form, index, (1,), (1,), 1, storage(form, index + 1, [value]))
     return table(
         form, index + 2, string(form, b'annotations'), table(

@@ -1,4 +1,4 @@
-"""Checkpoints of char-rnn and torch-rnn with their tokens, by the rules of File.lua.
+"""Checkpoints of char-rnn and torch-rnn with their tokens, in File.lua's format.
 """
 import json
 
@@ -19,7 +19,7 @@ FORM = Binary()
 
 
 class Writer:
-    """A tree of Lua values as the bytes of a file."""
+    """Writer of a tree of Lua values."""
 
     def __init__(self):
         self.index = 0
@@ -64,7 +64,7 @@ def random_arrays(*shapes):
 
 
 def char_rnn(linears, tokens, **opt):
-    """A checkpoint of before 20 September 2015: its nodes have no names."""
+    """Writes a checkpoint from before 20 September 2015: its nodes have no names."""
     nodes = [('nngraph.Node', {'data': {'annotations': {}, 'module': ('nn.OneHot', {})},
                                'id': 1})]
     for weight, bias in linears:

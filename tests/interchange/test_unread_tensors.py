@@ -1,6 +1,6 @@
-"""What stands in a file where a tensor or a module is expected, and is not read.
+"""Objects in a file in place of a tensor or a module, which cannot be read.
 
-Nothing of a model may be left out in silence: it would compute something else.
+No part of a model may be dropped silently: it would compute something else.
 """
 import io
 import pickle
@@ -21,7 +21,7 @@ V, N = 5, 3
 
 @pytest.fixture
 def tensors():
-    """A model whose embedding could be the output matrix, and one-hot input too."""
+    """Returns a model whose embedding could be the output matrix, or one-hot."""
     draw = numpy.random.RandomState(0)
     shapes = {'encoder.weight': (V, N), 'rnn.weight_ih_l0': (4 * N, N),
               'rnn.weight_hh_l0': (4 * N, N), 'rnn.bias_ih_l0': (4 * N,),
@@ -63,7 +63,7 @@ def torch(monkeypatch):
 
 
 class Saved:
-    """A tensor as torch.save would write it, by a function of torch._utils."""
+    """Tensor pickled as by torch.save, by a function of torch._utils."""
 
     def __init__(self, array, by='_rebuild_tensor_v2', storage='FloatStorage',
                  metadata=None):
@@ -114,7 +114,7 @@ def state(tensors):
 
 def module(torch, tensors, encoder=None, names=('encoder', 'rnn', 'decoder'),
            **more):
-    """A pickled module; its encoder's class and settings may be others."""
+    """Pickles a module; class and settings of its encoder can be changed."""
     classes, parts = torch['torch.nn.modules.module'], {}
     for name, own, kind in zip(names, ('encoder', 'rnn', 'decoder'),
                                ('Embedding', 'LSTM', 'Linear')):
@@ -180,7 +180,7 @@ def test_embeddings_that_change_their_vectors(tensors, torch, save):
 
 
 def test_classes_say_what_names_do_not(tensors, torch, save):
-    """Without a bias the names would have decided, here wrongly."""
+    """Without a bias, names alone would decide, here wrongly."""
     del tensors['decoder.bias']
     path = save(module(torch, tensors, names=('decoder', 'rnn', 'encoder')))
     found = convert.load(path)
@@ -188,7 +188,7 @@ def test_classes_say_what_names_do_not(tensors, torch, save):
 
 
 def test_a_linear_is_no_embedding(tensors, torch, save):
-    """Its matrix is the other way round, which a square one does not show."""
+    """Its matrix is transposed, which a square one does not show."""
     refused(save(module(torch, tensors, 'Linear')), 'encoder: expected an Embedding')
 
 
@@ -201,7 +201,7 @@ def test_averaged_models(tensors):
 
 @pytest.mark.parametrize('kept', ['encoder.weight', 'decoder.weight'])
 def test_tied_safetensors(tensors, tmp_path, kept):
-    """save_model of the library safetensors writes one of them, and that in words."""
+    """safetensors' save_model writes only one of them, and names the other."""
     path = str(tmp_path / 'model.safetensors')
     other = {'encoder.weight': 'decoder.weight'}.get(kept, 'encoder.weight')
     W = tensors.pop(kept)

@@ -1,4 +1,4 @@
-"""The CUDA sources compile, for each generation of GPUs that they are meant for."""
+"""The CUDA sources compile for each supported generation of GPUs."""
 import ctypes
 import ctypes.util
 import glob
@@ -17,7 +17,7 @@ PLANS = [(200, 20, 132, 227 * 1024), (650, 20, 132, 227 * 1024),
 
 
 def sources():
-    """Name, text and definitions of each source."""
+    """Yields name, text and definitions of each source."""
     common = launch.source(*launch.HEADERS, *launch.SOURCES)
     yield 'float', common, ('REAL=float',)
     yield 'double', common, ('REAL=double',)
@@ -30,7 +30,7 @@ def sources():
 
 
 def nvrtc():
-    """NVIDIA's run-time compiler, which needs no GPU; None if it is not found."""
+    """Returns NVIDIA's run-time compiler, which needs no GPU, or None."""
     folders = [os.path.join(path, 'nvidia') for path in sys.path if path]
     found = [file for folder in folders for pattern in ('*/lib', 'cu1?/lib')
              for file in glob.glob(os.path.join(folder, pattern, 'libnvrtc.so.*'))]
@@ -44,7 +44,7 @@ def nvrtc():
 
 
 def by_nvrtc(text, defines, architecture):
-    """The complaints of NVRTC; '' if there are none."""
+    """Compiles by NVRTC; returns its errors, or ''."""
     library = nvrtc()
     if library is None:
         pytest.skip('NVRTC was not found: pip install nvidia-cuda-nvrtc')
@@ -62,7 +62,7 @@ def by_nvrtc(text, defines, architecture):
 
 
 def by_nvcc(text, defines, architecture):
-    """The complaints of nvcc; '' if there are none."""
+    """Compiles by nvcc; returns its errors, or ''."""
     nvcc = shutil.which('nvcc')
     if nvcc is None:
         pytest.skip('nvcc was not found')
@@ -77,7 +77,7 @@ COMPILERS = [by_nvrtc, by_nvcc]
 SOURCES = {name: (text, defines) for name, text, defines in sources()}
 
 
-# CUDA 13 knows none older than sm_75.
+# CUDA 13 supports none older than sm_75.
 @pytest.mark.parametrize('compiler', COMPILERS)
 @pytest.mark.parametrize('name,architecture', [
     (name, architecture) for name in SOURCES
@@ -89,7 +89,7 @@ def test_compiles(name, architecture, compiler):
 @pytest.mark.parametrize('architecture', ['sm_75', 'sm_90'])
 @pytest.mark.parametrize('name', [name for name in SOURCES if '-' in name])
 def test_barriers_are_no_full_fences(name, architecture, tmp_path):
-    """A block arrives by one release, and waits by acquiring; nothing spills."""
+    """A block arrives by one release and waits by acquiring; no register spills."""
     if shutil.which('nvcc') is None or shutil.which('ptxas') is None:
         pytest.skip('nvcc was not found')
     text, defines = SOURCES[name]
@@ -110,13 +110,13 @@ def test_barriers_are_no_full_fences(name, architecture, tmp_path):
 
 @pytest.mark.parametrize('compiler', COMPILERS)
 def test_an_error_is_an_error(compiler):
-    """The tests above could fail."""
+    """Checks that the tests above can fail."""
     text = launch.source(*launch.HEADERS) + '__global__ void k() { none(); }'
     assert 'none' in compiler(text, ('REAL=float',), 'sm_90')
 
 
 def test_each_kernel_is_found():
-    """The library reads all declarations."""
+    """Checks that all declarations are parsed."""
     for text, _ in SOURCES.values():
         assert text.count('__global__ void') == len(launch.parameters(text))
     common, _ = SOURCES['float']

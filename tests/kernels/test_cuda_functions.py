@@ -1,4 +1,4 @@
-"""The functions by way of the CUDA kernels, run on the host, beside NumPy's."""
+"""Functions that use the CUDA kernels, run on the host and compared with NumPy."""
 import contextlib
 
 import chainer
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def on_gpu(monkeypatch):
-    """A context in which arrays of NumPy go through the CUDA kernels."""
+    """Returns a context in which NumPy arrays use the CUDA kernels."""
     gpu = Gpu(cuda_on_host.Cuda())
     gpu.cuda.order = 'shuffled'
 
@@ -38,7 +38,7 @@ def close(ours, theirs, dtype):
 
 
 def compute(function, arrays, grads=None):
-    """Outputs of a function and the gradients of its inputs, for given ones."""
+    """Computes outputs of a function and gradients of its inputs."""
     variables = [chainer.Variable(array.copy()) for array in arrays]
     outputs = function(*variables)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -118,7 +118,7 @@ def test_embedding(on_gpu, dtype, ids, tile, monkeypatch):
 
 
 def test_embedding_of_a_large_window(on_gpu):
-    """More ids than a block's shared memory has place for."""
+    """More ids than fit into a block's shared memory."""
     ids = numpy.arange(6000, dtype='i').reshape(2000, 3) % 11
     W = numpy.ones((11, 2))
     with on_gpu() as gpu:
@@ -147,7 +147,7 @@ def test_dropout_draws_what_its_twin_does(on_gpu):
 
 @pytest.mark.parametrize('kind', [{}, {'tied': True}, {'n_embed': 6, 'n_layers': 3}])
 def test_model(on_gpu, kind):
-    """Loss and all gradients of a window, its state carried over to the next."""
+    """Loss and all gradients of a window, with the state carried to the next one."""
     found = []
     for way in contextlib.nullcontext, on_gpu:
         numpy.random.seed(0)

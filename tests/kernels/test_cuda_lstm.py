@@ -1,4 +1,4 @@
-"""The CUDA kernels of an LSTM layer, run on the host, beside NumPy's functions."""
+"""CUDA kernels of an LSTM layer, run on the host and compared with NumPy."""
 import cuda_on_host
 import numpy
 import pytest
@@ -23,7 +23,7 @@ def inputs(T, B, n, dtype, seed=0):
 
 
 def twins(run, T, B, n, dtype):
-    """Outputs and gradients by `run`, of kernels, and by NumPy."""
+    """Computes outputs and gradients by `run` (kernels) and by NumPy."""
     found = []
     for forward, backward in (run.forward, run.backward), (_forward, _backward):
         z, b, W, hs, cs, ghs, gc, gh = inputs(T, B, n, dtype)
@@ -70,7 +70,7 @@ def test_one_launch_a_window(T, B, n, multiprocessors, order):
 
 
 def test_nothing_is_left_of_a_larger_layer():
-    """Lines of 8 and of 7 units are equally long in memory, and 0 NaN is NaN."""
+    """Lines of 8 and of 7 units have the same length in memory, and 0 NaN is NaN."""
     recurrent = lstm.Recurrent(cuda_on_host.Cuda(5))
     z, b, W, hs, cs, *_ = inputs(3, 2, 8, 'f')
     hs[0] = numpy.nan

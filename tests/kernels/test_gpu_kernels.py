@@ -1,4 +1,4 @@
-"""The CUDA kernels on a GPU, at the sizes they are for, beside NumPy in float64.
+"""CUDA kernels on a GPU, at typical sizes, compared with NumPy in float64.
 
 Without a GPU these tests run on the stand-in of `cupy_on_host`, at small sizes, by
 `test_on_host_gpu.py`.
@@ -17,7 +17,7 @@ from rnnlm.training import updater as updater_module
 pytestmark = pytest.mark.gpu
 
 ON_HOST = hasattr(chainer.backends.cuda.cupy, '_device')  # the stand-in
-# Steps, rows, units; vocabulary.  The largest layer takes two launches a step.
+# Steps, rows, units; vocabulary.  The largest layer takes two launches per step.
 SIZES = ([(3, 2, 10)] if ON_HOST
          else [(20, 20, 200), (35, 20, 650), (35, 64, 650), (35, 20, 1500)])
 V = 50 if ON_HOST else 10000
@@ -36,7 +36,7 @@ def gpu_of(cupy):
 
 
 def error(ours, exact):
-    """Relative error of an array of the GPU."""
+    """Returns the relative error of a GPU array."""
     ours = chainer.get_device('@numpy').send(ours).astype('d')
     assert not numpy.isnan(ours).any()
     return numpy.linalg.norm(ours - exact) / numpy.linalg.norm(exact)
@@ -70,7 +70,7 @@ def test_recurrent(cupy, T, B, n, persistent, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', persistent)
     gpu = gpu_of(cupy)
     exact = through(_forward, _backward, window(T, B, n, 'd'))
-    for _ in range(3):  # the scratch arrays are used again
+    for _ in range(3):  # the scratch arrays are reused
         ours = through(gpu.recurrent.forward, gpu.recurrent.backward,
                        [cupy.asarray(x) for x in window(T, B, n, 'f')])
         for one, other in zip(ours, exact):
@@ -79,7 +79,7 @@ def test_recurrent(cupy, T, B, n, persistent, monkeypatch):
 
 @pytest.mark.parametrize('T,B,n', SIZES)
 def test_persistent_kernels_always_give_the_same(cupy, T, B, n):
-    """A race between blocks would show as a difference between two runs."""
+    """A race condition between blocks would make two runs differ."""
     gpu = gpu_of(cupy)
     size = n, B, gpu.cuda.multiprocessors, gpu.cuda.shared_per_block
     if not (plans.forward(*size) and plans.backward(*size)):
@@ -96,7 +96,7 @@ def test_persistent_kernels_always_give_the_same(cupy, T, B, n):
 
 @pytest.mark.parametrize('shape', [(), (4,), (2, 1)])
 def test_arrays_whose_lines_are_not_contiguous(cupy, shape):
-    """cuBLAS wants them so, one behind the other; NumPy does not."""
+    """cuBLAS requires contiguous lines; NumPy does not."""
     x = cupy.broadcast_to(cupy.asarray(numpy.random.RandomState(0).uniform(
         size=shape).astype('f') if shape else numpy.float32(1)), (3, 2, 4))
     W = cupy.arange(160, dtype='f').reshape(20, 8)[:, ::2] / 100
@@ -127,7 +127,7 @@ def test_output_layer(cupy, T, B, n, tf32):
 
 
 def run(words, dropout, windows, T, B, n, graph, monkeypatch, optimizer=None):
-    """Losses and parameters after some windows on the GPU."""
+    """Returns losses and parameters after some windows on the GPU."""
     if not graph and optimizer is None:
         monkeypatch.setattr(updater_module, 'why_no_graph', lambda *_: 'a test')
     numpy.random.seed(0)

@@ -1,8 +1,8 @@
-"""CUDA kernels that are wrong are noticed at once, on the stand-in for CuPy.
+"""Wrong CUDA kernels are detected at once, on the stand-in for CuPy.
 
 Every kernel is made wrong in turn, in each array that it writes and in several ways.
-A run then has either refused the kernels and gives the numbers of a run without them,
-to the bit, or the fault changes nothing.
+Then either the kernels are refused and the run is bit-identical to one without them,
+or the fault has no effect.
 """
 import re
 
@@ -20,7 +20,7 @@ from rnnlm.kernels.cuda import launch, lstm
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(
     not ON_HOST, reason='a kernel that is wrong can end the process of a GPU')]
 
-# All words come in each window: what is wrong for one shows at once.
+# Each window has all words, so that an error in one of them shows at once.
 V, N, T, B, WINDOWS = 4, 6, 4, 3, 4
 SOURCES = launch.source(*launch.HEADERS, *launch.SOURCES, 'persistent_forward.cu',
                         'persistent_backward.cu')
@@ -28,7 +28,7 @@ KERNELS = sorted(launch.parameters(SOURCES))
 
 
 def written(name):
-    """Places of the parameters of a kernel that are arrays it may write."""
+    """Returns the indices of a kernel's parameters that it may write."""
     declared = re.search(rf'\b{name}\s*\(([^)]*)\)\s*{{', SOURCES).group(1)
     return [k for k, parameter in enumerate(declared.split(','))
             if '*' in parameter and 'const' not in parameter]
@@ -58,7 +58,7 @@ WRONG = [off_by_a_hundredth, nan, shifted, missing]
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
-    """Nothing is known of kernels yet, and they are compiled anew afterwards."""
+    """Resets the verification, and recompiles the kernels afterwards."""
     monkeypatch.setattr(proof, '_state', proof.State(proof.PROVE))
     kernels._gpu.cache_clear()
     yield
@@ -66,7 +66,7 @@ def fresh(monkeypatch):
 
 
 def train(optimizer, dropout=0.4, windows=WINDOWS, clip=0.5, **kind):
-    """Losses, parameters, states and the place in the random stream after a run."""
+    """Returns losses, parameters, states and random state after a run."""
     numpy.random.seed(3)
     words = numpy.arange(71, dtype='i') * 7 % 10 % V
     target = L.Classifier(rnnlm.RNNForLM(V, N, dropout=dropout, **kind))
@@ -94,7 +94,7 @@ def train(optimizer, dropout=0.4, windows=WINDOWS, clip=0.5, **kind):
 
 
 def without(monkeypatch, optimizer, kept={}, **kwargs):
-    """The same run by CuPy alone."""
+    """Returns the same for a run by CuPy alone."""
     key = optimizer, *sorted(kwargs.items())
     if key not in kept:
         with monkeypatch.context() as patch:
@@ -104,7 +104,7 @@ def without(monkeypatch, optimizer, kept={}, **kwargs):
 
 
 def judge(found, expected):
-    """'refused' or 'harmless'; anything else fails."""
+    """Returns 'refused' or 'harmless'; fails otherwise."""
     assert found.keys() == expected.keys()
     if proof.state().refused:
         for name, x in expected.items():
@@ -117,7 +117,7 @@ def judge(found, expected):
 
 
 def make_wrong(monkeypatch, name, place, how):
-    """What a kernel writes is wrong after each launch; list that says if it was."""
+    """Makes a kernel's output wrong after each launch; returns a list of launches."""
     original, done = launch.Module.launch, []
 
     def wrong(self, launched, grid, block, args, shared=0):
@@ -160,7 +160,7 @@ def test_wrong_kernels_are_noticed(monkeypatch, caplog, name, optimizer, persist
                 warnings = [r.message for r in caplog.records
                             if r.levelname == 'WARNING']
                 assert len(warnings) == (verdicts[-1] == 'refused')
-    if name != 'clear_rows':  # what it clears is written anew where all words come
+    if name != 'clear_rows':  # if all words occur, what it clears is overwritten
         assert ('refused' in verdicts) == bool(launched)
 
 
@@ -188,7 +188,7 @@ def test_failures_are_noticed(monkeypatch, caplog, what, optimizer):
 
 
 def test_a_failure_in_the_midst_of_a_capture(monkeypatch):
-    """Streams that were being captured are left, and the lanes' too."""
+    """Streams that were being captured are left, including those of lanes."""
     from cupy import _device
     expected = without(monkeypatch, 'SGD')
     original = launch.Module.launch
@@ -204,7 +204,7 @@ def test_a_failure_in_the_midst_of_a_capture(monkeypatch):
 
 
 def test_a_replay_that_forgets(monkeypatch):
-    """A graph that repeats its first window is noticed at the second."""
+    """A graph that repeats its first window is detected at the second one."""
     original = launch.Cuda.upload
     uploads = []
 
@@ -229,7 +229,7 @@ def test_settings(monkeypatch):
 
 
 def test_new_shapes_are_proven_too(monkeypatch):
-    """Kernels that fail for one row alone are refused when one row comes."""
+    """Kernels that only fail for one row are refused when one row occurs."""
     model = L.Classifier(rnnlm.RNNForLM(V, N, dropout=0))
     model.to_device('@cupy:0')
     xp, found = model.xp, {}

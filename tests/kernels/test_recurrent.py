@@ -44,10 +44,11 @@ def run(module, T, B, n):
 
 
 @pytest.mark.parametrize('size', SIZES)
-@pytest.mark.parametrize('threads', [1, 2, 3, 5])
+@pytest.mark.parametrize('threads', [1, 2, 3, 4, 8, 16])
 def test_same_numbers(size, threads, monkeypatch):
+    """With more threads than there are cores too."""
     monkeypatch.setattr('rnnlm.kernels.threads.count', lambda: threads)
-    monkeypatch.setattr(recurrent, 'BLOCKS_PER_THREAD', 0.1)
+    monkeypatch.setattr(recurrent, 'BARRIER', 0)
     assert recurrent.fits(*size)
     expected, actual = run(plain, *size), run(recurrent, *size)
     for name, array in expected.items():
@@ -76,8 +77,27 @@ def test_small_sizes_take_few_threads(monkeypatch):
     for n in 16, 100, 1000:
         run(recurrent, 1, 2, n)
     lanes = recurrent.machine().lanes
-    assert asked == [max(1, min(64, -(-n // lanes) // 2))
+    assert asked == [recurrent.best_threads(64, 2, n, lanes)
                      for n in (16, 16, 100, 100, 1000, 1000)]
+
+
+@pytest.mark.parametrize('lanes', [4, 8, 16])
+@pytest.mark.parametrize('B', [1, 20, 100])
+@pytest.mark.parametrize('n', [16, 64, 200, 650, 1500])
+def test_more_threads_take_no_longer(n, B, lanes):
+    """By the model, whatever the number of cores."""
+    def time(count):
+        return -(-blocks // count) * 4 * B * n + (count > 1) * recurrent.BARRIER * count
+
+    blocks = -(-n // lanes)
+    found = [recurrent.best_threads(most, B, n, lanes) for most in range(1, 65)]
+    assert found[0] == 1 and max(found) <= blocks
+    times = [time(count) for count in found]
+    assert times == sorted(times, reverse=True)
+    if n == 16:
+        assert B > 1 or max(found) == 1
+    if n >= 650 and B >= 20:
+        assert found[:4] == [1, 2, 3, 4]
 
 
 def test_saturated_and_broken_numbers():

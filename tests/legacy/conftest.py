@@ -1,4 +1,4 @@
-"""Runs old scripts in processes of their own."""
+"""Fixtures that run old scripts in separate processes."""
 import os
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def script(tmp_path):
-    """Runs a few lines under ``rnnlm run``; their output, or their errors."""
+    """Runs a few lines under ``rnnlm run``; returns their output, or their errors."""
     def run(lines, status=0, api='v2', **modules):
         for name, text in {'script': lines, **modules}.items():
             (tmp_path / f'{name}.py').write_text(textwrap.dedent(text))

@@ -1,12 +1,12 @@
-"""Records which public names NumPy has dropped since 1.16, and in which release.
+"""Records which public names NumPy has removed since 1.16, and in which release.
 
     python tests/legacy/record_numpy_names.py dump > 1.16.json     # with each NumPy
     python tests/legacy/record_numpy_names.py compare 1.16.json 1.17.json ... 2.5.json
 
-`dump` prints the names of the NumPy that is imported, deprecated ones that were
-recorded before among them (so the two are run twice); `compare` takes such files from
-the oldest release to the newest, and writes `numpy_names.json` beside this script: of
-each name of `numpy` and of its arrays that the newest lacks, the first release without.
+`dump` prints the names of the imported NumPy, including deprecated ones that were
+recorded before (so run both commands twice).  `compare` takes such files from the
+oldest release to the newest, and writes `numpy_names.json` beside this script: for each
+name of `numpy` and of its arrays that the newest lacks, the first release without it.
 """
 import json
 import os

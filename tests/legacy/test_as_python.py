@@ -1,4 +1,4 @@
-"""`rnnlm run script args` does what ``python script args`` does, to the letter."""
+"""`rnnlm run script args` behaves exactly like ``python script args``."""
 import difflib
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from rnnlm.legacy import runner
 POSIX = pytest.mark.skipif(os.name != 'posix', reason='signals and links of POSIX')
 
 
-# Runs a script as run_script.py does, but imports neither Chainer nor NumPy.
+# Runs a script like run_script.py, but imports neither Chainer nor NumPy.
 QUICK = f'''
 import sys, types
 sys.modules['rnnlm'] = types.ModuleType('rnnlm')
@@ -28,11 +28,11 @@ main.run()
 
 
 def both(path, *args, flags=(), env=(), **options):
-    """What Python and what `rnnlm run` make of a script: (status, output, errors)."""
+    """Runs a script by Python and by `rnnlm run`: (status, output, errors) of each."""
     done = []
     for ours in False, True:
         command, environment = runner.start(path, args, 'v2')
-        # The tests have the package on their path, scripts have not.
+        # The tests have the package on their path, but scripts do not.
         environment['PYTHONPATH'] = runner.SITE if ours else ''
         if not ours:
             command = [part for part in command if 'run_script' not in part]
@@ -53,7 +53,7 @@ def both(path, *args, flags=(), env=(), **options):
 
 @pytest.fixture
 def same(tmp_path, monkeypatch, tmp_path_factory):
-    """Fails unless a script does the same in both; what it did."""
+    """Fails unless a script behaves the same in both; returns what it did."""
     monkeypatch.chdir(tmp_path)
     quick = tmp_path_factory.mktemp('quick') / 'run_script.py'
     quick.write_text(QUICK)
@@ -192,7 +192,7 @@ def test_source(same, text, tmp_path):
     failed.start(); failed.join()
     print('end')
     ''',
-    # Where warnings come from, and once each.
+    # Where warnings come from, and that each is shown once.
     '''
     import warnings
     for _ in range(2):
@@ -218,7 +218,7 @@ def test_source(same, text, tmp_path):
     print(input(), sys.stdin.read())
     input()
     ''',
-    # A class of its own, and what inspect finds.
+    # A class defined in the script, and what inspect finds.
     '''
     import inspect, linecache, traceback, logging
     class A:
@@ -230,7 +230,7 @@ def test_source(same, text, tmp_path):
     except ValueError:
         logging.exception('logged')
     ''',
-    # What ends while Python goes down.
+    # Code that runs while Python shuts down.
     '''
     import sys, weakref
     class A:
@@ -311,7 +311,7 @@ def test_arguments_of_the_command_line():
         ['train', 'run', '--'], [])
 
 
-# Each child says whether it meets Chainer v1; one without the environment does not.
+# Each child prints whether it sees Chainer v1; one without the environment does not.
 CHILDREN = '''
 import multiprocessing, os, subprocess, sys
 

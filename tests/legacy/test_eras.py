@@ -1,4 +1,4 @@
-"""Language models as one wrote them for releases from 1.1 to 7.8: which are found."""
+"""Language models in the style of releases from 1.1 to 7.8: which one is inferred."""
 import textwrap
 
 import pytest
@@ -34,7 +34,7 @@ FUNCTIONS = '''
     print(np.exp(cuda.to_cpu(loss.data)))
 '''
 
-# 1.5 to 1.10: chains of links, a loop of one's own.
+# 1.5 to 1.10: chains of links, a custom loop.
 CHAINS = '''
     import chainer
     from chainer import cuda, optimizers, serializers

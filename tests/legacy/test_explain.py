@@ -1,4 +1,4 @@
-"""`rnnlm run --explain`: what is gone or changed, since when, and what to write."""
+"""`rnnlm run --explain`: what was removed or changed, when, and what to write."""
 import textwrap
 
 import pytest
@@ -73,8 +73,7 @@ def test_the_command_runs_nothing(tmp_path, capsys):
 
 
 def test_every_name_that_is_gone_is_told_of():
-    """At least by the release that lacks it; and the advice is about names there were.
-    """
+    """At least for the release that lacks it; and advice only names existing names."""
     table = releases.load()
     now = 1 << len(table.versions) - 1
     for path, entries in table.entries.items():

@@ -1,4 +1,4 @@
-"""Old scripts run as they are: in processes of their own, as their users run them."""
+"""Old scripts run unmodified, each in a separate process as for a user."""
 import json
 import os
 import pathlib
@@ -13,14 +13,14 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.legacy import source, table  # looking at the table changes nothing
+from rnnlm.legacy import source, table  # importing the table changes nothing
 
 HERE = pathlib.Path(__file__).parent
 SCRIPTS = HERE
 
 
 def run(*args, cwd=None, status=0):
-    """Output and errors of ``rnnlm run``."""
+    """Returns output and errors of ``rnnlm run``."""
     done = subprocess.run(
         [sys.executable, '-m', 'rnnlm', 'run', *map(str, args)], cwd=cwd,
         capture_output=True, text=True, env={
@@ -31,7 +31,7 @@ def run(*args, cwd=None, status=0):
 
 @pytest.fixture
 def script(tmp_path):
-    """Runs a few lines as a v1 script; what they print as JSON."""
+    """Runs a few lines as a v1 script; returns what they print as JSON."""
     def run_lines(lines, api='v1', status=0):
         path = tmp_path / 'script.py'
         path.write_text('import json\nimport numpy as np\nimport chainer\n'
@@ -158,7 +158,7 @@ def test_modules_beside_a_script_count(tmp_path):
 
 
 def test_what_changed_within_v1(script):
-    """Until 1.8 wscale was no root, and L.LSTM drew its weights in another order."""
+    """Until 1.8 wscale was not a root, and L.LSTM drew its weights in another order."""
     lines = '''
         x = np.ones((3, 2), 'f')
         np.random.seed(0)
@@ -198,7 +198,7 @@ def test_nothing_is_patched_unasked():
 
 
 def test_every_row_names_something(script):
-    # Where a row stands on air, Chainer's name was written wrong.
+    # A row without an existing owner has a typo in Chainer's name.
     assert script('''
         from rnnlm.legacy import table
         for row in table.ROWS:
@@ -393,7 +393,7 @@ EXPECTED = json.loads((SCRIPTS / 'expected.json').read_text())
 
 @pytest.mark.parametrize('name', EXPECTED)
 def test_scripts_of_each_era(name, tmp_path):
-    """The same numbers as on the release of Chainer that they were written for."""
+    """The same numbers as with the release of Chainer that they were written for."""
     (tmp_path / 'out').mkdir()
     for record in EXPECTED[name]:
         args = [arg.format(text=SCRIPTS / 'text.txt', out=tmp_path / 'out')

@@ -1,4 +1,4 @@
-"""What old scripts find of NumPy 1, and of Chainer 1.0 and 1.1."""
+"""Features of NumPy 1, and of Chainer 1.0 and 1.1, for old scripts."""
 import json
 import pathlib
 import sys
@@ -6,7 +6,7 @@ import sys
 import numpy
 import pytest
 
-from rnnlm.legacy import numpy_1  # looking at it changes nothing
+from rnnlm.legacy import numpy_1  # importing it changes nothing
 
 HERE = pathlib.Path(__file__).parent
 NUMPY_2 = numpy_1.NUMPY_2

@@ -1,4 +1,4 @@
-"""Optimizers that a script defines, parameters that were arrays, Caffe: as in v1."""
+"""Custom optimizers, parameters that were arrays, and Caffe, as in v1."""
 import json
 
 SIGNED = '''
@@ -69,8 +69,7 @@ def test_update_one_until_1_4_gets_arrays(script):
 
 
 def test_a_method_put_into_a_stock_optimizer_is_called(script):
-    """Not silently left out, and with the state of the class that it is derived from.
-    """
+    """It is not silently ignored, and gets the state of its base class."""
     assert json.loads(script('''
         import json
         import chainer, chainer.links as L, numpy as np
@@ -125,11 +124,11 @@ def test_a_name_of_another_release_is_explained(script):
         err = script('import chainer.functions as F\nF.Sigmoid()', status=1, api=api)
         assert 'removed in Chainer 5.0' in err and 'the function sigmoid' in err
     err = script('import chainer\nchainer.nothing_of_the_kind', status=1)
-    assert 'was there' not in err
+    assert 'existed in' not in err
 
 
 def test_caffe_in_its_old_place(script):
-    """With a module of this name in place of one that needs an old protobuf."""
+    """With a fake module in place of the one that needs an old protobuf."""
     assert json.loads(script("""
         import json, sys, types
         import chainer

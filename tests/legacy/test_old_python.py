@@ -1,4 +1,4 @@
-"""What old scripts find of Python 3.6, and what of them is rewritten."""
+"""Features of Python 3.6 for old scripts, and rewriting."""
 import ast
 import os
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 from helpers import ROOT
 
-from rnnlm.legacy import rewriting  # looking at it changes nothing
+from rnnlm.legacy import rewriting  # importing it changes nothing
 
 
 # Python -----------------------------------------------------------------------
@@ -157,7 +157,7 @@ def test_modules_of_python(script, tmp_path):
         """&lt;" {'a': ['1']} gif"""]
 
 
-# What is rewritten ---------------------------------------------------------------
+# Rewriting ------------------------------------------------------------------------
 
 def test_modules_beside_a_script_are_rewritten_and_no_library(script, tmp_path):
     (tmp_path / 'package').mkdir()
@@ -183,7 +183,7 @@ def test_modules_beside_a_script_are_rewritten_and_no_library(script, tmp_path):
 
 
 def test_other_code_is_not_changed():
-    """The syntax tree of the package's own modules, which have nothing of the kind."""
+    """The syntax trees of the package's own modules, which need no rewriting."""
     plain = ('x = 1\ndef f(a, *b, c=2):\n    """Doc."""\n    return [i for i in b]\n'
              'class A(B):\n    y: int = 3\n    async def g(self):\n        yield 1\n'
              'z = f(1) % 2\nw = int("3") + float(x=1)\nlambda q: (yield q)\n')

@@ -1,4 +1,4 @@
-"""examples/ptb/reference.py: what the model computes, in the plain."""
+"""examples/ptb/reference.py: the model in plain Chainer."""
 import importlib.util
 import os
 import subprocess
@@ -25,7 +25,7 @@ def windows_of(golden):
 
 
 def optimizer_of(golden, predictor):
-    """Of a model that was made from the golden run's seed."""
+    """Makes an optimizer for a model that was made from the golden run's seed."""
     numpy.random.seed(golden.seed)
     model = L.Classifier(predictor(golden.n_vocab, golden.n_units))
     model.compute_accuracy = False

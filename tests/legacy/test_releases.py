@@ -1,4 +1,4 @@
-"""The table of all releases' names, and the script that makes it."""
+"""The table of all releases' names, and the script that generates it."""
 import importlib
 import os
 import sys
@@ -80,7 +80,7 @@ def test_old_python():
 
 
 def installed():
-    """{module: (text, whether it is a package)} of the Chainer that is installed."""
+    """Returns {module: (text, whether it is a package)} of the installed Chainer."""
     found = {}
     top = os.path.dirname(chainer.__file__)
     for folder, _, files in os.walk(top):

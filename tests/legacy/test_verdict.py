@@ -1,4 +1,4 @@
-"""For which release a script was written: small scripts in the idioms of each."""
+"""The release that a script was written for: small scripts in the idioms of each."""
 import os
 import textwrap
 
@@ -31,16 +31,16 @@ def judge(text, folder, imports=''):
     ('cuda.init(0)', 'v1'), ('chainer.config.train = False', 'v2'), ('x = 1', 'v2'),
     ('extensions.snapshot(trigger=(1, "epoch"))', 'v1'), ('f(x, train=False)', 'v2'),
     ('if two: chainer.config.train = False\nelse: F.dropout(x, train=False)', 'v2'),
-    # The last releases of v1 had these already.
+    # The last releases of v1 already had these.
     ('l = L.LSTM(2, 2)\nwith chainer.no_backprop_mode(): F.dropout(x, .5, False)',
      'v1'),
     ('cuda.get_device_from_id(0).use()\nL.Linear(3, 4, wscale=2)', 'v1'),
-    # What is not Chainer's says nothing.
+    # Names that are not Chainer's do not count.
     ('import helper\nhelper.Sequential()\nF.dropout(x, train=False)', 'v1'),
     ('def dropout(x, train): return x\ndropout(x, train=False)', 'v2'),
     ('F = object()\nF.Linear(3, 4)', 'v2'),
     ('import numpy as np\nnp.array([1])\nF.relu(x, use_cudnn=True)', 'v1'),
-    # What a variable is follows from how it was made.
+    # The type of a variable follows from how it was made.
     ('x = Variable(a)\nx.array', 'v2'), ('y = F.tanh(x)\ny.volatile', 'v1'),
     ('h = F.tanh(x)\nfor p in L.Linear(2, 3).params(): p.array', 'v2'),
     ('class U(training.StandardUpdater):\n    def __init__(self, a, b):\n'
@@ -48,7 +48,7 @@ def judge(text, folder, imports=''):
      'F.relu(1, use_cudnn=True)', 'v1'),
     ('class B(chainer.Function):\n    def __init__(self):\n'
      '        super(B, self).__init__()\nchainer.config.train = False', 'v2'),
-    # Who asks is not taken at his word.
+    # A guarded use does not count.
     ('try:\n    chainer.config.train = False\nexcept AttributeError:\n    pass\n'
      'F.dropout(x, train=False)', 'v1'),
     ('try:\n    from chainer import using_config\nexcept ImportError:\n    pass', 'v2'),
@@ -108,7 +108,7 @@ def test_requirements_beside_it(tmp_path):
     ('environment.yml', '  - chainer=1.24.0', 'v1'),
 ])
 def test_what_says_which_chainer_is_needed(name, text, api, tmp_path):
-    """A sign against another one, of dropout without train."""
+    """This sign competes with another one, dropout without train."""
     (tmp_path / name).write_text(text)
     assert judge('h = F.dropout(net(x))\noptimizers.SGD()', tmp_path, IMPORTS
                  ).api == ('v2' if '>=' in text else api)
@@ -183,7 +183,7 @@ def test_python_2_modules_of_its_own(tmp_path):
 
 
 def test_strange_sources(tmp_path):
-    """Long chains take no time, deep expressions and classes in circles no harm."""
+    """Long chains are quick; deep expressions and circular classes are harmless."""
     chain = 'x = a' + '.b()' * 60 + '\n'
     deep = 'y = ' + '+'.join(['1'] * 900) + '\n'
     circle = 'class A: pass\nclass B(A): pass\nA.__bases__ = (B,)\nclass A(B): pass\n'

@@ -119,6 +119,24 @@ def test_on_any_device(device, dtype):
     assert_same(*runs, **({'rtol': 2e-3, 'atol': 2e-4} if dtype == 'f' else {}))
 
 
+@pytest.mark.parametrize('per_step', [False, True])
+def test_each_mask_is_drawn_once_a_window(per_step):
+    """First those of the weights, then those of the features as they are used."""
+    model = make((WeightDropLSTM, WeightDropLSTM))
+    model.per_step = per_step
+    numpy.random.seed(2)
+    by_window(model, window())
+    after = numpy.random.rand()
+    numpy.random.seed(2)
+    for layer, ratio in zip(model.layers, (.5, .5)):
+        mask = numpy.random.rand(*layer.lateral.W.shape) >= ratio
+        assert_array_equal(layer.lateral.mask, mask / ratio)
+    for drop, n in zip(model.dropouts, SIZES):
+        mask = numpy.random.rand(B, n) >= drop.ratio
+        assert_array_equal(drop.mask, mask / (1 - drop.ratio))
+    assert numpy.random.rand() == after
+
+
 def test_moving_a_model_forgets_its_masks(device):
     model = make()
     model(window()[0])

@@ -1,4 +1,4 @@
-"""A script as users of ChainerMN have it, on our model; then the rest of ChainerMN."""
+"""A typical script for ChainerMN, with our model; then other features of ChainerMN."""
 import sys
 
 import rnnlm  # noqa: F401  makes Chainer importable
@@ -43,7 +43,7 @@ if comm.rank == 0:
     assert losses[0] == losses[1] < 3.8, losses
     assert sums[0] == sums[1], sums
 
-# What goes between two processes, and what goes between all.
+# Point-to-point and collective communication.
 x = np.arange(6, dtype='f').reshape(2, 3) + comm.rank
 for dtype in 'f', 'd', np.float16, 'i':
     y = x.astype(dtype)

@@ -1,4 +1,4 @@
-"""Programs for test_parallel.py, which mpiexec runs: ``python ranks.py NAME ARGS``."""
+"""Programs that test_parallel.py runs by mpiexec: ``python ranks.py NAME ARGS``."""
 import sys
 import time
 
@@ -19,7 +19,7 @@ WORDS = text(2003)
 
 def train(group, batch, windows, dtype='d', lr=1.0, tied=False, per_step=False,
           n_vocab=20, optimizer=None, after=None):
-    """The parameters after some windows, by a group of any size."""
+    """Returns the parameters after some windows, for a group of any size."""
     numpy.random.seed(4)
     model = classifier(rnnlm.RNNForLM(
         n_vocab, 140, dropout=0.0, tied=tied))  # some gradients go early
@@ -41,8 +41,8 @@ def train(group, batch, windows, dtype='d', lr=1.0, tied=False, per_step=False,
     return {name.lstrip('/'): param.array for name, param in model.namedparams()}
 
 
-# What 1, 2 and 3 processes train.  float64 shows that the arithmetic is the same,
-# float32 how little its rounding adds.
+# Results of training with 1, 2 and 3 processes.  float64 shows that the arithmetic is
+# the same, float32 how small the rounding errors are.
 CASES = {
     'even': dict(batch=6, windows=50),
     'uneven': dict(batch=7, windows=50),
@@ -63,7 +63,7 @@ def equal(group, out):
 
 
 def masks(group, out):
-    """The random streams of all ranks, and how they go on."""
+    """Writes the random states of all ranks, and draws from them."""
     numpy.random.seed(7)
     group.separate_random_streams()
     drawn = group.gather(numpy.random.rand(1000))
@@ -72,7 +72,7 @@ def masks(group, out):
 
 
 def evaluate(group, out):
-    """The loss of a text in one stream and in five."""
+    """Evaluates a text as one stream and as five."""
     model = small(dropout=0.0)
     numpy.random.seed(group.rank)
     group.broadcast(model)
@@ -91,7 +91,7 @@ def evaluate(group, out):
 
 
 def poison(group, out):
-    """NaN in the gradient of one rank ends all of them in the same window."""
+    """NaN in the gradient of one rank ends all ranks in the same window."""
     windows = []
 
     def after(model):
@@ -116,7 +116,7 @@ def poison(group, out):
 
 
 def roll_back(group, out):
-    """After NaN on one rank all go back to the same snapshot, and to the end."""
+    """After NaN on one rank all return to the same snapshot, and complete the run."""
     text_of = corpus.Corpus('x', WORDS[:600], WORDS[:90], WORDS[:90],
                             corpus.Vocabulary(map(str, range(20))), 'word')
     recipe = Recipe(n_units=8, batch_size=4, bprop_len=5, epochs=2, dropout=0.3)
@@ -137,7 +137,7 @@ def roll_back(group, out):
 
 
 def wait(group, seconds, beat):
-    """Rank 0 is busy for longer than the timeout, and says so or does not."""
+    """Rank 0 is busy for longer than the timeout, with or without a heartbeat."""
     def work():
         end = time.monotonic() + float(seconds)
         while time.monotonic() < end:
@@ -151,7 +151,7 @@ def wait(group, seconds, beat):
 
 
 def fail(group, rank, kind):
-    """One rank, or all of them together, meets an error."""
+    """One rank, or all of them, raise an error."""
     error = {'input': rnnlm.InputError('x: expected y'), 'bug': ZeroDivisionError('z'),
              'disk': OSError(28, 'No space left on device', 'f')}[kind]
 
@@ -168,7 +168,7 @@ def fail(group, rank, kind):
 
 
 def resume(group, out, windows, snapshot=None):
-    """Trains, with dropout and from a snapshot; leaves another one."""
+    """Trains with dropout from a snapshot, and writes another one."""
     model = small()
     trainer = make_trainer(model, WORDS, out, B=6, stop=(int(windows), 'iteration'),
                            group=group, rows=group.rows(6))

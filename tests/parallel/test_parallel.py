@@ -1,4 +1,4 @@
-"""Several processes train what one would; none of them dies alone."""
+"""Several processes train like one, and end together if one of them fails."""
 import importlib.util
 import os
 import re
@@ -31,7 +31,7 @@ def start(n, *args, **kwargs):
     """Starts n processes of Python."""
     environment = dict(
         os.environ, PYTHONPATH=os.pathsep.join([ROOT, TESTS]), OMP_NUM_THREADS='1',
-        # Open MPI's: more processes than cores, in a container's root, say.
+        # Options of Open MPI: more processes than cores, root in a container.
         PRTE_MCA_rmaps_default_mapping_policy=':oversubscribe',
         OMPI_ALLOW_RUN_AS_ROOT='1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM='1')
     return subprocess.Popen(
@@ -40,7 +40,7 @@ def start(n, *args, **kwargs):
 
 
 def finish(process, timeout=100):
-    """What processes printed, their errors and the exit status."""
+    """Waits for processes; returns their output, errors and exit status."""
     with process:
         try:
             out, err = process.communicate(timeout=timeout)
@@ -50,7 +50,7 @@ def finish(process, timeout=100):
 
 
 def run(n, name, *args, timeout=20, status=0):
-    """Runs a program of ranks.py; returns what it printed, and its errors."""
+    """Runs a program of ranks.py; returns its output and errors."""
     out, err, found = finish(start(
         n, '-W', 'error', os.path.join(HERE, 'ranks.py'), 'naive', timeout, name,
         *args))
@@ -129,7 +129,7 @@ def test_a_wrong_command_line_under_mpiexec(rank, status, monkeypatch, capsys):
 
 @pytest.fixture(scope='module')
 def story(tmp_path_factory):
-    """The options of a small run; a window takes some milliseconds."""
+    """Returns the options of a small run, whose windows take milliseconds."""
     path = tmp_path_factory.mktemp('text') / 'story'
     random = numpy.random.RandomState(1)
     words = random.choice('a dog cat sees chases sleeps the red old and'.split(), 4000)
@@ -196,7 +196,7 @@ def test_resuming_is_exact(tmp_path):
         del snapshot['_snapshot_elapsed_time']
     assert_same(part, whole)
     assert part['updater/state/l1/h'].shape == (6, 8)
-    # On one process, and on three: the state goes on.
+    # Resumed with one process, and with three: the state is kept.
     for n in 1, 3:
         snapshot = tmp_path / 'part' / 'snapshot_iter_10'
         out, _ = run(n, 'resume', tmp_path / str(n), 20, snapshot)
@@ -204,7 +204,7 @@ def test_resuming_is_exact(tmp_path):
         other = load(tmp_path / str(n) / 'snapshot_iter_20')
         assert ('updater/processes' in other) == (n > 1)
         assert other['updater/iteration'] == 20
-    # And three go on with what one wrote.
+    # Three processes resume from a snapshot that one wrote.
     out, _ = run(3, 'resume', tmp_path / 'three', 25, tmp_path / '1/snapshot_iter_20')
     assert out == 'from 1\n'
 
@@ -232,7 +232,7 @@ def test_the_command(tmp_path, story):
 @pytest.mark.slow
 def test_with_dropout_a_run_comes_as_far(tmp_path):
     found = []
-    for n in 1, 2:  # the whole recipe: after one epoch the seed alone makes 5 per cent
+    for n in 1, 2:  # the whole recipe: after one epoch, seeds differ by 5 per cent
         out, err, status = finish(start(
             n, '-m', 'rnnlm', 'train', '-u', 64, '--communicator', 'naive',
             '-o', tmp_path / str(n)), timeout=600)
@@ -306,7 +306,7 @@ def test_a_rank_that_says_that_it_works_is_waited_for():
 
 
 def processes_of(folder):
-    """The processes that train into a folder, by rank."""
+    """Returns the processes that train into a folder, by rank."""
     found = {}
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
@@ -334,7 +334,7 @@ def training(story, folder, *options):
 
 
 def assert_over(process, pids):
-    """All processes end; returns the errors, the exit status and the seconds."""
+    """Waits until all have ended; returns errors, exit status and seconds."""
     begin = time.monotonic()
     _, err, status = finish(process)
     while any(os.path.exists(f'/proc/{pid}') for pid in pids.values()):
@@ -356,7 +356,7 @@ def test_a_rank_that_is_killed_ends_all_and_nothing_is_lost(
     os.kill(pids[rank], signal.SIGKILL)
     err, status = assert_over(process, pids)
     assert status
-    # On a busy machine mpiexec may be the first to say so.
+    # On a busy machine mpiexec may report it first.
     assert (f'rank {1 - rank}, window ' in err
             and f'rank {rank} (process {pids[rank]}) ended' in err
             or 'SIGTERM' in err and 'signal 9' in err)
@@ -387,7 +387,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_window(tmp_path, story):
     out, err, status = finish(process)
     assert status == 128 + signal.SIGTERM, err
     stopped = re.search(
-        r'stopped  after (\d+) windows; continue with --resume (\S+)', out)
+        r'stopped  after (\d+) windows; written: (\S+)', out)
     assert stopped[2].endswith(f'snapshot_iter_{stopped[1]}')
     assert load(stopped[2])['updater/processes'] == 2
 

@@ -1,4 +1,4 @@
-"""Files from anywhere: HDF5, and what `rnnlm inspect` says of a file."""
+"""Untrusted HDF5 files, and descriptions of files by `rnnlm inspect`."""
 import json
 import sys
 
@@ -86,7 +86,7 @@ def test_hdf5_data_of_other_kinds_are_refused(tmp_path):
         f['good'] = numpy.arange(3)
     with open_archive(path) as archive:
         assert archive['good'].tolist() == [0, 1, 2]
-        for name, match in ('text', 'of objects'), ('outside', 'not there'):
+        for name, match in ('text', 'of objects'), ('outside', 'not stored'):
             with pytest.raises(rnnlm.InputError, match=match):
                 archive[name]
 
@@ -125,7 +125,7 @@ def test_hdf5_without_h5py(model, tmp_path, monkeypatch):
 
 
 def test_hdf5_that_crashes_its_reader_in_silence(model, tmp_path, monkeypatch):
-    """As on Windows, where a crash is a status and not a signal."""
+    """As on Windows, where a crash is an exit status and not a signal."""
     path = str(tmp_path / 'model.h5')
     chainer.serializers.save_hdf5(path, model)
     script = tmp_path / 'crash.py'
@@ -160,7 +160,7 @@ def test_inspect(version, name, kind, writer, path_of, capsys):
 def test_inspect_other_files(tmp_path, capsys):
     path = str(tmp_path / 'any.npz')
     numpy.savez(path, x=numpy.array(None), y=numpy.array([{}], dtype=object))
-    assert cli.main(['inspect', path]) == 0  # without reading what it would not
+    assert cli.main(['inspect', path]) == 0  # does not read what it cannot
     assert 'None     1               y' in capsys.readouterr().out
     for name, data in (('none', None), ('text', b'no archive'), ('empty', b'')):
         if data is not None:

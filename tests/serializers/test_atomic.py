@@ -1,4 +1,4 @@
-"""A file is written whole or not at all."""
+"""Atomic writing of files."""
 import os
 
 from chainer import links as L
@@ -40,7 +40,7 @@ def test_save_leaves_the_old_file_when_it_fails(tmp_path):
 
 
 def test_an_error_names_the_file_it_is_about(tmp_path):
-    """The one to be written, not its temporary name; another file keeps its own."""
+    """It names the target, not the temporary file; other errors are unchanged."""
     for given, named in ((), 'model'), (('other',), 'other'):
         with pytest.raises(OSError) as caught:
             with writing(str(tmp_path / 'model')):
@@ -54,7 +54,7 @@ def test_an_error_names_the_file_it_is_about(tmp_path):
 
 
 def test_without_following(tmp_path):
-    """Links and pipes are replaced; a plain file keeps its permissions."""
+    """Links and pipes are replaced; a regular file keeps its permissions."""
     real, path = tmp_path / 'real', tmp_path / 'path'
     real.write_bytes(b'old')
     os.chmod(real, 0o640)
@@ -78,7 +78,7 @@ def test_names_of_any_kind(tmp_path, name):
         with writing(str(tmp_path / name), follow) as f:
             f.write(b'new')
             part, = set(os.listdir(tmp_path)) - {name}
-            # What a killed process leaves is known by its name.
+            # Files left by a killed process are recognised by their names.
             copy = tmp_path / 'copies' / part
             copy.parent.mkdir(exist_ok=True)
             copy.touch()

@@ -1,4 +1,4 @@
-"""No damaged model.npz is another model in silence."""
+"""A damaged model.npz is never loaded as a different model."""
 import json
 import os
 import zipfile
@@ -12,7 +12,7 @@ from rnnlm.interchange import convert
 from rnnlm.serializers.archive import open_archive, open_verified
 from rnnlm.serializers.npz import Npz
 
-# Of the bits of the list of members; CONTRIBUTING says how to try all.
+# Sampled bits of the member list; CONTRIBUTING says how to test all.
 EVERY = 1 if int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) >= 10000 else 7
 
 
@@ -33,7 +33,7 @@ def assert_same(found, expected):
 
 @pytest.fixture
 def by_others(tmp_path):
-    """Files that no `save_npz` of today wrote: without a digest."""
+    """Writes files without a digest, as other programs do."""
     def write(name, arrays):
         path = str(tmp_path / name)
         with open(path, 'wb') as f:
@@ -76,7 +76,7 @@ def test_every_bit_of_the_list_of_members(tmp_path, tied, digest, by_others):
                 with pytest.raises(rnnlm.InputError):
                     read_it()
             continue
-        read += 1  # a date, say
+        read += 1  # for example, a date
         assert found.tied == tied
         assert_same(weights(found), expected)
     assert 0 < read < len(bits) / 2
@@ -97,7 +97,7 @@ def test_stock_chainer_reads_what_has_a_digest(tmp_path):
 
 
 def rewritten(path, comment=None, change=None, leave_out=()):
-    """The file with a good list of members and good checksums, but changed."""
+    """Returns a changed file with a valid member list and valid checksums."""
     with zipfile.ZipFile(path) as z:
         members = {name: z.read(name) for name in z.namelist()
                    if name not in leave_out}
@@ -124,7 +124,7 @@ def test_the_digest_is_of_everything(tmp_path, change, match):
     path = str(tmp_path / 'model.npz')
     rnnlm.save_npz(path, make())
     rewritten(path)
-    rnnlm.load_model(path, make())  # packed anew, it is the same
+    rnnlm.load_model(path, make())  # repacked, it is the same
     rewritten(path, **change)
     for read in (rnnlm.load, convert.load, open_verified,
                  lambda path: rnnlm.load_model(path, make())):
@@ -183,7 +183,7 @@ def test_the_best_model_of_a_run_has_a_digest(tmp_path):
 
 @pytest.mark.parametrize('name', ['l1/upward/W', 'l2/b'])
 def test_numbers_that_would_become_infinite_are_refused(tmp_path, name):
-    """Those that are infinite already are the model's own."""
+    """Values that are infinite in the file already are loaded."""
     for value, good in (1e39, False), (-1e300, False), (3e38, True), (numpy.inf, True):
         arrays = {key.lstrip('/'): array.astype('f8')
                   for key, array in weights(make()).items()}

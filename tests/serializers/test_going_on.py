@@ -1,4 +1,4 @@
-"""Going on with something changed: the batch size, the extensions, the files' names."""
+"""Resuming with changes: the batch size, the extensions, the names of files."""
 import logging
 import os
 import warnings
@@ -36,7 +36,7 @@ def messages(caplog):
 @pytest.mark.parametrize('load', [rnnlm.resume, serializers.load_npz])
 @pytest.mark.parametrize('is_old', [False, True])
 def test_another_batch_size(tmp_path, B, load, is_old, caplog):
-    """Fresh states, as much of the text read; in windows, with a word about it."""
+    """States are reset, the text continues in windows, and a warning is logged."""
     path = snapshot_of(tmp_path, windows=12)
     if is_old:
         rewrite(path, lambda name: None if name.endswith('batch_size') else name)
@@ -64,7 +64,7 @@ def rewrite(path, rename):
 
 
 def test_an_epoch_that_ends_between_two_steps_is_not_lost(tmp_path):
-    """Of 36 words 35 are read, by 7 streams; the next whole step of 4 is the last."""
+    """Of 36 words 35 are read, by 7 streams; the next full step of 4 is the last."""
     words = text(36)
     path = snapshot_of(tmp_path, B=7, windows=1, words=words)
     trainer = make_trainer(small(), words, tmp_path, B=4, T=1, stop=(9, 'iteration'))
@@ -119,12 +119,12 @@ def test_added_and_removed_extensions(tmp_path, caplog):
     assert list(trainer._extensions) == ['Counts', 'AnotherLog', 'StepShift']
     trainer.run()
     assert kept.count == 20 and trainer.updater.get_optimizer('main').lr == 1 / 16
-    # A trigger that is new does not fire at once.
+    # A new trigger does not fire at once.
     assert [entry['epoch'] for entry in added.log] == [] and trainer.updater.epoch == 1
 
 
 def test_another_trigger(tmp_path, caplog):
-    """Of the same extension: it goes on, and its trigger begins anew."""
+    """The extension continues, and its new trigger starts afresh."""
     path = snapshot_of(tmp_path, extend=[Counts()])
     trainer = make_trainer(small(), text(), tmp_path, stop=(20, 'iteration'))
     trainer.stop_trigger = rnnlm.EarlyStoppingTrigger(
@@ -139,7 +139,7 @@ def test_another_trigger(tmp_path, caplog):
 
 
 def test_an_extension_of_another_kind_is_refused(tmp_path):
-    """It has the name of one that is saved, and some of what that has."""
+    """It has the name of a saved extension, and some of its keys."""
     class More(Counts):
         name = 'Counts'
 

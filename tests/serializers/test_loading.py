@@ -1,4 +1,4 @@
-"""Resuming is exact; files from anywhere are read without running them."""
+"""Resuming is exact; untrusted files are read without running code."""
 import io
 import os
 import pickle
@@ -107,7 +107,7 @@ class Bomb:
 
 
 def npz_with(path, **members):
-    """An npz file whose members are given as bytes."""
+    """Writes an npz file whose members are given as bytes."""
     with zipfile.ZipFile(path, 'w') as z:
         for name, data in members.items():
             z.writestr(name + '.npy', data)
@@ -128,7 +128,7 @@ def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
         tmp_path / 'x.npz', none=npy(numpy.array(None)), bomb=bomb,
         raw=header + pickle.dumps(Bomb()), text=npy(numpy.array('s', dtype=object)),
         several=npy(numpy.array([None, None])))
-    # What numpy.save wrote before NumPy 2 has another name in it.
+    # numpy.save of NumPy before 2 wrote another module name.
     assert _operations(npy(numpy.array(None))[128:].replace(
         b'\x16numpy._core', b'\x15numpy.core')) in _NONE
     with Npz(path) as archive:
@@ -138,13 +138,13 @@ def test_none_is_the_only_pickle_that_is_read(tmp_path, monkeypatch):
                 archive[name]
     assert not os.path.exists('exploded')
     with numpy.load(path, allow_pickle=True) as npz:
-        npz['bomb']  # the danger is real
+        npz['bomb']  # the pickle really is dangerous
     assert os.path.exists('exploded')
 
 
 def test_a_pickle_of_pointers_is_not_followed(tmp_path):
-    # Code of numpy.dtype('O') whose flags say that it holds no objects: NumPy's own
-    # unpickling would take the bytes for addresses.
+    # A pickle of numpy.dtype('O') with flags that claim it holds no objects: unpickling
+    # with NumPy would take the bytes for addresses.
     bomb = (b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntC\x01bt"
             b"R(I1\n(tcnumpy\ndtype\n(S'O8'\nI0\nI1\ntR(I3\nS'|'\nNNNI-1\nI-1\n"
             b"I0\ntbI00\nC\x08AAAAAAAAtb.")
@@ -233,11 +233,11 @@ def test_a_damaged_snapshot_changes_nothing(tmp_path, name):
     path = str(tmp_path / 'snapshot')
     arrays = chainer.serializers.DictionarySerializer()
     arrays.save(trainer)
-    arrays.target['more'] = numpy.arange(99)  # which nobody asks for
+    arrays.target['more'] = numpy.arange(99)  # which is never loaded
     rnnlm.save_npz(path, arrays.target)
     with open(path, 'rb') as f:
         data = bytearray(f.read())
-    # A bit of what is loaded after the parameters, which no header shows.
+    # A bit of an array that is loaded after the parameters, not part of a header.
     data[data.index(numpy.ascontiguousarray(arrays.target[name]).tobytes()) + 9] ^= 4
     with open(path, 'wb') as f:
         f.write(data)
@@ -268,13 +268,13 @@ def test_all_of_the_random_stream_comes_back(tmp_path):
     path = str(tmp_path / 'snapshot')
     trainer = make_trainer(small(), text(), tmp_path, stop=(2, 'iteration'))
     trainer.run()
-    numpy.random.normal()  # NumPy draws two at once, and keeps the other
+    numpy.random.normal()  # NumPy draws two at once, and caches the other
     rnnlm.save_npz(path, trainer)
     expected = numpy.random.normal(size=3)
     numpy.random.seed(3)
     rnnlm.resume(path, trainer)
     numpy.testing.assert_array_equal(numpy.random.normal(size=3), expected)
-    # And the other way round: here there is none to be kept.
+    # The other way round: here nothing is cached.
     numpy.random.seed(4)
     rnnlm.save_npz(path, trainer)
     expected = numpy.random.normal(size=3)
@@ -284,7 +284,7 @@ def test_all_of_the_random_stream_comes_back(tmp_path):
 
 
 def test_a_snapshot_of_another_number_of_processes(tmp_path):
-    """Its streams are those of other ranks: each rank gets a new one."""
+    """Its random states are those of other ranks: each rank gets a new one."""
     class Counted(SingleProcess):
         separated = 0
 

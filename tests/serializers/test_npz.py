@@ -1,4 +1,4 @@
-"""Npz members that claim what is not so."""
+"""Npz members with false claims."""
 import os
 import struct
 import warnings
@@ -76,7 +76,7 @@ def test_strong_compression_is_refused(tmp_path, method):
 
 
 def changed_directory(path, **fields):
-    """The last entry of a zip file's directory, with other numbers in it."""
+    """Changes numbers in the last entry of a zip file's member list."""
     offsets = {'method': (10, '<H'), 'compress_size': (20, '<I'), 'size': (24, '<I')}
     with open(path, 'rb') as f:
         data = bytearray(f.read())

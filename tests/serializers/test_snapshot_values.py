@@ -1,4 +1,4 @@
-"""Whatever stands in a snapshot: it is refused and nothing changed, or the run goes on.
+"""Any change of a value in a snapshot is refused without effect, or the run continues.
 """
 import json
 import math
@@ -16,7 +16,7 @@ import rnnlm
 from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.npz import Npz
 
-# One of so many mutations is tried, unless all are asked for.
+# One of this many mutations is tried, unless all are requested.
 EVERY = 1 if int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) >= 10000 else 5
 
 
@@ -29,7 +29,7 @@ def plain(out):
 
 
 def everything(out):
-    """With as many of the parts that keep something as go together."""
+    """Makes a trainer with as many stateful parts as can be combined."""
     numpy.random.seed(0)
     model = classifier(rnnlm.RNNForLM(20, 8))
     model.predictor.l2 = L.StatefulGRU(8, 8)
@@ -62,7 +62,7 @@ def arrays_of(trainer):
 
 def same(name, a, b):
     if 'elapsed' in name or name.endswith(('_log', 'next_time')):
-        return True  # of the clock
+        return True  # depends on the clock
     return a.dtype == b.dtype and (
         numpy.array_equal(a, b) or a.dtype.kind == 'f' and numpy.array_equal(
             a, b, equal_nan=True))
@@ -79,7 +79,7 @@ MISSING = object()
 
 
 def mutations(array):
-    """What may stand in the place of a value: (in words, an array)."""
+    """Yields replacements for a value: (description, array)."""
     yield 'missing', MISSING
     yield 'None', numpy.array(None)
     yield 'text', numpy.array('x\x1b[2J')
@@ -111,7 +111,7 @@ def mutations(array):
 @pytest.mark.slow
 @pytest.mark.parametrize('make', [plain, everything])
 def test_any_value_of_a_snapshot(tmp_path, make):
-    """Each in the place of each."""
+    """Tries each replacement for each value."""
     trainer = make(str(tmp_path / 'out'))
     trainer.stop_trigger = lambda trainer: trainer.updater.iteration >= 7
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def try_one(make, path, out):
     before = arrays_of(trainer)
     trainer._start_at = None
     with warnings.catch_warnings(), numpy.errstate(all='ignore'):
-        warnings.simplefilter('ignore')  # of old snapshots
+        warnings.simplefilter('ignore')  # warnings about old snapshots
         try:
             rnnlm.resume(path, trainer)
         except rnnlm.InputError as e:
@@ -154,7 +154,7 @@ def try_one(make, path, out):
         try:
             if trainer.updater.iteration < 16:
                 trainer.run()
-        except rnnlm.NotFinite:  # weights of 1e18 are weights, and it says so
+        except rnnlm.NotFinite:  # weights of 1e18 are valid, and lead to this
             return 'went on'
         saved = arrays_of(trainer)
     for name, array in saved.items():
@@ -165,7 +165,7 @@ def try_one(make, path, out):
 
 
 def test_what_has_crashed_python(tmp_path):
-    """NumPy's set_state looks at no position."""
+    """NumPy's set_state does not check the position."""
     trainer = plain(str(tmp_path))
     arrays, path = arrays_of(trainer), str(tmp_path / 'snapshot')
     before = numpy.random.get_state()[1].copy()
@@ -213,7 +213,7 @@ def test_an_extension_that_fails_leaves_the_trainer_as_it_was(tmp_path):
 @pytest.mark.parametrize('window', [
     math.inf, -math.inf, math.nan, 1e300, 1.5, 1j, True, 'x', None, -1, 2 ** 62, [1]])
 def test_a_window_that_cannot_be_counts_for_nothing(tmp_path, window):
-    """Files are put in order by it before anything else of them is looked at."""
+    """Such files are sorted by their number of windows before anything is checked."""
     numpy.savez(tmp_path / 'snapshot_epoch_9.npz',
                 **{'updater/iteration': numpy.array(window)})
     assert snapshot_files.window_in(str(tmp_path / 'snapshot_epoch_9.npz')) is None

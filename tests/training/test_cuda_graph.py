@@ -1,4 +1,4 @@
-"""The update of a window as one graph, its kernels run on the host."""
+"""Updates of a window by one graph, with kernels that run on the host."""
 import functools
 
 import chainer
@@ -22,7 +22,7 @@ V, T, B = 14, 5, 3
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """NumPy arrays go through the CUDA kernels."""
+    """Makes NumPy arrays use the CUDA kernels."""
     gpu = Gpu(cuda_on_host.Cuda())
     gpu.cuda.order = 'shuffled'
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: gpu)
@@ -76,7 +76,7 @@ def test_windows_are_those_of_chainer(
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     losses = []
     for k, window in enumerate(windows(count)):
-        optimizer.lr = 0.5 / (1 + k)  # a rate that changes takes effect
+        optimizer.lr = 0.5 / (1 + k)  # changes of the rate take effect
         losses.append(float(graph.update(window)))
     assert graph._graph is not None and optimizer.t == count
 
@@ -93,7 +93,7 @@ def test_windows_are_those_of_chainer(
     (True, 1, 1), (True, 3, 2), (False, 1, 2)])
 def test_layers_go_side_by_side_if_they_fit(
         gpu, persistent, places, chunks, monkeypatch):
-    """Blocks that wait for each other are all on the GPU, of all layers, or none."""
+    """Blocks that wait for each other must all be on the GPU, for all layers."""
     monkeypatch.setattr(lstm, 'persistent', persistent)
     monkeypatch.setattr(cuda_graph, 'CHUNKS', 2)
     blocks = gpu.cuda.multiprocessors
@@ -119,7 +119,7 @@ def test_float64(gpu, monkeypatch):
 
 @pytest.mark.parametrize('chunks', [1, 3])
 def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
-    """The graph draws the keys, and so the masks, that the functions draw."""
+    """The graph draws the same keys, and so the same masks, as the functions."""
     monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
     monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
@@ -164,7 +164,7 @@ def test_states_set_between_windows_are_taken(gpu, monkeypatch):
     def losses(update, model):
         found, state = [], None
         for k, window in enumerate(windows(7)):
-            if k in (2, 5):  # also the graph's own arrays, which have changed since
+            if k in (2, 5):  # includes the graph's own arrays, which have changed
                 state = model.get_state()
                 model.reset_state()
             if k == 4:
@@ -257,7 +257,7 @@ def test_a_gradient_that_is_not_finite(gpu, refuse):
 
 
 def test_a_word_that_is_none(gpu):
-    """On a GPU nobody looks at ids: they touch no memory of others."""
+    """On a GPU ids are not checked, but they never access other memory."""
     model, target, optimizer = setup({})
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     before = [p.array.copy() for p in model.params()]
@@ -289,7 +289,7 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     target.compute_accuracy = True
     assert 'accuracy' in cuda_graph.why_not(target, model, optimizer)
     target.compute_accuracy = False
-    # Such lossfuns go by window, and a graph would leave their settings out.
+    # These lossfuns are computed by window, but a graph would ignore their settings.
     for lossfun in (functools.partial(F.softmax_cross_entropy, ignore_label=3),
                     lambda y, t: F.sum(y)):
         target.lossfun = lossfun
@@ -298,14 +298,14 @@ def test_what_it_is_not_for(gpu, monkeypatch):
     with target.init_scope():
         target.extra = chainer.Parameter(0, 3)
     optimizer.setup(target)
-    assert 'beside' in cuda_graph.why_not(target, model, optimizer)
+    assert 'the model does not have' in cuda_graph.why_not(target, model, optimizer)
     monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
     assert 'kernels' in cuda_graph.why_not(target, model, optimizer)
     assert not sgd.why_not_plain_sgd(optimizer)
 
 
 def run(out, words, epochs=2, resume=None):
-    """A training run with all that belongs to one; parameters and log."""
+    """Runs a complete training; returns parameters and log."""
     model, target, optimizer = setup({}, clip=0.5, dropout=0.3)
     updater = rnnlm.BPTTUpdater(
         rnnlm.ParallelSequentialIterator(words, B), optimizer, T)
@@ -330,7 +330,7 @@ def test_a_run_of_the_trainer(gpu, tmp_path, monkeypatch, caplog):
     params, log, updater = run(tmp_path / 'a', words)
     assert updater._graph._graph is not None
     assert 'each a CUDA graph' in caplog.text
-    # From a snapshot in the middle of an epoch it comes to the same, to the bit.
+    # Resumed in the middle of an epoch, the result is bit-identical.
     again, log_again, _ = run(tmp_path / 'b', words, resume=tmp_path / 'a' /
                               'snapshot_iter_4')
     assert log_again == log

@@ -1,4 +1,4 @@
-"""What a run writes is whole, the newest of it is found, a signal is heard."""
+"""Files of a run are complete, the newest is found, and signals are handled."""
 import json
 import logging
 import os
@@ -71,7 +71,7 @@ def test_a_signal_leaves_a_snapshot_to_go_on_from(tmp_path, path_of, number):
 
 
 class Reports(chainer.training.Extension):
-    """Reports validation losses that are known beforehand."""
+    """Reports given validation losses."""
     priority = chainer.training.PRIORITY_WRITER
     trigger = 1, 'epoch'
 
@@ -119,7 +119,7 @@ def test_best_model_survives_a_resume(tmp_path):
         rnnlm.resume(str(tmp_path / 'snapshot'), second)
         second.run()
         assert (path.read_bytes() == kept) == is_there
-        path.unlink()  # then the next one is the best of those that are there
+        path.unlink()  # then the next one is the best of the remaining
 
 
 @pytest.mark.parametrize('n_retains, kept', [(1, [9]), (2, [8, 9]), (None, range(10))])
@@ -184,7 +184,7 @@ def test_autoload_takes_the_newest_whole_one(tmp_path, caplog):
     for n, damage in ((8, lambda data: data[:-100]), (6, lambda data: b'')):
         path = out / f'snapshot_iter_{n}'
         path.write_bytes(damage(path.read_bytes()))
-    # A bit in the middle of the parameters, which no header shows.
+    # A bit in the middle of the parameters, not part of a header.
     path = out / 'snapshot_iter_4'
     data = bytearray(path.read_bytes())
     with Npz(str(path)) as npz:
@@ -239,7 +239,7 @@ def test_no_byte_of_a_snapshot_goes_wrong_unseen(tmp_path):
 
 
 class Plain(chainer.Chain):
-    """A language model of somebody else's."""
+    """A language model that is not ours."""
 
     def __init__(self):
         super().__init__()
@@ -332,7 +332,7 @@ def test_everything_with_a_memory_resumes_exactly(tmp_path, make):
 
 
 def test_the_loss_scale_goes_on_as_it_would(tmp_path):
-    """After a gradient that was not finite it grows slowly, before by doubling."""
+    """After a gradient that was not finite it grows slowly, before it doubles."""
     for was_nan in False, True:
         trainer = scaled_loss(tmp_path)
         trainer.stop_trigger = Both(trainer.stop_trigger, 1)
@@ -357,7 +357,7 @@ def test_early_stopping_goes_on_with_what_it_has_seen(tmp_path, stop):
         trigger = 1, 'iteration'
 
         def __call__(self, trainer):
-            # In threes, the mean of the second is the lowest.
+            # In groups of three, the mean of the second is the lowest.
             value = [9, 0, 3, 6, 0, 0, 9, 9, 9][trainer.updater.iteration - 1]
             chainer.report({'value': value})
 

@@ -1,4 +1,4 @@
-"""The end of a run: what could not be written in it is written, or is said."""
+"""The end of a run: files that could not be written before are written or reported."""
 import dataclasses
 import errno
 import json
@@ -40,7 +40,7 @@ def assert_same(one, other):
 
 
 def lost(name, monkeypatch):
-    """Lets no file of a name be put in its place."""
+    """Makes replacing a file of this name fail."""
     real = os.replace
 
     def replace(source, target):
@@ -100,7 +100,7 @@ def test_what_was_deleted_of_a_finished_run_is_written_again(story, name):
 
 
 def rising(monkeypatch, losses):
-    """Lets the validation losses of the epochs be known beforehand."""
+    """Replaces the validation losses of the epochs by given ones."""
     evaluate = rnnlm.PerplexityEvaluator.evaluate
     epochs = []
 
@@ -113,7 +113,7 @@ def rising(monkeypatch, losses):
 
 
 def test_the_best_model_comes_back_not_the_last(tmp_path, monkeypatch):
-    """It could not be written while the run went; the snapshots have it."""
+    """The file could not be written during the run, but the snapshots have it."""
     corpus, out = tiny_corpus(), str(tmp_path / 'out')
     recipe = dataclasses.replace(TINY, epochs=4)
     with monkeypatch.context() as patch:
@@ -160,7 +160,7 @@ def test_the_best_model_is_taken_from_its_snapshot(tmp_path, monkeypatch):
 
 
 def test_an_older_snapshot_whose_best_model_is_gone(tmp_path):
-    """Which window it was of is found in the log."""
+    """Its window is found in the log."""
     corpus, out = tiny_corpus(), str(tmp_path)
     recipe = dataclasses.replace(TINY, epochs=1)
     experiment.train(corpus, recipe, out=out, seed=0)
@@ -175,7 +175,7 @@ def test_an_older_snapshot_whose_best_model_is_gone(tmp_path):
 
 
 def test_a_snapshot_without_the_window_of_the_best_model(tmp_path):
-    """Those of version 0.2 have the loss alone."""
+    """Snapshots of version 0.2 have only the loss."""
     best = rnnlm.BestModel(small(), str(tmp_path / 'model.npz'))
     path = str(tmp_path / 'old')
     rnnlm.save_npz(path, {'loss': numpy.array(2.5)})

@@ -1,4 +1,4 @@
-"""What updaters on a GPU hold goes with them."""
+"""Updaters on a GPU release their memory."""
 import ctypes
 import gc
 import weakref
@@ -34,7 +34,7 @@ def test_lanes_go_with_their_updater(tmp_path, monkeypatch):
         assert updater._graph is not None
 
     monkeypatch.setattr(blas.Blas, '__init__', watched)
-    train()  # makes the kernels of the process
+    train()  # compiles the kernels of the process
     before = alive()
     for _ in range(3):
         train()

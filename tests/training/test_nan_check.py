@@ -57,7 +57,7 @@ def test_a_refused_window_changes_nothing(make, rate, clip, bad):
 
 
 class InfiniteSlope(chainer.Chain):
-    """Its loss is finite, and the gradient of one parameter is not."""
+    """Chain with a finite loss whose gradient of one parameter is infinite."""
 
     def __init__(self):
         super().__init__()
@@ -117,7 +117,7 @@ def test_rollback(tmp_path, monkeypatch, capsys, window, where):
         tiny_corpus(), TINY, out=str(tmp_path), seed=0, on_nan='rollback')
     assert result['signal'] == 0
     out = capsys.readouterr().out
-    assert f'window {window + 1}: ' in out and 'hit: /predictor/l1/upward/W' in out
+    assert f'window {window + 1}: ' in out and 'affected: /predictor/l1/upward/W' in out
     backs = [line for line in out.splitlines() if line.startswith('rollback ')]
     assert [where in line for line in backs] == [True, True]
     assert [line.split()[-1] for line in backs] == ['0.5', '0.25']
@@ -143,7 +143,7 @@ def test_the_command_names_the_window(tmp_path, monkeypatch, capsys):
 
 
 def test_a_number_of_another_gpu_is_waited_for_there():
-    """Streams and events are those of the current device."""
+    """CUDA streams and events belong to the current device."""
     done = []
 
     class Device:

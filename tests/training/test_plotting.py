@@ -1,4 +1,4 @@
-"""The picture of a training curve."""
+"""The plot of a training curve."""
 import sys
 
 from helpers import extend, make_trainer, small, text

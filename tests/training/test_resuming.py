@@ -1,7 +1,7 @@
-"""Whatever has a memory: run on, or saved and gone on with, the bits are the same.
+"""A resumed run is bit-identical to an uninterrupted one, for everything with state.
 
-All optimizers of Chainer, all its hooks, all its extensions that shift a rate, alone
-and in pairs, at several triggers.
+Tested are all optimizers of Chainer, all its hooks, and all its extensions that shift a
+hyperparameter, alone and in pairs, with several triggers.
 """
 import itertools
 
@@ -14,7 +14,7 @@ import pytest
 
 import rnnlm
 
-WINDOWS = 4  # before the snapshot, and after it
+WINDOWS = 4  # before and after the snapshot
 
 OPTIMIZERS = sorted(
     name for name, cls in vars(optimizers).items()
@@ -24,7 +24,7 @@ HOOKS = {
     'GradientClipping': (1,), 'GradientHardClipping': (-.1, .1), 'GradientLARS': (),
     'GradientNoise': (.1,), 'Lasso': (1e-3,), 'WeightDecay': (1e-3,)}
 
-# What makes each extension that shifts the value of an attribute, here from 0.1 on.
+# How to make each extension that shifts an attribute, here starting from 0.1.
 SHIFTS = {
     'ExponentialShift': lambda attr: dict(attr=attr, rate=.7, init=.1),
     'InverseShift': lambda attr: dict(attr=attr, gamma=.3, power=.5, init=.1),
@@ -49,7 +49,7 @@ def rate_of(optimizer):
 
 
 def make(out, optimizer='SGD', shifts=(), hook=None):
-    """A trainer; `shifts` are pairs of a name and a trigger."""
+    """Makes a trainer; `shifts` are pairs of a name and a trigger."""
     numpy.random.seed(0)
     model = classifier(rnnlm.RNNForLM(20, 8))
     optimizer = getattr(optimizers, optimizer)().setup(model)
@@ -66,7 +66,7 @@ def make(out, optimizer='SGD', shifts=(), hook=None):
 
 
 def check(tmp_path, load=rnnlm.resume, **kwargs):
-    """Runs one trainer to its end, and another one from the snapshot in its middle."""
+    """Compares an uninterrupted run with one that is resumed from its middle."""
     whole = make(tmp_path, **kwargs)
     rates = [record_rates(whole)]
     whole.run()
@@ -80,7 +80,7 @@ def check(tmp_path, load=rnnlm.resume, **kwargs):
 
 
 def record_rates(trainer):
-    """The rate that each window was updated with."""
+    """Records the rate of each window's update."""
     rates, optimizer = [], trainer.updater.get_optimizer('main')
     optimizer.add_hook(lambda o: rates.append(getattr(o, rate_of(o))), 'record')
     return rates
@@ -111,7 +111,7 @@ def test_shifts_at_all_triggers(tmp_path, shift, trigger):
 
 @pytest.mark.parametrize('first', SHIFTS)
 def test_two_shifts_of_one_rate(tmp_path, first):
-    """The one that begins last is not the one that has set the rate."""
+    """The last shift to be initialised is not the one that has set the rate."""
     for second in SHIFTS:
         check(tmp_path, shifts=[(first, TRIGGERS[0]), (second, TRIGGERS[3])])
 

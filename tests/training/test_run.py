@@ -1,4 +1,4 @@
-"""A run goes on where it should, with what it should, and nothing is mixed up."""
+"""A run resumes in the right place with the right options, and runs are not mixed."""
 import json
 import os
 import signal
@@ -16,7 +16,7 @@ from rnnlm.app.recipes import Recipe
 
 @pytest.fixture
 def story(tmp_path, monkeypatch):
-    """A text, and the options of a small run on it."""
+    """Returns a text, and the options of a small run on it."""
     monkeypatch.chdir(tmp_path)
     for name, line in ('story', 'the cat sat on the mat\n'), ('other', 'a dog ran\n'):
         (tmp_path / name).write_text(line * 60)
@@ -45,7 +45,7 @@ def test_going_on_in_another_folder(story, tmp_path, capsys):
     run(*story, '-e', '2', '-o', 'a')
     run(*story, '-e', '3', '-o', 'whole')
     last = f'a/{snapshots("a")[-1]}'
-    # A run of another text is not mixed up with it.
+    # Resuming with another text is refused.
     run('train', '--corpus', 'other', '-u', '4', '-b', '4', '-l', '5', '-e', '1')
     before = {name: (tmp_path / 'result' / name).read_bytes()
               for name in os.listdir('result')}
@@ -60,7 +60,7 @@ def test_going_on_in_another_folder(story, tmp_path, capsys):
     found = capsys.readouterr().out
     run('evaluate', 'whole')
     assert found == capsys.readouterr().out
-    # So is one whose best model is gone.
+    # A run without its best model is complete too.
     os.unlink('a/model.npz')
     run(*story, '-e', '3', '--resume', last, '-o', 'newer')
     run('evaluate', 'newer')
@@ -95,7 +95,7 @@ def test_what_a_resume_changes_is_remembered(story, capsys):
     with open('result/run.json') as f:
         recipe = json.load(f)['recipe']
     assert (recipe['dropout'], recipe['epochs']) == (0.4, 2)
-    # Fewer epochs than there were: nothing is left to do.
+    # Fewer epochs than before: nothing is left to do.
     run('train', '--resume', '-e', '1')
     with open('result/log') as f:
         assert len(json.load(f)) == 2
@@ -112,7 +112,7 @@ def test_flags(story, capsys, flags, message):
 
 
 class Losses(rnnlm.PerplexityEvaluator):
-    """Reports losses that are known beforehand, by epoch."""
+    """Reports given losses, by epoch."""
     losses = 5, 3, 4, 4.5, 2, 1, 1, 1
 
     def evaluate(self):

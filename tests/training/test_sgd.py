@@ -97,14 +97,14 @@ def test_only_the_rows_of_the_window_are_touched():
             loss.unchain_backward()
         numpy.testing.assert_allclose(
             ours.embed.W.grad, model.embed.W.grad, rtol=1e-4, atol=1e-7)
-        # Who keeps the gradient of a window, or writes into it, keeps what he has.
+        # Code that holds or writes the gradient of a window keeps its array.
         assert kept is None or ours.embed.W.grad is not kept
         kept = ours.embed.W.grad
         optimizer.update()
         sgd.update(our_optimizer, rows)
         numpy.testing.assert_allclose(
             ours.embed.W.grad, model.embed.W.grad, rtol=1e-4, atol=1e-7)
-        kept += 1  # noise that an extension adds
+        kept += 1  # noise added by an extension
     for (name, p), q in zip(model.namedparams(), ours.params()):
         numpy.testing.assert_allclose(q.array, p.array, rtol=1e-4, atol=1e-6,
                                       err_msg=name)

@@ -67,7 +67,7 @@ def test_both_ways_report_the_mean_of_the_window(tmp_path):
     losses = []
 
     class Own(chainer.Chain):
-        """A target that the updater does not know."""
+        """A target that is not a Classifier."""
 
         def __init__(self):
             super().__init__()
@@ -199,7 +199,7 @@ def test_evaluator_finds_the_number_of_chainers(B):
     assert actual.keys() == expected.keys() == {'main/loss'}
     numpy.testing.assert_allclose(
         actual['main/loss'], expected['main/loss'], rtol=1e-6)
-    # With accuracy it goes Chainer's way, from a fresh state all the same.
+    # With accuracy, Chainer's evaluator is used, still from a reset state.
     model.compute_accuracy = True
     both = rnnlm.PerplexityEvaluator(iterator, model)()
     assert both.keys() == {'main/loss', 'main/accuracy'}
@@ -230,7 +230,7 @@ def test_a_text_is_evaluated_as_one_stream():
     words = text(103)
     with chainer.using_config('train', False):
         y = model.predictor.logits(words[:, None])
-        # After the last word comes the first, as in Chainer's iterator.
+        # The text is a ring: after the last word comes the first, as in Chainer.
         expected = F.softmax_cross_entropy(y[:, 0], numpy.roll(words, -1)).array
     found = evaluate_perplexity(make_evaluator(words, model))
     numpy.testing.assert_allclose(found, numpy.exp(expected), rtol=1e-5)
@@ -253,7 +253,7 @@ def test_evaluator_goes_chainers_way_where_it_must():
     result = rnnlm.PerplexityEvaluator(pairs, model)()
     one = rnnlm.ParallelSequentialIterator(words[:-1], 1, repeat=False)
     assert abs(result['main/loss'] - rnnlm.PerplexityEvaluator(one, model)()[
-        'main/loss']) < 0.1  # but for the last word to predict, the same
+        'main/loss']) < 0.1  # the same, except for the last word to predict
     seen = []
     rnnlm.PerplexityEvaluator(windows, model, eval_hook=seen.append)()
     assert len(seen) == 1
@@ -277,7 +277,7 @@ def test_report_trigger_fires_at_the_end_of_each_epoch(tmp_path):
     fired = []
     trainer.extend(lambda t: fired.append(t.updater.iteration), name='fired',
                    trigger=rnnlm.training.triggers.ReportTrigger(8))
-    trainer.run()  # 10 windows of 20 words an epoch
+    trainer.run()  # 10 windows of 20 words in an epoch
     assert fired == [8, 10, 16, 20, 24, 30]
 
 
@@ -306,7 +306,7 @@ def test_learning_rate_decay_from_the_first_epoch(tmp_path):
     trainer.extend(rnnlm.LearningRateDecay(2, 0))
     trainer.extend(lambda t: rates.append(t.updater.get_optimizer('main').lr),
                    name='rates', trigger=(1, 'iteration'), call_before_training=True)
-    trainer.run()  # 10 windows an epoch; the tenth begins the next
+    trainer.run()  # 10 windows in an epoch; the tenth starts the next one
     assert rates == [0.5] * 10 + [0.25] * 10 + [0.125]
 
 
@@ -318,7 +318,7 @@ def test_learning_rate_decay_by_epoch(tmp_path):
     trainer.extend(lambda t: rates.setdefault(
         t.updater.epoch, t.updater.get_optimizer('main').lr), name='rates')
     trainer.run()
-    # Epochs 1 to 3 with the whole rate, then half of the last.
+    # Epochs 1 to 3 with the full rate, then half of the previous one.
     assert rates == {0: 1, 1: 1, 2: 1, 3: 0.5, 4: 0.25, 5: 0.125, 6: 0.0625}
 
 

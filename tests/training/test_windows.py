@@ -1,4 +1,4 @@
-"""What goes by window and what step by step, and that both are told."""
+"""What is computed by windows and what step by step, and the log messages for both."""
 import functools
 import logging
 
@@ -153,7 +153,7 @@ def test_epochs_of_the_optimizer_are_counted(per_step):
 
 @pytest.mark.parametrize('per_step', [False, True])
 def test_a_classifier_of_a_whole_window(per_step):
-    """Its loss is the mean over all words, that of `BPTTUpdater` over the steps."""
+    """Its loss is the mean over all words; `BPTTUpdater`'s the sum over the steps."""
     model = chainer.links.Classifier(small(dropout=0).predictor)
     model.predictor.per_step = per_step
     words = text(40).reshape(8, 5)

@@ -1,4 +1,4 @@
-"""Chainer's own snapshots by `DurableWriter`."""
+"""Chainer's own snapshots, written by `DurableWriter`."""
 import errno
 import os
 
@@ -35,7 +35,7 @@ def test_a_run_goes_on_from_its_file(tmp_path, kwargs):
 
 @pytest.mark.parametrize('kwargs', SAVEFUNS)
 def test_the_order_of_what_is_done(tmp_path, kwargs, monkeypatch):
-    """On the disk before it has its name; older ones are deleted after that."""
+    """The file is flushed before it gets its name; older ones are deleted later."""
     done = []
     for name in 'fsync', 'replace', 'remove':
         def call(*args, name=name, function=getattr(os, name)):

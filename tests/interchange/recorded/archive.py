@@ -12,9 +12,9 @@ def write(folder, expected, name):
     """Puts files into an archive beside this file.
 
     Args:
-        folder: Where the files are.
+        folder: The folder with the files.
         expected: {file: what was computed or why it is refused}.
-        name: Of the archive, without .tar.xz.
+        name: Name of the archive, without .tar.xz.
     """
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + '.tar.xz')
     with tarfile.open(path, 'w:xz') as f:

@@ -1,4 +1,4 @@
-"""Writes the recorded files of Chainer whose models have other names than RNNForLM's.
+"""Records Chainer files of models whose names differ from RNNForLM's.
 
     python make_chainer.py
 
@@ -23,7 +23,7 @@ IDS = [[1, 3, 0, 6, 5, 2], [2, 2, 4, 1, 0, 6]]  # of two texts
 
 
 class Steps(chainer.Chain):
-    """A model that computes one step after the other."""
+    """Model that computes step by step."""
 
     def logits(self, ids):
         return np.array([self(np.array(step, 'i')).data for step in zip(*ids)])
@@ -39,7 +39,7 @@ class OtherNames(Steps):
 
 
 class Espnet(Steps):
-    """ESPnet's RNNLM: a ChainList of layers, of sizes that differ."""
+    """ESPnet's RNNLM: a ChainList of layers of different sizes."""
 
     def __init__(self):
         super(Espnet, self).__init__(
@@ -54,7 +54,7 @@ class Espnet(Steps):
 
 
 class Old(Steps):
-    """As Chainer's example ptb before 1.5: two Linear a layer, and F.lstm."""
+    """Chainer's example ptb before 1.5: two Linear for each layer, and F.lstm."""
 
     def __init__(self):
         super(Old, self).__init__(
@@ -91,7 +91,7 @@ class NStep(chainer.Chain):
 
 
 class Official(Steps):
-    """RNNForLM, with something more."""
+    """RNNForLM with additional links."""
 
     def __init__(self, **more):
         super(Official, self).__init__(

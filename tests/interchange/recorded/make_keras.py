@@ -1,11 +1,11 @@
 """Records small files of one version of Keras, and what its models compute.
 
-    python make_keras.py keras              of Keras itself, 1.2 to 3
-    python make_keras.py tensorflow.keras   of TensorFlow's
+    python make_keras.py keras              Keras itself, 1.2 to 3
+    python make_keras.py tensorflow.keras   TensorFlow's Keras
 
-writes keras-VERSION-BACKEND.tar.xz beside this script.  In it is expected.json, {file:
-{'ids', 'output'}} of what can be read, {file: {'refused': words of the message}} of
-what cannot.  Needs that Keras, and nothing of rnnlm; keras.sh installs them all.
+writes keras-VERSION-BACKEND.tar.xz beside this script.  It contains expected.json:
+{file: {'ids', 'output'}} for files that can be read, {file: {'refused': words of the
+message}} for others.  Needs that Keras, but not rnnlm; keras.sh installs them all.
 """
 import importlib
 import json
@@ -25,7 +25,7 @@ MAJOR = int(VERSION.split('.')[0])
 BACKEND = getattr(keras.backend, 'backend', lambda: os.environ['KERAS_BACKEND'])()
 TENSORFLOWS = sys.argv[1] != 'keras'
 if BACKEND == 'theano':
-    importlib.import_module('theano.ifelse')  # which Keras forgets
+    importlib.import_module('theano.ifelse')  # which Keras does not import
 
 V, M, T = 6, 3, 5
 IDS = numpy.array([[3, 1, 5, 0, 3]])
@@ -38,7 +38,7 @@ def lstm(n, **options):
 
 
 def one_hot(layers, length=T, width=V):
-    """A Sequential whose first layer is given so many numbers a step."""
+    """Returns a Sequential whose first layer takes one-hot vectors."""
     if MAJOR >= 3:
         return Sequential([keras.Input((length, width))] + layers)
     first = type(layers[0]).from_config(dict(
@@ -47,7 +47,7 @@ def one_hot(layers, length=T, width=V):
 
 
 def words(layers, **options):
-    """A Sequential of an Embedding and other layers."""
+    """Returns a Sequential of an Embedding and other layers."""
     first = L.Embedding(V, M, **options)
     if MAJOR >= 3:
         return Sequential([keras.Input((None,)), first] + layers)
@@ -76,7 +76,7 @@ def two_layers():
 
 
 def textbook():
-    """As in the examples that generate text character by character."""
+    """Returns a model as in examples that generate text by character."""
     return one_hot([lstm(4), L.Dropout(.2), lstm(4, return_sequences=False),
                     L.Dropout(.2), L.Dense(V), softmax()])
 
@@ -119,7 +119,7 @@ def nested():
 
 GATES = 'inner_activation' if MAJOR < 2 else 'recurrent_activation'
 
-# Name -> function to a model.
+# Name -> function that makes a model.
 GOOD = {
     'two_layers': two_layers, 'textbook': textbook, 'many_to_one': many_to_one,
     'stateful': stateful, 'straight': straight,
@@ -131,7 +131,7 @@ GOOD = {
                                  name='my_words'),
 }
 
-# Name -> function to a model, and words of why it is refused.
+# Name -> function that makes a model, and words of the message that refuses it.
 BAD = {
     'bidirectional_sum': (bidirectional('sum'), 'Bidirectional'),
     'bidirectional_ave': (bidirectional('ave'), 'Bidirectional'),
@@ -178,7 +178,7 @@ else:
 
 
 def half(policy, folder, kinds, expected):
-    """Weights of 16 bits, or computed in so many; the output of the same in 32."""
+    """Saves models with float16 weights or computation; records the float32 output."""
     def make():
         return words([lstm(4), dense()])
 
@@ -195,7 +195,7 @@ def half(policy, folder, kinds, expected):
 
 
 def fill(model):
-    """Weights that are large enough to tell one model from another."""
+    """Sets weights that are large enough to tell models apart."""
     model.set_weights([RANDOM.uniform(-1.5, 1.5, w.shape).astype(w.dtype)
                        for w in model.get_weights()])
 
@@ -208,7 +208,7 @@ def inputs(model):
 
 
 def train(model):
-    """One step, so that there are an optimizer and metrics to be saved."""
+    """Trains one step, so that the optimizer and metrics are saved."""
     model.compile('adam', 'categorical_crossentropy', metrics=['accuracy'])
     x = inputs(model)
     target = numpy.zeros_like(numpy.asarray(model.predict(x)))
@@ -217,7 +217,7 @@ def train(model):
 
 
 def save(model, name, folder, kinds):
-    """Files of one model; their names."""
+    """Saves a model in several formats; returns the file names."""
     written = []
     for kind in kinds:
         path = os.path.join(folder, name + kind)
@@ -228,7 +228,7 @@ def save(model, name, folder, kinds):
             with open(os.path.join(folder, name + '.json'), 'w') as f:
                 f.write(model.to_json())
         elif kind == '.keras' and VERSION.startswith('2.12.'):
-            model.save(path, save_format='keras_v3')  # or else it is an HDF5 file
+            model.save(path, save_format='keras_v3')  # otherwise it would be HDF5
         else:
             model.save(path)
         written.append(name + kind)
@@ -236,9 +236,9 @@ def save(model, name, folder, kinds):
 
 
 def cudnn(folder, expected):
-    """CuDNNLSTMs, which need a GPU to run: Keras itself makes their weights of LSTMs'.
+    """Makes CuDNNLSTMs, which need a GPU to run: Keras converts LSTM weights.
 
-    The sum of their two biases is what counts.
+    Only the sum of their two biases matters.
     """
     saving = importlib.import_module('keras.engine.saving')
     h5py = importlib.import_module('h5py')
@@ -299,7 +299,7 @@ def main():
         try:
             model = make()
         except AttributeError as e:
-            print(f'{name} is left out: {e}')  # this Keras lacks a layer
+            print(f'{name} is skipped: {e}')  # this Keras lacks a layer
             continue
         fill(model)
         for path in save(model, name, folder, kinds[-1:]):

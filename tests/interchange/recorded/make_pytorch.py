@@ -1,4 +1,4 @@
-"""Writes the recorded files of PyTorch, and what their models computed.
+"""Records files of PyTorch, and what their models compute.
 
     python make_pytorch.py
 
@@ -20,7 +20,7 @@ WORDS = ['a', 'b', 'c', ' ', '\n', u'\xe4', 'the']
 
 
 class RNNModel(nn.Module):
-    """As in PyTorch's example word_language_model."""
+    """Model of PyTorch's example word_language_model."""
 
     def __init__(self, kind='LSTM', tied=False, bidirectional=False):
         super(RNNModel, self).__init__()
@@ -41,7 +41,7 @@ class RNNModel(nn.Module):
 
 
 class OneHot(nn.Module):
-    """As the character model of Udacity's course: no embedding."""
+    """Character model of Udacity's course, without an embedding."""
 
     def __init__(self):
         super(OneHot, self).__init__()
@@ -57,7 +57,7 @@ class OneHot(nn.Module):
 
 
 class Sizes(nn.Module):
-    """LSTMs of other sizes, one without a bias; a state that is zeros; a mask."""
+    """LSTMs of different sizes, one without a bias; a zero state; a mask."""
 
     def __init__(self):
         super(Sizes, self).__init__()
@@ -72,7 +72,7 @@ class Sizes(nn.Module):
 
 
 class Cells(nn.Module):
-    """nn.LSTMCell, as ESPnet's language model has it."""
+    """Model of nn.LSTMCell, as in ESPnet's language model."""
 
     def __init__(self):
         super(Cells, self).__init__()
@@ -93,7 +93,7 @@ class Cells(nn.Module):
 
 
 class WeightDrop(nn.Module):
-    """As awd-lstm-lm's: the weights without their dropout are in weight_hh_l0_raw."""
+    """awd-lstm-lm's wrapper: weights without dropout are in weight_hh_l0_raw."""
 
     def __init__(self, module):
         super(WeightDrop, self).__init__()
@@ -110,7 +110,7 @@ class WeightDrop(nn.Module):
 
 
 class Awd(nn.Module):
-    """As awd-lstm-lm's RNNModel."""
+    """awd-lstm-lm's RNNModel."""
 
     def __init__(self):
         super(Awd, self).__init__()
@@ -128,7 +128,7 @@ class Awd(nn.Module):
 
 
 class Wrong(nn.Module):
-    """A model with something between the LSTM and the output layer."""
+    """Model with something between the LSTM and the output layer."""
 
     def __init__(self, between, n=N):
         super(Wrong, self).__init__()
@@ -199,7 +199,7 @@ def main():
     save('awd.pt', [awd, nn.CrossEntropyLoss(), optimizer], awd)
     save('awd_state.pt', awd.state_dict(), awd)
     raw = awd.state_dict()
-    for k in range(2):  # as fastai has them
+    for k in range(2):  # fastai's names
         dropped = raw.pop('rnns.%d.module.weight_hh_l0_raw' % k)
         raw['rnns.%d.weight_hh_l0_raw' % k] = dropped
         raw['rnns.%d.module.weight_hh_l0' % k] = dropped * 2

@@ -1,0 +1,109 @@
+#!/usr/bin/env python
+"""Evaluates a model with a neural cache (Grave, Joulin and Usunier 2017).
+
+    python examples/awd/cache.py --save awd.npz
+
+A word is also expected where the model was in a state like the one it is in now: among
+the last --window words, each weighs by the exponential of --theta times the product of
+the two states.  The flags and defaults are those of awd-lstm-lm's pointer.py.  Any file
+that `rnnlm.load` reads can be evaluated.
+"""
+import rnnlm  # first: it makes Chainer importable
+
+import chainer
+from chainer import functions as F
+import numpy
+
+import options
+
+# Flags of training that the scores do not depend on are left out.
+FLAGS = [('window', 500, 'words in the cache'),
+         ('theta', 1.0, 'how sharp it is'),
+         ('lambdasm', 0.1, 'weight of the cache, in [0, 1]'),
+         ('bptt', 1000, 'words computed at a time')]
+
+
+def log_probabilities(model, ids, window, theta, weight, length=1000):
+    """(N - 1,) log of the probabilities of ids[1:], each given those before it.
+
+    Args:
+        model: `rnnlm.LanguageModel`.
+        ids: int (N,), the text.
+        window (int): Words in the cache.
+        theta (float): What the products of states are multiplied with.
+        weight (float): Of the cache, in [0, 1]; 0 before its first word.
+        length (int): Words computed at a time.
+    """
+    xp, found = model.xp, []
+    keys, words = None, xp.zeros(0, 'i')  # the states in the cache, and what followed
+    model.reset_state()
+    with chainer.no_backprop_mode(), chainer.using_config('train', False), (
+            chainer.using_device(model.device)):
+        for start in range(0, len(ids) - 1, length):
+            x = xp.asarray(ids[start:start + length + 1])
+            x, t = x[:-1], x[1:]
+            h = model.features(x[:, None])  # (T, 1, n)
+            states = h.array[:, 0]
+            log_p = F.log_softmax(_logits(model, h)).array[xp.arange(len(t)), t]
+            keys = states if keys is None else xp.concatenate([keys, states])
+            words = xp.concatenate([words, t])
+            p = _in_cache(xp, states, keys, words, window, theta)
+            known = xp.arange(len(keys) - len(states), len(keys)) > 0
+            w = weight * known
+            found.append((1 - w) * xp.exp(log_p.astype('d')) + w * p)
+            keys, words = keys[-window:], words[-window:]
+        with numpy.errstate(divide='ignore'):
+            return chainer.backends.cuda.to_cpu(xp.log(xp.concatenate(found)))
+
+
+def _logits(model, h):
+    W = (model.embed if model.tied else model.output).W
+    return F.linear(h, W, model.output.b, n_batch_axes=2)[:, 0]
+
+
+def _in_cache(xp, states, keys, words, window, theta):
+    """(T,) the probabilities that the cache gives to the next words.
+
+    The last T keys and words are those of the states themselves; each state sees the
+    `window` keys before its own.
+    """
+    T, K = len(states), len(keys)
+    own = xp.arange(K - T, K)[:, None]
+    there = xp.arange(K)[None]
+    seen = (there < own) & (there >= own - window)  # (T, K)
+    products = states.astype('d').dot(keys.astype('d').T)
+    score = xp.where(seen, theta * products, -numpy.inf)
+    highest = score.max(axis=1, keepdims=True)
+    e = xp.exp(score - xp.where(seen.any(axis=1, keepdims=True), highest, 0))
+    right = words[None] == words[K - T:, None]
+    return (e * right).sum(axis=1) / xp.maximum(e.sum(axis=1), 1e-300)
+
+
+def main(argv=None):
+    parser = options.bare_parser(__doc__)
+    for name, default, what in FLAGS:
+        parser.add_argument(f'--{name}', type=type(default), default=default,
+                            help=f'{what} (default: {default:g})')
+    args = parser.parse_args(argv)
+    options.require('window', args.window >= 1, 'at least 1', args.window)
+    options.require('bptt', args.bptt >= 1, 'at least 1', args.bptt)
+    options.require('lambdasm', 0 <= args.lambdasm <= 1, 'from 0 to 1', args.lambdasm)
+    options.require('theta', abs(args.theta) < float('inf'), 'a finite number',
+                    args.theta)
+    device, n_vocab, texts = options.prepare(args)
+    model = rnnlm.load(args.save).model
+    if model.n_vocab != n_vocab:
+        raise rnnlm.InputError(
+            f'--save: expected a model of {n_vocab} words as --data has, found one of '
+            f'{model.n_vocab}')
+    model.to_device(device)
+    for name, words in zip(('valid', 'test'), texts[1:]):
+        for what, weight in ('', 0.0), (' with the cache', args.lambdasm):
+            log_p = log_probabilities(model, words, args.window, args.theta, weight,
+                                      args.bptt)
+            print(f'{name} perplexity{what}: {numpy.exp(-log_p.mean()):.2f}',
+                  flush=True)
+
+
+if __name__ == '__main__':
+    options.run(main)

@@ -1,0 +1,57 @@
+#!/usr/bin/env python
+"""Trains the model of main.py once more, its parameters averaged from the start.
+
+    python examples/awd/finetune.py --save awd.npz
+
+It ends when validation has not improved for --nonmono epochs; the best model takes the
+place of the one before in --save.
+"""
+import rnnlm  # first: it makes Chainer importable
+
+import chainer
+
+import main as first
+import options
+from model import make_model
+from training import KeepBest, NonMonotonic
+
+
+def main(argv=None):
+    parser = options.parser(__doc__)
+    parser.add_argument('--out', default='finetune',
+                        help='folder of the snapshots and the log (default: finetune)')
+    parser.add_argument('--resume', default='', help='snapshot to go on from')
+    args = options.parse(parser, argv)
+    device, n_vocab, texts = options.prepare(args)
+    model = make_model(n_vocab, args)
+    rnnlm.load_model(args.save, model)
+    trainer, optimizer, evaluator = first.make_trainer(
+        args, device, n_vocab, texts, model)
+    optimizer.begin_averaging()
+    before = evaluator()['validation/main/loss']
+    trainer.extend(KeepBest(optimizer, args.save, before))
+    worse = NonMonotonic(args.nonmono)
+    trainer.extend(worse)
+    trainer.stop_trigger = Either(worse, args.epochs)
+    status = first.run(trainer, args)
+    if not status:
+        with chainer.using_config('train', False):
+            first.test(args.save, model, texts[2])
+    return status
+
+
+class Either:
+    """Stop trigger: when validation gets worse, or after some epochs."""
+
+    def __init__(self, worse, epochs):
+        self.worse, self.epochs = worse, epochs
+
+    def __call__(self, trainer):
+        return self.worse.acted or trainer.updater.epoch >= self.epochs
+
+    def get_training_length(self):
+        return self.epochs, 'epoch'
+
+
+if __name__ == '__main__':
+    options.run(main)

@@ -1,0 +1,278 @@
+"""What a run trains on and how, as ``run.json`` keeps it, and whether it may go on."""
+import dataclasses
+import hashlib
+import json
+import os
+from typing import Any, Dict, List, Optional
+
+import numpy
+
+from rnnlm.app.recipes import Recipe
+from rnnlm.data.corpus import Corpus
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError, is_integer, require, short_repr
+from rnnlm.serializers import reading
+from rnnlm.serializers.atomic import writing
+from rnnlm.serializers.snapshot_files import newest_snapshot
+
+RUN = 'run.json'
+
+# Fields of the recipe that may be changed when a run is resumed.
+MAY_CHANGE = ('dropout', 'batch_size', 'bprop_len', 'epochs', 'lr', 'decay',
+              'decay_after', 'gradclip', 'plateau_decay', 'patience', 'log_interval')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDescription:
+    """What a run trains on and how: ``run.json`` in its folder.
+
+    Attributes:
+        corpus: Name of the corpus.
+        tokens: 'word' or 'char'.
+        training_words: Tokens of the training text.
+        vocabulary: 16 hexadecimal digits of the SHA-256 of the vocabulary.
+        text: Hexadecimal digits of the SHA-256 of all ids; None if a version that did
+            not keep it wrote the file.
+        source: Arguments of `rnnlm.data.corpus.load` that load the corpus: 'corpus',
+            'tokens', 'vocab_limit', and since there are such 'min_count' and
+            'vocabulary'; empty if they are not known.
+        recipe: The recipe, with what was changed on the way.
+        computed: What computed it, by name; empty if that is not known.
+        seed: Seed of the random numbers; None if it is not known.
+        began: What it began with if not with random weights: 'model', the file;
+            'weights', the SHA-256 of what is in it; 'vocabulary', 'kept' or 'extended'.
+        changes: Of each resume with other values, 'window' and 'recipe': by the names
+            of fields, what they were before and from there on.
+    """
+    corpus: str
+    tokens: str
+    training_words: int
+    vocabulary: str
+    text: Optional[str]
+    source: Dict[str, Any]
+    recipe: Recipe
+    computed: Dict[str, str] = dataclasses.field(default_factory=dict)
+    seed: Optional[int] = None
+    began: Optional[Dict[str, str]] = None
+    changes: List[Dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, corpus: Corpus, recipe: Recipe,
+           computed: Optional[Dict[str, str]] = None, seed: Optional[int] = None,
+           began: Optional[Dict[str, str]] = None) -> 'RunDescription':
+        return cls(corpus.name, corpus.tokens, len(corpus.train),
+                   hash_of_vocabulary(corpus.vocabulary), hash_of_text(corpus),
+                   corpus.source or {}, recipe, computed or {}, seed, began)
+
+    def recipe_at(self, window: int) -> Recipe:
+        """The recipe by which a snapshot of a window was written."""
+        before = {name: values[0] for change in reversed(self.changes)
+                  if change['window'] >= window
+                  for name, values in change['recipe'].items()}
+        return dataclasses.replace(self.recipe, **before)
+
+    def gone_on(self, now: 'RunDescription', window: int) -> 'RunDescription':
+        """The description of this run where it goes on from a window.
+
+        Args:
+            now: Its text, its recipe and what computes it from there on.
+            window: The window of the snapshot.
+        """
+        before, after = (dataclasses.asdict(recipe) for recipe in (
+            self.recipe_at(window), now.recipe))
+        other = {name: [before[name], after[name]] for name in after
+                 if before[name] != after[name]}
+        changes = [change for change in self.changes if change['window'] < window]
+        if other:
+            changes.append({'window': window, 'recipe': other})
+        return dataclasses.replace(
+            now, seed=self.seed, began=self.began, changes=changes)
+
+    @classmethod
+    def load(cls, folder: str) -> Optional['RunDescription']:
+        """The description in the folder of a run; None if there is none.
+
+        Raises:
+            rnnlm.errors.InputError: if the file is damaged, or has values that a run
+                cannot have.
+        """
+        path = os.path.join(folder, RUN)
+        return cls.read(path) if os.path.exists(path) else None
+
+    @classmethod
+    def read(cls, path: str) -> 'RunDescription':
+        """The description in a file; raises `InputError` as `load` does."""
+        found = reading.read_json(path, 'the description of a run')
+        try:
+            return cls._from_json(found)
+        except InputError as e:
+            raise InputError(f'{path}: {e}') from None
+
+    @classmethod
+    def _from_json(cls, found: Any) -> 'RunDescription':
+        """Checks all of it: a file can hold anything."""
+        require('run', found, 'a JSON object', lambda v: isinstance(v, dict))
+        source, recipe = found.get('source'), found.get('recipe')
+        text, computed = found.get('text'), found.get('computed by')
+        seed, began = found.get('seed'), found.get('init from')
+        changes = found.get('changes', [])
+        for name in 'corpus', 'vocabulary':
+            require(name, found.get(name), 'a string', lambda v: isinstance(v, str))
+        require('tokens', found.get('tokens'), "'word' or 'char'",
+                lambda v: v in ('word', 'char'))
+        require('training words', found.get('training words'), 'a count',
+                lambda v: is_integer(v) and v >= 0)
+        require('source', source, 'a corpus, its tokens and vocab_limit',
+                lambda v: v in (None, {}) or _is_source(v))
+        require('recipe', recipe, 'a JSON object', lambda v: isinstance(v, dict))
+        require('text', text, 'a string', lambda v: v is None or isinstance(v, str))
+        require('computed by', computed, 'a JSON object of strings',
+                lambda v: v is None or isinstance(v, dict) and all(
+                    isinstance(one, str) for one in v.values()))
+        require('seed', seed, 'an integer or null',
+                lambda v: v is None or is_integer(v) and 0 <= v < 2 ** 32)
+        require('init from', began, 'a model, its weights and its vocabulary',
+                lambda v: v is None or isinstance(v, dict) and all(
+                    isinstance(v[name], str)
+                    for name in ('model', 'weights', 'vocabulary')))
+        require('changes', changes, 'a list of windows and recipes',
+                lambda v: isinstance(v, list) and all(map(_is_change, v)))
+        # A field that is younger than the run has its default, as it had in effect;
+        # those of a later version are not known here.
+        described = cls(
+            found['corpus'], found['tokens'], found['training words'],
+            found['vocabulary'], text, source or {}, Recipe(**_known(recipe)),
+            computed or {}, seed, began,
+            [{**change, 'recipe': _known(change['recipe'])} for change in changes])
+        described.recipe_at(0)  # refuses values that cannot be
+        return described
+
+    def to_json(self) -> Dict[str, Any]:
+        """The fields as the file has them."""
+        return {'corpus': self.corpus, 'tokens': self.tokens,
+                'training words': self.training_words, 'vocabulary': self.vocabulary,
+                'text': self.text, 'source': self.source or None,
+                'recipe': dataclasses.asdict(self.recipe), 'seed': self.seed,
+                'init from': self.began, 'changes': self.changes,
+                'computed by': self.computed or None}
+
+    def to_bytes(self) -> bytes:
+        """The content of the file."""
+        return json.dumps(self.to_json(), indent=1).encode()
+
+    def save(self, folder: str) -> None:
+        """Writes the file, atomically.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        with writing(os.path.join(folder, RUN), follow=False) as f:
+            f.write(self.to_bytes())
+
+
+def hash_of_vocabulary(vocabulary: Vocabulary) -> str:
+    """16 hexadecimal digits of the SHA-256 of the tokens in their order."""
+    words = '\n'.join(vocabulary.words).encode('utf-8', 'surrogatepass')
+    return hashlib.sha256(words).hexdigest()[:16]
+
+
+def hash_of_text(corpus: Corpus) -> str:
+    """64 hexadecimal digits of the SHA-256 of the three parts' ids."""
+    digest = hashlib.sha256()
+    for part in corpus.train, corpus.valid, corpus.test:
+        digest.update(f'{len(part)} '.encode())
+        digest.update(numpy.ascontiguousarray(part, '<i4').data)
+    return digest.hexdigest()
+
+
+def _known(recipe: Dict[str, Any]) -> Dict[str, Any]:
+    """The fields of a recipe among the entries of an object."""
+    names = {field.name for field in dataclasses.fields(Recipe)}
+    return {name: value for name, value in recipe.items() if name in names}
+
+
+def _is_change(value: Any) -> bool:
+    return (isinstance(value, dict) and is_integer(value['window'])
+            and value['window'] >= 0 and isinstance(value['recipe'], dict)
+            and all(isinstance(pair, list) and len(pair) == 2
+                    for pair in value['recipe'].values()))
+
+
+def _is_source(value: Any) -> bool:
+    paths, vocabulary = value['corpus'], value.get('vocabulary')
+    if isinstance(paths, str):
+        paths = [paths]
+    counts = value['vocab_limit'], value.get('min_count')
+    return (isinstance(paths, list) and paths != []
+            and all(isinstance(path, str) for path in paths)
+            and value['tokens'] in ('word', 'char')
+            and all(count is None or is_integer(count) for count in counts)
+            and (vocabulary is None or isinstance(vocabulary, str)))
+
+
+def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
+    """Refuses to resume a run on another text or with another model.
+
+    Args:
+        snapshot (str): snapshot file, or a folder for its newest whole one.  It is
+            compared with the description beside it; without one there is nothing to
+            compare.
+        corpus, recipe: of the resumed run.
+
+    Returns:
+        str: the snapshot file.
+
+    Raises:
+        rnnlm.errors.InputError: if there is no snapshot, the text is another one, or
+            the recipes differ in more than `MAY_CHANGE`.
+    """
+    if os.path.isdir(snapshot):
+        snapshot = newest_snapshot(snapshot)
+    earlier = RunDescription.load(os.path.dirname(snapshot))
+    if earlier is None:
+        return snapshot
+    path = os.path.join(os.path.dirname(snapshot), RUN)
+    _check_text(path, earlier, RunDescription.of(corpus, recipe))
+    for field in dataclasses.fields(Recipe):
+        name = field.name
+        before, now = getattr(earlier.recipe, name), getattr(recipe, name)
+        if name not in MAY_CHANGE and before != now:
+            raise InputError(
+                f'expected {short_repr(before)}, as in the run to be resumed ({path}), '
+                f'found {short_repr(now)}; that can only be set for a new run, which '
+                'may begin with the weights of this one by --init-from', name)
+    return snapshot
+
+
+def _check_text(path: str, earlier: RunDescription, now: RunDescription) -> None:
+    """Refuses another text than that of a run, by what is in it.
+
+    A file that was renamed or moved has the same text.  Runs of before there were
+    hashes are known by the name and the length alone.
+    """
+    if earlier.tokens != now.tokens:
+        raise InputError(
+            f'expected {earlier.tokens!r}, as in the run to be resumed ({path}), found '
+            f'{now.tokens!r}; begin a new run', 'tokens')
+    found = None
+    if earlier.training_words != now.training_words:
+        found = (f'one of {now.training_words:,} training tokens, not '
+                 f'{earlier.training_words:,}')
+    elif earlier.vocabulary != now.vocabulary:
+        found = 'one with another vocabulary'
+    elif earlier.text is not None and earlier.text != now.text:
+        found = 'one with as many words but other ones'
+    elif earlier.text is None and earlier.corpus != now.corpus:
+        found = f'{short_repr(now.corpus)}, not {short_repr(earlier.corpus)}'
+    if found:
+        raise InputError(
+            f'{now.corpus}: expected the text of the run to be resumed ({path}), found '
+            f'{found}; resume with that text, or begin a new run, which may begin with '
+            'the weights of this one by --init-from', 'corpus')
+
+
+def fingerprint(corpus: Corpus, recipe: Recipe) -> str:
+    """A string that is the same for runs on the same text with the same recipe."""
+    description = RunDescription.of(corpus, recipe).to_json()
+    del description['source']
+    return json.dumps(description)

@@ -1,0 +1,103 @@
+"""How a run goes on: from a snapshot, with other values than before, after NaN."""
+import os
+from typing import Any, Callable, List, Optional, Tuple
+
+from chainer import training
+
+from rnnlm.app import new_run
+from rnnlm.app.console import say
+from rnnlm.app.description import RunDescription
+from rnnlm.app.recipes import flag_of
+from rnnlm.errors import InputError, NotFinite
+from rnnlm.serializers import snapshot_files
+from rnnlm.serializers.snapshot_files import newest_snapshot, window_in
+from rnnlm.training.run import run
+
+# A run that would need less than this part of a snapshot's learning rate is given up.
+LEAST_FACTOR = 1e-3
+
+
+def describe(snapshot: str, now: RunDescription) -> Tuple[RunDescription, List[str]]:
+    """The description of a run that goes on, and in words what is not as it was."""
+    before = RunDescription.load(os.path.dirname(snapshot))
+    if before is None:
+        return now, []
+    window = window_in(snapshot) or 0
+    described = before.gone_on(now, window)
+    notes = [f'{flag_of(name)}: {values[0]} before, now {values[1]}'
+             for change in described.changes if change['window'] == window
+             for name, values in change['recipe'].items()]
+    return described, notes + [
+        f'{what}; the numbers differ by rounding'
+        for what in new_run.changes(before.computed, now.computed)]
+
+
+def resume(snapshot: str, trainer: training.Trainer,
+           described: RunDescription) -> None:
+    """Resumes a snapshot with what has been changed since it was written.
+
+    Args:
+        snapshot: Its path.
+        trainer: A trainer by the recipe of the run as it is now.
+        described: The run, with its changes.
+    """
+    snapshot_files.resume(snapshot, trainer)
+    for change in described.changes:
+        recipe = change['recipe']
+        if change['window'] >= trainer.updater.iteration and (
+                not {'lr', 'decay', 'decay_after'}.isdisjoint(recipe)):
+            decay = trainer.get_extension('LearningRateDecay')
+            decay.go_on(
+                trainer, recipe.get('decay', [decay.decay])[0],
+                recipe.get('decay_after', [decay.after_epoch])[0],
+                recipe['lr'][1] if 'lr' in recipe else None)
+
+
+def run_with_rollbacks(made: Any, make: Callable[[], Any],
+                       origin: Optional[str], described: RunDescription
+                       ) -> Tuple[Any, int, Optional[str]]:
+    """Trains; at NaN or infinity, resumes the last snapshot at half the learning rate.
+
+    Args:
+        made: The `rnnlm.app.experiment.TrainingRun`.
+        make: Makes it anew, as it was at the beginning.
+        origin: Snapshot that it resumed, or None.
+        described: What is written of it.
+
+    Returns:
+        tuple: the run that was completed or stopped; signal and snapshot as of
+        `rnnlm.run`.
+
+    Raises:
+        rnnlm.errors.NotFinite: if from one snapshot no learning rate leads further.
+    """
+    last, factor = None, 1.0
+    group = made.trainer.updater.group
+    while True:
+        trainer, best = made.trainer, made.best
+        try:
+            signal, snapshot = run(trainer)
+            return made, signal, snapshot
+        except NotFinite as e:
+            if e.signal:
+                raise
+            newest = group.on_root(lambda: newest_or(trainer.out, origin))
+            factor = factor / 2 if factor < 1 and newest == last else 0.5
+            if factor < LEAST_FACTOR:
+                raise
+            last, made = newest, make()
+            trainer = made.trainer
+            if newest is not None:
+                group.on_all(lambda: resume(newest, trainer, described))
+            made.best.take_over(best)
+            trainer.get_extension('LearningRateDecay').scale(trainer, factor)
+            say(f'         {e}\nrollback to {newest or "the beginning"}; learning rate '
+                f'multiplied by {factor:g}')
+
+
+def newest_or(folder: str, origin: Optional[str]) -> Optional[str]:
+    """The newest snapshot in a folder; `origin` if there is none that is whole."""
+    try:
+        return newest_snapshot(folder)
+    except InputError:
+        return origin

@@ -1,0 +1,201 @@
+"""Beginning a run with the weights of a trained model: ``--init-from``."""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from typing import Any, Dict, Optional, Union
+
+import numpy
+
+from rnnlm import structure
+from rnnlm.app import trained
+from rnnlm.app.recipes import Recipe
+from rnnlm.data import corpus
+from rnnlm.data.corpus import Corpus
+from rnnlm.data.text import PARTS, UNK
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError, about
+from rnnlm.model import RNNForLM
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InitialModel:
+    """A trained model that a new one begins with.
+
+    Attributes:
+        path: Where it was loaded from.
+        sizes: Fields of the recipe that it sets.
+        vocabulary: Its tokens; None if there is no file of them.
+        arrays: Its parameters by name.
+    """
+    path: str
+    sizes: Dict[str, Any]
+    vocabulary: Optional[Vocabulary]
+    arrays: Dict[str, numpy.ndarray]
+
+    @classmethod
+    def load(cls, path: str) -> 'InitialModel':
+        """Loads one.
+
+        Args:
+            path: The folder of a run, or a model or snapshot file.
+
+        Raises:
+            rnnlm.errors.InputError: if it is none, or cannot be trained further: it is
+                no `RNNForLM`, or its tokens are bytes.
+        """
+        with about('init_from'):
+            found = trained.load(path)
+            if type(found.model) is not RNNForLM:
+                raise InputError(
+                    f'{path}: expected LSTM layers of one size, found a model of '
+                    f'{structure.of_model(found.model)}')
+            vocabulary = found.vocabulary
+            if vocabulary is not None and vocabulary.by_byte:
+                if any(word > '\x7f' for word in vocabulary.words):
+                    raise InputError(
+                        f'{path}: expected a vocabulary of words or characters, found '
+                        'one of bytes')
+                vocabulary = Vocabulary(vocabulary.words, 'char')
+        sizes = structure.of_model(found.model).arguments()
+        del sizes['n_vocab']
+        return cls(
+            os.path.abspath(path), {'n_embed': None, 'tied': False, **sizes},
+            vocabulary, {name: param.array for name, param in sorted(
+                found.model.namedparams())})
+
+    @property
+    def n_vocab(self) -> int:
+        """The size of its vocabulary."""
+        return len(self.arrays['/embed/W'])
+
+    def encode(self, spec: corpus.Spec, tokens: Optional[str] = None,
+               extend: bool = False, min_count: Optional[int] = None) -> Corpus:
+        """A text by the vocabulary of the model.
+
+        Args:
+            spec: As for `rnnlm.data.corpus.load`.
+            tokens: 'word' or 'char'; None for those of the vocabulary.
+            extend: Whether the words that the vocabulary lacks are added at its end;
+                else they are unknown.
+            min_count: Of these words, those that occur fewer times in the training part
+                are unknown all the same; None for the default of `load`.
+
+        Raises:
+            rnnlm.errors.InputError: if the text cannot be used, or has tokens that the
+                vocabulary has no place for.
+        """
+        if self.vocabulary is None:
+            return corpus.load(spec, tokens or 'word', None, min_count)
+        known = self.vocabulary
+        if tokens not in (None, known.tokens):
+            raise InputError(
+                f'expected {known.tokens!r}, the tokens of {self.path}, found '
+                f'{tokens!r}', 'tokens')
+        if not extend:
+            text = load_by(known, spec)
+            self._require_no_more(text)
+            return text
+        own = corpus.load(spec, known.tokens, None, min_count)
+        assert own.source is not None
+        more = [word for word in own.vocabulary.words
+                if word not in known and word != UNK]
+        text = corpus.load(
+            spec, known.tokens, vocabulary=Vocabulary([*known.words, *more],
+                                                      known.tokens))
+        return dataclasses.replace(text, source=own.source)
+
+    def _require_no_more(self, text: Corpus) -> None:
+        """Refuses a text that needs <unk> or the end of a sentence to be added."""
+        assert self.vocabulary is not None
+        more = text.vocabulary.words[len(self.vocabulary):]
+        if not more:
+            return
+        n_unknown = sum(int(numpy.count_nonzero(part == text.vocabulary.unknown))
+                        for part in (text.train, text.valid, text.test))
+        found = (f'{n_unknown:,} {text.unit}s that are not in it' if UNK in more
+                 else f'{more[0]!r}, which is not in it')
+        raise InputError(
+            f'{self.path}: expected a vocabulary of the {text.unit}s of {text.name}, '
+            f'since it has no {UNK} for others, found {found}; add --extend-vocab',
+            'init_from')
+
+    def check(self, text: Corpus, recipe: Recipe) -> None:
+        """Refuses a text or a recipe that does not go together with the model."""
+        for name, size in self.sizes.items():
+            found = getattr(recipe, name)
+            if found != size and not (name == 'n_embed' and size is None
+                                      and found == recipe.n_units):
+                raise InputError(
+                    f'expected {size}, as {self.path} has, found {found}; leave it '
+                    'out', name)
+        words = text.vocabulary.words
+        if self.vocabulary is None and len(words) != self.n_vocab:
+            raise InputError(
+                f'{self.path}: expected a vocabulary.json beside it, or a text of '
+                f'{self.n_vocab:,} different tokens as the one that it was trained on, '
+                f'found neither: {text.name} has {len(words):,}', 'init_from')
+        if self.vocabulary is not None and (
+                words[:self.n_vocab] != self.vocabulary.words):
+            raise InputError(
+                f'{text.name}: expected ids of the vocabulary of {self.path}, found '
+                'those of another one; load the text with vocabulary=', 'corpus')
+
+    def fill(self, model: RNNForLM) -> RNNForLM:
+        """Gives its weights to a new model, which may have more tokens.
+
+        The weights of a new token are the mean over the others, beside what the new
+        model has for it.
+        """
+        for name, param in model.namedparams():
+            old = self.arrays[name]
+            n = len(old) if old.shape != param.shape else None
+            param.array[:n] = old
+            if n is not None:
+                param.array[n:] += old.mean(axis=0)
+        return model
+
+    def describe(self, text: Corpus) -> Dict[str, str]:
+        """What ``run.json`` keeps of it."""
+        digest = hashlib.sha256()
+        for name, array in self.arrays.items():
+            digest.update(f'{name} {array.shape} '.encode())
+            digest.update(numpy.ascontiguousarray(array, '<f4').tobytes())
+        extended = len(text.vocabulary) > self.n_vocab
+        return {'model': self.path, 'weights': digest.hexdigest(),
+                'vocabulary': 'extended' if extended else 'kept'}
+
+    def summary(self, text: Corpus) -> str:
+        """What becomes of its vocabulary, in words."""
+        added = len(text.vocabulary) - self.n_vocab
+        if self.vocabulary is None:
+            return f'{self.path}; it has no vocabulary, and gets that of the text'
+        return (f'{self.path}; its vocabulary of {self.n_vocab:,} {text.unit}s is '
+                + (f'extended by {added:,}' if added else 'kept'))
+
+
+def load_by(vocabulary: Vocabulary, spec: corpus.Spec) -> Corpus:
+    """Loads a text by a vocabulary to which nothing is added, if that is possible.
+
+    Where it has ``<unk>`` but no end of a sentence, since its size was limited say,
+    that is unknown too.
+
+    Args:
+        vocabulary: The vocabulary.
+        spec: As for `rnnlm.data.corpus.load`, whose errors this has.
+    """
+    text = corpus.load(spec, vocabulary.tokens, vocabulary=vocabulary)
+    n, unknown = len(vocabulary), vocabulary.unknown
+    if len(text.vocabulary) == n or unknown is None:
+        return text
+    parts = (numpy.where(part < n, part, unknown).astype(part.dtype)
+             for part in (text.train, text.valid, text.test))
+    return dataclasses.replace(text, **dict(zip(PARTS, parts)), vocabulary=vocabulary)
+
+
+def initial_model(given: Union[str, InitialModel, None]) -> Optional[InitialModel]:
+    """The model of an argument ``init_from``, loaded if it is a path."""
+    if given is None or isinstance(given, InitialModel):
+        return given
+    return InitialModel.load(os.fspath(given))

@@ -1,0 +1,258 @@
+"""What `rnnlm train` is asked for: its text, its recipe and where it begins."""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import os
+from typing import Optional
+
+from rnnlm.app import run_folder, texts
+from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
+from rnnlm.app.initial import InitialModel, load_by
+from rnnlm.app.new_run import resume_command
+from rnnlm.app.options import OPTIONS
+from rnnlm.app.recipes import (
+    PRESETS, Recipe, changed, flag_of, recipe_for, recipe_options)
+from rnnlm.data import corpus, files
+from rnnlm.data.corpus import Corpus
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError, about, require
+from rnnlm.serializers.snapshot_files import all_snapshots_in, snapshots_in
+
+# Options that cannot be given together, and why.
+_NOT_TOGETHER = [
+    ('overwrite', 'resume', ''),
+    ('init_from', 'resume', ': the weights are those of the snapshot'),
+    ('config', 'resume', ': a run goes on by its own run.json'),
+    ('preset', 'config', ': the file has all values'),
+    ('vocabulary', 'init_from', ': the vocabulary is that of the model'),
+    ('vocab_limit', 'init_from', ': the vocabulary is that of the model'),
+]
+
+# Fields whose last value alone counts for what a run comes to.
+_ONLY_THE_END = {'epochs', 'patience', 'log_interval'}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is to be trained.
+
+    Attributes:
+        corpus: The text.
+        recipe: The preset, or that of the run that is resumed or repeated, with the
+            values that are given.
+        seed: Seed of a new run.
+        resume: Snapshot or folder that is resumed.
+        initial: The model that a new run begins with.
+    """
+    corpus: Corpus
+    recipe: Recipe
+    seed: Optional[int]
+    resume: Optional[str]
+    initial: Optional[InitialModel]
+
+
+def prepare(args: argparse.Namespace) -> Job:
+    """Loads and checks what the command line names; sets ``args.out``.
+
+    Raises:
+        rnnlm.errors.InputError: if something cannot be used.
+    """
+    _refuse(args)
+    resume = _resumed(args)
+    own_text = args.corpus is not None
+    described = initial = None
+    if resume:
+        described = RunDescription.load(run_folder.folder_of(resume))
+        if args.seed is not None and not (described and described.seed == args.seed):
+            raise InputError('--seed cannot be combined with --resume: the random '
+                             'numbers continue from the snapshot')
+        text = _text(args, described, _vocabulary_of(args, resume, described))
+    else:
+        if args.config:
+            described = _repeated(args)
+        if args.init_from:
+            initial = InitialModel.load(args.init_from)
+        text = _text(args, described, initial)
+    recipe = changed(_base(args, text, described, initial), recipe_options(args))
+    seed = args.seed
+    if args.config:
+        assert described is not None
+        seed = described.seed if seed is None else seed
+        _require_same(args, described, text, initial, own_text)
+    return Job(text, recipe, seed or 0, resume, initial)
+
+
+def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> str:
+    """The command that goes on with a run, as it can be typed.
+
+    Args:
+        args: The arguments of the command that began it.
+        processes: How many it has.
+        more: Other options.
+    """
+    options = []
+    for name in 'device', 'on_nan', 'save_every', 'communicator', 'timeout':
+        value = getattr(args, name)
+        if value != OPTIONS[name].options.get('default') and (
+                OPTIONS[name].flags[0] not in more):
+            options += [OPTIONS[name].flags[0],
+                        f'{value:g}' if isinstance(value, float) else str(value)]
+    if _reads_stdin(args):
+        options += ['--corpus', files.STDIN]  # the text comes there again
+    command = resume_command(args.out, *options, *more)
+    return command if processes == 1 else f'mpiexec -n {processes} {command}'
+
+
+def _reads_stdin(args: argparse.Namespace) -> bool:
+    paths = [args.corpus] if isinstance(args.corpus, str) else args.corpus or []
+    return files.STDIN in paths
+
+
+def _refuse(args: argparse.Namespace) -> None:
+    """Refuses options that do not go together."""
+    for name, other, why in _NOT_TOGETHER:
+        if getattr(args, name) not in (None, False) and getattr(args, other):
+            raise InputError(f'{OPTIONS[name].flags[0]} cannot be combined with '
+                             f'{OPTIONS[other].flags[0]}{why}')
+    if args.init_from is None and args.config is None and args.extend_vocab:
+        raise InputError('--extend-vocab can only be used with --init-from')
+    if args.init_from is not None and args.min_count is not None and (
+            not args.extend_vocab):
+        raise InputError(
+            '--min-count can only be combined with --init-from where --extend-vocab '
+            'adds words')
+    require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
+
+
+def _resumed(args: argparse.Namespace) -> Optional[str]:
+    """The snapshot or folder that is resumed, if any; sets ``args.out``."""
+    resume = args.resume
+    if resume is None:
+        args.out = args.out or 'result'
+        return None
+    with about('resume'):
+        if resume is True:
+            resume = args.out = args.out or 'result'
+            snapshots_in(resume)  # refuses a folder that is not there
+        elif not os.path.exists(resume):
+            raise InputError(
+                f'{resume}: expected the folder of a run, or a snapshot, found nothing '
+                'there')
+        args.out = args.out or run_folder.folder_of(resume) or '.'
+        if os.path.isdir(resume) and not all_snapshots_in(resume):
+            raise InputError(
+                f'{resume}: expected a whole snapshot_iter_N to go on from, found none')
+    return str(resume)
+
+
+def _repeated(args: argparse.Namespace) -> RunDescription:
+    """The run that --config describes; sets the options that it implies."""
+    path = args.config
+    if os.path.isdir(path):
+        path = os.path.join(path, RUN)
+    with about('config'):
+        described = RunDescription.read(path)
+        if described.seed is None and args.seed is None:
+            raise InputError(
+                f'{path}: expected the seed of the run, found none; give --seed')
+        given = {*recipe_options(args), *_ONLY_THE_END}
+        left = {name: change['window'] for change in described.changes
+                for name in change['recipe'] if name not in given}
+        if left:
+            what = ', '.join(f'{flag_of(name)} at window {window}'
+                             for name, window in left.items())
+            raise InputError(
+                f'{path}: expected a run without changes on its way, found {what}; one '
+                'run cannot repeat that: give the values that it is to have all along')
+    if described.began and args.init_from is None:
+        args.init_from = described.began['model']
+        args.extend_vocab = described.began['vocabulary'] == 'extended'
+        if args.extend_vocab and args.min_count is None:
+            args.min_count = described.source.get('min_count')
+    return described
+
+
+def _require_same(args: argparse.Namespace, described: RunDescription, text: Corpus,
+                  initial: Optional[InitialModel], own_text: bool) -> None:
+    """Refuses a text or a first model that are not any more what --config says."""
+    now = RunDescription.of(text, described.recipe)
+    if not own_text and (described.text, described.vocabulary) != (
+            now.text, now.vocabulary):
+        raise InputError(
+            f'{text.name}: expected the text of the run in {args.config}, found '
+            'another one; put that text back, or give one with --corpus', 'config')
+    began = described.began
+    if initial and began and initial.path == began['model'] and (
+            initial.describe(text)['weights'] != began['weights']):
+        raise InputError(
+            f'{initial.path}: expected the model that the run in {args.config} began '
+            'with, found another one; put that back, or give one with --init-from',
+            'config')
+
+
+def _vocabulary_of(args: argparse.Namespace, resume: str,
+                   described: Optional[RunDescription]) -> Optional[Vocabulary]:
+    """The vocabulary in the folder of a run that is resumed, if it is the run's."""
+    if described is None or any(
+            getattr(args, name) is not None for name in texts.VOCABULARY):
+        return None
+    with contextlib.suppress(InputError):
+        found = Vocabulary.load(os.path.join(
+            run_folder.folder_of(resume), run_folder.VOCABULARY))
+        if hash_of_vocabulary(found) == described.vocabulary and (
+                args.tokens in (None, described.tokens)):
+            return Vocabulary(found.words, described.tokens)
+    return None
+
+
+def _text(args: argparse.Namespace, described: Optional[RunDescription],
+          by: object) -> Corpus:
+    """The corpus: by its own vocabulary, that of a run or that of a first model."""
+    initial = by if isinstance(by, InitialModel) else None
+    min_count = args.min_count
+    if initial and described is None:
+        described = texts.described_of(args.init_from)
+        if args.corpus is None and not (described and described.source):
+            raise InputError('expected a text to train on, found none', 'corpus')
+    texts.choose_corpus(args, described)
+    if args.communicator and _reads_stdin(args):
+        raise InputError(
+            'expected a file for several processes, found standard input, which only '
+            'one of them has', 'corpus')
+    with about('corpus'):
+        if initial:
+            if args.extend_vocab and _reads_stdin(args):
+                raise InputError(
+                    'expected a file for --extend-vocab, which reads it twice, found '
+                    'standard input')
+            return initial.encode(
+                args.corpus, args.tokens, args.extend_vocab, min_count)
+        if not isinstance(by, Vocabulary):
+            return texts.load_corpus(args)
+        assert described is not None
+        text = load_by(by, args.corpus)
+        # The words are known; how they were chosen stays on record.
+        return dataclasses.replace(text, source={
+            **(described.source or {}), **{
+                name: (text.source or {})[name] for name in ('corpus', 'tokens')},
+            'vocab_limit': described.source.get('vocab_limit')})
+
+
+def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescription],
+          initial: Optional[InitialModel]) -> Recipe:
+    """The recipe that the options of the command line change."""
+    sizes = initial.sizes if initial else {}
+    if args.preset:
+        recipe = PRESETS[args.preset]
+    elif described:
+        recipe = described.recipe
+    elif text.source and text.source['corpus'] == 'demo':
+        recipe = PRESETS['demo']
+    elif corpus.is_chainers(args.corpus):
+        recipe = PRESETS['chainer']
+    else:
+        recipe = recipe_for(
+            len(text.train), len(text.vocabulary), text.tokens, **sizes)
+    return dataclasses.replace(recipe, **sizes)
