@@ -1,5 +1,7 @@
 """The examples of examples/tasks/, small, and what they say of themselves."""
 import importlib
+import io
+import json
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ import numpy
 from numpy.testing import assert_allclose, assert_array_equal
 import pytest
 
+import rnnlm
 from rnnlm import functions
 
 TASKS = os.path.join(ROOT, 'examples', 'tasks')
@@ -39,13 +42,56 @@ def losses(printed, pattern):
 def test_shakespeare_learns(task, write, tmp_path, capsys):
     path = write('text', 'abc def ghij\n' * 400)
     task('shakespeare').main([path, '--epochs', '25', '--units', '24', '--out',
-                              str(tmp_path)])
+                              str(tmp_path), '--sample', '40'])
     printed = capsys.readouterr().out
     assert '4,940 characters to train on, 260 to validate with' in printed
     found = losses(printed, r'\n\d+ +[\d.]+ +([\d.]+)')
     assert len(found) == 25
     # The frequencies of the characters alone give 2.5.
     assert found[0] > 2.4 and found[-1] < 1.6
+    # A sample after each epoch; the model of the best is kept, for `rnnlm generate`.
+    samples = re.findall(r'\n\n([a-j \n]{30,40})\n', printed)
+    assert len(samples) == len(set(samples)) == 25
+    trained = rnnlm.load(tmp_path)
+    assert trained.vocabulary.tokens == 'char'
+    with open(tmp_path / 'log') as f:
+        best = min(entry['validation/main/loss'] for entry in json.load(f))
+    _, valid, _ = task('shakespeare').read(path)
+    assert_allclose(numpy.log(trained.perplexity(valid)), best, rtol=1e-5)
+
+
+def test_samples_do_not_change_the_training(task, write, tmp_path, capsys):
+    path = write('text', 'abc def ghij\n' * 200)
+    for n in '0', '50':
+        task('shakespeare').main([path, '--epochs', '2', '--units', '5', '--out',
+                                  str(tmp_path / n), '--sample', n])
+    one, other = (rnnlm.load(tmp_path / n).model for n in ('0', '50'))
+    for p, q in zip(one.params(), other.params()):
+        assert_array_equal(p.array, q.array)
+
+
+def test_progress_within_an_epoch(task, write, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    book = write('text', 'abc def ghij\n' * 2000)
+    for name, args in (('shakespeare', [book, '--out', str(tmp_path / 'a')]),
+                       ('time_machine', [book, '--out', str(tmp_path / 'b')]),
+                       ('classify', ['--texts', '200', '--length', '12'])):
+        shown = Terminal()
+        monkeypatch.setattr(sys, 'stderr', shown)
+        task(name).main([*args, '--units', '3', '--epochs', '2'])
+        lines = shown.getvalue().split('\r')
+        assert any('loss' in line for line in lines) and lines[-1] == '\033[K'
+
+
+def test_the_run_of_another_program_stays(task, book, tmp_path):
+    (tmp_path / 'run.json').write_text('{}')
+    for name in 'shakespeare', 'time_machine':
+        with pytest.raises(rnnlm.InputError, match='run of another program'):
+            task(name).main([book, '--out', str(tmp_path)])
+    assert sorted(os.listdir(tmp_path)) == ['book.txt', 'run.json']
 
 
 def test_shakespeare_has_the_numbers_of_char_rnn(task):
@@ -82,9 +128,12 @@ def test_time_machine_reads_letters_and_blanks(task, write):
 def test_time_machine_learns(task, book, tmp_path, capsys):
     task('time_machine').main(
         [book, '--epochs', '60', '--units', '32', '--out', str(tmp_path)])
-    found = losses(capsys.readouterr().out, r'perplexity +([\d.]+)')
+    printed = capsys.readouterr().out
+    found = losses(printed, r'perplexity +([\d.]+)')
     assert len(found) == 20
     assert found[-1] < 6 < 10 < found[0]
+    assert printed.split('\n')[-3].startswith('time')
+    assert rnnlm.load(tmp_path).generate('the', 9, seed=0)
 
 
 @pytest.mark.parametrize('scale', [1, 8])  # the gradient is shorter than 1, or longer
@@ -244,4 +293,4 @@ def test_scripts_run(tmp_path, book):
         assert result.returncode == 0, result.stderr
         assert result.stderr == '' and result.stdout.count('\n') > 1
     assert set(os.listdir(tmp_path)) == {
-        'book.txt', 'result', 'result_time_machine'}
+        'book.txt', 'result_shakespeare', 'result_time_machine'}

@@ -86,7 +86,10 @@ def train(model, data, held_out, epochs, batch=64):
             loss.backward()
             optimizer.update()
             losses.append(float(loss.array))
+            options.progress(f'epoch {epoch}, {k + len(chosen):,} of {len(ids):,} '
+                             f'texts, loss {losses[-1]:.3f}')
         accuracies.append(accuracy(model, *held_out))
+        options.progress()
         print(f'epoch {epoch}  loss {numpy.mean(losses):.4f}  held out: accuracy '
               f'{100 * accuracies[-1]:.1f}%', flush=True)
     return accuracies

@@ -52,6 +52,31 @@ def check_folder(out):
             f'of another program ({there[0]}); choose another one with --out')
 
 
+def save_vocabulary(out, vocabulary):
+    """Makes the folder of a run, and writes vocabulary.json there."""
+    check_folder(out)
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as e:
+        raise rnnlm.InputError(
+            f'{out}: expected a folder that can be written, found: {e.strerror}'
+        ) from None
+    vocabulary.save(os.path.join(out, 'vocabulary.json'))
+
+
+def progress(text=''):
+    """Shows a text in the last line of a terminal; the next call replaces it."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f'\r{text}\033[K')
+        sys.stderr.flush()
+
+
+def show_progress(trainer):
+    """A trainer extension: shows the epoch and the loss."""
+    loss = float(trainer.observation['main/loss'].array)
+    progress(f'epoch {trainer.updater.epoch_detail:.2f}, loss {loss:.3f}')
+
+
 def parser(text, epochs=None):
     """Returns a parser with --seed and, if it has a default, --epochs."""
     made = argparse.ArgumentParser(

@@ -14,6 +14,8 @@ the first layer; here they pass through an embedding of 128.
 char-rnn's loss is the sum over the steps of the mean over the streams, like that of
 `rnnlm.BPTTUpdater`, so its hyperparameters can be used unchanged.
 """
+import os
+
 import rnnlm
 
 import chainer
@@ -58,14 +60,32 @@ def make_trainer(model, train, valid, epochs, out):
         rnnlm.ParallelSequentialIterator(valid, 1, repeat=False), classifier))
     trainer.extend(rnnlm.LearningRateDecay(1 / 0.97, after_epoch=10))
     trainer.extend(extensions.LogReport())
+    trainer.extend(options.show_progress, trigger=(10, 'iteration'))
     trainer.extend(show, trigger=(1, 'epoch'))
     return trainer
 
 
 def show(trainer):
     entry = trainer.get_extension('LogReport').log[-1]
+    options.progress()
     print('{epoch:<7}{main/loss:<10.5f}{validation/main/loss:<10.5f}'
           '{elapsed_time:.1f}'.format(**entry), flush=True)
+
+
+def add_samples(trainer, model, vocabulary, length):
+    """Prints a sample after each epoch, and keeps the best model in a file."""
+    def sample(trainer):
+        # A copy shares the parameters, and has recurrent states of its own.
+        trained = rnnlm.TrainedModel(model.copy(), vocabulary)
+        text = trained.generate(
+            length=length, temperature=0.8, seed=trainer.updater.epoch)
+        print(f'\n{text}\n', flush=True)
+
+    trainer.extend(rnnlm.BestModel(
+        trainer.updater.get_optimizer('main').target,
+        os.path.join(trainer.out, 'model.npz')))
+    if length:
+        trainer.extend(sample, trigger=(1, 'epoch'), priority=0)  # after `show`
 
 
 def main(argv=None):
@@ -73,16 +93,24 @@ def main(argv=None):
     parser.add_argument('file', help='a text')
     parser.add_argument('--units', type=int, default=128,
                         help='LSTM units of each layer (default: 128)')
-    parser.add_argument('--out', default='result',
-                        help='folder for the log (default: result)')
+    parser.add_argument('--sample', type=int, default=300, metavar='N',
+                        help='characters of the sample after each epoch (default: 300)')
+    parser.add_argument('--out', default='result_shakespeare',
+                        help='folder for the model and the log (default: '
+                             'result_shakespeare)')
     args = options.parse(parser, argv)
+    options.require_count('--units', args.units)
+    options.require_count('--sample', args.sample, least=0)
     train, valid, vocabulary = read(args.file)
+    options.save_vocabulary(args.out, vocabulary)
     model = make_model(len(vocabulary), args.units)
     trainer = make_trainer(model, train, valid, args.epochs, args.out)
+    add_samples(trainer, model, vocabulary, args.sample)
     print(f'{len(train):,} characters to train on, {len(valid):,} to validate with, '
           f'{len(vocabulary)} different; losses in nats a character\n'
           'epoch  training  validation  seconds')
     trainer.run()
+    print(f'written {args.out}/; more text with: rnnlm generate {args.out}')
 
 
 if __name__ == '__main__':

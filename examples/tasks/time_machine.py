@@ -19,6 +19,8 @@ times the threshold:
 
 The book's streams start at a new random offset in every epoch; ours continue.
 """
+import os
+
 import rnnlm
 
 import chainer
@@ -70,14 +72,23 @@ def make_trainer(model, ids, epochs, out):
         rnnlm.ParallelSequentialIterator(ids, STREAMS), optimizer, STEPS)
     trainer = training.Trainer(updater, (epochs, 'epoch'), out=out)
     trainer.extend(extensions.LogReport(postprocess=rnnlm.add_perplexity))
+    trainer.extend(options.show_progress, trigger=(10, 'iteration'))
     trainer.extend(show, trigger=(max(1, epochs // 20), 'epoch'))
     return trainer
 
 
 def show(trainer):
     entry = trainer.get_extension('LogReport').log[-1]
+    options.progress()
     print('epoch {epoch:3}  perplexity {perplexity:7.4f}  {elapsed_time:.0f} '
           'seconds'.format(**entry), flush=True)
+
+
+def continued(model, vocabulary, beginning='time', length=50):
+    """Returns a beginning and its most probable continuation, as the book prints it."""
+    known = ''.join(c for c in beginning if c in vocabulary) or vocabulary.words[0]
+    ids = rnnlm.generate(model, vocabulary.encode(known), length, sample=False)
+    return known + ''.join(vocabulary.decode(list(ids)))
 
 
 def main(argv=None):
@@ -86,13 +97,18 @@ def main(argv=None):
     parser.add_argument('--units', type=int, default=256,
                         help='LSTM units (default: 256)')
     parser.add_argument('--out', default='result_time_machine',
-                        help='folder for the log (default: result_time_machine)')
+                        help='folder for the model and the log (default: '
+                             'result_time_machine)')
     args = options.parse(parser, argv)
-    options.check_folder(args.out)
+    options.require_count('--units', args.units)
     ids, vocabulary = read(args.file)
+    options.save_vocabulary(args.out, vocabulary)
     print(f'{len(ids):,} characters, {len(vocabulary)} different')
     model = make_model(len(vocabulary), args.units)
     make_trainer(model, ids, args.epochs, args.out).run()
+    rnnlm.save_npz(os.path.join(args.out, 'model.npz'), model)
+    print(continued(model, vocabulary))
+    print(f'written {args.out}/; more text with: rnnlm generate {args.out}')
 
 
 if __name__ == '__main__':

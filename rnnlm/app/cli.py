@@ -197,7 +197,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_options(evaluate_parser, 'device')
     evaluate_parser.add_argument(
         '--sentences', action='store_true',
-        help='begin each line in a fresh state, as score does')
+        help='begin each line in a fresh state, as score does (default: as the run)')
     evaluate_parser.add_argument(
         '--part', choices=('test', 'valid', 'train'), default='test',
         help='part of the corpus (default: test)')

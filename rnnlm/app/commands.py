@@ -77,10 +77,12 @@ def convert(args: argparse.Namespace) -> int:
     if os.path.isdir(path):
         path, _ = run_folder.find_model(path)
     require_new(interchange.outputs(args.output), path, args.overwrite)
-    weights, vocabulary, notes = interchange.load_model(path)
+    weights, vocabulary, notes, dropout = interchange.load_model(path)
+    if dropout is None:
+        dropout = run_folder.dropout_of(path)
     if vocabulary is not None:
         interchange.require_vocabulary_beside(args.output, vocabulary, args.overwrite)
-    written = interchange.save(args.output, weights, vocabulary)
+    written = interchange.save(args.output, weights, vocabulary, dropout)
     print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
     for text in notes:
         print(f'note     {printable(text, 300)}')

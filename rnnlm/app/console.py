@@ -33,7 +33,7 @@ def a_name(text: str) -> str:
 
 def columns(corpus: Corpus) -> List[str]:
     """Those of the table, as Chainer's PrintReport prints it."""
-    unknown = ['val_unknown'] if corpus.unknown_rate('valid') else []
+    unknown = ['val_known', 'val_unknown'] if corpus.unknown_rate('valid') else []
     return ['epoch', 'perplexity', 'val_perplexity', *unknown, 'lr',
             f'{corpus.unit}s/s', 'elapsed_time']
 
@@ -98,7 +98,6 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
             new one begins with.
     """
     updater = trainer.updater
-    windows = len(corpus.train) / (recipe.batch_size * recipe.bprop_len)
     target = updater.get_optimizer('main').target
     softmax = ''
     if recipe.softmax == 'adaptive':
@@ -112,8 +111,13 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
             say(f'begins   with {note}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
-    say(f'training {recipe.epochs} epochs of {windows:,.0f} windows '
-        f'({recipe.batch_size} x {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
+    size = (f'{recipe.batch_size} sentences, at most' if recipe.sentences
+            else f'{recipe.batch_size} x')
+    say(f'training {recipe.epochs} epochs of {updater.windows_per_epoch:,.0f} windows '
+        f'({size} {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
+    if recipe.sentences:
+        say('         each sentence from a fresh state; each word has the same weight: '
+            'loss = sum / batch size')
     say_time(corpus, recipe, updater, device)
     if not plotting.available():
         say('         without perplexity.png: matplotlib cannot be imported')
@@ -187,6 +191,7 @@ def say_results(result: Dict[str, Any], out: str) -> None:
             + without_them(result[f'{part}_known']))
         say(f'{part:9}perplexity {result[part]:.3f}'
             + bits(result[part], result['tokens'])
+            + (', each sentence on its own' if result.get('sentences') else '')
             + relative_to_limit(result[part], result['limit']) + unknown)
     say(f'written  {out}/; generate text with: rnnlm generate {out}')
 
@@ -256,14 +261,15 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
 
 def to_json(value: Any) -> str:
     """JSON in a line.  NaN and infinity, which JSON has not, are null."""
-    return printable(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False))
+    return printable(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for NaN and infinity, which JSON has not."""
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: finite(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -337,7 +343,9 @@ class ProgressBar(training.Extension):
         if bar is None or not bar.update(self._done(trainer) - bar.n):
             return
         # Only now: on a GPU it waits until the window is computed.
-        loss = float(trainer.observation['main/loss'].array)
+        loss = trainer.observation['main/loss']
+        # With its weight, if that is not the same for all windows.
+        loss = float((loss[0] if isinstance(loss, tuple) else loss).array)
         bar.bar_format = _bar_format()
         self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
         bar.set_description_str(

@@ -1,10 +1,11 @@
 """The commands `evaluate` and `interpolate`: the perplexity of models on a text."""
 import argparse
-from typing import Dict, List
+from typing import List, Tuple
 
 import numpy
 
 from rnnlm.app.console import bits, progress, relative_to_limit, to_json
+from rnnlm.app.run_folder import by_sentences
 from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.data.corpus import Encoded
@@ -18,8 +19,12 @@ def evaluate(args: argparse.Namespace) -> int:
     for flag, value in ('--dynamic-lr', args.lr), ('--dynamic-decay', args.decay):
         if value is not None and not args.dynamic:
             raise InputError(f'{flag} can only be used with --dynamic')
-    if args.sentences and args.dynamic:
-        raise InputError('expected no --dynamic beside it, found one', 'sentences')
+    sentences = args.sentences or by_sentences(args.model)
+    if sentences and args.dynamic:
+        raise InputError(
+            'expected no --dynamic beside it, found one' if args.sentences else
+            f'expected a model of the running text, found that {args.model} was '
+            'trained with --sentences', 'sentences' if args.sentences else 'dynamic')
     if args.dynamic == 'rms' and args.text is not None:
         raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
                          'training text too', 'dynamic')
@@ -32,13 +37,15 @@ def evaluate(args: argparse.Namespace) -> int:
     vocabulary = text.vocabulary
     assert vocabulary is not None
     name = args.part if args.text is None else 'text'
-    found = (of_sentences(trained, part) if args.sentences
+    found = (of_sentences(trained, part, args.quiet) if sentences
              else of_stream(trained, part, vocabulary, args.quiet))
     count = len(part.ids)
     result = {'part': name, 'tokens': vocabulary.tokens, 'words': count,
               **found.to_json()}
     if vocabulary.by_character:
         result['bits per character'] = float(numpy.log2(found.value))
+    if sentences:
+        result['sentences'] = True
     adapted = None
     if adaptive is not None:
         adapted = dynamic_perplexity(adaptive, text, part.ids, args.quiet)
@@ -47,7 +54,7 @@ def evaluate(args: argparse.Namespace) -> int:
         print(to_json(result))
         return 0
     unit = 'character' if vocabulary.by_character else 'word'
-    how = ', each sentence on its own' if args.sentences else ''
+    how = ', each sentence on its own' if sentences else ''
     print(f'{name:9}perplexity {found.value:.3f}'
           + bits(found.value, vocabulary.tokens) + how
           + relative_to_limit(found.value, None if found.rate else text.limit)
@@ -71,18 +78,39 @@ def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
                       bool(text.n_unknown) and vocabulary.unknown is None)
 
 
-def of_sentences(trained: TrainedModel, text: Encoded) -> Perplexity:
+def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexity:
     """The perplexity of a text, each sentence of which begins with a fresh state."""
-    between = trained.require_boundary()
-    ends = numpy.flatnonzero(text.ids == between)
-    sentences = [ids[ids != between] for ids in numpy.split(text.ids, ends + 1)]
-    if len(sentences) > 1 and not len(sentences[-1]):
-        sentences.pop()
-    log_probs = numpy.concatenate(list(
-        scoring.score_sentences(trained.model, sentences, between)))
-    targets = numpy.concatenate([numpy.append(ids, between) for ids in sentences])
+    log_probs, targets = score_sentences_of(trained, text.ids, quiet)
     return Perplexity.of(
         log_probs, targets, text, trained.require_vocabulary().unknown)
+
+
+def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
+                       ) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """The log probabilities of the words of a text, and the words.
+
+    Each sentence begins with a fresh state.
+    """
+    between = trained.require_boundary()
+    ends = numpy.flatnonzero(words == between)
+    sentences = [ids[ids != between] for ids in numpy.split(words, ends + 1)]
+    if len(sentences) > 1 and not len(sentences[-1]):
+        sentences.pop()
+    found = []
+    with progress(len(words), ' words', quiet) as bar:
+        for log_probs in scoring.score_sentences(trained.model, sentences, between):
+            found.append(log_probs)
+            bar.update(len(log_probs))
+    return numpy.concatenate(found), numpy.concatenate(
+        [numpy.append(ids, between) for ids in sentences])
+
+
+def score_stream_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
+                    ) -> Tuple[numpy.ndarray, numpy.ndarray]:
+    """As `score_sentences_of`, of a text that is read as one ring, as in training."""
+    with progress(len(words), ' words', quiet) as bar:
+        log_probs = scoring.score_ring(trained.model, words, bar.update_to)
+    return log_probs, numpy.roll(words, -1)
 
 
 def dynamic_perplexity(adaptive: dynamic.DynamicEvaluation, text: TextOfModel,
@@ -107,24 +135,24 @@ def interpolate(args: argparse.Namespace) -> int:
     text = TextOfModel(args, args.model, one.vocabulary, one.model.n_vocab)
     _require_same(one, other, args)
     test = text.part('test')
-    scores: Dict[str, List[numpy.ndarray]] = {}
-    for part in ('test',) if args.weight is not None else ('test', 'valid'):
-        ids, scores[part] = text.part(part).ids, []
-        for trained in one, other:
-            with progress(len(ids), ' words', args.quiet) as bar:
-                scores[part].append(
-                    scoring.score_ring(trained.model, ids, bar.update_to))
+    sentences = any(by_sentences(path) for path in (args.model, args.other))
+
+    def scores(part: str) -> List[Tuple[numpy.ndarray, numpy.ndarray]]:
+        ids = text.part(part).ids
+        score = score_sentences_of if sentences else score_stream_of
+        return [score(trained, ids, args.quiet) for trained in (one, other)]
+
+    (first, targets), (second, _) = scores('test')
     weight = args.weight
     if weight is None:
-        weight = scoring.mixture_weight(*scores['valid'])
+        weight = scoring.mixture_weight(*(values for values, _ in scores('valid')))
     vocabulary = text.vocabulary
     assert vocabulary is not None
     found = {}
-    first, second = scores['test']
     for name, values in (('first', first), ('second', second),
                          ('mixture', scoring.mix(first, second, weight))):
         found[name] = Perplexity.of(
-            values, numpy.roll(test.ids, -1), test, vocabulary.unknown)
+            values, targets, test, vocabulary.unknown)
     if args.json:
         print(to_json({'weight': weight, 'unknown': test.rate, **{
             name: one.value for name, one in found.items()}, **{
@@ -133,9 +161,10 @@ def interpolate(args: argparse.Namespace) -> int:
     name = 'test' if args.text is None else 'text'
     unit = 'character' if vocabulary.by_character else 'word'
     weights = f'interpolated, weights {weight:.3f} and {1 - weight:.3f}'
+    how = ', each sentence on its own' if sentences else ''
     for key, label in (('first', args.model), ('second', args.other),
                        ('mixture', weights)):
-        print(f'{name:9}perplexity {found[key].value:.3f}  {printable(label)}'
+        print(f'{name:9}perplexity {found[key].value:.3f}{how}  {printable(label)}'
               + found[key].say_unknown(unit))
     return 0
 

@@ -9,17 +9,15 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.app import going_on, new_run, run_folder
+from rnnlm.app import going_on, new_run, reading, results, run_folder
 from rnnlm.app.console import Console, ProgressBar, columns, introduce, say
 from rnnlm.app.description import RunDescription, check_resumable, fingerprint
 from rnnlm.app.initial import InitialModel, initial_model
 from rnnlm.app.recipes import Recipe
 from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, NotFinite, about, require
-from rnnlm.inference.perplexity import without_unknown
 from rnnlm.model import RNNForLM, adaptive_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
@@ -28,12 +26,11 @@ from rnnlm.serializers.model_files import require_sizes
 from rnnlm.training import mixed_precision, plotting
 from rnnlm.training.best_model import BestModel
 from rnnlm.training.evaluator import (
-    PerplexityEvaluator, evaluate_perplexity, make_classifier, make_evaluator)
+    PerplexityEvaluator, evaluate_perplexities, make_classifier)
 from rnnlm.training.extensions import Log, Snapshot, add_perplexity
 from rnnlm.training.learning_rate import LearningRateDecay, rate_name
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
-from rnnlm.training.updater import BPTTUpdater
 
 # Words that are counted at once.
 COUNTED = 2 ** 22
@@ -71,7 +68,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     """Trains an `RNNForLM` on a corpus and writes the results to `out`.
 
     `out` then holds ``model.npz`` and ``vocabulary.json``, ``run.json``, the ``log``,
-    the last two snapshots, and ``perplexity.png`` if matplotlib is installed.
+    the last two snapshots, ``perplexity.png`` if matplotlib is installed, and when the
+    run is complete ``result.json``.
 
     Args:
         corpus: The text.
@@ -113,6 +111,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     require('on_nan', on_nan, "'stop' or 'rollback'",
             lambda v: v in ('stop', 'rollback'))
     require('save_every', save_every, 'minutes, at least 0', lambda v: v >= 0)
+    reading.require_readable(corpus, recipe, group)
     initial = None
     if init_from is not None:
         require('init_from', resume, 'no resume beside it', lambda v: v is None)
@@ -133,6 +132,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             save_every=save_every, initial=initial, group=group)
         group.broadcast(made.classifier)
         group.separate_random_streams()
+        if group.is_root:
+            made.trainer.extend(results.History(computed, None if resume else seed))
         return made
 
     with contextlib.ExitStack() as stack, recipe.computing():
@@ -173,15 +174,17 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
         group.on_root(current.load_best)
         group.broadcast(current.classifier)
-        result = {'signal': 0, 'valid': evaluate_perplexity(current.validation),
-                  'test': evaluate_perplexity(
-                      make_evaluator(corpus.test, current.classifier, group)),
-                  'limit': corpus.perplexity_limit, 'tokens': corpus.tokens}
-        for part in 'valid', 'test':
-            rate = result[f'{part}_unknown'] = corpus.unknown_rate(part)
-            result[f'{part}_known'] = result[part] if not rate else group.on_root(
-                lambda: without_unknown(current.classifier.predictor,
-                                        getattr(corpus, part), corpus.vocabulary))
+        result = {'signal': 0, 'limit': corpus.perplexity_limit,
+                  'tokens': corpus.tokens}
+        test = reading.evaluator_of(corpus, 'test', recipe, current.classifier, group)
+        for part, evaluator in ('valid', current.validation), ('test', test):
+            result[part], result[f'{part}_known'] = evaluate_perplexities(evaluator)
+            result[f'{part}_unknown'] = corpus.unknown_rate(part)
+            if not result[f'{part}_unknown']:
+                result[f'{part}_known'] = result[part]
+        if recipe.sentences:
+            result['sentences'] = True
+        group.on_root(lambda: results.write(current.trainer, corpus, result))
         return result
 
 
@@ -230,14 +233,11 @@ def make_training_run(
         mixed_precision.set_up_mixed(optimizer, recipe.gradclip)
     else:
         optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
-    updater = BPTTUpdater(
-        ParallelSequentialIterator(corpus.train, recipe.batch_size,
-                                   rows=group.rows(recipe.batch_size)),
-        optimizer, recipe.bprop_len, device, group=group)
+    updater = reading.make_updater(corpus, recipe, optimizer, device, group)
     trainer = training.Trainer(updater, EpochsTrigger(
         recipe.epochs, recipe.patience), out=out)
 
-    validation = make_evaluator(corpus.valid, classifier, group)
+    validation = reading.evaluator_of(corpus, 'valid', recipe, classifier, group)
     trainer.extend(validation)
     trainer.extend(_StopDiverged())
     best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
@@ -249,9 +249,9 @@ def make_training_run(
         return TrainingRun(trainer, validation, best)
     trainer.extend(best)
     trainer.extend(extensions.observe_value('lr', _rate))
-    words = recipe.batch_size * recipe.bprop_len
+    words = len(corpus.train) / updater.windows_per_epoch
     report = ReportTrigger(recipe.log_interval or (
-        500 if len(corpus.train) > 1000 * words else None))
+        500 if updater.windows_per_epoch > 1000 else None))
     trainer.extend(Log(report, _Postprocess(words, corpus)))
     trainer.extend(extensions.PrintReport(
         columns(corpus), out=Console()), trigger=report)
@@ -310,7 +310,7 @@ class _StopDiverged(training.Extension):
 class _Postprocess:
     """Adds the perplexities and the speed to an entry of the log."""
 
-    def __init__(self, words: int, corpus: Corpus) -> None:
+    def __init__(self, words: float, corpus: Corpus) -> None:
         self._words = words  # of a window
         self._last = 0, 0.0
         self._speed = f'{corpus.unit}s/s'

@@ -122,5 +122,5 @@ def _pieces(args: argparse.Namespace, trained: TrainedModel):
     words, _ = generating.beam_search(
         trained.model, trained.encode_prime(args.prime, args.skip_unknown), args.length,
         args.beam, trained.require_boundary() if args.sentence else None,
-        trained.unknown_ids() if args.no_unk else None)
+        trained.unknown_ids() if args.no_unk else None, trained.fresh_after)
     return generating.text_of(trained.require_vocabulary(), words)

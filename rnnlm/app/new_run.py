@@ -11,7 +11,8 @@ import numpy
 from rnnlm._version import __version__
 from rnnlm.app import info
 from rnnlm.app.description import RUN, RunDescription
-from rnnlm.app.run_folder import LOCK, LOG, MODEL, PICTURE, VOCABULARY, make
+from rnnlm.app.run_folder import (
+    LOCK, LOG, MODEL, PICTURE, RESULT, VOCABULARY, make)
 from rnnlm.data.corpus import Corpus
 from rnnlm.errors import InputError
 from rnnlm.serializers.archive import open_archive
@@ -180,7 +181,7 @@ def _results(folder: str) -> List[str]:
 
 def _is_result(name: str) -> bool:
     """Whether a file of a run took training to make."""
-    return name in (MODEL, LOG, PICTURE) or snapshot_number(name) is not None
+    return name in (MODEL, LOG, PICTURE, RESULT) or snapshot_number(name) is not None
 
 
 def _in_use(folder: str, old: Sequence[str]) -> InputError:

@@ -102,6 +102,8 @@ class Recipe:
             ends; None for all epochs.
         log_interval: Windows between two entries of the log, beside those at the ends
             of epochs; None for 500 where an epoch has more than 1,000, else none.
+        sentences: Whether each sentence is read from a fresh state, rather than the
+            text as one stream; evaluation too.
 
     Raises:
         rnnlm.errors.InputError: if a value is out of its range.
@@ -175,6 +177,11 @@ class Recipe:
         help='windows between two lines of the table and entries of the log, which '
              'also have the ends of epochs (default: 500 where an epoch has more than '
              '1,000 windows, else none)')
+    sentences: bool = _field(
+        False, _switch, '--sentences', action='store_const', const=True,
+        help='train, validate and test on each line from a fresh state, as score reads '
+             'them (for rescoring in speech recognition, say); --batchsize is then in '
+             'sentences')
 
     def __post_init__(self) -> None:
         if self.lr is None:

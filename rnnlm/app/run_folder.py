@@ -16,6 +16,7 @@ from rnnlm.serializers.snapshot_files import newest_snapshot, snapshots_in
 
 MODEL = 'model.npz'
 VOCABULARY = 'vocabulary.json'
+RESULT = 'result.json'
 LOG = 'log'
 PICTURE = 'perplexity.png'
 LOCK = '.lock'
@@ -88,6 +89,32 @@ def _is_link(path: str) -> bool:
 def folder_of(path: str) -> str:
     """The folder of a run, given it or a file in it."""
     return path if os.path.isdir(path) else os.path.dirname(path)
+
+
+def by_sentences(path: str) -> bool:
+    """Whether a model was trained on each sentence from a fresh state.
+
+    Args:
+        path: As of `find_model`.
+    """
+    described = _described(path)
+    return described is not None and described.recipe.sentences
+
+
+def dropout_of(path: str) -> Optional[float]:
+    """The dropout that a model was trained with; None if no run.json says it.
+
+    Args:
+        path: As of `find_model`.
+    """
+    described = _described(path)
+    return described.recipe.dropout if described else None
+
+
+def _described(path: str) -> Optional[RunDescription]:
+    """The description of the run of a model, which may be a link into its folder."""
+    return (RunDescription.load(folder_of(path))
+            or RunDescription.load(os.path.dirname(os.path.realpath(path))))
 
 
 def find_file(path: str) -> str:

@@ -55,6 +55,8 @@ class TrainedModel:
         vocabulary: Its tokens, ``model.n_vocab`` of them; without it the methods that
             take or give text raise an `InputError`.
         path: Where it was loaded from, for messages.
+        sentences: Whether it was trained on each sentence from a fresh state; it then
+            generates them so.
 
     Attributes:
         model (LanguageModel): The model, on the device that was asked for.
@@ -76,12 +78,13 @@ class TrainedModel:
     """
 
     def __init__(self, model: LanguageModel, vocabulary: Optional[Vocabulary] = None,
-                 path: str = 'model') -> None:
+                 path: str = 'model', sentences: bool = False) -> None:
         if vocabulary is not None and len(vocabulary) != model.n_vocab:
             raise _another_size(path, vocabulary, model.n_vocab)
         self.model = model
         self.vocabulary = vocabulary
         self._path = path
+        self._sentences = sentences
 
     def __repr__(self) -> str:
         return f'<TrainedModel of {structure.of_model(self.model)}>'
@@ -197,8 +200,13 @@ class TrainedModel:
             self.model, self.encode_prime(prime, skip_unknown), length, sample,
             temperature, top_k, top_p, random,
             self.require_boundary() if one_sentence else None,
-            self.unknown_ids() if no_unknown else None)
+            self.unknown_ids() if no_unknown else None, self.fresh_after)
         return generate.text_of(vocabulary, ids)
+
+    @property
+    def fresh_after(self) -> Optional[int]:
+        """The id of the token after which it forgets its state; None if of none."""
+        return scoring.boundary(self.require_vocabulary()) if self._sentences else None
 
     def unknown_ids(self) -> list[int]:
         """The id of ``<unk>``; none if the vocabulary has no such token."""
@@ -303,7 +311,7 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
                 f'{file}: expected finite weights, found NaN or infinity in {name}; '
                 'train it anew, or take an older snapshot')
     model.to_device(chosen)
-    return TrainedModel(model, vocabulary, given)
+    return TrainedModel(model, vocabulary, given, run_folder.by_sentences(given))
 
 
 def _another_size(path: str, vocabulary: Vocabulary, n_vocab: int) -> InputError:

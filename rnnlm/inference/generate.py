@@ -85,7 +85,8 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
              temperature: float = 1.0, top_k: Optional[int] = None,
              top_p: Optional[float] = None,
              random: Optional[numpy.random.RandomState] = None,
-             stop: Optional[int] = None, never: Optional[Ids] = None) -> Iterator[int]:
+             stop: Optional[int] = None, never: Optional[Ids] = None,
+             fresh_after: Optional[int] = None) -> Iterator[int]:
     """Generates text: continues a sequence of words by sampling from the model.
 
     The recurrent state of the model is reset first.  For the same seed, the samples are
@@ -105,6 +106,8 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         stop: If given, generation ends at the word with this id, for example
             ``<eos>``, which is not yielded.
         never: Ids that are never sampled, for example that of ``<unk>``.
+        fresh_after: If given, the recurrent state is reset before the word with this
+            id: ``<eos>`` for a model that was trained by sentences.
 
     Yields:
         The id of the next word, `length` times, or until `stop`.
@@ -140,21 +143,21 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
         return int((random or numpy.random).choice(len(p), p=p))
 
     # Arguments are checked at once; words are generated when they are requested.
-    return _continue(model, prime, length, draw, stop)
+    return _continue(model, prime, length, draw, stop, fresh_after)
 
 
 def _continue(model: LanguageModel, prime: numpy.ndarray, length: int,
-              draw: Callable[[numpy.ndarray], int], stop: Optional[int]
-              ) -> Iterator[int]:
+              draw: Callable[[numpy.ndarray], int], stop: Optional[int],
+              fresh_after: Optional[int]) -> Iterator[int]:
     model.reset_state()
     for word in prime:
-        logits = _next(model, word)
+        logits = _next(model, word, fresh_after)
     for _ in range(length):
         word = draw(logits)
         if word == stop:
             return
         yield word
-        logits = _next(model, word)
+        logits = _next(model, word, fresh_after)
 
 
 def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
@@ -186,8 +189,8 @@ def _probabilities(logits: numpy.ndarray, temperature: float, top_k: Optional[in
 
 
 def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
-                stop: Optional[int] = None, never: Optional[Ids] = None
-                ) -> tuple[list[int], float]:
+                stop: Optional[int] = None, never: Optional[Ids] = None,
+                fresh_after: Optional[int] = None) -> tuple[list[int], float]:
     """Finds the most probable continuation of a sequence of words by beam search.
 
     The recurrent state of the model is reset first.
@@ -200,6 +203,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
         stop: If given, a continuation ends at the word with this id, for example
             ``<eos>``.  Ended continuations compete with longer ones.
         never: Ids that are never used.
+        fresh_after: As for `generate`.
 
     Returns:
         The ids of the best continuation found, without `stop`, and the natural
@@ -220,11 +224,11 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
     left_out = _left_out(never, model.n_vocab)
     model.reset_state()
     for word in prime[:-1]:
-        _next(model, word)
+        _next(model, word, fresh_after)
     beams: list[tuple[float, list[int]]] = [(0.0, [prime[-1]])]
     ended: tuple[float, list[int]] = (-numpy.inf, [])
     for _ in range(length):
-        logits = _logits(model, [words[-1] for _, words in beams])
+        logits = _logits(model, [words[-1] for _, words in beams], fresh_after)
         # Log softmax of each beam.
         logits -= logits.max(axis=1, keepdims=True)
         logits -= numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))
@@ -253,14 +257,20 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
     return found[1:], score
 
 
-def _next(model: LanguageModel, word: int) -> numpy.ndarray:
+def _next(model: LanguageModel, word: int, fresh_after: Optional[int]
+          ) -> numpy.ndarray:
     """Returns the logits of the next word after `word`, float64 (V,)."""
-    return _logits(model, [word])[0]
+    return _logits(model, [word], fresh_after)[0]
 
 
-def _logits(model: LanguageModel, words: Sequence[int]) -> numpy.ndarray:
+def _logits(model: LanguageModel, words: Sequence[int], fresh_after: Optional[int]
+            ) -> numpy.ndarray:
     """Returns the logits of the next words, one stream for each word: float64 (B, V).
     """
+    if fresh_after in words:
+        going_on = model.xp.array([[word != fresh_after] for word in words])
+        model.set_state([tuple(array * going_on for array in layer)
+                         for layer in model.get_state() or ()] or None)
     # This must not enclose a yield: the caller would run with this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode(), (
             numpy.errstate(over='ignore', invalid='ignore')):

@@ -1,6 +1,7 @@
 """Tokens of a model, as other programs store them beside its weights."""
 import json
 
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 from rnnlm.serializers.reading import parse_json
 
@@ -89,9 +90,10 @@ def _checked(tokens, n_vocab):
     return tokens if len(set(tokens)) == n_vocab else None
 
 
-def to_text(words, by_byte):
+def to_text(vocabulary):
     """Encodes tokens as JSON, for formats that store metadata, under `METADATA`."""
-    return json.dumps({'words': list(words), 'by_byte': by_byte}, ensure_ascii=False)
+    return json.dumps({'words': vocabulary.words, 'by_byte': vocabulary.by_byte,
+                       'tokens': vocabulary.tokens}, ensure_ascii=False)
 
 
 def of_text(text, n_vocab):
@@ -100,14 +102,15 @@ def of_text(text, n_vocab):
         found = parse_json(text, MOST_BYTES)
     except ValueError:
         return None
-    if type(found) is not dict:
+    if type(found) is not dict or type(found.get('words')) is not list:
         return None
-    tokens = tokens_of(found.get('words'), n_vocab)
-    if tokens is not None and found.get('by_byte') is True:
-        if any(len(token) != 1 or token > '\xff' for token in tokens):
-            return None
-        return [token.encode('latin-1') for token in tokens]
-    return tokens
+    tokens = tokens_of(found['words'], n_vocab)
+    # Files of before say only whether they are bytes.
+    kind = found.get('tokens', 'byte' if found.get('by_byte') is True else None)
+    try:
+        return None if tokens is None else Vocabulary(tokens, kind)
+    except InputError:
+        return None
 
 
 def words_of(tokens):

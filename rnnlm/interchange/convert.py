@@ -42,10 +42,12 @@ class Model(NamedTuple):
         weights (dict): as of `rnnlm.interchange.weights`.
         vocabulary (Vocabulary): its tokens, in the file or beside it; or None.
         notes (list of str): what was taken for what, where names did not say.
+        dropout (float): what it was trained with, where the file says it; or None.
     """
     weights: dict
     vocabulary: Optional[Vocabulary] = None
     notes: tuple = ()
+    dropout: Optional[float] = None
 
 
 def load(path):
@@ -69,7 +71,7 @@ def load(path):
 def load_model(path):
     """As `load`, a `Model`: with its tokens, and what there is to say of it."""
     module = format_of(path)
-    tokens, notes = None, []
+    tokens, notes, dropout = None, [], []
     if module is None:
         weights, notes = _of_chainer(path)
     elif module is onnx:
@@ -79,27 +81,31 @@ def load_model(path):
     elif module is keras:
         weights, notes = keras.load(path)
     else:
-        (weights, notes), tokens = module.load(path)
+        (weights, notes), tokens, *dropout = module.load(path)
     structure = check_model(weights)
-    return Model(weights, _vocabulary(path, tokens, structure.n_vocab), tuple(notes))
+    return Model(weights, _vocabulary(path, tokens, structure.n_vocab), tuple(notes),
+                 *dropout)
 
 
 def _vocabulary(path, tokens, n_vocab):
     """That of the file, else the one beside it, if it has as many tokens."""
+    if isinstance(tokens, Vocabulary):
+        return tokens
     if tokens is not None:
         try:
             words, by_byte = _tokens.words_of(tokens)
             return Vocabulary(words, 'byte' if by_byte else None)
         except InputError as e:
             raise InputError(f'{path}: {e}') from None
-    beside = os.path.join(os.path.dirname(path), VOCABULARY)
-    if not os.path.isfile(beside):
-        return None
-    found = Vocabulary.load(beside)
-    return found if len(found) == n_vocab else None
+    for file in path, os.path.realpath(path):  # which may be a link into a run's folder
+        beside = os.path.join(os.path.dirname(file), VOCABULARY)
+        if os.path.isfile(beside):
+            found = Vocabulary.load(beside)
+            return found if len(found) == n_vocab else None
+    return None
 
 
-def save(path, weights, vocabulary=None):
+def save(path, weights, vocabulary=None, dropout=None):
     """Writes weights in the format that the ending of a path says.
 
     Args:
@@ -109,6 +115,8 @@ def save(path, weights, vocabulary=None):
         weights (dict): as of `rnnlm.interchange.weights`.
         vocabulary (Vocabulary): its tokens, if they are known; written to a
             vocabulary.json beside it, and into a .safetensors, .onnx and .t7.
+        dropout (float): what it was trained with, if that is known; for a .safetensors
+            and a .py.
 
     Returns:
         list of str: the files written.
@@ -122,7 +130,7 @@ def save(path, weights, vocabulary=None):
     structure = check_model(weights)
     for each in files:
         require_writable(each)
-    _write(path, ending, weights, structure, vocabulary)
+    _write(path, ending, weights, structure, vocabulary, dropout)
     beside = os.path.join(os.path.dirname(path), VOCABULARY)
     if vocabulary is not None and not _is_there(beside, vocabulary):
         vocabulary.save(beside)
@@ -178,7 +186,7 @@ def _is_there(path, vocabulary):
         return False
 
 
-def _write(path, ending, weights, structure, vocabulary):
+def _write(path, ending, weights, structure, vocabulary, dropout):
     """Writes the files of `outputs`."""
     if ending == '.npz':
         save_npz(path, weights)
@@ -186,26 +194,19 @@ def _write(path, ending, weights, structure, vocabulary):
         require_sigmoids(structure)
         pytorch.write(outputs(path)[1], pytorch.export_model(weights))
         with writing(path) as f:
-            f.write(twin.source(structure, weights['embed/W'].dtype).encode('ascii'))
+            f.write(twin.source(
+                structure, weights['embed/W'].dtype, dropout).encode('ascii'))
     elif ending == '.onnx':
-        onnx.write(path, weights, _text_of(vocabulary))
+        onnx.write(path, weights, vocabulary and _tokens.to_text(vocabulary))
     elif ending == '.safetensors':
-        safetensors.write(path, pytorch.export_model(weights), _metadata(vocabulary))
+        safetensors.write(path, pytorch.export_model(weights), safetensors.metadata_of(
+            structure, vocabulary, dropout))
     elif ending == '.t7':
         torch7.write(path, torch7.with_tokens(
             torch7.export_model(weights), _bytes_of(vocabulary)))
     else:
         module = FORMATS[ending]
         module.write(path, module.export_model(weights))
-
-
-def _text_of(vocabulary):
-    return None if vocabulary is None else _tokens.to_text(
-        vocabulary.words, vocabulary.by_byte)
-
-
-def _metadata(vocabulary):
-    return {} if vocabulary is None else {_tokens.METADATA: _text_of(vocabulary)}
 
 
 def _bytes_of(vocabulary):

@@ -8,11 +8,15 @@ import struct
 
 import numpy
 
+from rnnlm._version import __version__
 from rnnlm.errors import InputError
 from rnnlm.interchange import _tokens, _untrusted, pytorch
 from rnnlm.interchange._by_shape import LEAVE
 from rnnlm.interchange.weights import as_float32, short_name
 from rnnlm.serializers.atomic import writing
+
+# The name of what is said of a model in the metadata.
+METADATA = 'rnnlm model'
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
 # Dtypes of masks and counts, which may accompany the weights.
@@ -44,7 +48,8 @@ def load(path):
         path (str): The file.
 
     Returns:
-        tuple: `rnnlm.interchange._by_shape.Model`, and a list of tokens or None.
+        tuple: `rnnlm.interchange._by_shape.Model`; a `Vocabulary`, a list of tokens or
+        None; and the dropout that it was trained with, or None.
 
     Raises:
         rnnlm.errors.InputError: As in `read`, or if it is not a language model.
@@ -58,7 +63,39 @@ def load(path):
             f'{path}: expected at most {_untrusted.MOST_SHARED} tensors that are tied, '
             f'found {len(tied)}; {LEAVE}')
     found = pytorch.import_noted(as_float32({**tensors, **tied}))
-    return found, _tokens_in(metadata, len(found.weights['embed/W']))
+    return (found, _tokens_in(metadata, len(found.weights['embed/W'])),
+            _dropout_in(metadata))
+
+
+def metadata_of(structure, vocabulary=None, dropout=None):
+    """What is said of a model in the header of its file, texts by name.
+
+    Args:
+        structure (rnnlm.structure.Structure): Its sizes.
+        vocabulary (Vocabulary): Its tokens, if they are known.
+        dropout (float): What it was trained with, if that is known.
+    """
+    found = {'rnnlm': __version__, 'n_vocab': structure.n_vocab,
+             'n_embed': structure.n_embed,
+             'n_units': [layer.n_units for layer in structure.layers],
+             'dropout': dropout, 'tokens': vocabulary and vocabulary.tokens}
+    metadata = {'format': 'pt', METADATA: json.dumps(found)}
+    if vocabulary is not None:
+        text = _tokens.to_text(vocabulary)
+        # A larger header would not be read; vocabulary.json beside has them anyway.
+        if len(json.dumps(text)) <= _tokens.MOST_BYTES // 2:
+            metadata[_tokens.METADATA] = text
+    return metadata
+
+
+def _dropout_in(metadata):
+    """The dropout that `metadata_of` wrote; None if there is none."""
+    try:
+        found = _untrusted.parse_json(metadata.get(METADATA, ''), _tokens.MOST_BYTES)
+    except ValueError:
+        return None
+    dropout = found.get('dropout') if type(found) is dict else None
+    return dropout if type(dropout) in (int, float) and 0 <= dropout < 1 else None
 
 
 def _tokens_in(metadata, n_vocab):

@@ -6,6 +6,7 @@ HEAD = textwrap.dedent('''\
     """A recurrent language model in PyTorch, written by rnnlm convert.
 
     model = load() gives it with its weights, which are in the .pt file beside this one.
+    Ids are places in the list "words" of vocabulary.json, if that is beside it too.
     """
     import os
 
@@ -18,7 +19,7 @@ HEAD = textwrap.dedent('''\
 EQUAL = '''\
     """Embedding, {n_layers} LSTM layers, output layer; dropout between them."""
 
-    def __init__(self, dropout=0.5):
+    def __init__(self, dropout={dropout}):
         super().__init__()
         self.embed = torch.nn.Embedding({n_vocab}, {n_embed})
         self.lstm = torch.nn.LSTM(
@@ -44,7 +45,7 @@ EQUAL = '''\
 DIFFERENT = '''\
     """Embedding, LSTM layers of other sizes, output layer; dropout between them."""
 
-    def __init__(self, dropout=0.5):
+    def __init__(self, dropout={dropout}):
         super().__init__()
         sizes = {sizes}
         self.embed = torch.nn.Embedding({n_vocab}, sizes[0])
@@ -95,12 +96,13 @@ TAIL = textwrap.dedent('''
     ''')
 
 
-def source(structure, dtype):
+def source(structure, dtype, dropout=None):
     """The text of the module.
 
     Args:
         structure (rnnlm.structure.Structure): Of LSTM layers.
         dtype: Of the weights.
+        dropout (float): What the model was trained with; 0.5 if that is not known.
     """
     units = [layer.n_units for layer in structure.layers]
     body = EQUAL if len(set(units)) == 1 else DIFFERENT
@@ -119,4 +121,5 @@ def source(structure, dtype):
         output=output.format(**facts), logits=logits, n_vocab=structure.n_vocab,
         n_embed=structure.n_embed, n_units=units[0],
         n_layers=len(units), sizes=[structure.n_embed, *units],
+        dropout=0.5 if dropout is None else float(dropout),
     ) + TAIL.format(dtype=dtype)

@@ -58,7 +58,8 @@ def _json(is_good: Callable) -> Callable:
 
 
 # Log entries that must be numbers, if present.
-_NUMBERS = re.compile(r'epoch|iteration|elapsed_time|lr|words/s|.*(loss|perplexity)')
+_NUMBERS = re.compile(
+    r'epoch|iteration|elapsed_time|lr|words/s|val_known|.*(loss|perplexity)')
 
 
 def _is_log(value: Any) -> bool:
@@ -78,6 +79,14 @@ def _is_good_entry(name: str, value: Any) -> bool:
     return abs(value) <= 1e308 or isinstance(value, float)
 
 
+def _is_parts(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(part, dict) and isinstance(part.get('windows'), list)
+        and len(part['windows']) == 2 and all(
+            type(n) is int and 0 <= n <= MOST for n in part['windows'])
+        for part in value)
+
+
 def _is_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
@@ -92,6 +101,9 @@ BOOL = 'a bool', lambda a: a.shape == () and (
 RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'updater/iteration', _count()),
     (r'updater/iterator:[^/]+/(iteration|epoch|current_position)', _count()),
+    (r'updater/iterator:[^/]+/(batch|step)', _count()),
+    (r'updater/iterator:[^/]+/seed', _count(0, 2 ** 32 - 1)),
+    (r'updater/iterator:[^/]+/batch_size', _count(1)),
     (r'updater/iterator:[^/]+/previous_epoch_detail', _number(-1, MOST)),
     (r'updater/iterator:[^/]+/is_new_epoch', BOOL),
     (r'updater/iterator:[^/]+/_?order', (
@@ -123,6 +135,7 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'extension_triggers/[^/]+/next_time', _number(0, MOST)),
     (r'extension_triggers/[^/]+/(finished|_flag_first)', BOOL),
     (r'extensions/LearningRateDecay[^/]*/lr', _number(0, 1e300, or_none=True)),
+    (r'extensions/History[^/]*/parts', ('parts of a run in JSON', _json(_is_parts))),
     (r'extensions/LearningRateDecay[^/]*/(since|waited)', _count()),
     (r'extensions/(BestModel[^/]*/loss|LearningRateDecay[^/]*/best)',
      _number(FINITE[0], math.inf)),

@@ -1,7 +1,9 @@
 """`PerplexityEvaluator`: the perplexity of a text during training."""
-from typing import Any, Callable, Dict, Optional
+import math
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import chainer
+from chainer import functions as F
 from chainer import links as L
 from chainer import reporter as reporter_module
 from chainer.reporter import report
@@ -10,7 +12,7 @@ from chainer.training.extensions.evaluator import _IteratorProgressBar
 import numpy
 
 from rnnlm import states
-from rnnlm.chain import language_model
+from rnnlm.chain import LanguageModel, language_model
 from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import require
 from rnnlm.parallel import SINGLE_PROCESS, Group
@@ -39,6 +41,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         kwargs: Arguments of Chainer's Evaluator, such as ``progress_bar=True``.
             Without an ``eval_hook`` each evaluation starts from a reset state; with
             one, from the state of the last evaluation as the hook leaves it.
+        unknown (int): If given, the id of ``<unk>``.  If windows are computed as a
+            whole, '.../main/known_loss' is then reported too, the mean over the other
+            words of the same text.
 
     Attributes:
         progress: Function called with the number of words read, after each window.
@@ -48,12 +53,13 @@ class PerplexityEvaluator(extensions.Evaluator):
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
-                 group: Group = SINGLE_PROCESS, **kwargs: Any) -> None:
+                 group: Group = SINGLE_PROCESS, unknown: Optional[int] = None,
+                 **kwargs: Any) -> None:
         main = iterator['main'] if isinstance(iterator, dict) else iterator
         require('iterator', main, 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
         super().__init__(iterator, target, *args, **kwargs)
-        self.group = group
+        self.group, self.unknown = group, unknown
         self.progress: Optional[Callable[[int], object]] = None
         self._left: states.State = {}
 
@@ -99,7 +105,7 @@ class PerplexityEvaluator(extensions.Evaluator):
         iterator.reset()
         # Windows can be longer than in training, since no graph is kept.
         length = max(1, EVALUATION_CHUNK // iterator.batch_size)
-        loss, steps = 0.0, 0
+        loss, steps, of_unknown = 0.0, 0, numpy.zeros(2)
         progress = None
         if self._progress_bar and self.group.is_root:
             progress = _IteratorProgressBar(iterator)
@@ -114,7 +120,9 @@ class PerplexityEvaluator(extensions.Evaluator):
                 window = model.device.send(window)
                 x, t = window[:-1], window[1:]
                 if is_fused_loss(target):
-                    found = model._loss(x, t, '')
+                    h = model._features(x, '')
+                    found = model._loss_of_features(h, t)
+                    of_unknown += self._of_unknown(model, h, t)
                 else:
                     found = loss_of_logits(target, model._logits(x, ''), t)
                 loss += share * float(found.array)
@@ -128,11 +136,58 @@ class PerplexityEvaluator(extensions.Evaluator):
             progress.close()
         if rows != slice(None):
             loss = self.group.sum(loss)
+            of_unknown = numpy.array([self.group.sum(value) for value in of_unknown])
         observation = {}
         with reporter_module.report_scope(observation):
             if steps:
                 report({'loss': loss / steps}, target)
+                self._report_known(loss, steps, *of_unknown)
         return observation
+
+    def _of_unknown(self, model, h, t):
+        """The sum of -log p of the unknown words of a window, and how many there are.
+
+        Only for them the output layer is computed once more.
+        """
+        there = t == self.unknown  # (T, B)
+        if self.unknown is None or not there.any():
+            return numpy.zeros(2)
+        found = sum_of_losses(model, h, t, there)
+        return numpy.array([float(found.array), int(there.sum())])
+
+    def _report_known(self, loss, steps, of_unknown, n_unknown):
+        """Reports the mean loss of the words that are not ``<unk>``, if there are any.
+
+        Args:
+            loss (float): the sum over the steps of the mean over the streams.
+            steps, n_unknown: of the text.
+            of_unknown (float): the sum over the unknown words.
+        """
+        streams = self._iterators['main'].batch_size
+        n_known = steps * streams - n_unknown
+        if self.unknown is not None and n_known > 0:
+            report({'known_loss': (loss * streams - of_unknown) / n_known},
+                   self._targets['main'])
+
+
+def sum_of_losses(model: LanguageModel, h: chainer.Variable, t: Any, there: Any
+                  ) -> chainer.Variable:
+    """The sum of -log p of some of the words of a window.
+
+    The output layer is computed for them alone.
+
+    Args:
+        model: The model.
+        h: Variable (T, B, n), what its output layer reads.
+        t: int (T, B), the words to predict.
+        there: bool (T, B), which of them count, at least one.
+    """
+    T, B, n = h.shape
+    h, t = F.reshape(h, (T * B, 1, n)), t.reshape(T * B, 1)
+    if not there.all():
+        k = model.xp.flatnonzero(there)
+        h, t = h[k], t[k]
+    return model._loss_of_features(h, t)
 
 
 def make_classifier(model: chainer.Link) -> L.Classifier:
@@ -143,16 +198,25 @@ def make_classifier(model: chainer.Link) -> L.Classifier:
 
 
 def make_evaluator(words: Any, classifier: L.Classifier,
-                   group: Group = SINGLE_PROCESS) -> PerplexityEvaluator:
+                   group: Group = SINGLE_PROCESS, unknown: Optional[int] = None
+                   ) -> PerplexityEvaluator:
     """Returns an evaluator of a text, read as one stream."""
     return PerplexityEvaluator(
-        ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group)
+        ParallelSequentialIterator(words, 1, repeat=False), classifier, group=group,
+        unknown=unknown)
 
 
 def evaluate_perplexity(evaluator: extensions.Evaluator) -> float:
     """Computes the perplexity with an evaluator, outside of any trainer."""
+    return evaluate_perplexities(evaluator)[0]
+
+
+def evaluate_perplexities(evaluator: extensions.Evaluator) -> Tuple[float, float]:
+    """As `evaluate_perplexity`, and that of the known words, NaN if unavailable."""
     with chainer.Reporter().scope({}):
         result = evaluator()
     loss, = (value for name, value in result.items() if name.endswith('main/loss'))
+    known = [value for name, value in result.items()
+             if name.endswith('main/known_loss')]
     with numpy.errstate(over='ignore'):
-        return float(numpy.exp(loss))
+        return float(numpy.exp(loss)), float(numpy.exp(known[0] if known else math.nan))

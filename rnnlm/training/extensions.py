@@ -138,7 +138,8 @@ def add_perplexity(result: dict) -> None:
 
     Args:
         result: The entry, changed in place: 'perplexity' is exp of 'main/loss', and
-            'val_perplexity' of 'validation/main/loss', if they are there.
+            'val_perplexity' of 'validation/main/loss', and 'val_known', that of the
+            known words, of 'validation/main/known_loss', if they are there.
 
     Example:
         >>> entry = {'main/loss': 4.0}
@@ -147,7 +148,8 @@ def add_perplexity(result: dict) -> None:
         54.598
     """
     for name, key in (('perplexity', 'main/loss'),
-                      ('val_perplexity', 'validation/main/loss')):
+                      ('val_perplexity', 'validation/main/loss'),
+                      ('val_known', 'validation/main/known_loss')):
         if key in result:
             with numpy.errstate(over='ignore'):
                 result[name] = float(numpy.exp(result[key]))

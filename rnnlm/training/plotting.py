@@ -69,8 +69,10 @@ class PerplexityPlot(training.Extension):
         if not self._due or not log:
             return
         updater = trainer.updater
-        iterator = updater.get_iterator('main')
-        windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
+        windows = getattr(updater, 'windows_per_epoch', None)
+        if windows is None:  # of another updater
+            iterator = updater.get_iterator('main')
+            windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
         draw(log, windows, os.path.join(trainer.out, self.file_name), self.limit,
              self.unit, self.unknown)
         self._due = False
@@ -96,7 +98,8 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
     axes = figure.add_subplot()
     for key, label, style in (
             ('perplexity', 'training (with dropout)', '-'),
-            ('val_perplexity', 'validation', 'o-')):
+            ('val_perplexity', 'validation', 'o-'),
+            ('val_known', 'validation without <unk>', 'o:')):
         points = [(entry['iteration'] / windows_per_epoch, entry[key])
                   for entry in log if entry.get(key, MOST) < MOST]
         if points:

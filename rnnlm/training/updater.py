@@ -107,6 +107,12 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self.get_optimizer('main').target, self.get_iterator('main'),
             self.converter, self.loss_of_logits)
 
+    @property
+    def windows_per_epoch(self) -> float:
+        """float: How many windows an epoch takes."""
+        iterator = self.get_iterator('main')
+        return len(iterator.dataset) / (iterator.batch_size * self.bprop_len)
+
     def update_core(self) -> None:
         optimizer = self.get_optimizer('main')
         target = optimizer.target

@@ -17,8 +17,8 @@ from rnnlm.app import cli, description, experiment, new_run
 from rnnlm.data import corpus
 from rnnlm.serializers import atomic
 
-NAMES = ('log', 'model.npz', 'perplexity.png', 'run.json', 'vocabulary.json',
-         'snapshot_iter_15', 'snapshot_iter_30', 'snapshot_iter_45')
+NAMES = ('log', 'model.npz', 'perplexity.png', 'result.json', 'run.json',
+         'vocabulary.json', 'snapshot_iter_15', 'snapshot_iter_30', 'snapshot_iter_45')
 
 ONE = dataclasses.replace(TINY, epochs=1)
 
@@ -196,7 +196,7 @@ def test_overwriting_says_what_is_deleted(tmp_path, monkeypatch, story, capsys):
         assert cli.main([*story, '--overwrite']) == 1
     err = capsys.readouterr().err
     assert f'{names[-1]}: the earlier run cannot be deleted' in err
-    assert f'log, perplexity.png, {names[0]} of it are deleted' in err
+    assert f'log, perplexity.png, result.json, {names[0]} of it are deleted' in err
     # What is left is the earlier run: it goes on, or may be deleted.
     assert cli.main([*story, '-e', '3', '--resume']) == 0
     assert cli.main([*story, '--overwrite']) == 0

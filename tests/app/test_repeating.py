@@ -31,7 +31,8 @@ VALUES = {
     'dropout': ['0', '0.3'], 'gradclip': ['0.2'], 'n_embed': ['3'], 'tied': [None],
     'n_layers': ['1', '3'], 'init_scale': ['0.5'], 'precision': ['mixed16'],
     'seed': ['5'], 'init_from': ['first'], 'on_nan': ['rollback'],
-    'min_count': ['1'], 'tokens': ['char'], 'vocab_limit': ['6']}
+    'min_count': ['1'], 'tokens': ['char'], 'vocab_limit': ['6'],
+    'sentences': [None]}
 
 # Of no influence on the numbers, or on what is in other tests here.
 NOT_DRAWN = {

@@ -140,6 +140,8 @@ def assert_same(whole, folder, out, parts=False):
         one, other = os.path.join(whole, name), os.path.join(folder, name)
         if name == 'log':
             assert entries(one) == entries(other)
+        elif name == 'result.json':
+            assert found_in(one) == found_in(other)
         elif name == last:
             assert_same_arrays(one, other)
         elif name.endswith('.png'):
@@ -163,6 +165,12 @@ def entries(path):
     for entry in found:
         del entry['elapsed_time'], entry['words/s']
     return found
+
+
+def found_in(path):
+    with open(path) as f:
+        found = json.load(f)
+    return {name: found[name] for name in ('valid', 'test', 'windows', 'epochs', 'run')}
 
 
 def assert_same_arrays(one, other):

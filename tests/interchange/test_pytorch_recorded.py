@@ -26,7 +26,7 @@ def test_recorded_file(archive, name, entry, write):
         found = inspecting.describe(path)
         assert found['model'] is None and found['refused']
         return
-    weights, vocabulary, _ = convert.load_model(path)
+    weights, vocabulary, *_ = convert.load_model(path)
     model = check_model(weights).build(dropout=0)
     for key, param in model.namedparams():
         param.array[...] = weights[key.strip('/')]

@@ -1,0 +1,66 @@
+"""How a run reads its text: as one stream, or by sentences."""
+from typing import Any
+
+from chainer import links as L
+
+from rnnlm.app.recipes import Recipe
+from rnnlm.data.corpus import Corpus
+from rnnlm.data.iterators import ParallelSequentialIterator
+from rnnlm.data.sentences import SentenceIterator
+from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError
+from rnnlm.inference.scoring import boundary
+from rnnlm.parallel.group import Group
+from rnnlm.training.evaluator import PerplexityEvaluator, make_evaluator
+from rnnlm.training.sentences import SentenceUpdater, make_sentence_evaluator
+from rnnlm.training.updater import BPTTUpdater
+
+
+def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
+    """Refuses to train by sentences where that cannot be done.
+
+    Raises:
+        rnnlm.errors.InputError: if no token ends a sentence, there are fewer sentences
+            than a batch has, or several processes.
+    """
+    if not recipe.sentences:
+        return
+    if group.size > 1:
+        raise InputError(
+            f'expected one process, found {group.size}: leave --communicator out, or '
+            'train on the running text', 'sentences')
+    SentenceIterator(corpus.train, recipe.batch_size, _between(corpus.vocabulary),
+                     repeat=False)
+
+
+def _between(vocabulary: Vocabulary) -> int:
+    """The id of the token between sentences."""
+    between = boundary(vocabulary)
+    if between is None:
+        raise InputError(
+            'expected a vocabulary with a token between sentences (<eos>, or a line '
+            'feed), found none', 'sentences')
+    return between
+
+
+def make_updater(corpus: Corpus, recipe: Recipe, optimizer: Any, device: Any,
+                 group: Group) -> BPTTUpdater:
+    """The updater that reads the training part as the recipe says."""
+    if recipe.sentences:
+        iterator = SentenceIterator(
+            corpus.train, recipe.batch_size, _between(corpus.vocabulary))
+        return SentenceUpdater(iterator, optimizer, recipe.bprop_len, device)
+    return BPTTUpdater(
+        ParallelSequentialIterator(corpus.train, recipe.batch_size,
+                                   rows=group.rows(recipe.batch_size)),
+        optimizer, recipe.bprop_len, device, group=group)
+
+
+def evaluator_of(corpus: Corpus, part: str, recipe: Recipe, classifier: L.Classifier,
+                 group: Group) -> PerplexityEvaluator:
+    """The evaluator of 'valid' or 'test', read as the recipe says."""
+    words, vocabulary = getattr(corpus, part), corpus.vocabulary
+    if recipe.sentences:
+        return make_sentence_evaluator(
+            words, classifier, _between(vocabulary), vocabulary.unknown)
+    return make_evaluator(words, classifier, group, vocabulary.unknown)

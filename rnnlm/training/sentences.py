@@ -1,0 +1,143 @@
+"""Training and evaluation by sentences, each from a fresh state."""
+from typing import Optional
+
+import chainer
+from chainer import links as L
+from chainer import reporter as reporter_module
+from chainer.reporter import report
+import numpy
+
+from rnnlm.chain import LanguageModel
+from rnnlm.data.sentences import PADDING, SentenceIterator
+from rnnlm.errors import InputError
+from rnnlm.training.evaluator import (
+    EVALUATION_CHUNK, PerplexityEvaluator, sum_of_losses)
+from rnnlm.training.updater import BPTTUpdater
+
+# Sentences that are evaluated at once.
+BATCH = 32
+
+
+class SentenceUpdater(BPTTUpdater):
+    """Updater for the sentences of a `SentenceIterator`, each from a fresh state.
+
+    The loss of a window is the sum over its words of -log p, divided by the batch size
+    B.  Without padding that is the loss of a `BPTTUpdater`, the sum over the steps of
+    the mean over the batch.  With it each word of the text has the same weight; a mean
+    over the sentences that are not over yet would give more to the ends of long ones.
+
+    'main/loss' is the mean over the words of the window, reported with their number as
+    its weight: Chainer's LogReport gives the mean over all words.
+
+    Args:
+        train_iter (SentenceIterator): The sentences.
+        optimizer: Set up with a Classifier of an `RNNForLM`.
+        bprop_len (int): Steps T of a window.  Longer sentences are read in several,
+            between which the recurrent state is carried on.
+        device: As for `BPTTUpdater`.
+
+    Raises:
+        rnnlm.errors.InputError: by `update`, if the model cannot be computed a window
+            at a time.
+    """
+
+    def __init__(self, train_iter: SentenceIterator, optimizer: chainer.Optimizer,
+                 bprop_len: int, device: object = None) -> None:
+        super().__init__(train_iter, optimizer, bprop_len, device)
+
+    @property
+    def windows_per_epoch(self) -> float:
+        return self.get_iterator('main').windows_per_epoch(self.bprop_len)
+
+    def _update(self, target, optimizer, windows, window=None):
+        if not windows:
+            raise InputError(
+                'expected a model that is computed a window at a time, found that '
+                f'{self.why_per_step}', 'sentences')
+        super()._update(target, optimizer, windows, window)
+
+    def _why_no_graph(self, target, optimizer):
+        return 'sentences have windows of their own lengths'
+
+    def _next_window(self, target):
+        iterator = self.get_iterator('main')
+        window = iterator.next_window(self.bprop_len)
+        if iterator.is_new_batch:
+            target.predictor.reset_state()
+        target.predictor.check_ids(window, PADDING)
+        return window
+
+    def _window_loss(self, target, rows, window):
+        model = target.predictor
+        x, t = inputs_and_targets(model, window)
+        model.row_gradient = rows
+        try:
+            h = model._features(x, '')
+        finally:
+            model.row_gradient = None
+        total = sum_of_losses(model, h, t, t != PADDING)
+        n_words = int((window[1:] != PADDING).sum())
+        target.loss = total / n_words
+        report({'loss': (target.loss, n_words)}, target)
+        return total / self.get_iterator('main').batch_size
+
+
+class SentenceEvaluator(PerplexityEvaluator):
+    """As `PerplexityEvaluator`, of the sentences of a `SentenceIterator`."""
+
+    def _evaluate_windows(self, target, model, rows):
+        iterator = self._iterators['main']
+        iterator.reset()
+        length = max(1, EVALUATION_CHUNK // iterator.batch_size)
+        losses = numpy.zeros(2)  # the sum, and of how many words
+        of_unknown = numpy.zeros(2)
+        with chainer.no_backprop_mode():
+            while True:
+                try:
+                    window = iterator.next_window(length)
+                except StopIteration:
+                    break
+                if iterator.is_new_batch:
+                    model.reset_state()
+                x, t = inputs_and_targets(model, window)
+                h = model._features(x, '')
+                losses += _sum_and_number(model, h, t, t != PADDING)
+                if self.unknown is not None:
+                    of_unknown += _sum_and_number(model, h, t, t == self.unknown)
+                self.group.heartbeat()
+                if self.progress:
+                    self.progress(int(losses[1]))
+        observation = {}
+        with reporter_module.report_scope(observation):
+            report({'loss': losses[0] / losses[1]}, target)
+            known = losses - of_unknown
+            if self.unknown is not None and known[1] > 0:
+                report({'known_loss': known[0] / known[1]}, target)
+        return observation
+
+
+def make_sentence_evaluator(words: numpy.ndarray, classifier: L.Classifier,
+                            between: int, unknown: Optional[int] = None
+                            ) -> SentenceEvaluator:
+    """Evaluator of the sentences of a text; see `SentenceIterator` for `between`."""
+    iterator = SentenceIterator(words, 1, between, repeat=False)
+    if iterator.n_sentences > 1:
+        iterator = SentenceIterator(
+            words, min(BATCH, iterator.n_sentences), between, repeat=False)
+    return SentenceEvaluator(iterator, classifier, unknown=unknown)
+
+
+def inputs_and_targets(model: LanguageModel, window: numpy.ndarray) -> tuple:
+    """The words (T, B) to read and those to predict, on the device of the model.
+
+    Padding is read as word 0; what follows from it is nowhere looked at.
+    """
+    window = model.device.send(window)
+    return model.xp.maximum(window[:-1], 0), window[1:]
+
+
+def _sum_and_number(model, h, t, there):
+    n = int(there.sum())
+    if not n:
+        return numpy.zeros(2)
+    return numpy.array([float(sum_of_losses(model, h, t, there).array), n])
