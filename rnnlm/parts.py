@@ -240,7 +240,7 @@ TABLE = {
 }
 for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
               OutputBias, WeightDropLSTM):
-    unaltered.record(_link)
+    unaltered.record_link(_link)
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}
 
@@ -259,7 +259,7 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
             `L.LSTM`.  An embedding's window takes the ids (T, B) and, as the window of
             an `L.EmbedID` does, a `rnnlm.functions.RowGradient` or None.
     """
-    unaltered.record(link)
+    unaltered.record_link(link)
     TABLE[link] = Part(window, role, state, sizes, why_not)
 
 
