@@ -1,4 +1,4 @@
-"""Whatever a step of a link in the table calls of Chainer may not be replaced unseen."""
+"""What a step of a link in the table calls of Chainer is not replaced unseen."""
 import sys
 
 import chainer
@@ -36,7 +36,7 @@ def _name_of(code, names):
 
 
 def functions_of(step):
-    """(name, module, code) of the functions in chainer.functions that a step and its gradients run."""
+    """(name, module, code) of what a step and its gradients run in Chainer."""
     found = set()
 
     def see(frame, event, arg):
