@@ -93,7 +93,8 @@ def weight_drop_lstm_window(link, x):
     """`WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.dropped())
-    link.set_state(c, h)  # by which a step after it is known to begin another window
+    link.set_state(c, h)
+    link._begun = False  # so that a call of the link itself begins another window
     return hs
 
 

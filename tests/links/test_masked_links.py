@@ -309,24 +309,19 @@ def test_an_update_begins_a_window_after_steps_of_the_user(tmp_path):
         assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
-class Wrapped(chainer.Chain):
-    """A layer around another, whose state is inside."""
-
-    def __init__(self, link):
-        super().__init__()
-        with self.init_scope():
-            self.inner = link
-
-    def reset_state(self):
-        self.inner.reset_state()
-
-    def forward(self, x):
-        return self.inner(x)
+@pytest.mark.parametrize('per_step', [False, True])
+def test_a_layer_called_after_a_window_begins_another(per_step):
+    model = make()
+    model.per_step = per_step
+    by_window(model, window()).unchain_backward()
+    mask = model.l1.lateral.mask
+    model.l1(numpy.ones((B, SIZES[0])))
+    assert model.l1.lateral.mask is not mask
 
 
 @pytest.mark.parametrize('kinds', [
-    (lambda m, n: Wrapped(L.LSTM(m, n)), L.LSTM),
-    (lambda m, n: Wrapped(L.StatefulGRU(m, n)), WeightDropLSTM),
+    (lambda m, n: chainer.Sequential(L.LSTM(m, n)), L.LSTM),
+    (lambda m, n: chainer.Sequential(L.StatefulGRU(m, n)), WeightDropLSTM),
     (L.Linear, L.LSTM), (L.Linear, WeightDropLSTM)])
 def test_masks_stay_for_a_window_whatever_the_first_layer_is(kinds):
     model = make(kinds)
