@@ -13,6 +13,8 @@ import rnnlm
 from rnnlm.app.trained import TrainedModel
 from rnnlm.data.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.slow
+
 WINDOWS = int(os.environ.get('RNNLM_WINDOWS', 2000))
 
 # What Python's allocator and the log may add: measured 0.4 MB in 5,000 windows.

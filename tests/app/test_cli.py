@@ -13,6 +13,8 @@ import pytest
 
 import rnnlm
 
+pytestmark = pytest.mark.slow
+
 PTB = os.path.join(ROOT, 'examples', 'ptb')
 SMALL = '--unit 12 --batchsize 10 --bproplen 10 --epoch 2'.split()
 

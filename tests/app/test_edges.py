@@ -16,6 +16,8 @@ import rnnlm
 from rnnlm.app import cli
 from rnnlm.training import plotting
 
+pytestmark = pytest.mark.slow
+
 SMALL = '-u 4 -b 4 -l 5 -e 1'.split()
 
 

@@ -12,6 +12,8 @@ import threadpoolctl
 from rnnlm import kernels
 from rnnlm.app import cli, info
 
+pytestmark = pytest.mark.slow
+
 OPENBLAS = [library for library in threadpoolctl.threadpool_info()
             if library['internal_api'] == 'openblas']
 needs_openblas = pytest.mark.skipif(not OPENBLAS, reason='NumPy has another BLAS')

@@ -10,6 +10,8 @@ import rnnlm
 from rnnlm.app import cli
 from rnnlm.app.initial import InitialModel
 
+pytestmark = pytest.mark.slow
+
 FIRST = 'the cat sat on the mat\nthe dog saw the red cat\n' * 20
 SECOND = 'the horse sat on the mat\nthe zebra saw the red horse\n' * 20
 SMALL = ['-u', '6', '-b', '4', '-l', '5', '-e', '1']

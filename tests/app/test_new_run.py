@@ -17,6 +17,8 @@ from rnnlm.app import cli, description, experiment, new_run
 from rnnlm.data import corpus
 from rnnlm.serializers import atomic
 
+pytestmark = pytest.mark.slow
+
 NAMES = ('log', 'model.npz', 'perplexity.png', 'result.json', 'run.json',
          'vocabulary.json', 'snapshot_iter_15', 'snapshot_iter_30', 'snapshot_iter_45')
 

@@ -20,6 +20,8 @@ from rnnlm.app import cli
 from rnnlm.app.options import OPTIONS
 from rnnlm.serializers.snapshot_files import newest_snapshot
 
+pytestmark = pytest.mark.slow
+
 STORY = 'the cat sat on the mat\nthe dog saw the red cat\n' * 10
 SMALL = ['--corpus', 'story', '-u', '4', '-b', '4', '-l', '5', '-e', '4',
          '--save-every', '0']

@@ -14,6 +14,8 @@ import pytest
 
 from rnnlm.app import cli
 
+pytestmark = pytest.mark.slow
+
 # Of other files' tests: several processes, a GPU, scripts and files of others.
 ELSEWHERE = re.compile(
     r'mpiexec|--device|rnnlm (run|convert)\b|python ')

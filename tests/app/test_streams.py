@@ -8,6 +8,8 @@ import pytest
 
 from rnnlm.app import console
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.skipif(os.name != 'posix', reason='needs a POSIX shell')
 
 

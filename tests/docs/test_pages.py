@@ -44,7 +44,8 @@ def made(tmp_path_factory):
     command.write_text(COMMAND.format(python=sys.executable))
     command.chmod(0o755)
     novel = 'It was the best of times ,\nit was the worst of times .\n' * 60
-    for name in 'novel.txt', 'other.txt', 'FILE.txt', 'one.txt', 'two.txt':
+    for name in ('novel.txt', 'other.txt', 'FILE.txt', 'one.txt', 'two.txt',
+                 'transcripts.txt'):
         (folder / name).write_text(novel)
     (folder / 'ptb').mkdir()
     for part in 'train', 'valid', 'test':

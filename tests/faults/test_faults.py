@@ -17,6 +17,8 @@ import sys
 import numpy
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 FAULTS = int(os.environ.get('RNNLM_FAULTS', 3))
 
