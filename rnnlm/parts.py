@@ -93,7 +93,8 @@ def weight_drop_lstm_window(link, x):
     """`WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.dropped())
-    link.set_state(c, h)  # by which a step after it is known to begin another window
+    link.set_state(c, h)
+    link._begun = False  # so that a call of the link itself begins another window
     return hs
 
 
@@ -215,6 +216,10 @@ def _why_not_linear(link):
         'the bias of the output layer is not of the size of its W')
 
 
+def _why_not_tied(link):
+    return '' if link.b is not None else 'the output layer has no bias'
+
+
 def _sizes_of_adaptive(link):
     return link.head.W.shape[1], link.n_vocab
 
@@ -240,8 +245,8 @@ TABLE = {
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
                    linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
-                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
-                     log_probs=tied_log_probs),
+                     lambda link, W: (W.shape[1], len(link.b.array)), _why_not_tied,
+                     tied_loss, tied_log_probs),
     AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
                           adaptive_softmax.why_not_window, adaptive_loss,
                           adaptive_log_probs, rows=True, unused=adaptive_unused),
