@@ -220,10 +220,6 @@ def _why_not_tied(link):
     return '' if link.b is not None else 'the output layer has no bias'
 
 
-def _sizes_of_adaptive(link):
-    return link.head.W.shape[1], link.n_vocab
-
-
 def _sizes_of_matrix(link):
     n_out, n_in = link.W.shape
     return n_in, n_out
@@ -247,7 +243,8 @@ TABLE = {
     OutputBias: Part(tied_window, 'output', (),
                      lambda link, W: (W.shape[1], len(link.b.array)), _why_not_tied,
                      tied_loss, tied_log_probs),
-    AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
+    AdaptiveSoftmax: Part(adaptive_window, 'output', (),
+                          lambda link: (link.head.W.shape[1], link.n_vocab),
                           adaptive_softmax.why_not_window, adaptive_loss,
                           adaptive_log_probs, rows=True, unused=adaptive_unused),
 }
