@@ -179,10 +179,6 @@ def _why_not_parameters(link):
     return ''
 
 
-def _why_not_embedding(link):
-    return '' if link.ignore_label is None else 'EmbedID has an ignore_label'
-
-
 def _why_not_lstm(link, lateral=L.Linear):
     n = link.state_size
     if type(link.upward) is not L.Linear or type(link.lateral) is not lateral:
@@ -201,10 +197,6 @@ def _why_not_hard_sigmoid_lstm(link):
     if link.slope not in _GATE_OF_SLOPE:
         return f'the gates have a slope of {link.slope}'
     return _why_not_lstm(link)
-
-
-def _why_not_weight_drop_lstm(link):
-    return _why_not_lstm(link, DroppedLinear)
 
 
 def _why_not_linear(link):
@@ -231,12 +223,13 @@ def _sizes_of_lstm(link):
 
 TABLE = {
     L.EmbedID: Part(embedding_window, 'embed', (), lambda link: link.W.shape,
-                    _why_not_embedding),
+                    lambda link: '' if link.ignore_label is None else (
+                        'EmbedID has an ignore_label')),
     L.LSTM: Part(lstm_window, 'layer', ('c', 'h'), _sizes_of_lstm, _why_not_lstm),
     HardSigmoidLSTM: Part(hard_sigmoid_lstm_window, 'layer', ('c', 'h'),
                           _sizes_of_lstm, _why_not_hard_sigmoid_lstm),
     WeightDropLSTM: Part(weight_drop_lstm_window, 'layer', ('c', 'h'), _sizes_of_lstm,
-                         _why_not_weight_drop_lstm),
+                         lambda link: _why_not_lstm(link, DroppedLinear)),
     LockedDropout: Part(locked_dropout_window, 'dropout', (), lambda link: (0, 0)),
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
                    linear_loss, linear_log_probs),
