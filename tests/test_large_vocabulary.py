@@ -37,6 +37,14 @@ def small_corpus(V=12):
                   Vocabulary([f'w{k}' for k in range(V)]))
 
 
+@pytest.mark.parametrize('option', ['--unit', '--epoch', '--samples'])
+def test_numbers_of_the_example_are_checked(example, option, capsys):
+    for value in '0', '-1', 'x':
+        with pytest.raises(SystemExit):
+            example.main([option, value])
+        assert f'{option}: invalid positive value' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('loss', ['blackout', 'negative'])
 def test_a_sampled_loss_learns(example, loss, caplog):
     numpy.random.seed(0)

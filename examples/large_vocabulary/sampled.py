@@ -103,15 +103,23 @@ def train(corpus, loss='blackout', units=100, epochs=5, samples=50, lr=0.5, batc
     return model, found
 
 
+def positive(text):
+    """An int of at least 1, of an option."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--corpus', default='demo', help='a folder, or demo (default)')
     add('--loss', choices=list(POWER), default='blackout')
-    add('--unit', type=int, default=100)
-    add('--epoch', type=int, default=5)
-    add('--samples', type=int, default=50, help='words sampled for each word')
+    add('--unit', type=positive, default=100)
+    add('--epoch', type=positive, default=5)
+    add('--samples', type=positive, default=50,
+        help='words sampled for each word')
     add('--seed', type=int, default=0)
     args = parser.parse_args(argv)
     numpy.random.seed(args.seed)

@@ -27,6 +27,7 @@ import numpy
 
 from rnnlm.data import files, flat
 from rnnlm.data.vocabulary import Vocabulary
+from rnnlm.errors import InputError
 from rnnlm.serializers.atomic import make_folder, writing
 
 logger = logging.getLogger(__name__)
@@ -105,13 +106,15 @@ class Cache:
             rnnlm.errors.InputError: If the text cannot be read, or changes meanwhile.
             OSError: If the ids cannot be written.
         """
-        with _alone(self.path):
+        with _alone(self.path) as alone:
             found = self._find()
             if found is None:
+                if alone:
+                    _remove_parts(self.path)
                 self._make(build, progress)
                 found = self._find()
         if found is None:
-            raise OSError(f'{self.path} is not as it was written')
+            raise OSError(f'the text, or {self.path}, has changed since it was read')
         return found
 
     def _find(self) -> Optional[Kept]:
@@ -123,6 +126,8 @@ class Cache:
         with f:
             try:
                 return self._read(f)
+            except InputError:  # of the text, which cannot be read
+                raise
             except (OSError, ValueError, LookupError, TypeError, struct.error) as e:
                 logger.warning(
                     '%s is damaged (%s); the text is read anew', self.path, e)
@@ -168,7 +173,6 @@ class Cache:
               progress: Optional[Callable[[int], object]]) -> None:
         if os.path.isdir(self.path):
             raise IsADirectoryError(f'{self.path} is a folder')
-        _remove_parts(self.path)
         size = sum(map(os.path.getsize, self._paths))  # ids take about as much
         if shutil.disk_usage(os.path.dirname(self.path)).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
@@ -267,8 +271,8 @@ def _open(path: str) -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def _alone(path: str) -> Iterator[None]:
-    """Keeps others from making a file too, where files can be locked.
+def _alone(path: str) -> Iterator[bool]:
+    """Keeps others from making a file too, where files can be locked: yields whether.
 
     Without that two of them make it, each whole, and that of one stays.
     """
@@ -283,17 +287,17 @@ def _alone(path: str) -> Iterator[None]:
     except (filelock.Timeout, NotImplementedError, OSError):
         pass
     try:
-        yield
+        yield lock.is_locked
     finally:
         if lock.is_locked:
-            lock.release()
+            # While it is held: after that it may be another's.
             with contextlib.suppress(OSError):
                 os.unlink(name)
+            lock.release()
 
 
 def _remove_parts(path: str) -> None:
-    """Deletes what a killed process left of a file; the lock says that there is none.
-    """
+    """Deletes what a killed process left of a file, while no other process makes it."""
     folder, name = os.path.split(path)
     for part in glob.glob(os.path.join(glob.escape(folder), f'.{name[:40]}.*.part')):
         with contextlib.suppress(OSError):

@@ -372,6 +372,10 @@ def test_a_lock_that_is_not_to_be_had(write, folder, monkeypatch):
     load(path)
     kept = the_file(folder)
     kept.unlink()
-    with cache._alone(str(kept)):
+    other = folder / f'.{kept.name[:40]}.0123abcd.part'
+    with cache._alone(str(kept)) as alone:
+        assert alone
+        other.write_bytes(b'half')  # of the one that has the lock
         assert is_right(load(path))
-    assert os.listdir(folder) == [kept.name]
+        assert sorted(os.listdir(folder)) == sorted(
+            [kept.name, other.name, f'{kept.name}.lock'])
