@@ -17,6 +17,7 @@ import argparse
 import json
 import math
 import os
+import shlex
 import sys
 
 import rnnlm
@@ -65,7 +66,8 @@ def fit(text, folder, size):
               newline='\n') as f:
         json.dump(words, f)
     print(f'written  {folder}/: {len(known):,} pieces; train with: rnnlm train '
-          f'--corpus {folder} --vocab {folder}/vocabulary.txt')
+          f'--corpus {shlex.quote(folder)} '
+          f'--vocab {shlex.quote(os.path.join(folder, "vocabulary.txt"))}')
 
 
 def perplexity(run, folder, part):

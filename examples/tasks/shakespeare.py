@@ -15,6 +15,7 @@ char-rnn's loss is the sum over the steps of the mean over the streams, like tha
 `rnnlm.BPTTUpdater`, so its hyperparameters can be used unchanged.
 """
 import os
+import shlex
 
 import rnnlm
 
@@ -110,7 +111,8 @@ def main(argv=None):
           f'{len(vocabulary)} different; losses in nats a character\n'
           'epoch  training  validation  seconds')
     trainer.run()
-    print(f'written {args.out}/; more text with: rnnlm generate {args.out}')
+    print(f'written {args.out}/; more text with: rnnlm generate '
+          f'{shlex.quote(args.out)}')
 
 
 if __name__ == '__main__':

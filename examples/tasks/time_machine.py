@@ -20,6 +20,7 @@ times the threshold:
 The book's streams start at a new random offset in every epoch; ours continue.
 """
 import os
+import shlex
 
 import rnnlm
 
@@ -108,7 +109,8 @@ def main(argv=None):
     make_trainer(model, ids, args.epochs, args.out).run()
     rnnlm.save_npz(os.path.join(args.out, 'model.npz'), model)
     print(continued(model, vocabulary))
-    print(f'written {args.out}/; more text with: rnnlm generate {args.out}')
+    print(f'written {args.out}/; more text with: rnnlm generate '
+          f'{shlex.quote(args.out)}')
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import sys
 import time
 from typing import Any, Dict, List, Optional, Sequence
@@ -88,7 +89,8 @@ def say(text: str) -> None:
 
 
 def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
-              resumed: Optional[str], device: Any, notes: Sequence[str] = ()) -> None:
+              resumed: Optional[str], device: Any, notes: Sequence[str] = (),
+              initial: bool = False) -> None:
     """Prints what is going to be trained, and what it goes on from.
 
     Args:
@@ -96,6 +98,7 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
         resumed: The snapshot that it resumes, or None.
         notes: What is not as it was in a run that is resumed, in words; else what a
             new one begins with.
+        initial: Whether it began with a trained model.
     """
     updater = trainer.updater
     target = updater.get_optimizer('main').target
@@ -103,7 +106,7 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
     if recipe.softmax == 'adaptive':
         softmax = f'adaptive softmax {target.predictor.output.cutoffs}, '
     say(f'corpus   {corpus.summary()}')
-    say_unknown(corpus)
+    say_unknown(corpus, initial)
     say(f'model    {recipe.n_layers} x {recipe.n_units} LSTM units, {softmax}'
         f'{target.count_params():,} parameters, dropout {recipe.dropout:g}')
     if not resumed:
@@ -116,8 +119,8 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
     say(f'training {recipe.epochs} epochs of {updater.windows_per_epoch:,.0f} windows '
         f'({size} {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
     if recipe.sentences:
-        say('         each sentence from a fresh state; each word has the same weight: '
-            'loss = sum / batch size')
+        say(f'         each sentence from a fresh state; each {corpus.unit} has the '
+            'same weight: loss = sum / batch size')
     say_time(corpus, recipe, updater, device)
     if not plotting.available():
         say('         without perplexity.png: matplotlib cannot be imported')
@@ -132,16 +135,25 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
             say(f'         {note}')
 
 
-def say_unknown(corpus: Corpus) -> None:
-    """Prints how many tokens of each part are unknown, if some are or <unk> is."""
+def say_unknown(corpus: Corpus, initial: bool = False) -> None:
+    """Prints how many tokens of each part are unknown, if some are or <unk> is.
+
+    Args:
+        corpus: The text.
+        initial: Whether the run began with a trained model, which may know <unk>.
+    """
     if UNK not in corpus.vocabulary:
         return
     rates = [corpus.unknown_rate(part) for part in PARTS]
     shares = ' / '.join(f'{100 * rate:.3g}%' for rate in rates)
     say(f'unknown  {shares} of the {corpus.unit}s are {UNK}')
     if not rates[0]:
-        say(f'         {UNK} is not in the training part, and so never trained: '
-            'compare perplexities without it, or use --min-count or --vocab-limit')
+        # These options cannot be given beside a vocabulary.
+        given = initial or (corpus.source or {}).get('vocabulary') is not None
+        trained = 'not trained on this text' if initial else 'never trained'
+        say(f'         {UNK} is not in the training part, and so {trained}: '
+            'compare perplexities without it'
+            + ('' if given else ', or use --min-count or --vocab-limit'))
 
 
 # The part of the speed of large matrix products at which training runs, about.
@@ -193,7 +205,8 @@ def say_results(result: Dict[str, Any], out: str) -> None:
             + bits(result[part], result['tokens'])
             + (', each sentence on its own' if result.get('sentences') else '')
             + relative_to_limit(result[part], result['limit']) + unknown)
-    say(f'written  {out}/; generate text with: rnnlm generate {out}')
+    command = shlex.join(['rnnlm', 'generate', out])
+    say(f'written  {out}/; generate text with: {command}')
 
 
 def bits(perplexity: float, tokens: str) -> str:

@@ -61,8 +61,8 @@ def evaluate(args: argparse.Namespace) -> int:
           + found.say_unknown(unit))
     if adapted is not None:
         rate = f', with {100 * found.rate:.3g}% unknown {unit}s' if found.rate else ''
-        print(f'{name:9}perplexity {adapted:.3f} with dynamic evaluation '
-              f'({args.dynamic}){rate}')
+        print(f'{name:9}perplexity {adapted:.3f}' + bits(adapted, vocabulary.tokens)
+              + f' with dynamic evaluation ({args.dynamic}){rate}')
     return 0
 
 
@@ -164,8 +164,9 @@ def interpolate(args: argparse.Namespace) -> int:
     how = ', each sentence on its own' if sentences else ''
     for key, label in (('first', args.model), ('second', args.other),
                        ('mixture', weights)):
-        print(f'{name:9}perplexity {found[key].value:.3f}{how}  {printable(label)}'
-              + found[key].say_unknown(unit))
+        print(f'{name:9}perplexity {found[key].value:.3f}'
+              + bits(found[key].value, vocabulary.tokens)
+              + f'{how}  {printable(label)}' + found[key].say_unknown(unit))
     return 0
 
 

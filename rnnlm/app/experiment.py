@@ -157,7 +157,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             group.on_root(lambda: new_run.begin(out, corpus, described, overwrite))
         if initial:
             notes = [initial.summary(corpus)]
-        introduce(corpus, recipe, current.trainer, snapshot, used_device, notes)
+        introduce(corpus, recipe, current.trainer, snapshot, used_device, notes,
+                  described.began is not None)
         if on_nan == 'rollback':
             current, signal, last = going_on.run_with_rollbacks(
                 current, make, snapshot, described)

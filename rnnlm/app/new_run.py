@@ -185,7 +185,9 @@ def _is_result(name: str) -> bool:
 
 
 def _in_use(folder: str, old: Sequence[str]) -> InputError:
-    can_go_on = any(snapshot_number(name) is not None for name in old)
+    # Without a description it is known neither by what text nor with what options.
+    can_go_on = os.path.exists(os.path.join(folder, RUN)) and any(
+        snapshot_number(name) is not None for name in old)
     return InputError(
         f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
         f'{", ..." if len(old) > 3 else ""}; '

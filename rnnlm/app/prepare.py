@@ -166,11 +166,17 @@ def _repeated(args: argparse.Namespace) -> RunDescription:
             raise InputError(
                 f'{path}: expected a run without changes on its way, found {what}; one '
                 'run cannot repeat that: give the values that it is to have all along')
-    if described.began and args.init_from is None:
-        args.init_from = described.began['model']
-        args.extend_vocab = described.began['vocabulary'] == 'extended'
-        if args.extend_vocab and args.min_count is None:
-            args.min_count = described.source.get('min_count')
+    began = described.began
+    if began and args.init_from is None:
+        if not os.path.exists(began['model']):
+            raise InputError(
+                f'expected the model that {path} names, but {began["model"]} does not '
+                'exist; give it with --init-from', 'config')
+        args.init_from = began['model']
+    if began and not args.extend_vocab:
+        args.extend_vocab = began['vocabulary'] == 'extended'
+    if began and args.extend_vocab and args.min_count is None:
+        args.min_count = described.source.get('min_count')
     return described
 
 
@@ -213,7 +219,7 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
     initial = by if isinstance(by, InitialModel) else None
     min_count = args.min_count
     if initial and described is None:
-        described = texts.described_of(args.init_from)
+        described = run_folder.described_of(args.init_from)
         if args.corpus is None and not (described and described.source):
             raise InputError('expected a text to train on, found none', 'corpus')
     texts.choose_corpus(args, described)

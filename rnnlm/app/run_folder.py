@@ -97,7 +97,7 @@ def by_sentences(path: str) -> bool:
     Args:
         path: As of `find_model`.
     """
-    described = _described(path)
+    described = described_of(path)
     return described is not None and described.recipe.sentences
 
 
@@ -107,12 +107,16 @@ def dropout_of(path: str) -> Optional[float]:
     Args:
         path: As of `find_model`.
     """
-    described = _described(path)
+    described = described_of(path)
     return described.recipe.dropout if described else None
 
 
-def _described(path: str) -> Optional[RunDescription]:
-    """The description of the run of a model, which may be a link into its folder."""
+def described_of(path: str) -> Optional[RunDescription]:
+    """The description of the run of a model, which may be a link into its folder.
+
+    Args:
+        path: As of `find_model`.
+    """
     return (RunDescription.load(folder_of(path))
             or RunDescription.load(os.path.dirname(os.path.realpath(path))))
 

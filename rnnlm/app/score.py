@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import sys
 from typing import Any, Dict, Iterator, List, Optional, Sequence
 
@@ -78,9 +79,10 @@ def check(args: argparse.Namespace) -> None:
         with open(args.model, 'rb') as f:
             start = f.read(4)
         if start not in (b'PK\x03\x04', b'\x89HDF'):
+            command = shlex.join(['rnnlm', 'score', 'result', args.model])
             raise InputError(
                 f'{args.model}: expected a model, found another kind of file; if it is '
-                f'the text, name the model before it: rnnlm score result {args.model}')
+                f'the text, name the model before it: {command}')
 
 
 class Models:
@@ -164,17 +166,19 @@ class Total:
                 'perplexity': self.perplexity_with_oov(),
                 'perplexity without oov': self.perplexity(), 'unreadable': self.bad}
 
-    def as_text(self) -> str:
-        """A line of words."""
+    def as_text(self, unit: str = 'word') -> str:
+        """A line of words; `unit` is what the tokens are."""
         rate = 100 * self.oov / self.words if self.words else 0.0
-        text = (f'total: {self.sentences} sentences, {self.words} words, {self.oov} of '
-                f'them unknown ({rate:.2f}%), ')
+        per = '' if unit == 'word' else f' per {unit}'
+        text = (f'total: {self.sentences} sentences, {self.words} {unit}s, '
+                f'{self.oov} of them unknown ({rate:.2f}%), ')
         if self.oov:
-            text += (f'perplexity {self.perplexity():.6g} without the unknown words'
+            text += (f'perplexity {self.perplexity():.6g}{per} without the unknown '
+                     f'{unit}s'
                      + ('' if self.unk_logprob == -math.inf else
                         f', {self.perplexity_with_oov():.6g} with them as {UNK}'))
         else:
-            text += f'perplexity {self.perplexity():.6g}'
+            text += f'perplexity {self.perplexity():.6g}{per}'
         return text + (f'; {self.bad} lines could not be read' if self.bad else '')
 
 
@@ -251,7 +255,7 @@ def score(args: argparse.Namespace) -> int:
             if not args.total:
                 show(args, line.text, entry)
         sys.stdout.flush()
-    show_total(args, total)
+    show_total(args, total, models.vocabulary)
     return 2 if total.bad else 0
 
 
@@ -299,15 +303,17 @@ def show_unreadable(args: argparse.Namespace, line: Line) -> None:
         print()
 
 
-def show_total(args: argparse.Namespace, total: Total) -> None:
+def show_total(args: argparse.Namespace, total: Total, vocabulary: Vocabulary
+               ) -> None:
     """Prints the total of a text, where it belongs."""
+    unit = 'character' if vocabulary.by_character else 'word'
     if args.srilm:
         show_srilm(f'file {printable(args.file or "-")}:', total)
     elif args.total:
-        print(to_json(total.as_dict()) if args.json else total.as_text())
+        print(to_json(total.as_dict()) if args.json else total.as_text(unit))
     elif total.sentences and not args.quiet:
         sys.stdout.flush()
-        complain(total.as_text())
+        complain(total.as_text(unit))
 
 
 def show_srilm(title: str, total: Total) -> None:

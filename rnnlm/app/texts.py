@@ -79,11 +79,6 @@ def reading_of(args: argparse.Namespace) -> Dict[str, Any]:
         progress, unit='B', hidden=bool(getattr(args, 'quiet', False)))}
 
 
-def described_of(path: str) -> Optional[RunDescription]:
-    """The description of the run that a model belongs to, if there is one."""
-    return RunDescription.load(run_folder.folder_of(path))
-
-
 class TextOfModel:
     """The text that a trained model is tried on, by the vocabulary of the model.
 
@@ -116,7 +111,7 @@ class TextOfModel:
             with about('text'):
                 self._whole, = self._encode(sources.find_whole(args.text), args)
             return
-        choose_corpus(args, described_of(path))
+        choose_corpus(args, run_folder.described_of(path))
         if vocabulary is None:
             text = load_corpus(args)
             if len(text.vocabulary) != n_vocab:

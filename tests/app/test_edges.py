@@ -57,6 +57,9 @@ def test_a_link_to_a_model(folder, tmp_path):
     expected = rnnlm.load(folder / 'result').vocabulary
     for path in tmp_path, tmp_path / 'model.npz':
         assert rnnlm.load(path).vocabulary == expected
+    found = [command(tmp_path, 'evaluate', path, '--json') for path in (
+        'model.npz', folder / 'result')]
+    assert found[0].stdout == found[1].stdout != ''  # on the text of the run
     # A vocabulary beside the link comes first.
     words = [word.upper() for word in expected.words]
     rnnlm.Vocabulary(words).save(tmp_path / 'vocabulary.json')

@@ -148,10 +148,24 @@ def test_a_run_goes_on_and_can_be_repeated_when_the_model_is_gone(here, capsys):
     assert began == json.loads((here / 'result' / 'run.json').read_text())['init from']
     capsys.readouterr()
     assert cli.main(['train', '--config', 'result', '--out', 'x']) == 2
-    assert 'plain' in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert '--config: expected the model that ' in err and '--init-from' in err
     shutil.copytree('tied', 'plain')
     assert cli.main(['train', '--config', 'result', '--out', 'x']) == 2
     assert '--config: ' in capsys.readouterr().err and not os.path.exists('x')
+
+
+def test_a_run_is_repeated_from_a_model_that_was_moved(here):
+    assert cli.main(['train', '--init-from', 'plain', '--corpus', 'rare',
+                     '--extend-vocab', '--min-count', '1', *NEXT]) == 0
+    shutil.move('plain', 'elsewhere')
+    again = ['train', '--config', 'result', '--init-from', 'elsewhere']
+    assert cli.main([*again, '--out', 'one']) == 0
+    shutil.move('rare', 'text')
+    assert cli.main([*again, '--corpus', 'text', '--out', 'two']) == 0
+    for out in 'one', 'two':  # its vocabulary is extended, as before
+        assert ((here / out / 'model.npz').read_bytes()
+                == (here / 'result' / 'model.npz').read_bytes())
 
 
 def test_in_python(here):

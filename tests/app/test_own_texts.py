@@ -85,7 +85,14 @@ def test_a_perplexity_without_unknown_words(run, story):
 def test_an_untrained_unk_is_said(run, story):
     out = trained(run, story, '--min-count', '1')
     assert '<unk> is not in the training part, and so never trained' in out
-    assert described()['source']['min_count'] == 1
+    assert 'or use --min-count' in out and described()['source']['min_count'] == 1
+    # What is advised is not refused.
+    for args in (['--vocab', 'result/vocabulary.json'],
+                 ['--init-from', 'result', '--unit', '8', '--layer', '1']):
+        out = trained(run, story, *args, '--out', args[0][2:])
+        assert '<unk> is not in the training part, and so ' in out
+        assert 'or use' not in out
+        assert ('never trained' in out) == (args[0] == '--vocab')
 
 
 def test_a_closed_vocabulary_says_nothing(run, write):
@@ -225,6 +232,17 @@ def test_characters_have_bits(run, story):
         numpy.log2(found['perplexity']))
     assert (f' per character, {found["bits per character"]:.3f} bits'
             in out.splitlines()[-2])
+    other = 'interpolate', 'result', 'result', '--text', story, '--weight', '0.5'
+    for args, count in ((other, 3), (('evaluate', '--dynamic', 'sgd'), 2)):
+        lines = run(*args).splitlines()
+        assert len(lines) == count
+        for line in lines:
+            bits = numpy.log2(float(line.split()[2]))
+            assert f' per character, {bits:.3f} bits' in line
+    total = run('score', '--total', 'result', story)
+    assert ' per character' in total and 'word' not in total
+    out = trained(run, story, '--tokens', 'char', '--sentences', '--out', 'lines')
+    assert 'word' not in out
 
 
 # --- forms of texts ---

@@ -268,6 +268,18 @@ def test_the_advice_about_a_folder_in_use_is_a_command(here, capsys):
     assert cli.main(shlex.split(hint)[1:]) == 0
 
 
+def test_hints_name_folders_with_blanks(here, capsys):
+    assert cli.main(['train', *SMALL, '--out', 'my first']) == 0
+    hint = re.search('generate text with: (.*)', capsys.readouterr().out).group(1)
+    assert cli.main([*shlex.split(hint)[1:], '--length', '2']) == 0
+    # Of a folder that is not described it is not known how it could go on.
+    os.unlink('my first/run.json')
+    assert cli.main(['train', *SMALL, '--out', 'my first']) == 2
+    err = capsys.readouterr().err
+    assert 'snapshot_iter_' in err or 'model.npz' in err
+    assert 'go on' not in err and '--out' in err
+
+
 def test_the_advice_after_nan_is_a_command(here, capsys):
     assert cli.main(['train', '--resume', 'first', '-e', '2', '--lr', '1e7']) == 1
     err = capsys.readouterr().err

@@ -350,6 +350,9 @@ def test_a_text_in_the_place_of_the_model(tmp_path, score):
     err = score(tmp_path / 'sentences.txt', status=2).err
     assert 'expected a model' in err
     assert f'rnnlm score result {tmp_path / "sentences.txt"}' in err
+    (tmp_path / 'my text').write_text('the cat\n')
+    err = score(tmp_path / 'my text', status=2).err
+    assert f"rnnlm score result '{tmp_path / 'my text'}'" in err
 
 
 def test_a_vocabulary_without_ends(tmp_path, score):

@@ -1,45 +1,40 @@
-"""Customisations: models whose links Chainer does not have, which it calls by steps."""
-from chainer import links as L
+"""Customisations: links of rnnlm's own, and functions of Chainer that they call."""
+from chainer import functions as F
 import numpy
 
-from rnnlm import LanguageModel
-from rnnlm.links import (
-    AdaptiveSoftmax, HardSigmoidLSTM, LockedDropout, OutputBias, WeightDropLSTM)
-
-from tests.customisations.world import custom
+from rnnlm.links import AdaptiveSoftmax, HardSigmoidLSTM
+from tests.customisations.cases_layers import replace
+from tests.customisations.world import N_UNITS, V, custom
 
 
-def _model(name, make):
-    """Registers a class of models made of ``make(n_vocab, n_units)``'s arguments."""
-    class Parts(LanguageModel):
-        def __init__(self, n_vocab, n_units):
-            super().__init__(*make(n_vocab, n_units))
-            for param in self.params():  # as in Chainer's example
-                param.array[...] = numpy.random.uniform(-.1, .1, param.shape)
+def _adaptive(w):
+    counts = numpy.random.RandomState(0).permutation(V)
+    replace(w.model, 'l3', AdaptiveSoftmax(N_UNITS, V, [3, 7], counts))
+
+
+@custom('model')
+def l3_adaptive(w):
+    _adaptive(w)
+
+
+@custom('model')
+def l1_hard_sigmoid(w):
+    replace(w.model, 'l1', HardSigmoidLSTM(N_UNITS, N_UNITS))
+
+
+def _register(name, change):
+    real = getattr(F, name)
 
     def apply(w):
-        w.Model = Parts
-    apply.__name__ = f'model_with_{name}'
-    custom('classes')(apply)
+        _adaptive(w)
+        replace(w.model, 'l1', HardSigmoidLSTM(N_UNITS, N_UNITS))
+        w.patch(F, name, lambda *args, **kwargs: change(real(*args, **kwargs)))
+    apply.__name__ = f'patch_{name}_of_a_part'
+    custom('model')(apply)
 
 
-def _locked():
-    return [LockedDropout(ratio) for ratio in (.3, .2, .5)]
-
-
-_model('locked_dropout', lambda V, n: (
-    L.EmbedID(V, n), [L.LSTM(n, n), L.LSTM(n, n)], L.Linear(n, V), _locked()))
-_model('weight_drop', lambda V, n: (
-    L.EmbedID(V, n), [WeightDropLSTM(n, n, .4), WeightDropLSTM(n, n, .3)],
-    L.Linear(n, V)))
-_model('one_weight_drop', lambda V, n: (
-    L.EmbedID(V, n), [L.LSTM(n, n), WeightDropLSTM(n, n, .3)], L.Linear(n, V)))
-_model('all_masks', lambda V, n: (
-    L.EmbedID(V, n), [WeightDropLSTM(n, n), HardSigmoidLSTM(n, n)], OutputBias(V),
-    _locked()))
-_model('adaptive_softmax', lambda V, n: (
-    L.EmbedID(V, n), [L.LSTM(n, n), L.LSTM(n, n)], AdaptiveSoftmax(
-        n, V, [3, V // 2], counts=numpy.arange(V) % 7)))
-_model('adaptive_softmax_and_masks', lambda V, n: (
-    L.EmbedID(V, n), [WeightDropLSTM(n, n), L.LSTM(n, n)], AdaptiveSoftmax(
-        n, V, [2], head_bias=False), _locked()))
+for name, change in {
+        'log_softmax': lambda y: y * .5, 'concat': lambda y: y + 1,
+        'permutate': lambda y: y[:, ::-1], 'broadcast_to': lambda y: y * .5,
+        'tanh': lambda y: y * .5, 'clip': lambda y: y * .5}.items():
+    _register(name, change)
