@@ -203,10 +203,6 @@ def _why_not_hard_sigmoid_lstm(link):
     return _why_not_lstm(link)
 
 
-def _why_not_weight_drop_lstm(link):
-    return _why_not_lstm(link, DroppedLinear)
-
-
 def _why_not_linear(link):
     if link.W.array is None:
         return 'a Linear has no parameters yet'
@@ -218,10 +214,6 @@ def _why_not_linear(link):
 
 def _why_not_tied(link):
     return '' if link.b is not None else 'the output layer has no bias'
-
-
-def _sizes_of_adaptive(link):
-    return link.head.W.shape[1], link.n_vocab
 
 
 def _sizes_of_matrix(link):
@@ -240,14 +232,15 @@ TABLE = {
     HardSigmoidLSTM: Part(hard_sigmoid_lstm_window, 'layer', ('c', 'h'),
                           _sizes_of_lstm, _why_not_hard_sigmoid_lstm),
     WeightDropLSTM: Part(weight_drop_lstm_window, 'layer', ('c', 'h'), _sizes_of_lstm,
-                         _why_not_weight_drop_lstm),
+                         lambda link: _why_not_lstm(link, DroppedLinear)),
     LockedDropout: Part(locked_dropout_window, 'dropout', (), lambda link: (0, 0)),
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
                    linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
                      lambda link, W: (W.shape[1], len(link.b.array)), _why_not_tied,
                      tied_loss, tied_log_probs),
-    AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
+    AdaptiveSoftmax: Part(adaptive_window, 'output', (),
+                          lambda link: (link.head.W.shape[1], link.n_vocab),
                           adaptive_softmax.why_not_window, adaptive_loss,
                           adaptive_log_probs, rows=True, unused=adaptive_unused),
 }
