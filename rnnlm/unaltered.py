@@ -33,7 +33,7 @@ _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, proper
 
 # Packages whose functions are followed to the functions that they call.
 _FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
-             'chainer.optimizer_hooks.', 'rnnlm.links.')
+             'chainer.optimizer_hooks.')
 
 # The recorded state: classes with their attributes, namespaces with some of their
 # names, and functions with their code and defaults.

@@ -141,6 +141,14 @@ def test_whole_words_are_dropped(awd):
         assert_array_equal(embed(ids).array, embed.W.array)
 
 
+def test_an_embedding_called_by_itself_draws_a_mask(awd):
+    embed = awd('model').DroppedEmbedID(50, 3, .5)
+    ids = numpy.arange(50)
+    dropped = (embed(ids).array == 0).all(axis=1)
+    assert 0 < dropped.sum() < 50
+    assert_array_equal((embed(chainer.Variable(ids)).array == 0).all(axis=1), dropped)
+
+
 def test_lengths_are_drawn_as_the_paper_says(awd):
     numpy.random.seed(0)
     lengths = numpy.array([awd('training').draw_length(70) for _ in range(4000)])

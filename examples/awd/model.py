@@ -34,6 +34,7 @@ class DroppedEmbedID(links.Masked, L.EmbedID):
         if not self.drops():
             return h
         ids = x.array if isinstance(x, chainer.Variable) else x
+        self.draw((len(self.W), 1), self.W.dtype)  # if no model began a window
         return F.dropout(h, self.ratio, mask=self.mask[ids])
 
 
