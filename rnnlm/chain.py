@@ -250,9 +250,13 @@ class LanguageModel(states.StatefulChain):
         return self._drop(self._n_layers, h)
 
     def _states(self):
-        """The recurrent states of the first layer."""
-        first = self._layers()[0]
-        return [getattr(first, name, None) for name in states.names(first)]
+        """The recurrent states of the first layer that has some, or a link in it."""
+        for layer in self._layers():
+            found = [getattr(link, name) for link in layer.links()
+                     for name in states.names(link)]
+            if found:
+                return found
+        return []
 
     def _begin_window(self):
         """Lets the links that keep a mask for a window draw new ones."""

@@ -93,7 +93,8 @@ def weight_drop_lstm_window(link, x):
     """`WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.dropped())
-    link.set_state(c, h)  # by which a step after it is known to begin another window
+    link.set_state(c, h)
+    link._begun = False  # so that a call of the link itself begins another window
     return hs
 
 
@@ -152,6 +153,14 @@ def adaptive_loss(link, h, t, last, rows=None):
         h, link.head.W, link.head.b, matrices, link.ranks, t, rows)
 
 
+def adaptive_log_probs(link, h, t):
+    """`AdaptiveSoftmax`: h (M, n), t (M,) -> log probabilities (M,)."""
+    b = None if link.head.b is None else link.head.b.array
+    matrices = [inner.W.array for tail in link.tails() for inner in tail]
+    return functions.adaptive_log_probabilities(
+        h, link.head.W.array, b, matrices, link.ranks, t)
+
+
 def adaptive_unused(link, targets):
     """`AdaptiveSoftmax`: the parameters of clusters that none of the targets is in."""
     tails = list(link.tails())
@@ -207,6 +216,10 @@ def _why_not_linear(link):
         'the bias of the output layer is not of the size of its W')
 
 
+def _why_not_tied(link):
+    return '' if link.b is not None else 'the output layer has no bias'
+
+
 def _sizes_of_adaptive(link):
     return link.head.W.shape[1], link.n_vocab
 
@@ -232,15 +245,15 @@ TABLE = {
     L.Linear: Part(linear_window, 'output', (), _sizes_of_matrix, _why_not_linear,
                    linear_loss, linear_log_probs),
     OutputBias: Part(tied_window, 'output', (),
-                     lambda link, W: (W.shape[1], len(link.b.array)), loss=tied_loss,
-                     log_probs=tied_log_probs),
+                     lambda link, W: (W.shape[1], len(link.b.array)), _why_not_tied,
+                     tied_loss, tied_log_probs),
     AdaptiveSoftmax: Part(adaptive_window, 'output', (), _sizes_of_adaptive,
-                          adaptive_softmax.why_not_window, adaptive_loss, rows=True,
-                          unused=adaptive_unused),
+                          adaptive_softmax.why_not_window, adaptive_loss,
+                          adaptive_log_probs, rows=True, unused=adaptive_unused),
 }
 for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
               OutputBias, WeightDropLSTM):
-    unaltered.record(_link)
+    unaltered.record_link(_link)
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}
 
@@ -259,7 +272,7 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
             `L.LSTM`.  An embedding's window takes the ids (T, B) and, as the window of
             an `L.EmbedID` does, a `rnnlm.functions.RowGradient` or None.
     """
-    unaltered.record(link)
+    unaltered.record_link(link)
     TABLE[link] = Part(window, role, state, sizes, why_not)
 
 

@@ -33,7 +33,7 @@ _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, proper
 
 # Packages whose functions are followed to the functions that they call.
 _FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
-             'chainer.optimizer_hooks.')
+             'chainer.optimizer_hooks.', 'rnnlm.links.')
 
 # The recorded state: classes with their attributes, namespaces with some of their
 # names, and functions with their code and defaults.
@@ -54,7 +54,25 @@ def record(cls: type) -> type:
         if base not in _classes:
             _classes[base] = dict(vars(base))
             for value in _classes[base].values():
-                _record_function(getattr(value, '__func__', value))
+                _record_function(_function_of(value))
+    return cls
+
+
+def record_link(cls: type) -> type:
+    """Records a link as `record` does, and what its methods call.
+
+    Its own methods are followed, in whatever module they are: a window stands for the
+    functions of Chainer that its step calls.
+
+    Returns:
+        type: The link.
+    """
+    record(cls)
+    for base in cls.__mro__[:-1]:
+        if not base.__module__.startswith('chainer.'):
+            for value in vars(base).values():
+                _record_function(
+                    _function_of(value), _FOLLOWED + (base.__module__,))
     return cls
 
 
@@ -63,24 +81,42 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, _CODE) or hasattr(type(value), '__get__')
 
 
-def _record_function(function: Any) -> None:
-    """Records a function of the packages in `_FOLLOWED`, and the functions it calls.
+def _function_of(value: Any) -> Any:
+    """Returns the function behind a class attribute, or else the attribute."""
+    return getattr(value, '__func__', None) or getattr(value, 'fget', None) or value
 
-    These are the objects its names refer to: in its module, in Chainer modules named
-    there, and in NumPy, because the function may call `xp.tanh`.
+
+def _record_function(function: Any, followed: Tuple[str, ...] = _FOLLOWED) -> None:
+    """Records a function of the packages in `followed`, and the functions it calls.
+
+    These are the objects its names refer to: in its module, in Chainer modules that it
+    names, and in NumPy, because the function may call `xp.tanh`.
     """
     if not isinstance(function, types.FunctionType) or function in _functions or (
-            not function.__module__.startswith(_FOLLOWED)):
+            not function.__module__.startswith(followed)):
         return
     _functions[function] = _code_of(function)
     names = frozenset(_names_in(function.__code__))
-    spaces = [function.__globals__, vars(numpy), vars(numpy.random)]
-    spaces += [vars(value) for name, value in function.__globals__.items()
-               if name in names and isinstance(value, types.ModuleType)
-               and value.__name__.partition('.')[0] == 'chainer']
-    for space in spaces:
+    for space in [*_spaces_of(function.__globals__, names), vars(numpy),
+                  vars(numpy.random)]:
         for name in names.intersection(space):
             _record_name(space, name)
+
+
+def _spaces_of(space: Dict[str, Any], names: Collection[str]
+               ) -> List[Dict[str, Any]]:
+    """Returns a namespace and those of the Chainer modules that names lead to from it.
+
+    They lead to `chainer.functions` from `chainer`, say.
+    """
+    found = [space]
+    for here in found:
+        for name, value in here.items():
+            if name in names and isinstance(value, types.ModuleType) and (
+                    value.__name__.partition('.')[0] == 'chainer') and not any(
+                        vars(value) is other for other in found):
+                found.append(vars(value))
+    return found
 
 
 def _record_name(space: Dict[str, Any], name: str) -> None:

@@ -231,6 +231,16 @@ def test_damaged_files_are_refused(tmp_path, name, value, match, what):
         numpy.testing.assert_array_equal(param.array, array)
 
 
+@pytest.mark.parametrize('ending', ['npz', 'hdf5'])
+def test_chainer_loads_no_other_ranks(tmp_path, ending):
+    """Its own functions ask for no value, and windows could not tell."""
+    path, model = str(tmp_path / 'file'), make()
+    model.output.ranks[0] = model.output.ranks[1]
+    getattr(chainer.serializers, f'save_{ending}')(path, model)
+    with pytest.raises(rnnlm.InputError, match='ranks: .*each number from 0 to 19'):
+        getattr(chainer.serializers, f'load_{ending}')(path, make())
+
+
 # Use --------------------------------------------------------------------------
 
 def test_scores_beams_and_generation_agree():

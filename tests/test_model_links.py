@@ -53,9 +53,10 @@ def without_bias(link):
     link.b = None
 
 
-@pytest.mark.parametrize('name', ['upward', 'output'])
-def test_a_link_without_bias(name):
-    model, zeros = make_model(dropout=0), make_model(dropout=0)
+@pytest.mark.parametrize('name, tied', [
+    ('upward', False), ('output', False), ('output', True)])
+def test_a_link_without_bias(name, tied):
+    model, zeros = make_model(dropout=0, tied=tied), make_model(dropout=0, tied=tied)
     without_bias(LINKS[name](model))
     LINKS[name](zeros).b.array[...] = 0
     x, t = ids(4, 2), ids(4, 2, seed=2)

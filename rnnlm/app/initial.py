@@ -50,8 +50,8 @@ class InitialModel:
             found = trained.load(path)
             if type(found.model) is not RNNForLM:
                 raise InputError(
-                    f'{path}: expected LSTM layers of one size, found a model of '
-                    f'{structure.of_model(found.model)}')
+                    f'{path}: expected LSTM layers of one size and a full softmax, '
+                    f'found a model of {structure.of_model(found.model)}')
             vocabulary = found.vocabulary
             if vocabulary is not None and vocabulary.by_byte:
                 if any(word > '\x7f' for word in vocabulary.words):

@@ -20,7 +20,7 @@ import struct
 import sys
 import time
 import unicodedata
-from typing import IO, Any, Callable, Iterator, Optional, Sequence
+from typing import IO, Any, Callable, Iterable, Iterator, Optional, Sequence
 
 import filelock
 import numpy
@@ -86,7 +86,7 @@ class Cache:
     """
 
     def __init__(self, paths: Sequence[str], how: dict[str, Any]) -> None:
-        self._paths = [os.path.abspath(path) for path in paths]
+        self._paths = [files.absolute(path) for path in paths]
         # What a blank is depends on the version of Unicode.
         self._key = {**how, 'paths': self._paths, 'format': FORMAT,
                      'unicode': unicodedata.unidata_version, 'order': sys.byteorder}
@@ -158,11 +158,11 @@ class Cache:
             return True
         if [then[0] for then in found['states']] != [now[0] for now in states]:
             return False
-        digest = hashlib.sha256()
+        content: list[str] = []
         for path in self._paths:
-            for block in files.read_blocks(path):
-                digest.update(block)
-        return found['content'] == digest.hexdigest()
+            for _ in _noted(files.read_blocks(path), content):
+                pass
+        return bool(found['content'] == content)
 
     def _make(self, build: Build,
               progress: Optional[Callable[[int], object]]) -> None:
@@ -173,12 +173,10 @@ class Cache:
         if shutil.disk_usage(os.path.dirname(self.path)).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         states, now = [_state(path) for path in self._paths], time.time_ns()
-        content = hashlib.sha256()
+        content: list[str] = []
 
         def read(path: str) -> Iterator[bytes]:
-            for block in files.read_blocks(path, progress):
-                content.update(block)
-                yield block
+            return _noted(files.read_blocks(path, progress), content)
 
         with writing(self.path, follow=False) as f:
             store = flat.Disk(f, _HEADER.size)
@@ -187,11 +185,12 @@ class Cache:
                 if _state(path) != before:
                     raise files.changed(path)
             document = json.dumps({
-                'key': self._key, 'states': states, 'content': content.hexdigest(),
+                'key': self._key, 'states': states, 'content': content,
                 'settled': all(now - max(state[1:3]) > _GRAIN for state in states),
                 'facts': dataclasses.asdict(facts), 'kind': vocabulary.tokens,
                 'digest': flat.digest_in(store, facts.lengths),
-                'words': vocabulary.words}, ensure_ascii=False).encode()
+                'words': vocabulary.words}, ensure_ascii=False
+            ).encode('utf-8', 'surrogatepass')  # in names that are no UTF-8
             n = sum(facts.lengths)
             f.seek(_HEADER.size + 4 * n)
             f.write(document)
@@ -205,6 +204,15 @@ def is_long(paths: Sequence[str]) -> bool:
     """Whether a text is long enough to be kept."""
     return LEAST <= sum(os.path.getsize(path) * (PACKED if path.endswith('.gz') else 1)
                         for path in paths)
+
+
+def _noted(blocks: Iterable[bytes], digests: list[str]) -> Iterator[bytes]:
+    """The blocks of a file, whose SHA-256 is added to `digests` at their end."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(block)
+        yield block
+    digests.append(digest.hexdigest())
 
 
 def _state(path: str) -> list[int]:

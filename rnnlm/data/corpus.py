@@ -184,7 +184,7 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
     source = {'corpus': text.paths, 'tokens': tokens, 'vocab_limit': vocab_limit,
               'min_count': kept.facts.min_count, 'vocabulary': None}
     if isinstance(vocabulary, (str, os.PathLike)):
-        source['vocabulary'] = os.path.abspath(os.fsdecode(vocabulary))
+        source['vocabulary'] = files.absolute(os.fsdecode(vocabulary))
     # That of the words themselves.
     limit = None if UNK in kept.vocabulary else text.limit
     train, valid, test = kept.parts

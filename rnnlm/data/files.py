@@ -61,6 +61,20 @@ def read_any(path: Union[str, os.PathLike], most: int = MOST_STREAMED) -> str:
     return reading.decode(data, name_of(name))
 
 
+def absolute(path: str) -> str:
+    """A path that leads to the same file from any folder.
+
+    `os.path.abspath` cuts ``link/..`` short, which leads from the folder that the link
+    leads to; here such a path is that without links.
+    """
+    if os.pardir in path.replace(os.altsep or os.sep, os.sep).split(os.sep):
+        folder, name = os.path.split(path)
+        if name not in (os.curdir, os.pardir):
+            return os.path.join(os.path.realpath(folder), name)
+        return os.path.realpath(path)
+    return os.path.abspath(path)
+
+
 def name_of(path: str) -> str:
     """What a file is called in messages."""
     return 'standard input' if path == STDIN else path

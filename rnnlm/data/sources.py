@@ -70,8 +70,8 @@ def find(spec: Spec, tokens: str = 'word') -> Source:
     """
     paths = paths_of(spec)
     path = paths[0]
-    name = os.path.basename(os.path.abspath(path)) or path
-    known = [one if one in ('demo', 'ptb', files.STDIN) else os.path.abspath(one)
+    name = os.path.basename(files.absolute(path)) or path
+    known = [one if one in ('demo', 'ptb', files.STDIN) else files.absolute(one)
              for one in paths]
     if len(paths) > 1:
         for path in paths:
@@ -149,7 +149,7 @@ def _require_there(path: str) -> None:
         raise InputError(
             f"{path!r}: expected 'demo', 'ptb', a directory with ptb.train.txt, "
             'ptb.valid.txt and ptb.test.txt, or a text file, but '
-            f'{os.path.abspath(path)} does not exist'
+            f'{files.absolute(path)} does not exist'
             + (f'; did you mean {hint[0]!r}?' if hint else ''), 'corpus')
 
 

@@ -5,7 +5,8 @@ from chainer.utils import type_check
 import numpy
 
 from rnnlm import kernels
-from rnnlm.functions.softmax_loss import rows_at_once, softmax_of
+from rnnlm.functions.softmax_loss import (
+    linear_log_probabilities, rows_at_once, softmax_of)
 from rnnlm.kernels import buffers
 
 
@@ -39,6 +40,32 @@ def adaptive_softmax_cross_entropy(x, head_W, head_b, tails, ranks, t, rows=None
     bias = () if head_b is None else (head_b,)
     return AdaptiveSoftmaxCrossEntropy(ranks, t, rows).apply(
         (x, head_W, *tails, *bias))[0]
+
+
+def adaptive_log_probabilities(x, head_W, head_b, tails, ranks, t):
+    """Log probabilities of words, by the same layer, on NumPy.
+
+    Args:
+        x: array (M, n), float16, float32 or float64.
+        head_W, head_b, tails, ranks: As of `adaptive_softmax_cross_entropy`, arrays.
+        t: (M,), int; ids in [0, V).
+
+    Returns:
+        array: float64 (M,), natural logarithms.
+    """
+    dtype = kernels.computing(x.dtype)
+    pairs = list(zip(tails[::2], tails[1::2]))
+    ranks = ranks[t]
+    targets, members = _places(numpy, ranks, head_W, pairs)
+    if head_b is None:
+        head_b = numpy.zeros(len(head_W), dtype)
+    found = linear_log_probabilities(x, head_W, head_b, targets)
+    for (P, tail), (begin, inside) in zip(pairs, members):
+        if inside.any():
+            z = numpy.dot(x[inside].astype(dtype), P.T.astype(dtype))
+            found[inside] += linear_log_probabilities(
+                z, tail, numpy.zeros(len(tail), dtype), ranks[inside] - begin)
+    return found
 
 
 def tails_without_words(ranks, edges, t):
@@ -105,17 +132,12 @@ class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
         ranks = self._ranks[xp.where(valid, self._t, 0).ravel()]
         valid = valid.ravel()
 
-        first = W.shape[0] - len(tails)
-        targets, begin, members = ranks.copy(), first, []
-        for k, (_, tail) in enumerate(tails):
-            inside = (begin <= ranks) & (ranks < begin + len(tail))
-            targets[inside] = first + k
-            members.append((begin, xp.flatnonzero(inside & valid)))
-            begin += len(tail)
+        targets, members = _places(xp, ranks, W, tails)
         loss, gx, gW, gb = _cross_entropy(
             xp, h, W, biases[0] if biases else None, targets, weights, with_gradients)
         gradients = [gx, gW]
-        for (P, tail), (begin, index) in zip(tails, members):
+        for (P, tail), (begin, inside) in zip(tails, members):
+            index = xp.flatnonzero(inside & valid)
             if not len(index):  # its gradients are zeros
                 gradients += [None, None]
                 continue
@@ -182,6 +204,26 @@ def _parts(inputs):
     tails = inputs[2:2 + 2 * n_tails]
     return (inputs[0], inputs[1], list(zip(tails[::2], tails[1::2])),
             list(inputs[2 + 2 * n_tails:]))
+
+
+def _places(xp, ranks, head_W, tails):
+    """Where words are: their places in the head, and for each tail (begin, inside).
+
+    Args:
+        ranks: int (M,).
+
+    Returns:
+        tuple: int (M,), of a word in a tail that of its cluster; and the first rank of
+        each tail with bool (M,), which words are in it.
+    """
+    first = begin = head_W.shape[0] - len(tails)
+    targets, members = ranks.copy(), []
+    for k, (_, tail) in enumerate(tails, first):
+        inside = (begin <= ranks) & (ranks < begin + len(tail))
+        targets[inside] = k
+        members.append((begin, inside))
+        begin += len(tail)
+    return targets, members
 
 
 def _cross_entropy(xp, h, W, b, targets, weights, with_gradients):

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import Any, Iterator, Optional, Sequence, Tuple
 
 import chainer
+from chainer import backend
 from chainer import functions as F
 from chainer import links as L
 import numpy
@@ -108,6 +109,18 @@ class AdaptiveSoftmax(chainer.Chain):
         """The links of each cluster: its projection and its matrix."""
         for k in range(1, len(self.cutoffs) + 1):
             yield self[f'project{k}'], self[f'tail{k}']
+
+    def serialize(self, serializer: Any) -> None:
+        """Saves or loads the parameters and the ranks.
+
+        Raises:
+            rnnlm.errors.InputError: if the ranks that were loaded are none.
+        """
+        super().serialize(serializer)
+        if isinstance(serializer, chainer.Deserializer):
+            reason = self.why_not_value('ranks', backend.CpuDevice().send(self.ranks))
+            if reason:
+                raise InputError(f'expected {reason}, found other numbers', 'ranks')
 
     def why_not_value(self, name: str, value: Optional[numpy.ndarray]) -> str:
         """What a value saved under a name is not; '' if it is one for this link."""

@@ -2,6 +2,7 @@
 from typing import Optional
 
 import chainer
+from chainer import functions as F
 from chainer import links as L
 from chainer import reporter as reporter_module
 from chainer.reporter import report
@@ -31,14 +32,15 @@ class SentenceUpdater(BPTTUpdater):
 
     Args:
         train_iter (SentenceIterator): The sentences.
-        optimizer: Set up with a Classifier of an `RNNForLM`.
+        optimizer: Set up with a Classifier of an `RNNForLM`, whose lossfun is
+            `F.softmax_cross_entropy`.  No accuracy is computed.
         bprop_len (int): Steps T of a window.  Longer sentences are read in several,
             between which the recurrent state is carried on.
         device: As for `BPTTUpdater`.
 
     Raises:
         rnnlm.errors.InputError: by `update`, if the model cannot be computed a window
-            at a time.
+            at a time, or the lossfun is another.
     """
 
     def __init__(self, train_iter: SentenceIterator, optimizer: chainer.Optimizer,
@@ -54,6 +56,10 @@ class SentenceUpdater(BPTTUpdater):
             raise InputError(
                 'expected a model that is computed a window at a time, found that '
                 f'{self.why_per_step}', 'sentences')
+        if target.lossfun is not F.softmax_cross_entropy:
+            raise InputError(
+                'expected a Classifier with the lossfun F.softmax_cross_entropy, found '
+                f'{target.lossfun!r}', 'sentences')
         super()._update(target, optimizer, windows, window)
 
     def _why_no_graph(self, target, optimizer):

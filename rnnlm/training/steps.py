@@ -5,6 +5,8 @@ import chainer
 from chainer.reporter import report
 import numpy
 
+from rnnlm.chain import language_model
+
 
 def loss_by_steps(updater, loss_func):
     """Computes the loss of a window, summed over its steps, as Chainer's examples/ptb.
@@ -24,6 +26,9 @@ def loss_by_steps(updater, loss_func):
     target = updater.get_optimizer('main').target
     if device is None and target.xp is not numpy:
         device = target.device  # without it the words would stay on the host
+    model = language_model(target)
+    if model is not None:
+        model._end_window()  # of steps that were made since the last one
     reports = _Means()
     loss = 0
     for _ in range(updater.bprop_len):

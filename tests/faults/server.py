@@ -10,9 +10,11 @@ import os
 import sys
 
 import rnnlm  # noqa: F401
+
 from helpers import poisoned_above
+import numpy
+from rnnlm import kernels
 from rnnlm.app import cli
-from rnnlm.kernels import _recurrent
 from rnnlm.training import plotting
 
 KINDS = {'count': 0, 'fail': 1, 'full': 2, 'kill': 3, 'half': 4}
@@ -64,6 +66,7 @@ shim = ctypes.CDLL(None)
 shim.faults_arm.argtypes = ctypes.c_char_p, ctypes.c_int, ctypes.c_long, ctypes.c_int
 shim.faults_count.restype = ctypes.c_long
 shim.faults_arm(b'', 0, 0, 0)  # the count is shared from here on
-_recurrent()  # compiled once, not in each child
+for name in 'recurrent', 'output', 'sgd', 'twister':
+    kernels.compiled(name, numpy, numpy.float32)  # imported once, not in each child
 for line in sys.stdin:
     print(json.dumps(serve(line)), flush=True)

@@ -48,6 +48,23 @@ def by_definition(link, h):
     return found
 
 
+@pytest.mark.parametrize('dtype, limit', [('d', 1e-12), ('f', 1e-5), ('e', 2e-2)])
+@pytest.mark.parametrize('head_bias', [True, False])
+@pytest.mark.parametrize('V, cutoffs', [(2, [1]), (9, [2, 3, 8]), (30, [29])])
+def test_log_probabilities_of_words(V, cutoffs, head_bias, dtype, limit, monkeypatch):
+    link = make(4, V, cutoffs, dtype, head_bias=head_bias)
+    random = numpy.random.RandomState(1)
+    h = random.uniform(-1, 1, (50, 4)).astype(dtype)
+    for t in random.randint(0, V, 50), numpy.zeros(50, int):
+        expected = by_definition(link, h)[range(50), t]
+        for elements in 2 ** 24, 7:  # in one chunk, and row by row
+            monkeypatch.setattr(softmax_loss, 'CHUNK_ELEMENTS', elements)
+            actual = PART.log_probs(link, h, t)
+            assert actual.dtype == 'd'
+            numpy.testing.assert_allclose(actual, expected, rtol=0, atol=limit)
+    assert PART.log_probs(link, h[:0], t[:0]).shape == (0,)
+
+
 def by_steps(link, h, t):
     """The loss of a window by the link and Chainer's loss, step by step."""
     return sum(F.softmax_cross_entropy(link(h_t), t_t)

@@ -294,6 +294,48 @@ def test_training_by_windows_and_by_steps_is_the_same(tmp_path):
         assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_an_update_begins_a_window_after_steps_of_the_user(tmp_path):
+    """Whether the model was called in training before, by windows and by steps."""
+    runs = []
+    for per_step in False, True:
+        trainer = trainer_of(tmp_path, 6, per_step)
+        model = trainer.updater.get_optimizer('main').target.predictor
+        trainer.extend(lambda _, model=model: model(numpy.zeros(4, 'i')),
+                       name='call', trigger=(2, 'iteration'))
+        numpy.random.seed(8)
+        trainer.run()
+        runs.append([*weights(trainer), numpy.random.rand(3)])
+    for a, b in zip(*runs):
+        assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize('per_step', [False, True])
+def test_a_layer_called_after_a_window_begins_another(per_step):
+    model = make()
+    model.per_step = per_step
+    by_window(model, window()).unchain_backward()
+    mask = model.l1.lateral.mask
+    model.l1(numpy.ones((B, SIZES[0])))
+    assert model.l1.lateral.mask is not mask
+
+
+@pytest.mark.parametrize('kinds', [
+    (lambda m, n: chainer.Sequential(L.LSTM(m, n)), L.LSTM),
+    (lambda m, n: chainer.Sequential(L.StatefulGRU(m, n)), WeightDropLSTM),
+    (L.Linear, L.LSTM), (L.Linear, WeightDropLSTM)])
+def test_masks_stay_for_a_window_whatever_the_first_layer_is(kinds):
+    model = make(kinds)
+    masks, loss = [], 0
+    for k, ids in enumerate(window()):
+        loss += F.sum(model(ids))
+        masks.append([link.mask for link in model.dropouts])
+        if k == 2:
+            loss.unchain_backward()
+    for place in zip(*masks):
+        same = [a is b for a, b in zip(place, place[1:])]
+        assert same == [True, True, False, True, True, True]
+
+
 def test_the_random_numbers_of_a_model_without_masks_are_chainers():
     """A ratio draws as before, step by step and by window."""
     for per_step in False, True:

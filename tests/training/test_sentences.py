@@ -1,4 +1,5 @@
 """Training and evaluation by sentences: against plain Chainer, one by one."""
+import functools
 import itertools
 import json
 
@@ -223,4 +224,14 @@ def test_a_model_that_goes_step_by_step_is_refused():
     optimizer = chainer.optimizers.SGD().setup(classifier(model))
     updater = SentenceUpdater(SentenceIterator(text(), 4, EOS), optimizer, 5)
     with pytest.raises(rnnlm.InputError, match='a window at a time.*per_step'):
+        updater.update()
+
+
+def test_another_lossfun_is_refused():
+    target = classifier(make_model())
+    target.lossfun = functools.partial(
+        F.softmax_cross_entropy, class_weight=numpy.ones(11, 'f'))
+    optimizer = chainer.optimizers.SGD().setup(target)
+    updater = SentenceUpdater(SentenceIterator(text(), 4, EOS), optimizer, 5)
+    with pytest.raises(rnnlm.InputError, match='softmax_cross_entropy, found'):
         updater.update()

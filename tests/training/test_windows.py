@@ -76,7 +76,10 @@ def test_per_step_is_no_warning(caplog):
 
 @pytest.mark.parametrize('owner, name', [
     (L.LSTM, 'forward'), (L.Linear, 'forward'), (chainer.Link, '__call__'),
-    (L.Classifier, 'forward'), (rnnlm.RNNForLM, 'forward'), (F, 'dropout')])
+    (L.Classifier, 'forward'), (rnnlm.RNNForLM, 'forward'), (F, 'dropout'),
+    (rnnlm.links.AdaptiveSoftmax, 'forward'), (F, 'log_softmax'), (F, 'permutate'),
+    (rnnlm.links.LockedDropout, 'draw'), (rnnlm.links.HardSigmoidLSTM, '_gate'),
+    (F, 'clip')])
 def test_replaced_code_is_seen(monkeypatch, owner, name):
     assert why_not_windows(small()) == ''
     monkeypatch.setattr(owner, name, lambda *args, **kwargs: None)
