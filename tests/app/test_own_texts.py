@@ -308,14 +308,6 @@ def test_a_long_run_says_how_long(run, write, monkeypatch):
     assert 'about ' in trained(run, write('closed.txt', LINES * 20))
 
 
-def test_the_presets_are_in_the_help(capsys):
-    with pytest.raises(SystemExit):
-        cli.main(['train', '--help'])
-    out = ' '.join(capsys.readouterr().out.split())
-    for name, recipe in PRESETS.items():
-        assert f'{name}: {recipe.summary()}' in out
-
-
 def test_compressed_files_are_not_believed(run, story, tmp_path):
     trained(run, story)
     for data in b'no gzip', gzip.compress(b'text ' * 99)[:-9]:
