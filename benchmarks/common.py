@@ -120,6 +120,19 @@ def seconds(function, *args):
     return time.perf_counter() - start
 
 
+def memory(name):
+    """Bytes that this process has, 'VmRSS', or had at most, 'VmHWM'; NaN if unknown.
+
+    Linux says them.  ru_maxrss begins with what the parent had.
+    """
+    try:
+        with open('/proc/self/status', encoding='ascii') as f:
+            return next(
+                1024 * int(line.split()[1]) for line in f if line.startswith(name))
+    except OSError:
+        return float('nan')
+
+
 def median(values):
     return float(numpy.median(values))
 

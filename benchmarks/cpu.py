@@ -16,7 +16,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import re
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ import compiled
 import models
 import pieces
 import report_cpu
-from common import begin, median, random_ids, ratio, seconds
+from common import begin, memory, median, random_ids, ratio, seconds
 
 V, B = 10000, 20
 SLOW = 'official', 'per step'
@@ -68,7 +67,7 @@ class Way:
 
 def serve(pipe, name, sizes, vocabulary):
     """The life of such a process: makes the model, does as it is told."""
-    before = peak()
+    before = memory('VmHWM')
     way = models.WAYS[name](
         models.make_weights(vocabulary, **sizes), V=vocabulary, **sizes)
     with contextlib.suppress(EOFError):
@@ -76,20 +75,10 @@ def serve(pipe, name, sizes, vocabulary):
             method, args = pipe.recv()
             start = time.perf_counter()
             if method == 'peak':
-                result = (peak() - before) / 1024
+                result = (memory('VmHWM') - before) / 2 ** 20
             else:
                 result = getattr(way, method)(*args)
             pipe.send((result, time.perf_counter() - start))
-
-
-def peak():
-    """Most KiB that this process ever held; NaN where the system does not say."""
-    # Not ru_maxrss, which begins with what the parent had.
-    try:
-        with open('/proc/self/status', encoding='utf-8') as f:
-            return int(re.search(r'VmHWM:\s+(\d+) kB', f.read())[1])
-    except OSError:  # not Linux
-        return float('nan')
 
 
 @contextlib.contextmanager

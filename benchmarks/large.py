@@ -73,7 +73,7 @@ def write_text(path, n, seed=0):
 def measure(path, way):
     """What one process has to say: seconds and bytes."""
     start = time.perf_counter()
-    before = memory('VmRSS')
+    before = common.memory('VmRSS')
     limit = LIMIT if way == 'train' else None
     corpus = rnnlm.load_corpus(path, vocab_limit=limit, cache=way != 'memory')
     found = {'seconds': time.perf_counter() - start, 'before': before,
@@ -81,7 +81,7 @@ def measure(path, way):
              'tokens': sum(map(len, (corpus.train, corpus.valid, corpus.test)))}
     if way == 'train':
         found['words/s'] = train(corpus)
-    return dict(found, most=memory('VmHWM'))
+    return dict(found, most=common.memory('VmHWM'))
 
 
 def train(corpus):
@@ -97,16 +97,6 @@ def train(corpus):
     for _ in range(WINDOWS):
         updater.update()
     return 20 * 35 * WINDOWS / (time.perf_counter() - start)
-
-
-def memory(name):
-    """Bytes that this process has, 'VmRSS', or had at most, 'VmHWM'; on Linux."""
-    try:
-        with open('/proc/self/status', encoding='ascii') as f:
-            return next(
-                1024 * int(line.split()[1]) for line in f if line.startswith(name))
-    except OSError:
-        return float('nan')
 
 
 def in_a_process(path, way, cache):

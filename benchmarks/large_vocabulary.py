@@ -12,7 +12,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -124,9 +123,8 @@ def measure(system, n_vocab):
         start = time.perf_counter()
         way.train()
         times.append(time.perf_counter() - start)
-    # In kilobytes on Linux.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {'ms': common.median(times) * 1e3, 'GB': peak / 1e9, 'windows': len(times)}
+    return {'ms': common.median(times) * 1e3, 'windows': len(times),
+            'GB': common.memory('VmHWM') / 1e9}
 
 
 def free_bytes():
@@ -146,7 +144,7 @@ def run(system, n_vocab):
         return None
     done = subprocess.run(
         [sys.executable, os.path.abspath(__file__), '--measure', system, str(n_vocab)],
-        stdout=subprocess.PIPE, text=True, check=True)
+        stdout=subprocess.PIPE, encoding='utf-8', check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 

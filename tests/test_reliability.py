@@ -217,9 +217,10 @@ def test_two_runs_in_one_folder(tmp_path, capsys):
     out = str(tmp_path / 'out')
     with run_folder.locked(out):
         (tmp_path / 'out' / 'model.npz').touch()
-        for more in (), ('--overwrite',), ('--resume',):
+        for more in (), ('--overwrite',):
             assert cli.main(['train', '--out', out, *more]) == 2
             assert 'no other run is writing to' in capsys.readouterr().err
+        assert cli.main(['train', '--out', out, '--resume']) == 2
         assert sorted(os.listdir(out)) == ['.lock', 'model.npz']
     with run_folder.locked(out):
         pass

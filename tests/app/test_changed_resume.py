@@ -172,17 +172,22 @@ def test_several_changes_are_kept(story):
         first, first + 1, second, second + 1)] == [1.0, 0.3, 0.3, 0.2]
 
 
+def times():
+    """When each file was written; that of the lock is set when it is taken."""
+    return {name: os.stat(f'result/{name}').st_mtime
+            for name in os.listdir('result') if name != '.lock'}
+
+
 @pytest.mark.parametrize('flags, flag', [
     (['-u', '5'], '--unit'), (['--layer', '3'], '--layer'), (['--tied'], '--tied'),
     (['--optimizer', 'adam'], '--optimizer'), (['--embed', '9'], '--embed'),
     (['--precision', 'tf32'], '--precision'), (['--init-scale', '1'], '--init-scale')])
 def test_what_cannot_change_is_refused(story, flags, flag, capsys):
-    before = {name: os.stat(f'result/{name}').st_mtime for name in os.listdir('result')}
+    before = times()
     assert cli.main(['train', '--resume', 'result', '-e', '4', *flags]) == 2
     err = capsys.readouterr().err
     assert f'error: {flag}: expected ' in err and '--init-from' in err
-    assert before == {
-        name: os.stat(f'result/{name}').st_mtime for name in os.listdir('result')}
+    assert before == times()
 
 
 def test_a_run_of_before_goes_on_with_a_change(story):

@@ -117,7 +117,7 @@ def test_variables_that_fix_a_kernel(free, monkeypatch):
 
 
 def test_compiled_kernels(monkeypatch):
-    if kernels.enabled and kernels._recurrent():
+    if kernels.enabled and kernels.compiled('recurrent', numpy, numpy.float32):
         found = info.compiled_kernels()
         assert found['on'] and 'llvmlite' in found['why']
     off = describe(RNNLM_FAST='0')

@@ -308,6 +308,21 @@ def test_a_long_run_says_how_long(run, write, monkeypatch):
     assert 'about ' in trained(run, write('closed.txt', LINES * 20))
 
 
+def test_the_presets_are_in_the_help(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(['train', '--help'])
+    lines = capsys.readouterr().out.split('presets:\n')[1].splitlines()
+    names, *rows = (line.split() for line in lines)
+    shown = {flag: dict(zip(names, values)) for flag, *values in rows[:10]}
+    for name, recipe in PRESETS.items():
+        assert {flag: float(values[name]) for flag, values in shown.items()} == {
+            '--unit': recipe.n_units, '--layer': recipe.n_layers,
+            '--dropout': recipe.dropout, '--init-scale': recipe.init_scale,
+            '--batchsize': recipe.batch_size, '--bproplen': recipe.bprop_len,
+            '--epoch': recipe.epochs, '--lr': recipe.lr, '--decay': recipe.decay,
+            '--decay-after': recipe.decay_after}
+
+
 def test_compressed_files_are_not_believed(run, story, tmp_path):
     trained(run, story)
     for data in b'no gzip', gzip.compress(b'text ' * 99)[:-9]:

@@ -32,7 +32,7 @@ VALUES = {
     'n_layers': ['1', '3'], 'init_scale': ['0.5'], 'precision': ['mixed16'],
     'seed': ['5'], 'init_from': ['first'], 'on_nan': ['rollback'],
     'min_count': ['1'], 'tokens': ['char'], 'vocab_limit': ['6'],
-    'sentences': [None]}
+    'sentences': [None], 'softmax': ['adaptive'], 'cutoffs': ['3,5']}
 
 # Of no influence on the numbers, or on what is in other tests here.
 NOT_DRAWN = {
@@ -70,6 +70,10 @@ def draws(n=6):
     draw.shuffle(names)
     for k in range(n):
         some = set(names[k::n]) | set(draw.sample(names, 3))
+        if 'cutoffs' in some:
+            some.add('softmax')
+        if 'softmax' in some:
+            some -= {'init_from', 'tied', 'precision'}
         if 'init_from' in some:  # the sizes and the vocabulary are the model's
             some -= {'n_embed', 'tied', 'n_layers', 'min_count', 'tokens',
                      'vocab_limit'}
