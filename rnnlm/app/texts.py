@@ -111,7 +111,12 @@ class TextOfModel:
             with about('text'):
                 self._whole, = self._encode(sources.find_whole(args.text), args)
             return
-        choose_corpus(args, run_folder.described_of(path))
+        described = run_folder.described_of(path)
+        if args.corpus is None and described is None:
+            raise InputError(
+                f'expected a corpus or --text, found none, and no {run_folder.RUN} '
+                f'beside {path} that names one', 'corpus')
+        choose_corpus(args, described)
         if vocabulary is None:
             text = load_corpus(args)
             if len(text.vocabulary) != n_vocab:

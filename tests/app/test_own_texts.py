@@ -70,6 +70,14 @@ def test_the_rarest_words_stand_for_unknown_ones(run, story):
     assert found['unknown'] == pytest.approx(corpus.unknown_rate('test'))
 
 
+def test_a_model_that_names_no_corpus_is_asked_for_one(run, story):
+    trained(run, story)
+    os.remove('result/run.json')
+    assert 'error: --corpus: expected a corpus or --text, found none' in run(
+        'evaluate', status=2)
+    assert 'perplexity' in run('evaluate', '--text', story)
+
+
 def test_a_perplexity_without_unknown_words(run, story):
     trained(run, story)
     found = json.loads(run('evaluate', '--json'))
