@@ -6,7 +6,7 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions.softmax_loss import (
-    linear_log_probabilities, rows_at_once, softmax_of)
+    cross_entropy_of_rows, linear_log_probabilities)
 from rnnlm.kernels import buffers
 
 
@@ -238,25 +238,7 @@ def _cross_entropy(xp, h, W, b, targets, weights, with_gradients):
     Returns:
         tuple: the sum; the gradients of h, W and b, or None for each.
     """
-    V = len(W)
-    loss, gW, gb = 0, None, None
-    gh = buffers.empty(xp, h.shape, h.dtype) if with_gradients else None
-    softmax = softmax_of(xp, h.dtype, V)
-    bias = xp.zeros(V, h.dtype) if b is None else b
-    chunk = rows_at_once(len(h), V)
-    for start in range(0, len(h), chunk):
-        part = slice(start, start + chunk)
-        r = h[part]
-        y = buffers.empty(xp, (len(r), V), h.dtype)
-        xp.dot(r, W.T, out=y)
-        found, gradients = softmax(xp, y, r, W, bias, targets[part], weights[part],
-                                   gh[part] if with_gradients else None)
-        loss = loss - found
-        if not with_gradients:
-            continue
-        if gW is None:
-            gW, gb = gradients
-        else:
-            gW += gradients[0]
-            gb += gradients[1]
+    bias = xp.zeros(len(W), h.dtype) if b is None else b
+    loss, gh, gW, gb = cross_entropy_of_rows(
+        xp, h, W, bias, targets, weights, with_gradients)
     return loss, gh, gW, None if b is None else gb

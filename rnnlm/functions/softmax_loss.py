@@ -155,37 +155,17 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
                 last.append(_logits(inputs[0][-1:], *inputs[1:]))
             return _compute_on_gpu(gpu, *inputs, self._t, with_gradients)
         x, W, b = (array.astype(dtype, copy=False) for array in inputs)
-        V, n = W.shape
-        rows = x.reshape(-1, n)  # (T * B, n)
+        rows = x.reshape(-1, W.shape[1])  # (T * B, n)
         t = self._t
-        softmax = softmax_of(xp, x.dtype, V)
         valid = t >= 0
         counts = xp.maximum(valid.sum(axis=1, keepdims=True), 1)
         weights = (valid / counts).astype(x.dtype).ravel()  # (T * B,)
         targets = xp.where(valid, t, 0).ravel()
 
-        loss = 0
-        gx = buffers.empty(xp, rows.shape, x.dtype) if with_gradients else None
-        gW = gb = None
-        chunk = rows_at_once(len(rows), V)
-        for start in range(0, len(rows), chunk):
-            part = slice(start, start + chunk)
-            r = rows[part]
-            y = buffers.empty(xp, (len(r), V), x.dtype)
-            xp.dot(r, W.T, out=y)
-            if last is not None and start + chunk >= len(rows):
-                last.append(_last_logits(xp, x, y, W, b))
-            found, gradients = softmax(
-                xp, y, r, W, b, targets[part], weights[part],
-                gx[part] if with_gradients else None)
-            loss = loss - found
-            if not with_gradients:
-                continue
-            if gW is None:
-                gW, gb = gradients
-            else:
-                gW += gradients[0]
-                gb += gradients[1]
+        see = None if last is None else (
+            lambda y: last.append(_last_logits(xp, x, y, W, b)))
+        loss, gx, gW, gb = cross_entropy_of_rows(
+            xp, rows, W, b, targets, weights, with_gradients, see)
         loss = xp.asarray(loss, dtype=x.dtype)
         if not with_gradients:
             return loss, None
@@ -246,6 +226,45 @@ def _scaled(gradients, g):
     return gradients
 
 
+def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients, see=None):
+    """The weighted cross entropy of rows (M, n), a chunk of them at a time.
+
+    Args:
+        W: (V, n).
+        b: (V,).
+        targets: int (M,), each in [0, V).
+        weights: (M,), of each row's cross entropy.
+        with_gradients (bool): Whether the gradients are computed too.
+        see: If given, called with the last chunk's ``rows W^T``.
+
+    Returns:
+        tuple: the sum; the gradients of rows, W and b, or None for each.
+    """
+    V = len(W)
+    softmax = _compiled_softmax if kernels.output_for(xp, rows.dtype, V) else _softmax
+    loss, gW, gb = 0, None, None
+    gx = buffers.empty(xp, rows.shape, rows.dtype) if with_gradients else None
+    chunk = rows_at_once(len(rows), V)
+    for start in range(0, len(rows), chunk):
+        part = slice(start, start + chunk)
+        r = rows[part]
+        y = buffers.empty(xp, (len(r), V), rows.dtype)
+        xp.dot(r, W.T, out=y)
+        if see and start + chunk >= len(rows):
+            see(y)
+        found, gradients = softmax(xp, y, r, W, b, targets[part], weights[part],
+                                   gx[part] if with_gradients else None)
+        loss = loss - found
+        if not with_gradients:
+            continue
+        if gW is None:
+            gW, gb = gradients
+        else:
+            gW += gradients[0]
+            gb += gradients[1]
+    return loss, gx, gW, gb
+
+
 def _last_logits(xp, x, y, W, b):
     """The logits (B, V) of the last step; y are the last ones, without their bias."""
     B = x.shape[1]
@@ -263,11 +282,6 @@ def _logits(x, W, b):
 def rows_at_once(rows, V):
     """int: How many of the rows of logits, V each, are in memory together."""
     return max(1, min(rows, CHUNK_ELEMENTS // V))
-
-
-def softmax_of(xp, dtype, V):
-    """What computes the loss of rows of V logits: `_softmax`, compiled if it can be."""
-    return _compiled_softmax if kernels.output_for(xp, dtype, V) else _softmax
 
 
 def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
