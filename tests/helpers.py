@@ -1,5 +1,6 @@
 """What several test files use: small models, texts and trainers, and comparisons."""
 import os
+import shutil
 
 import rnnlm  # makes Chainer importable, and so comes first
 
@@ -25,6 +26,14 @@ TOLERANCE = {'f': dict(rtol=2e-5, atol=2e-6), 'd': dict(rtol=1e-12, atol=1e-13)}
 ON_HOST = hasattr(chainer.backends.cuda.cupy, '_device')
 
 TINY = Recipe(n_units=5, batch_size=4, bprop_len=5, epochs=3, dropout=0.2)
+
+
+def in_a_copy(folder, tmp_path, monkeypatch):
+    """Copies a folder that many tests begin with, and goes there."""
+    here = tmp_path / 'here'
+    shutil.copytree(folder, here)
+    monkeypatch.chdir(here)
+    return here
 
 
 def text(n=203, n_vocab=20):

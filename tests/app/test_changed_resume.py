@@ -7,6 +7,7 @@ import shutil
 import rnnlm
 
 import chainer
+from helpers import in_a_copy
 import numpy
 import pytest
 
@@ -34,9 +35,7 @@ def begun(tmp_path_factory):
 
 @pytest.fixture
 def story(begun, tmp_path, monkeypatch):
-    shutil.copytree(begun, tmp_path / 'here')
-    monkeypatch.chdir(tmp_path / 'here')
-    return tmp_path / 'here'
+    return in_a_copy(begun, tmp_path, monkeypatch)
 
 
 def parameters(snapshot):

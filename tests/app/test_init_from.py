@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 
+from helpers import in_a_copy
 import numpy
 import pytest
 
@@ -37,9 +38,7 @@ def begun(tmp_path_factory):
 
 @pytest.fixture
 def here(begun, tmp_path, monkeypatch):
-    shutil.copytree(begun, tmp_path / 'here')
-    monkeypatch.chdir(tmp_path / 'here')
-    return tmp_path / 'here'
+    return in_a_copy(begun, tmp_path, monkeypatch)
 
 
 def weights(model):

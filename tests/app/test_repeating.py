@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from helpers import ROOT
+from helpers import ROOT, in_a_copy
 import numpy
 import pytest
 
@@ -101,9 +101,7 @@ def begun(tmp_path_factory):
 
 @pytest.fixture
 def here(begun, tmp_path, monkeypatch):
-    shutil.copytree(begun, tmp_path / 'here')
-    monkeypatch.chdir(tmp_path / 'here')
-    return tmp_path / 'here'
+    return in_a_copy(begun, tmp_path, monkeypatch)
 
 
 def assert_same_run(one, two):
