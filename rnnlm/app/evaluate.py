@@ -29,11 +29,12 @@ def evaluate(args: argparse.Namespace) -> int:
         raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
                          'training text too', 'dynamic')
     trained = load(args.model, args.device)
-    text = TextOfModel(args, args.model, trained.vocabulary, trained.model.n_vocab)
-    part = text.part(args.part)
+    # Before the text, which may take long to read, so that bad options are refused first.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)
+    text = TextOfModel(args, args.model, trained.vocabulary, trained.model.n_vocab)
+    part = text.part(args.part)
     vocabulary = text.vocabulary
     assert vocabulary is not None
     name = args.part if args.text is None else 'text'
