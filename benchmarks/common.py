@@ -187,5 +187,14 @@ def table(head, rows):
     return '\n'.join('| ' + ' | '.join(map(str, line)) + ' |' for line in lines) + '\n'
 
 
+def picture(name, words):
+    """Markdown of a picture in docs/, for RESULTS.md.
+
+    Args:
+        words (str): What it shows, for those who do not see it.
+    """
+    return f'![{words}](../docs/{name})'
+
+
 def number(value, digits=0):
     return '' if value is None else f'{value:,.{digits}f}'

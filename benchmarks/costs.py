@@ -16,6 +16,8 @@ GPU = {
     'network': (0.8 * 50e9, 40e-6),
     'sums': 6,               # a window: output layer, two a layer, the small ones
 }
+# Vocabulary and batch of what is measured.
+V, B = 10000, 20
 BATCHES = 20, 64, 320, 1280, 5120
 
 

@@ -2,6 +2,9 @@
 
     python benchmarks/cpu.py             everything (about 15 minutes on 2 cores)
     python benchmarks/cpu.py --quick     a look (about 2 minutes; writes nothing)
+    python benchmarks/cpu.py --parts training --sizes small
+                                         some; the others stay as they were measured
+    python benchmarks/cpu.py --tables    tables and picture again, from cpu.json
 
 Each way lives in a process of its own, as its users would run it, and waits there
 while it is another's turn.  First all compute loss and gradients from the same
@@ -28,8 +31,9 @@ import compiled
 import models
 import pieces
 import report_cpu
-from common import begin, memory, median, random_ids, ratio, seconds
+from common import HERE, begin, keep, kept, memory, median, random_ids, ratio, seconds
 
+KEPT = os.path.join(HERE, 'cpu.json')
 V, B = 10000, 20
 SLOW = 'official', 'per step'
 ONLY_TRAINING = 'torch bfloat16', 'torch compiled'
@@ -283,14 +287,34 @@ def main():
     parser.add_argument('--parts', default=(
         'training,evaluation,scoring,generation,memory,growth'))
     parser.add_argument('--sizes', default='small,medium,large')
+    parser.add_argument('--tables', action='store_true', help='measure nothing')
     args = parser.parse_args()
+    if args.tables:
+        report_cpu.write(kept(KEPT))
+        return 0
     result = {'machine': begin('benchmarks/cpu.py', writes=not args.quick)}
     with tempfile.TemporaryDirectory() as folder:  # nothing compiled earlier is used
         os.environ['TORCHINDUCTOR_CACHE_DIR'] = folder
         measure(args, result)
     if not args.quick:
+        result = joined(kept(KEPT), result)
+        keep(KEPT, result)
         report_cpu.write(result)
     return 0
+
+
+def joined(earlier, result):
+    """What was measured now; what it lacks is taken from earlier, of the same machine.
+    """
+    if earlier.get('machine') != result['machine'] or (
+            earlier['ways'] != result['ways']):
+        return result
+    result = {**earlier, **result}
+    if 'training' in result:
+        rows = {row['size']: row for found in (earlier, result)
+                for row in found.get('training', [])}
+        result['training'] = [rows[size] for size in models.SIZES if size in rows]
+    return result
 
 
 def measure(args, result):

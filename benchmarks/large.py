@@ -3,7 +3,7 @@
     python benchmarks/large.py            from 10^6 to 3 x 10^8 words (about 10 minutes;
                                           3.5 GB of disk in --folder)
     python benchmarks/large.py --only N   one length, beside those of before
-    python benchmarks/large.py --tables   the tables again, from large.json
+    python benchmarks/large.py --tables   tables and picture again, from large.json
     python benchmarks/large.py --quick    up to 10^7 words (a minute; writes nothing)
 
 The texts are made here: words by Zipf's law, p(k) proportional to log(1 + 1/k), from a
@@ -29,6 +29,7 @@ import numpy
 
 import common
 import costs
+import report_pictures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'large.json')
@@ -168,12 +169,15 @@ def main():
 
 
 def write(rows):
-    """Writes the tables into RESULTS.md and docs/scaling.md."""
+    """Writes the tables into RESULTS.md and docs/scaling.md, and the picture."""
     line = common.machine_line(next(iter(rows.values()))['machine'])
     common.replace('texts', 'large.py', (
         f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each in a process '
-        'of its own, import not counted.\n\n') + tables(rows))
+        'of its own, import not counted.\n\n') + common.picture(
+            'lengths.png', 'Time until a text is ready and peak memory by the length '
+            'of the text') + '\n\n' + tables(rows))
     common.replace('billion', 'large.py', costs.billion_table(), DOCUMENT)
+    report_pictures.draw(report_pictures.lengths, rows)
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ from chainer import links as L
 import numpy
 
 import common
+import report_pictures
 
 KEPT = os.path.join(common.HERE, 'large_vocabulary.json')
 COMMAND = 'benchmarks/large_vocabulary.py'
@@ -172,6 +173,9 @@ def part(results):
         'words on, of a 4th, 16th and 64th of the units. The last column is how many '
         'times as fast our adaptive softmax is as PyTorch\'s. Empty: needs more memory '
         'than was free, or was not measured.', '',
+        common.picture('vocabulary.png', 'Time of a training window and peak memory by '
+                       'the size of the vocabulary, of rnnlm and PyTorch, with full '
+                       'and adaptive softmax'), '',
         common.table([*head, 'times'], rows),
         common.machine_line(results.get('machine')), ''])
 
@@ -184,7 +188,8 @@ def main(argv=None):
     add('--vocabulary', type=int, nargs='+', default=VOCABULARIES)
     add('--systems', nargs='+', choices=list(MATRICES), default=list(MATRICES))
     add('--measure', nargs=2, help=argparse.SUPPRESS)
-    add('--tables', action='store_true', help='the table again, from the .json')
+    add('--tables', action='store_true',
+        help='the table and the picture again, from the .json')
     args = parser.parse_args(argv)
     if args.measure:
         system, n_vocab = args.measure
@@ -206,6 +211,7 @@ def main(argv=None):
                     figures.setdefault(str(n_vocab), {})[system] = found
                 common.keep(KEPT, results)
     common.replace('large vocabularies', 'large_vocabulary.py', part(results))
+    report_pictures.draw(report_pictures.vocabulary, results)
 
 
 if __name__ == '__main__':

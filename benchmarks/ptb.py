@@ -27,17 +27,19 @@ from rnnlm.training.evaluator import (
     evaluate_perplexity, make_classifier, make_evaluator)
 
 import common
+import report_pictures
 import report_ptb
 
 KEPT = os.path.join(common.HERE, 'ptb.json')
 COMMAND = 'benchmarks/ptb.py ...'
-OF_LOG = 'epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s'
+OF_LOG = ('epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s',
+          'elapsed_time')
 
 
 def main(argv=None):
     args = parse(argv)
     if args.tables:
-        report_ptb.write(common.kept(KEPT))
+        write()
         return 0
     machine = common.begin(COMMAND)
     try:
@@ -51,8 +53,15 @@ def main(argv=None):
     except errors.InputError as e:
         print(f'error: {e}', file=sys.stderr)
         return 2
-    report_ptb.write(common.kept(KEPT))
+    write()
     return 0
+
+
+def write():
+    """The part of RESULTS.md and the picture, of all that is kept."""
+    results = common.kept(KEPT)
+    common.replace('PTB', 'ptb.py', report_ptb.part(results))
+    report_pictures.draw(report_pictures.ptb, results)
 
 
 def parse(argv):
@@ -75,7 +84,7 @@ def parse(argv):
     add('--dynamic', metavar='FOLDER',
         help='only the dynamic evaluation of a run that is there, of that --preset and '
              '--seed')
-    add('--tables', action='store_true', help='the tables again, from ptb.json')
+    add('--tables', action='store_true', help='tables and picture again, from ptb.json')
     return parser.parse_args(argv)
 
 

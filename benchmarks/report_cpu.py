@@ -1,10 +1,8 @@
-"""The CPU part of RESULTS.md, by cpu.py, and the picture of it in docs/."""
-import os
-
+"""The CPU part of RESULTS.md, by cpu.py."""
 import compiled
-from common import HERE, machine_line, number, replace, table
+from common import machine_line, number, picture, replace, table
+import report_pictures
 
-PICTURE = os.path.join(HERE, os.pardir, 'docs', 'cpu.png')
 LABELS = {'official': 'Chainer, word by word', 'per step': 'rnnlm, word by word',
           'window': 'rnnlm, by window', 'fast': 'rnnlm, by window, `fast`',
           'torch': 'PyTorch, eager', 'torch bfloat16': 'PyTorch, eager, bfloat16',
@@ -15,10 +13,10 @@ TITLES = {'scoring': '### Scores of sentences of 5 to 40 words, batches of 32, m
 
 
 def write(result):
-    """The CPU part, by cpu.py."""
+    """The CPU part and its picture, by cpu.py."""
     replace('CPU', 'cpu.py', part(result))
     if 'training' in result:
-        draw(result)
+        report_pictures.draw(report_pictures.cpu, result)
 
 
 def part(result):
@@ -31,7 +29,9 @@ def part(result):
     if 'training' in result:
         rows = result['training']
         trained = [way for way in LABELS if any(way in r['words/s'] for r in rows)]
-        out += ['### Training, words a second', '', table(
+        out += ['### Training, words a second', '', picture(
+            'cpu.png', 'Bars of the training speed of each program at three sizes, as '
+            'a share of the speed that peak SGEMM would allow'), '', table(
             ['', *(f'{r["size"]} ({r["units"]} units)' for r in rows)],
             [[LABELS[way], *(number(r['words/s'].get(way)) for r in rows)]
              for way in trained]
@@ -130,32 +130,3 @@ def compiling(found, rows):
         'ran.' for size, seconds in took.items())] + (
         ['The other sizes, with longer windows, were left out for that.']
         if took and len(took) < len(rows) else []))
-
-
-def draw(result):
-    """Bars of the words a second, in parts of what sgemm would allow."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows, ways = result['training'], result['ways']
-    figure = Figure(figsize=(7.5, 3.4), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    width = 0.8 / len(ways)
-    for k, way in enumerate(ways):
-        shares = [100 * r['words/s'][way] / r['floor words/s'] for r in rows]
-        bars = axes.bar([x + (k - (len(ways) - 1) / 2) * width
-                         for x in range(len(rows))], shares, width,
-                        label=LABELS[way].replace('`', ''))
-        axes.bar_label(bars, [f'{r["words/s"][way]:,.0f}' for r in rows], fontsize=6.5,
-                       padding=2)
-    axes.set_xticks(range(len(rows)),
-                    [f'{r["size"]} ({r["units"]} units)' for r in rows])
-    axes.set_ylabel('% of what sgemm would allow')
-    axes.set_title('Training on a CPU; the numbers are words a second', fontsize=10)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc='upper center',
-                bbox_to_anchor=(0.5, -0.1))
-    axes.set_ylim(0, 100)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    figure.savefig(PICTURE)

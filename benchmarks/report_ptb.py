@@ -1,19 +1,16 @@
-"""The part of RESULTS.md on the Penn Treebank, and its picture, by ptb.py."""
-import os
-
+"""The part of RESULTS.md on the Penn Treebank, by ptb.py."""
 import numpy
 
 import common
 
 from rnnlm.app.recipes import PRESETS
 
-PICTURE = os.path.join(common.HERE, os.pardir, 'docs', 'ptb.png')
 PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
 
 
-def write(results):
-    common.replace('PTB', 'ptb.py', part(results))
-    draw(results)
+def recipes(results):
+    """list: the recipes of the paper, and then the others that were run."""
+    return [*PAPER, *(name for name in results if name not in PAPER)]
 
 
 def finished(results, preset):
@@ -37,7 +34,8 @@ def spread(values, digits=1):
 
 
 def part(results):
-    rows = [row(results, preset, *paper) for preset, paper in PAPER.items()]
+    rows = [row(results, name, *PAPER.get(name, ('', '')))
+            for name in recipes(results)]
     return '\n'.join([
         '## Penn Treebank', '',
         'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
@@ -46,6 +44,8 @@ def part(results):
         'measured by its model with the best validation. By `python '
         'benchmarks/ptb.py`; `rnnlm train --preset small --corpus FOLDER --seed N` is '
         'the same run.', '',
+        common.picture('ptb.png', 'Validation perplexity of each recipe by minutes of '
+                       'training, with that of the paper as lines'), '',
         common.table(['', 'paper: valid', 'test', 'n', 'here: valid', 'test',
                       'minutes a run', 'state'], rows),
         *details(results), *dynamic_part(results)])
@@ -67,8 +67,9 @@ def row(results, preset, valid, test):
 def running(preset, seed, run):
     """How far a run has come that is not at its end."""
     log = run['log']
-    text = (f'seed {seed} running: epoch {log[-1]["epoch"] if log else 0} of '
-            f'{PRESETS[preset].epochs}')
+    text = f'seed {seed} running: epoch {log[-1]["epoch"] if log else 0}'
+    if preset in PRESETS:
+        text += f' of {PRESETS[preset].epochs}'
     if log:
         text += f', validation so far {log[-1]["val_perplexity"]:.1f}'
     return text
@@ -77,7 +78,7 @@ def running(preset, seed, run):
 def details(results):
     """Each run by itself: its seed, its perplexities, where it was made."""
     rows, machines = [], {}
-    for preset in PAPER:
+    for preset in recipes(results):
         for seed, run in runs_of(results, preset).items():
             rows.append([
                 preset, seed,
@@ -97,7 +98,7 @@ def details(results):
 
 def dynamic_part(results):
     rows = []
-    for preset in PAPER:
+    for preset in recipes(results):
         done = finished(results, preset).values()
         rules = {rule: None for run in done for rule in run.get('dynamic', {})}
         for rule in rules:
@@ -113,36 +114,3 @@ def dynamic_part(results):
                'the same measure as above.\n')
         yield common.table(
             ['', 'rule', 'n', 'test', 'against the model as it is', 'minutes'], rows)
-
-
-def draw(results):
-    """The perplexities by epoch of every seed, with the paper's as lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.5, 3.6), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for k, preset in enumerate(PAPER):
-        runs = [run for run in runs_of(results, preset).values() if run['log']]
-        if not runs:
-            continue
-        n = len(finished(results, preset))
-        for run in runs:
-            axes.plot([entry['epoch'] for entry in run['log']],
-                      [entry['val_perplexity'] for entry in run['log']],
-                      f'C{k}o-' if run['finished'] else f'C{k}.--', markersize=3,
-                      linewidth=1, label=f'{preset}, validation, n = {n}'
-                      if run is runs[0] else None)
-        axes.axhline(PAPER[preset][0], color=f'C{k}', linestyle=':', linewidth=1,
-                     label=f'{preset}, validation in the paper')
-    axes.set_xlabel('epoch')
-    axes.set_ylabel('perplexity')
-    axes.set_yscale('log')
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter('{x:g}')
-    axes.set_title('Penn Treebank by the recipes of Zaremba et al. (2014)', fontsize=10)
-    axes.legend(frameon=False, fontsize=8)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
-    figure.savefig(PICTURE)

@@ -2,7 +2,7 @@
 
     python benchmarks/scaling.py             everything (about 6 minutes on 2 cores)
     python benchmarks/scaling.py --quick     a look (about a minute; writes nothing)
-    python benchmarks/scaling.py --tables    the tables again, from scaling.json
+    python benchmarks/scaling.py --tables    tables and picture again, from scaling.json
 
 Each process has one thread.  One that works alone and two that work together take turns
 in one run; the ratio is the median of the ratios of each turn.  The figures go to
@@ -27,12 +27,13 @@ from rnnlm import parallel
 import common
 from common import median
 import costs
+from costs import B, V
 import models
+import report_pictures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'scaling.json')
 DOCUMENT = os.path.join(HERE, os.pardir, 'docs', 'scaling.md')
-V, B = 10000, 20
 # Elements of the sums whose time is measured.
 SUMS = 2 ** 8, 2 ** 14, 2 ** 17, 2 ** 20, 2 ** 22
 
@@ -147,12 +148,15 @@ def measure(names, rounds):
 
 
 def write(result):
-    """The part of RESULTS.md, and the tables of docs/scaling.md."""
+    """The part of RESULTS.md, the tables of docs/scaling.md and its picture."""
     fit = costs.fit(result, V, B)
     measured = costs.measured_table(result, fit, V, B)
-    common.replace('scaling', 'scaling.py', '## Two processes\n\n' + measured)
+    common.replace('scaling', 'scaling.py', '## Two processes\n\n' + common.picture(
+        'scaling.png', 'How many times as fast two processes are as one, and 8 GPUs '
+        'would be by the cost model') + '\n\n' + measured)
     common.replace('measured', 'scaling.py', measured, DOCUMENT)
     common.replace('predicted', 'scaling.py', costs.predicted_tables(V), DOCUMENT)
+    report_pictures.draw(report_pictures.scaling, result)
 
 
 def main():

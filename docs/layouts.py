@@ -2,58 +2,55 @@
 
     python docs/layouts.py
 """
-import os
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+
+import pictures
 
 from rnnlm.functions.gates import GATES
 from rnnlm.interchange import d2l, keras, nstep, onnx, pytorch, textbook, torch7
 
-PICTURE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'layouts.png')
 UNITS = 3
-COLOURS = {'a': '#f2b56b', 'i': '#8fc1e3', 'f': '#9fd3a5', 'o': '#d9a6c9'}
+FILLS = dict(zip('aifo', pictures.SHADES))
 
 # Title, gates in their order, and how they are kept.
 LAYOUTS = [
-    ('Chainer L.LSTM\n(4n, in)', GATES, 'interleaved'),
+    ('L.LSTM\n(4n, in)', GATES, 'interleaved'),
     ('PyTorch\n(4n, in)', pytorch.ORDER, 'blocks'),
     ('char-rnn\n(4n, in)', torch7.ORDER, 'blocks'),
     ('ONNX\n(4n, in)', onnx.ORDER, 'blocks'),
-    ('NStepLSTM\n4 of (n, in)', nstep.ORDER, 'apart'),
-    ('LstmParam\n4 of (n, in + n)', textbook.ORDER, 'apart'),
+    ('NStepLSTM\n4 × (n, in)', nstep.ORDER, 'apart'),
+    ('LstmParam\n4 × (n, in + n)', textbook.ORDER, 'apart'),
     ('Keras\n(in, 4n)', keras.ORDER, 'columns'),
-    ('d2l\n4 of (in, n)', d2l.ORDER, 'columns apart')]
+    ('d2l\n4 × (in, n)', d2l.ORDER, 'columns apart')]
 
 
 def main():
-    figure = Figure(figsize=(9.5, 4.6), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    upright, lying = LAYOUTS[:6], LAYOUTS[6:]
-    parts = figure.subfigures(2, 1, height_ratios=[2.6, 1])
-    for part, layouts in zip(parts, (upright, lying)):
-        for axes, layout in zip(part.subplots(1, len(layouts)), layouts):
-            draw(axes, *layout)
-    figure.savefig(PICTURE)
+    with pictures.new_figure(height=5.6) as figure:
+        upright, lying = LAYOUTS[:6], LAYOUTS[6:]
+        parts = figure.subfigures(2, 1, height_ratios=[3.2, 1])
+        for part, layouts in zip(parts, (upright, lying)):
+            for axes, layout in zip(part.subplots(1, len(layouts)), layouts):
+                draw(axes, *layout)
+        pictures.save(figure, 'layouts.png')
 
 
 def draw(axes, title, order, kind):
-    """One matrix, or four: a coloured bar for each row, or column, of a unit."""
+    """One matrix, or four: a bar for each row, or column, of a unit."""
     bars = [(gate, unit) for gate in order for unit in range(UNITS)]
     if kind == 'interleaved':
         bars = [(gate, unit) for unit in range(UNITS) for gate in order]
     for k, (gate, unit) in enumerate(bars):
         at = k + (0.6 * (k // UNITS) if 'apart' in kind else 0)
-        place = dict(xy=(0, at), width=5, height=0.92)
+        place = dict(xy=(0, at), width=5, height=1)
         if 'columns' in kind:
-            place = dict(xy=(at, 0), width=0.92, height=2.2)
+            place = dict(xy=(at, 0), width=1, height=2.2)
         patch = axes.add_patch(Rectangle(
-            **place, color=COLOURS[gate]))
+            **place, facecolor=FILLS[gate], edgecolor=pictures.INK, linewidth=0.6))
         axes.annotate(f'{gate}{unit + 1}', patch.get_center(), ha='center', va='center',
-                      fontsize=8)
-    axes.set_title(title, fontsize=9)
+                      fontsize=10, color='white' if gate == 'o' else pictures.INK)
+    axes.set_title(title, fontsize=10, fontweight='normal', loc='center')
     axes.autoscale_view()
+    axes.margins(0.01)
     axes.set_axis_off()
     if 'columns' not in kind:
         axes.invert_yaxis()

@@ -45,6 +45,8 @@ def test_a_blas_held_back_is_refused_before_anything_is_measured(script, tmp_pat
     folder = tmp_path / 'benchmarks'
     shutil.copytree(BENCHMARKS, folder)
     shutil.copytree(os.path.join(ROOT, 'examples'), tmp_path / 'examples')
+    (tmp_path / 'docs').mkdir()
+    shutil.copy(os.path.join(ROOT, 'docs', 'pictures.py'), tmp_path / 'docs')
     before = {path.name: path.read_bytes() for path in folder.glob('*.*')}
     args = ['RUN'] if script == 'interchange.py' else []
     done = subprocess.run(
@@ -161,7 +163,7 @@ def ptb(benchmark, results, monkeypatch, tmp_path):
     ptb = benchmark('ptb')
     monkeypatch.setitem(recipes.PRESETS, 'small', TINY)
     monkeypatch.setattr(ptb, 'KEPT', str(tmp_path / 'ptb.json'))
-    monkeypatch.setattr(benchmark('report_ptb'), 'PICTURE', str(tmp_path / 'ptb.png'))
+    monkeypatch.setattr(benchmark('report_pictures').pictures, 'FOLDER', str(tmp_path))
     for name, n in (('train', 40), ('valid', 8), ('test', 6)):
         (tmp_path / f'ptb.{name}.txt').write_text(
             ' the cat sat on the mat \n the dog saw the cat \n' * n)
@@ -229,6 +231,26 @@ def test_what_is_kept_is_what_is_written(benchmark):
     part = report.part(common.kept(os.path.join(BENCHMARKS, 'ptb.json')))
     with open(os.path.join(BENCHMARKS, 'RESULTS.md'), encoding='utf-8') as f:
         assert part in f.read()
+
+
+def test_what_is_kept_of_the_cpu_is_what_is_written(benchmark):
+    common, report = benchmark('common'), benchmark('report_cpu')
+    part = report.part(common.kept(os.path.join(BENCHMARKS, 'cpu.json')))
+    with open(os.path.join(BENCHMARKS, 'RESULTS.md'), encoding='utf-8') as f:
+        assert part in f.read()
+
+
+def test_a_part_measured_alone_joins_the_others_of_the_same_machine(benchmark):
+    joined = benchmark('cpu').joined
+    earlier = {'machine': MACHINE, 'ways': ['fast'], 'evaluation': 1, 'training': [
+        {'size': 'small', 'a': 1}, {'size': 'large', 'a': 1}]}
+    now = {'machine': MACHINE, 'ways': ['fast'], 'training': [
+        {'size': 'medium', 'a': 2}, {'size': 'small', 'a': 2}]}
+    assert joined(earlier, now) == {**now, 'evaluation': 1, 'training': [
+        {'size': 'small', 'a': 2}, {'size': 'medium', 'a': 2}, {'size': 'large', 'a': 1}]}
+    for other in {**now, 'ways': []}, {**now, 'machine': None}:
+        assert joined(earlier, other) == other
+    assert joined({}, now) == now
 
 
 def test_torch_compile_in_words(benchmark):

@@ -186,7 +186,17 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         if recipe.sentences:
             result['sentences'] = True
         group.on_root(lambda: results.write(current.trainer, corpus, result))
+        group.on_root(lambda: _plot_test(current.trainer, result))
         return result
+
+
+def _plot_test(trainer: training.Trainer, result: Dict[str, Any]) -> None:
+    """Draws the training curve again, with the test result."""
+    for entry in trainer._extensions.values():
+        if isinstance(entry.extension, plotting.PerplexityPlot):
+            entry.extension.test = result['test']
+            with best_effort(entry.extension.file_name):
+                entry.extension.finish(trainer)
 
 
 def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:

@@ -7,9 +7,17 @@ from typing import Optional, Sequence
 from chainer import training
 
 from rnnlm.serializers.atomic import best_effort, writing
+from rnnlm.training import figures
 
 # Higher perplexities, as of a diverged model, are not plotted.
 MOST = 1e9
+
+# Key in the log, label, colour and line of each curve.
+CURVES = (
+    ('perplexity', 'training (with dropout)', figures.ORANGE, {'linestyle': '--'}),
+    ('val_perplexity', 'validation', figures.BLUE, {'linestyle': '-', 'marker': 'o'}),
+    ('val_known', 'validation without <unk>', figures.SKY,
+     {'linestyle': ':', 'marker': 's'}))
 
 
 def available() -> bool:
@@ -40,6 +48,10 @@ class PerplexityPlot(training.Extension):
         file_name: Name of the PNG file in the trainer's output folder.
         unit: Name of a token, such as 'word'.
         unknown: Fraction of ``<unk>`` in the validation text, for the title.
+
+    Attributes:
+        test (float): Test perplexity, to be set when it is known; `finish` then draws
+            it.
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER - 1  # after LogReport
@@ -52,6 +64,8 @@ class PerplexityPlot(training.Extension):
         self.unit = unit
         self.unknown = unknown
         self.file_name = file_name
+        self.test: Optional[float] = None
+        self._drawn: Optional[float] = None  # the test perplexity in the file
         self._due = True  # the log has entries that are not in the file
 
     def __call__(self, trainer: training.Trainer) -> None:
@@ -66,7 +80,7 @@ class PerplexityPlot(training.Extension):
             OSError: If it cannot be written.
         """
         log = trainer.get_extension('LogReport').log
-        if not self._due or not log:
+        if not log or not (self._due or self.test != self._drawn):
             return
         updater = trainer.updater
         windows = getattr(updater, 'windows_per_epoch', None)
@@ -74,13 +88,13 @@ class PerplexityPlot(training.Extension):
             iterator = updater.get_iterator('main')
             windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
         draw(log, windows, os.path.join(trainer.out, self.file_name), self.limit,
-             self.unit, self.unknown)
-        self._due = False
+             self.unit, self.unknown, self.test)
+        self._due, self._drawn = False, self.test
 
 
 def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
          limit: Optional[float] = None, unit: str = 'word',
-         unknown: float = 0.0) -> None:
+         unknown: float = 0.0, test: Optional[float] = None) -> None:
     """Plots the perplexities of a log.
 
     Args:
@@ -89,38 +103,36 @@ def draw(log: Sequence[dict], windows_per_epoch: float, path: str,
         path: PNG file to write.
         limit: Perplexity drawn as a line, if given.
         unit, unknown: As in `PerplexityPlot`.
+        test: Test perplexity of the model with the best validation, if it is known.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.2), dpi=110, layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for key, label, style in (
-            ('perplexity', 'training (with dropout)', '-'),
-            ('val_perplexity', 'validation', 'o-'),
-            ('val_known', 'validation without <unk>', 'o:')):
-        points = [(entry['iteration'] / windows_per_epoch, entry[key])
-                  for entry in log if entry.get(key, MOST) < MOST]
-        if points:
-            style = 'o' if len(points) == 1 else style  # a single point has no line
-            axes.plot(*zip(*points), style, label=label, markersize=4)
-    if limit is not None:
-        axes.axhline(limit, color='0.4', linestyle='--', linewidth=1,
-                     label=f'best possible ({limit:.2f})')
-    if axes.lines:
-        axes.set_yscale('log')
-        axes.legend(frameon=False)
-    axes.set_xlim(left=0)
-    axes.set_xlabel('epochs')
-    axes.set_ylabel(f'perplexity per {unit}')
-    if unknown:
-        axes.set_title(f'{100 * unknown:.3g}% of the validation text is <unk>',
-                       fontsize='medium')
-    axes.grid(True, which='both', color='0.9')
-    axes.yaxis.set_major_formatter('{x:g}')
-    axes.yaxis.set_minor_formatter('{x:g}')
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
+    with figures.new_figure(height=4.2) as figure:
+        axes = figure.add_subplot()
+        for key, label, colour, style in CURVES:
+            points = [(entry['iteration'] / windows_per_epoch, entry[key])
+                      for entry in log if entry.get(key, MOST) < MOST]
+            if points:  # a single point has no line
+                marker = 'o' if len(points) == 1 else None
+                axes.plot(*zip(*points), color=colour, label=label,
+                          **{**style, 'marker': style.get('marker', marker)})
+        best = min((entry for entry in log if entry.get('val_perplexity', MOST) < MOST),
+                   key=lambda entry: entry['val_perplexity'], default=None)
+        if test is not None and best is not None and test < MOST:
+            axes.plot(best['iteration'] / windows_per_epoch, test, '*',
+                      color=figures.INK, markersize=12, markeredgewidth=0,
+                      zorder=3, linestyle='none',
+                      label=f'test ({test:.2f}), best model')
+        if limit is not None:
+            axes.axhline(limit, color=figures.GREY, linestyle=(0, (1, 1)),
+                         label=f'lowest possible ({limit:.2f})')
+        if axes.lines:
+            figures.log_axis(axes, 'y')
+            axes.legend()
+        axes.set_xlim(left=0)
+        axes.set_xlabel('epochs')
+        axes.set_ylabel(f'perplexity per {unit} (log scale)')
+        if unknown or test is not None:
+            axes.set_title(f'{100 * unknown:.3g}% of the validation text is <unk>',
+                           fontsize='medium', fontweight='normal')
+        data = figures.png(figure)
     with writing(path, follow=False) as f:
-        figure.savefig(f, format='png')
+        f.write(data)

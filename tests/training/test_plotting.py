@@ -1,10 +1,11 @@
 """The plot of a training curve."""
 import sys
 
-from helpers import extend, make_trainer, small, text
+from helpers import TINY, extend, make_trainer, small, text, tiny_corpus
 import pytest
 
-from rnnlm.training import plotting
+from rnnlm.app import experiment
+from rnnlm.training import figures, plotting
 
 
 def test_picture_of_a_run(tmp_path):
@@ -37,12 +38,68 @@ def test_it_says_what_the_tokens_are_and_how_many_are_unknown(tmp_path, monkeypa
     save = matplotlib.figure.Figure.savefig
 
     def savefig(figure, *args, **kwargs):
-        seen.extend((axes.get_ylabel(), axes.get_title()) for axes in figure.axes)
+        seen.extend((axes.get_ylabel(), axes.get_title('left')) for axes in figure.axes)
         save(figure, *args, **kwargs)
 
     monkeypatch.setattr(matplotlib.figure.Figure, 'savefig', savefig)
     log = [{'iteration': k, 'perplexity': 9 - k} for k in range(1, 4)]
     plotting.draw(log, 10, str(tmp_path / 'p.png'))
     plotting.draw(log, 10, str(tmp_path / 'p.png'), unit='character', unknown=0.0625)
-    assert seen == [('perplexity per word', ''), (
-        'perplexity per character', '6.25% of the validation text is <unk>')]
+    plotting.draw(log, 10, str(tmp_path / 'p.png'), test=5.5)
+    assert seen == [
+        ('perplexity per word (log scale)', ''),
+        ('perplexity per character (log scale)',
+         '6.25% of the validation text is <unk>'),
+        ('perplexity per word (log scale)', '0% of the validation text is <unk>')]
+
+
+def test_the_test_result_of_a_run_is_drawn_once_it_is_known(tmp_path, monkeypatch):
+    pytest.importorskip('matplotlib')
+    drawn = []
+    monkeypatch.setattr(plotting, 'draw', lambda *args: drawn.append(args[-1]))
+    found = experiment.train(tiny_corpus(), TINY, out=str(tmp_path / 'run'), seed=0)
+    assert drawn == [None] * TINY.epochs + [found['test']]
+
+
+def test_a_star_at_the_best_epoch_is_the_test_result(tmp_path, monkeypatch):
+    pytest.importorskip('matplotlib')
+    seen = []
+    monkeypatch.setattr(figures, 'png', lambda figure: seen.append(
+        {line.get_label(): line.get_xydata().tolist()
+         for line in figure.axes[0].lines}) or b'')
+    log = [{'iteration': 10 * k, 'perplexity': 9 - k, 'val_perplexity': abs(k - 2) + 5}
+           for k in range(1, 4)]
+    plotting.draw(log, 10, str(tmp_path / 'p.png'), test=5.5)
+    plotting.draw(log[:0], 10, str(tmp_path / 'p.png'), test=5.5)
+    plotting.draw(log, 10, str(tmp_path / 'p.png'), test=1e30)  # of a diverged model
+    star = 'test (5.50), best model'
+    assert seen[0][star] == [[2, 5.5]] and len(seen[0]) == 3
+    assert star not in seen[1] and len(seen[2]) == 2
+
+
+def test_the_same_log_gives_the_same_bytes_whatever_the_users_style(tmp_path):
+    matplotlib = pytest.importorskip('matplotlib')
+    log = [{'iteration': 10 * k, 'perplexity': 9 - k} for k in range(1, 4)]
+    found = []
+    for size in 8, 20:
+        with matplotlib.rc_context({'font.size': size, 'lines.linewidth': size}):
+            plotting.draw(log, 10, str(tmp_path / 'p.png'))
+            assert matplotlib.rcParams['font.size'] == size
+        found.append((tmp_path / 'p.png').read_bytes())
+    assert found[0] == found[1] and b'tEXt' not in found[0]
+
+
+@pytest.mark.parametrize('low, high, expected', [
+    (7, 33, [7, 8, 9, 10, 12, 15, 20, 30]), (1, 1e6, [10 ** k for k in range(7)]),
+    (0.28, 47, [0.5, 1, 2, 5, 10, 20]), (1, 1e30, None), (100, 101, None),
+    (100.2, 101.5, None), (117.001, 117.002, None)])
+def test_ticks_of_a_logarithmic_axis_are_round_and_few(low, high, expected):
+    found = figures.log_ticks(low, high)
+    if expected:
+        assert found == pytest.approx(expected)
+    assert 2 <= len(found) <= 8 and all(low <= tick <= high for tick in found)
+
+
+def test_numbers_of_an_axis():
+    assert [figures.plain(value) for value in (0.5, 20.0, 3e3, 1.5e7, 2e9)] == [
+        '0.5', '20', '3,000', '15 M', '2 G']
