@@ -7,6 +7,7 @@ Each script draws its own when it has measured.
 import itertools
 import os
 import sys
+import textwrap
 
 import common
 import costs
@@ -73,10 +74,13 @@ def ptb(results):
     """ptb.png: validation perplexity of each recipe against the minutes of training."""
     names = [name for name in report_ptb.recipes(results) if any(
         map(minutes_of, report_ptb.runs_of(results, name).values()))]
-    with pictures.new_figure(height=3.9 + 0.25 * len(names)) as figure:
+    labels = [label_of(report_ptb.finished(results, name).values(), name)
+              for name in names]
+    rows = sum(1 + label.count('\n') for label in labels)
+    with pictures.new_figure(height=3.9 + 0.25 * rows) as figure:
         axes, papers = figure.add_subplot(), []
-        for style, name in zip(itertools.cycle(pictures.LINES), names):
-            label = label_of(report_ptb.finished(results, name).values(), name)
+        for style, name, label in zip(
+                itertools.cycle(pictures.LINES), names, labels):
             for run in report_ptb.runs_of(results, name).values():
                 curve = minutes_of(run)
                 if curve:
@@ -99,8 +103,10 @@ def ptb(results):
 def label_of(finished, name):
     """The name of a recipe, with the number of runs and their test perplexity."""
     tests = [run['test'] for run in finished]
-    return f'{name} (n = {len(tests)})' + (
+    name, _, options = name.partition(' ')  # of another program
+    first = f'{name} (n = {len(tests)})' + (
         f': test {report_ptb.spread(tests)}' if tests else ', running')
+    return '\n'.join([first, *textwrap.wrap(options, 60)])
 
 
 def minutes_of(run):

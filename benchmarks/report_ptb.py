@@ -9,8 +9,18 @@ PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
 
 
 def recipes(results):
-    """list: the recipes of the paper, and then the others that were run."""
-    return [*PAPER, *(name for name in results if name not in PAPER)]
+    """dict: recipe -> its runs by seed; those of the paper, and then all others.
+
+    Another program's are kept by its options: {program: {options: {'runs': ...}}}.
+    """
+    found = {name: {} for name in PAPER}
+    for name, kept in results.items():
+        if 'runs' in kept:
+            found[name] = kept['runs']
+        else:
+            found.update({f'{name} {options}': one['runs']
+                          for options, one in kept.items()})
+    return found
 
 
 def finished(results, preset):
@@ -21,7 +31,7 @@ def finished(results, preset):
 
 def runs_of(results, preset):
     """dict: seed -> run, in the order of the seeds."""
-    runs = results.get(preset, {'runs': {}})['runs']
+    runs = recipes(results).get(preset, {})
     return {seed: runs[seed] for seed in sorted(runs, key=int)}
 
 
@@ -86,8 +96,8 @@ def details(results):
                   for name in ('valid', 'test')),
                 f'{run["minutes"]:.0f}',
                 'not noted' if run.get('stops') is None else run['stops'],
-                'CPU' if run['device'] == '-1' else f'GPU {run["device"]}'])
-            machines.setdefault(common.machine_line(run['machine']), []).append(
+                'CPU' if run.get('device', '-1') == '-1' else f'GPU {run["device"]}'])
+            machines.setdefault(common.machine_line(run.get('machine')), []).append(
                 f'{preset}, seed {seed}')
     if rows:
         yield common.table(['', 'seed', 'valid', 'test', 'minutes',

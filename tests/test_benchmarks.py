@@ -249,7 +249,8 @@ def test_a_part_measured_alone_joins_the_others_of_the_same_machine(benchmark):
     now = {'machine': MACHINE, 'ways': ['fast'], 'training': [
         {'size': 'medium', 'a': 2}, {'size': 'small', 'a': 2}]}
     assert joined(earlier, now) == {**now, 'evaluation': 1, 'training': [
-        {'size': 'small', 'a': 2}, {'size': 'medium', 'a': 2}, {'size': 'large', 'a': 1}]}
+        {'size': 'small', 'a': 2}, {'size': 'medium', 'a': 2},
+        {'size': 'large', 'a': 1}]}
     for other in {**now, 'ways': []}, {**now, 'machine': None}:
         assert joined(earlier, other) == other
     assert joined({}, now) == now

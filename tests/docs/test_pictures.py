@@ -120,11 +120,18 @@ def test_all_recipes_of_the_file_are_drawn(report, drawn):
     results['medium'] = {'runs': {'0': {
         'finished': False, 'minutes': 9, 'log': run['log'][:2]}}}
     results['large'] = {'runs': {'0': {'finished': False, 'minutes': 0, 'log': []}}}
+    results['word_language_model'] = {
+        '--nhid 650 --tied': {'runs': {'1111': dict(run, test=87.2)}},
+        '--nhid 9': {'runs': {'7': dict(run, test=99.9)}}}
+    del results['word_language_model']['--nhid 9']['runs']['7']['device']
     report.ptb(results)
     texts = drawn['ptb.png']
     assert 'laptop (n = 2): test 91.0 (90.0 to 92.0)' in texts
     assert 'medium (n = 0), running' in texts
     assert 'paper, medium: 86.2' in texts
+    assert 'word_language_model (n = 1): test 87.2\n--nhid 650 --tied' in texts
+    part = report.report_ptb.part(results)
+    assert '| word_language_model --nhid 9 |  |  | 1 |' in part
     assert not any('large' in text for text in texts)
 
 
