@@ -31,12 +31,12 @@ def part(result):
         trained = [way for way in LABELS if any(way in r['words/s'] for r in rows)]
         out += ['### Training, words a second', '', picture(
             'cpu.png', 'Bars of the training speed of each program at three sizes, as '
-            'a share of the speed that peak SGEMM would allow'), '', table(
+            'a share of peak SGEMM speed'), '', table(
             ['', *(f'{r["size"]} ({r["units"]} units)' for r in rows)],
             [[LABELS[way], *(number(r['words/s'].get(way)) for r in rows)]
              for way in trained]
-            + [['what sgemm would allow', *(number(r['floor words/s']) for r in rows)],
-               ['sgemm, GFLOP/s', *(number(r['sgemm GFLOP/s']) for r in rows)]])]
+            + [['at peak SGEMM speed', *(number(r['floor words/s']) for r in rows)],
+               ['peak SGEMM, GFLOP/s', *(number(r['sgemm GFLOP/s']) for r in rows)]])]
         pairs = [pair for pair in rows[0]['ratios']
                  if any(r['ratios'][pair] for r in rows)]
         out += ['How many times as fast:', '', table(
@@ -44,20 +44,21 @@ def part(result):
             [[f'{LABELS[a]} / {LABELS[b]}',
               *(number(r['ratios'][f'{a} / {b}'], 2) for r in rows)]
              for a, b in (pair.split(' / ') for pair in pairs)]
-            + [[f'{LABELS[way]} / what sgemm would allow',
+            + [[f'{LABELS[way]} / peak SGEMM speed',
                 *(f'{100 * r["words/s"][way] / r["floor words/s"]:.0f}%' for r in rows)]
                for way in ways if way in ('window', 'fast', 'torch')]
-            + [[f'what sgemm would allow / {LABELS[way]}',
+            + [[f'peak SGEMM speed / {LABELS[way]}',
                 *(number(r['floor words/s'] / r['words/s'][way], 2) for r in rows)]
                for way in ways if way in ('official', 'torch')])]
-        out += ['The last rows are the most that any program built on this sgemm could '
-                'reach. Chainer runs here with the patches of `import rnnlm`, '
-                'without which it does not run at all; one of them, which keeps its '
-                'softmax in float32, makes it 1.2 times as fast at medium size.', '',
+        out += ['At peak SGEMM speed a program would do nothing but the matrix '
+                'products, as fast as a large one. Chainer runs here with the patches '
+                'of `import rnnlm`, without which it does not run at all; one of them, '
+                'which keeps its softmax in float32, makes it 1.2 times as fast at '
+                'medium size.', '',
                 *agreement(rows), '']
         if all(r['pieces'] for r in rows):
             out += ['Where the time of a window goes with `fast`, in ms, and in'
-                    ' brackets what sgemm would take for it:', '', in_pieces(rows), '']
+                    ' brackets at peak SGEMM speed:', '', in_pieces(rows), '']
         if 'compile' in result:
             out += [compiling(result['compile'], rows), '']
     if 'evaluation' in result:

@@ -24,6 +24,7 @@ def benchmark(monkeypatch, tmp_path):
     found = importlib.import_module('large_vocabulary')
     monkeypatch.setattr(common, 'RESULTS', str(tmp_path / 'RESULTS.md'))
     monkeypatch.setattr(found, 'KEPT', str(tmp_path / 'kept.json'))
+    monkeypatch.setattr(found.report_pictures.pictures, 'FOLDER', str(tmp_path))
     monkeypatch.setattr(found, 'UNITS', 8)
     monkeypatch.setattr(found, 'SECONDS', 0)
     return found
