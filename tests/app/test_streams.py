@@ -6,7 +6,7 @@ import sys
 from helpers import ROOT
 import pytest
 
-from rnnlm.app import streams
+from rnnlm.app.streams import open_closed_streams
 
 pytestmark = pytest.mark.slow
 
@@ -76,5 +76,5 @@ def test_no_file_gets_the_number_of_a_closed_stream(folder):
 
 def test_streams_that_are_open_stay():
     before = sys.stdin, sys.stdout, sys.stderr
-    assert streams.open_closed_streams() == []
+    assert open_closed_streams() == []
     assert before == (sys.stdin, sys.stdout, sys.stderr)
