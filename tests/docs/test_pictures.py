@@ -8,6 +8,7 @@ import runpy
 import sys
 
 from helpers import ROOT
+import numpy
 import pytest
 
 pytest.importorskip('matplotlib', reason='needs the extra plot')
@@ -49,19 +50,20 @@ def kept(name):
         return json.load(f)
 
 
-def pixels(path):
-    """The size, and the picture as an array."""
-    numpy = pytest.importorskip('numpy')
+def blocks(path):
+    """The size of a picture, and the mean grey of each block of 20 x 20 pixels."""
     image = pytest.importorskip('PIL.Image').open(path)
-    return image.size, numpy.asarray(image.convert('L').resize((200, 200)), 'f')
+    small = image.convert('L').resize((image.width // 20, image.height // 20), 4)
+    return image.size, numpy.asarray(small, 'f')  # 4 takes the mean
 
 
 def assert_alike(name, other):
-    """Other versions of matplotlib may draw letters a little differently."""
-    size, expected = pixels(os.path.join(DOCS, name))
-    found_size, found = pixels(other)
+    """Versions of matplotlib from 3.9 to 3.11 differ by up to 84; a point or bar that
+    is moved by a few percent makes more than 120."""
+    size, expected = blocks(os.path.join(DOCS, name))
+    found_size, found = blocks(other)
     assert size == found_size
-    assert abs(expected - found).mean() < 1
+    assert abs(expected - found).max() < 100
 
 
 def test_pictures_of_the_benchmarks_are_those_of_what_is_kept(report, tmp_path, capsys):
