@@ -25,7 +25,7 @@ def begin():
     """
     global waiting
     if waiting is None:
-        waiting = _is_command_alone()
+        waiting = _is_console_script()
         if _is_command():
             sys.excepthook = _report
 
@@ -40,25 +40,18 @@ def load():
         sys.excepthook = sys.__excepthook__
 
 
-def _is_command_alone():
-    """Returns whether no code of a user runs before the options are read."""
+def _is_console_script():
+    """Returns whether the console script runs, and so no code of a user before it."""
     script = sys.modules.get('rnnlm_command')
-    if getattr(script, 'running', False):
-        return True
-    # While Python looks for the module; the code that sites add runs before runpy.
-    return ('runpy' in sys.modules and sys.argv[:1] == ['-m']
-            and _module_in(getattr(sys, 'orig_argv', [])) == 'rnnlm')
-
-
-def _module_in(argv):
-    return argv[argv.index('-m') + 1] if '-m' in argv[:-1] else ''
+    return bool(getattr(script, 'running', False))
 
 
 def _is_command():
     name = sys.argv[0] if sys.argv else ''
     if name == '-m':
         # Python before 3.10 does not say which module.
-        return _module_in(getattr(sys, 'orig_argv', ['-m', 'rnnlm'])) == 'rnnlm'
+        argv = getattr(sys, 'orig_argv', ['-m', 'rnnlm'])
+        return argv[argv.index('-m') + 1:][:1] == ['rnnlm']
     return os.path.basename(name) in _COMMANDS
 
 
