@@ -107,8 +107,8 @@ def train(args, text):
     while len(run['log']) < args.epochs and run['seconds'] < 60 * args.minutes:
         begin = time.perf_counter()
         train_epoch(model, ids, run['lr'], args.bptt)
-        run['seconds'] += time.perf_counter() - begin  # as in ours, without evaluation
         found = perplexity(model, valid, args.bptt)
+        run['seconds'] += time.perf_counter() - begin  # with validation, as in our log
         run['log'].append({
             'epoch': len(run['log']) + 1, 'elapsed_time': run['seconds'],
             'val_perplexity': found, 'lr': run['lr']})
