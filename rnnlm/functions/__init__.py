@@ -1,4 +1,18 @@
-"""The fused functions: a whole (T, B) window at once, on NumPy and CuPy."""
+"""Fused functions of a window (T, B), on NumPy and CuPy.
+
+Each replaces T calls of a Chainer function by one function node:
+
+| module | computes | gradients |
+|---|---|---|
+| `embedding` | y = W[ids] | sum of rows by id |
+| `dropout` | y = m x, with the masks m of all steps | gx = m gy |
+| `lstm_window` | gates, cell state and output of a layer | its `_backward_step` |
+| `softmax_loss` | -log softmax(W x + b)[y] | softmax - one-hot |
+| `adaptive_softmax` | the same by clusters of words | the same |
+
+`gates` defines the order of the gates, `lateral` computes the matrix products of the
+recurrence, and `philox` the random numbers of a GPU.
+"""
 from rnnlm.functions.adaptive_softmax import (
     adaptive_log_probabilities, adaptive_softmax_cross_entropy)
 from rnnlm.functions.dropout import WindowDropout, window_mask
