@@ -1,7 +1,7 @@
-"""Work on all cores at once, for what NumPy does on one.
+"""Thread pool for compiled kernels and NumPy functions that use one core.
 
-NumPy and compiled kernels let go of Python's lock while they work; its matrix
-products have threads of their own, which sleep meanwhile.
+Both release Python's global lock while they compute.  Matrix products are not run here,
+because BLAS has its own threads.
 """
 import concurrent.futures
 import functools
@@ -11,7 +11,7 @@ import threading
 
 @functools.lru_cache(maxsize=None)
 def count():
-    """Number of threads: OMP_NUM_THREADS, else the cores that we may use."""
+    """Returns the number of threads: OMP_NUM_THREADS, or the cores of this process."""
     try:
         return max(1, int(os.environ['OMP_NUM_THREADS']))
     except (KeyError, ValueError):
@@ -23,10 +23,10 @@ def count():
 
 
 def run(work, n_threads):
-    """Calls ``work(k)`` for k = 0 .. n_threads - 1, all of them at once.
+    """Calls ``work(k)`` for k = 0 .. n_threads - 1 concurrently, and waits for all.
 
-    They may wait for one another: only one `run` is under way in a process, and it
-    ends when all of them have ended, whatever one of them raises.
+    The calls may wait for each other in a barrier: each has a thread, and a lock allows
+    only one `run` in a process at a time.  An exception is raised after all have ended.
     """
     if n_threads == 1:
         work(0)
@@ -43,12 +43,12 @@ def run(work, n_threads):
 
 
 def split(work, length, grain=1):
-    """Calls ``work(start, stop)`` on parts of range(length), one a thread.
+    """Splits range(length) into a part for each thread; calls ``work(start, stop)``.
 
     Args:
-        work: Must not use `run` or `split` itself.
-        length (int): Size of the whole.
-        grain (int): Fewest elements that are worth a thread.
+        work: Function, which must not call `run` or `split`.
+        length (int): Number of elements.
+        grain (int): Minimum number of elements for a thread.
     """
     n_threads = max(1, min(count(), length // grain))
     edges = [length * k // n_threads for k in range(n_threads + 1)]
@@ -60,9 +60,9 @@ _lock = threading.Lock()
 
 @functools.lru_cache(maxsize=None)
 def _pool(n_threads):
-    """That many threads less one, all of them started: between two calls they sleep."""
+    """Returns a pool of n_threads - 1 threads, all started."""
     pool = concurrent.futures.ThreadPoolExecutor(n_threads - 1, 'rnnlm')
-    # A thread that the system refuses is missed here, before others wait for it.
+    # Tests that the system grants all threads, before kernels wait for each other.
     together = threading.Barrier(n_threads)
     try:
         for _ in range(n_threads - 1):
@@ -77,7 +77,7 @@ def _pool(n_threads):
 def _after_fork():
     global _lock
     _lock = threading.Lock()
-    _pool.cache_clear()  # its threads stayed behind
+    _pool.cache_clear()  # a forked process has no copies of its threads
 
 
 if hasattr(os, 'register_at_fork'):
