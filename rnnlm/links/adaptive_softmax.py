@@ -9,7 +9,7 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm.errors import InputError, require, require_count
+from rnnlm.errors import InputError, checked_cutoffs, require, require_count
 
 # Default cutoffs: the most frequent words that make up these fractions of the text.
 COVERED = 0.8, 0.95
@@ -147,22 +147,6 @@ def default_cutoffs(counts: Any) -> Tuple[int, ...]:
         covered = numpy.arange(1.0, len(covered) + 1)
     ranks = numpy.searchsorted(covered, numpy.multiply(COVERED, covered[-1])) + 1
     return tuple(sorted({min(int(rank), len(covered) - 1) for rank in ranks}))
-
-
-def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
-    """Checks cutoffs and returns them as a tuple of int.
-
-    Raises:
-        rnnlm.errors.InputError: Unless they ascend, from 1 to `n_vocab` - 1.
-    """
-    def is_good(values: Any) -> bool:
-        edges = [0, *values, n_vocab]
-        return len(edges) > 2 and all(
-            int(b) == b and a < b for a, b in zip(edges, edges[1:]))
-
-    require('cutoffs', cutoffs,
-            f'one or more ascending integers from 1 to {n_vocab - 1}', is_good)
-    return tuple(map(int, cutoffs))
 
 
 def is_permutation(ranks: numpy.ndarray) -> bool:
