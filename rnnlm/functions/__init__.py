@@ -2,13 +2,11 @@
 
 Each replaces T calls of a Chainer function by one function node:
 
-| module | computes | gradients |
-|---|---|---|
-| `embedding` | y = W[ids] | sum of rows by id |
-| `dropout` | y = m x, with the masks m of all steps | gx = m gy |
-| `lstm_window` | gates, cell state and output of a layer | its `_backward_step` |
-| `softmax_loss` | -log softmax(W x + b)[y] | softmax - one-hot |
-| `adaptive_softmax` | the same by clusters of words | the same |
+- `embedding`: y = W[ids]; the gradient is the sum of rows by id.
+- `dropout`: y = m x, with the masks m of all steps.
+- `lstm_window`: gates, cell state and output of an LSTM layer.
+- `softmax_loss`: -log softmax(W x + b)[y]; the gradient is softmax - one-hot.
+- `adaptive_softmax`: the same, by clusters of words.
 
 `gates` defines the order of the gates, `lateral` computes the matrix products of the
 recurrence, and `philox` the random numbers of a GPU.
