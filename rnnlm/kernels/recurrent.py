@@ -45,6 +45,9 @@ from rnnlm.kernels.vector import Kernel
 # Cost of the barrier of a step per thread, in vector multiplications.
 BARRIER = 1000
 
+# A value of the barrier's counter that every wait is below: ends all waits.
+ALL_IN = 2 ** 62
+
 # Prefetch distance in elements of a panel, so that weights come from memory while
 # others are multiplied.  Products of fewer than FEW rows are bound by cache bandwidth,
 # and are faster without prefetching.
@@ -134,7 +137,10 @@ def _run(function, T, B, n, *arrays, scratch):
         function(thread, n_threads, T, B, n, *pointers, own.ctypes.data,
                  ctypes.addressof(counter))
 
-    threads.run(work, n_threads)
+    def give_up():
+        counter.value = ALL_IN
+
+    threads.run(work, n_threads, give_up)
 
 
 def rows_of_group(B, most=None):

@@ -22,24 +22,58 @@ def count():
         return os.cpu_count() or 1
 
 
-def run(work, n_threads):
+def run(work, n_threads, give_up=lambda: None):
     """Calls ``work(k)`` for k = 0 .. n_threads - 1 concurrently, and waits for all.
 
     The calls may wait for each other in a barrier: each has a thread, and a lock allows
     only one `run` in a process at a time.  An exception is raised after all have ended.
+
+    Args:
+        work: Function of the index of a thread.
+        n_threads (int): Number of threads.
+        give_up: Function that ends all waits in barriers.  It is called if a thread
+            raises, or if Ctrl-C arrives before all threads have started.
     """
     if n_threads == 1:
         work(0)
         return
-    with _lock:
-        pool = _pool(n_threads)
-        others = [pool.submit(work, k) for k in range(1, n_threads)]
+
+    def guarded(k):
         try:
+            work(k)
+        except BaseException:
+            give_up()
+            raise
+
+    with _lock:
+        pool, others = _pool(n_threads), []
+        try:
+            for k in range(1, n_threads):
+                others.append(pool.submit(guarded, k))
             work(0)
+        except BaseException:
+            give_up()
+            raise
         finally:
-            concurrent.futures.wait(others)
+            _wait(others)
         for other in others:
             other.result()
+
+
+def _wait(futures):
+    """Waits until all futures have ended, and raises an interrupt only then.
+
+    The arrays of the threads may be reused as soon as `run` returns.
+    """
+    interrupt = None
+    while True:
+        try:
+            concurrent.futures.wait(futures)
+            break
+        except BaseException as e:
+            interrupt = e
+    if interrupt is not None:
+        raise interrupt
 
 
 def split(work, length, grain=1):
