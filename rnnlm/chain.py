@@ -1,4 +1,14 @@
-"""`LanguageModel`: embedding, recurrent layers and output of any links."""
+"""`LanguageModel`: a recurrent language model of any links.
+
+A window (T, B) is computed in one of two ways; `why_steps` decides:
+
+- fused: `_window` calls each link's window function once (`rnnlm.parts`), which calls a
+  function of `rnnlm.functions`, which calls `rnnlm.kernels`.
+- step by step: `_step` calls the links, T times, with Chainer's functions.
+
+To follow a training window: `loss`, `_loss`, `_features`, `_window` for the embedding
+and the layers; then `_loss_of_features` for output layer and loss.
+"""
 from __future__ import annotations
 
 import logging
@@ -16,47 +26,47 @@ from rnnlm.links import OutputBias, masks
 
 logger = logging.getLogger(__name__)
 
-# Ids of words, an int array or a Variable of one.
+# Word ids: int array, or a Variable of one.
 Words = Union[chainer.Variable, numpy.ndarray]
 
 
 class LanguageModel(states.StatefulChain):
-    """Recurrent language model of any links: embedding, layers, output, dropout.
+    """Recurrent language model of any links: embedding, layers, output and dropout.
 
     .. math::
         h^0 &= \\mathrm{embed}(x) \\\\
         h^k &= \\mathrm{layer}_k(\\mathrm{dropout}(h^{k-1})), \\quad k = 1 .. N \\\\
         y &= \\mathrm{output}(\\mathrm{dropout}(h^N))
 
-    `RNNForLM` is the one of Chainer's examples/ptb.  Windows are computed as a whole if
-    each link is in `rnnlm.parts.TABLE`, and step by step by the links otherwise.
+    `RNNForLM` is the model of Chainer's examples/ptb.  Windows are computed by fused
+    functions if each link is in `rnnlm.parts.TABLE`, and step by step otherwise.
+
+    If a link has a method `begin_window`, such as `rnnlm.links.WeightDropLSTM`, it is
+    called at the start of each window.  Single steps start a window where the recurrent
+    state was reset, replaced, or cut off from its graph by `unchain_backward`.
 
     Args:
-        embed (Link): Makes (B, m) of word ids (B,).
-        layers (sequence of Links): From the bottom up; each makes (B, n) of what the
-            one below gives, and keeps a state that `reset_state` forgets.
-        output (Link): Makes the logits (B, V) of (B, n), `rnnlm.links.AdaptiveSoftmax`
-            say; or `rnnlm.links.OutputBias`, whose weights are those of the embedding.
-        dropout (float or sequence of Links): Ratio of elements dropped, in [0, 1), on
-            the embedding, between the layers and before the output, while
-            ``chainer.config.train`` is true.  Or a link for each of these places, for
-            example `rnnlm.links.LockedDropout`, one more than there are layers.
-        n_vocab (int): Size V of the vocabulary, if not that of `embed`.
-
-    A link with a method `begin_window`, as that one and `rnnlm.links.WeightDropLSTM`,
-    is told when a window begins.  That is at each window (T, B); of single steps at
-    those whose recurrent state was forgotten, replaced, or cut off from its graph by
-    `unchain_backward`.
+        embed (Link): Maps word ids (B,) to (B, m).
+        layers (sequence of Links): Recurrent layers from the bottom up.  Each maps the
+            output of the one below to (B, n), and has a method `reset_state`.
+        output (Link): Maps (B, n) to logits or log probabilities (B, V): a Linear,
+            `rnnlm.links.AdaptiveSoftmax`, or `rnnlm.links.OutputBias`, which uses the
+            embedding's weights.
+        dropout (float or sequence of Links): Ratio of elements dropped, in [0, 1),
+            after the embedding, between the layers and before the output, while
+            ``chainer.config.train`` is true.  Or a link for each of these, such as
+            `rnnlm.links.LockedDropout`, one more than there are layers.
+        n_vocab (int): Size V of the vocabulary; by default that of `embed`.
 
     Attributes:
-        dropouts (list of Links): Those given as `dropout`.
-        per_step (bool): If true, windows are computed one step at a time with
-            Chainer's own links: slow, and the reference for the fused way.
-        row_gradient (rnnlm.functions.RowGradient): Internal; what knows which gradients
-            are zero but for some rows.
+        dropouts (list of Links): The links given as `dropout`.
+        per_step (bool): If true, windows are computed step by step with Chainer's own
+            links.  This is slow, and the reference for the fused functions.
+        row_gradient (rnnlm.functions.RowGradient): Internal; records which rows of
+            gradients are not zero.
 
     Raises:
-        rnnlm.errors.InputError: if an argument is out of its range.
+        rnnlm.errors.InputError: If an argument is out of range.
 
     Example:
         >>> links = chainer.links
@@ -83,16 +93,16 @@ class LanguageModel(states.StatefulChain):
                     'layers', lambda v: len(v) == len(layers) + 1 and all(
                         isinstance(link, chainer.Link) for link in v))
         super().__init__()
-        # A subclass may have attributes of these names: nothing here reads them.
+        # Copies with an underscore, because a subclass may redefine these names.
         self.n_vocab, self.n_layers = n_vocab, len(layers)
         self._n_vocab, self._n_layers = n_vocab, len(layers)
         self.tied = isinstance(output, OutputBias)
         self.dropout = 0.0 if dropouts else dropout
         self._n_dropouts = len(dropouts)
-        self._seen: masks.Seen = ()  # of the last step of the window
+        self._last_states: masks.Fingerprint = ()  # after the last step of the window
         self.per_step = False
         self.row_gradient = None
-        self._told: set[tuple] = set()  # warnings that were logged
+        self._warnings_logged: set[tuple] = set()  # warnings that were logged
         with self.init_scope():
             self.embed = embed
             for k, link in enumerate([*layers, output], 1):
@@ -102,17 +112,17 @@ class LanguageModel(states.StatefulChain):
 
     @unaltered.Shown
     def layers(self) -> list[chainer.Link]:
-        """list of links: the layers from the bottom up."""
+        """list of links: The recurrent layers from the bottom up."""
         return self._layers()
 
     @unaltered.Shown
     def output(self) -> chainer.Link:
-        """The link that makes the logits: Linear, or `OutputBias` if tied."""
+        """Link: The output layer: Linear, `OutputBias` if tied, or another one."""
         return self._output()
 
     @unaltered.Shown
     def dropouts(self) -> list[chainer.Link]:
-        """list of links: those of dropout, [] if it is a ratio."""
+        """list of links: The dropout links; [] if dropout is a ratio."""
         return self._dropouts()
 
     def _dropouts(self) -> list[chainer.Link]:
@@ -125,14 +135,14 @@ class LanguageModel(states.StatefulChain):
         return self[f'l{self._n_layers + 1}']
 
     def forward(self, x: Words) -> chainer.Variable:
-        """Logits of the next word, for one step or for a window.
+        """Computes the logits of the next word, for one step or for a window.
 
-        The recurrent state goes on from the last call; see `reset_state`.
+        The recurrent state continues from the last call; see `reset_state`.
 
         Args:
-            x: Variable or int array of word ids: (B,) or (B, 1), one step, as in
-                Chainer; or (T, B) with B > 1, a window.  `logits` takes windows of one
-                stream too.
+            x: Variable or int array of word ids: (B,) or (B, 1) for one step, as in
+                Chainer, or (T, B) with B > 1 for a window.  For windows of one stream
+                use `logits`.
 
         Returns:
             Variable: (B, V) for a step, (T, B, V) for a window.
@@ -144,7 +154,7 @@ class LanguageModel(states.StatefulChain):
         return self.logits(x)
 
     def logits(self, x: Words) -> chainer.Variable:
-        """Logits of the next words of a window, of one stream or more.
+        """Computes the logits of the next words in a window of one or more streams.
 
         Args:
             x: Variable or int array of word ids (T, B).
@@ -166,11 +176,11 @@ class LanguageModel(states.StatefulChain):
         return self._output()(h, *self._shared())
 
     def _shared(self):
-        """The embedding's W, if the output layer has no other; as arguments."""
+        """Returns additional arguments of the output layer: (embed.W,) if tied."""
         return (self.embed.W,) if self.tied else ()
 
     def features(self, x: Words) -> chainer.Variable:
-        """What the output layer sees: the last layer after its dropout.
+        """Computes the input of the output layer: the last layer after its dropout.
 
         Args:
             x: Variable or int array of word ids, (B,) or (T, B).
@@ -185,10 +195,10 @@ class LanguageModel(states.StatefulChain):
         return self._features(ids, self.why_steps(ids.shape[1]))
 
     def _features(self, ids, why_steps):
-        """`features` of a window (T, B), as a whole if there is no reason not to."""
+        """Computes `features` of a window (T, B), step by step if there is a reason."""
         self._end_window()
         if why_steps:
-            self._tell(why_steps)
+            self._warn_step_by_step(why_steps)
             h = F.stack([self._step(step) for step in ids])
         else:
             self._begin_window()
@@ -197,6 +207,7 @@ class LanguageModel(states.StatefulChain):
         return h
 
     def _window_of(self, x):
+        """Returns the ids of a window as an array, after checking them."""
         ids = x.array if isinstance(x, chainer.Variable) else x
         self._check_ids(ids)
         if ids.ndim != 2:
@@ -204,19 +215,18 @@ class LanguageModel(states.StatefulChain):
         return ids
 
     def loss(self, x: Words, t: Words) -> chainer.Variable:
-        """Loss of a window: the sum over its steps of the mean over the batch.
+        """Computes the loss of a window: the sum over steps of the mean over the batch.
 
-        The output layer, the softmax and the cross entropy are one function, whose
-        logits never stand in memory twice.  `BPTTUpdater` calls it for windows of an
-        model that nothing was changed about; a subclass that overrides it, or any
-        other method, is called step by step, through its Classifier.
+        Output layer, softmax and cross entropy are one fused function, which holds the
+        logits once and in chunks.  If a subclass overrides this or another method,
+        `BPTTUpdater` calls the Classifier step by step.
 
         Args:
             x: Variable or int array (T, B), the words.
-            t: Variable or int array (T, B), the words to predict; -1 is left out.
+            t: Variable or int array (T, B), the words to predict; -1 is ignored.
 
         Returns:
-            Variable: a scalar.
+            Variable: The loss, a scalar.
         """
         ids = self._window_of(x)
         return self._loss(ids, t, self.why_steps(ids.shape[1]))
@@ -238,19 +248,19 @@ class LanguageModel(states.StatefulChain):
         return part.loss(self._output(), h, t, last, *self._shared(), **rows)
 
     def _step(self, x):
-        """One step as in Chainer's examples/ptb; the reference of `_window`."""
-        masked = masks.keepers(self)
-        if masked and not masks.goes_on(self._seen, self._states()):
+        """Computes a step as in Chainer's examples/ptb; the reference of `_window`."""
+        masked = masks.masked_links(self)
+        if masked and not masks.is_same_window(self._last_states, self._states()):
             self._begin_window()
         h = self.embed(x)
         for k, layer in enumerate(self._layers()):
             h = layer(self._drop(k, h))
         if masked:
-            self._seen = masks.seen(self._states())
+            self._last_states = masks.fingerprint(self._states())
         return self._drop(self._n_layers, h)
 
     def _states(self):
-        """The recurrent states of the first layer that has some, or a link in it."""
+        """Returns the recurrent states of the first layer that has any."""
         for layer in self._layers():
             found = [getattr(link, name) for link in layer.links()
                      for name in states.names(link)]
@@ -259,25 +269,26 @@ class LanguageModel(states.StatefulChain):
         return []
 
     def _begin_window(self):
-        """Lets the links that keep a mask for a window draw new ones."""
-        for link in masks.keepers(self):
+        """Starts a window: links with a mask for a window draw a new one."""
+        for link in masks.masked_links(self):
             link.begin_window()
 
     def _end_window(self):
-        """Lets the next step begin a window."""
-        if chainer.config.train:  # evaluation may come between two steps of one
-            self._seen = ()
+        """Ends a window, so that the next step starts one."""
+        if chainer.config.train:  # evaluation may come between two training steps
+            self._last_states = ()
 
     def _drop(self, k, h):
+        """Applies dropout layer k to one step h (B, n)."""
         if self._n_dropouts:
             return self[f'dropout{k}'](h)
         return F.dropout(h, self.dropout) if self.dropout else h
 
     def _window(self, ids):
-        """All steps (T, B) at once: the same numbers as `_step` T times."""
+        """Computes T steps by window functions: h (T, B, n), as T calls of `_step`."""
         T, B = ids.shape
         if isinstance(ids, numpy.ndarray) and ids.min() < 0:
-            ids = ids % self._vocabulary_size()  # as NumPy reads them, from the end
+            ids = ids % self._vocabulary_size()  # negative ids, as in NumPy
         rows = None if self.tied else self.row_gradient
         h = parts.TABLE[type(self.embed)].window(self.embed, ids, rows)
         drop = self._window_dropout(T, B)
@@ -286,22 +297,22 @@ class LanguageModel(states.StatefulChain):
         return drop(self._n_layers, h)
 
     def _window_dropout(self, T, B):
-        """Function of (k, h) that is the k-th dropout of a window, h (T, B, n)."""
+        """Returns the function (k, h) that applies dropout layer k to h (T, B, n)."""
         links = self._dropouts()
         if links:
             return lambda k, h: parts.TABLE[type(links[k])].window(links[k], h)
         if not (self.dropout and chainer.config.train):
             return lambda k, h: h
-        with chainer.using_device(self.device):  # where the key will be read
+        with chainer.using_device(self.device):  # where the masks are computed
             return functions.WindowDropout(self.xp, T, B, self.widths, self.dropout,
                                            self.embed.W.dtype)
 
     @unaltered.Shown
     def widths(self) -> list[int]:
-        """list of int: units of the embedding and of each layer.
+        """list of int: The output sizes of the embedding and of each layer.
 
         Raises:
-            rnnlm.errors.InputError: if that of one is not known.
+            rnnlm.errors.InputError: If a link is not in `rnnlm.parts.TABLE`.
         """
         links = (self.embed, *self._layers())
         for link in links:
@@ -313,14 +324,14 @@ class LanguageModel(states.StatefulChain):
 
     def why_steps(self, n_streams: Optional[int] = None,
                   forget: bool = False) -> str:
-        """Why windows are computed step by step, by the links themselves.
+        """Returns why windows are computed step by step, or ''.
 
         Args:
-            n_streams (int): Streams of the window, B; None for those of the states.
-            forget (bool): Whether the states are forgotten before the window.
+            n_streams (int): Number of streams B; None for that of the states.
+            forget (bool): Whether the states are reset before the window.
 
         Returns:
-            str: the reason; '' if windows are computed as a whole.
+            str: The reason; '' if windows are computed by fused functions.
         """
         if self.per_step:
             return 'per_step is set'
@@ -332,37 +343,36 @@ class LanguageModel(states.StatefulChain):
         if reason:
             return reason
         if self.tied != isinstance(output, OutputBias):
-            return 'the output layer is not that of the model'
+            return 'the output layer was replaced'
         links = [self.embed, *layers, output]
         return (parts.why_not(self, links + dropouts)
                 or ('' if forget else parts.why_not_states(links, n_streams))
                 or parts.why_not_sizes(links, self._shared()))
 
-    def _tell(self, reason):
-        """Says once for each reason that a window goes step by step."""
+    def _warn_step_by_step(self, reason):
+        """Logs once per reason that windows are computed step by step."""
         if not self.per_step:
             self._warn('the model is computed step by step, which takes several times '
                        'as long: %s', reason)
 
     def _warn(self, text, *args):
-        """Logs a warning once."""
-        if (text, *args) not in self._told:
+        """Logs a warning, once per model."""
+        if (text, *args) not in self._warnings_logged:
             logger.warning(text, *args)
-            self._told.add((text, *args))
+            self._warnings_logged.add((text, *args))
 
     def check_ids(self, ids: Any, least: Optional[int] = None) -> None:
-        """Refuses arrays that do not hold word ids.
+        """Raises InputError unless an array holds word ids.
 
-        Ids below 0 count from the end of the vocabulary, as in NumPy and so in Chainer;
-        a warning is logged.  Of ids on a GPU only the type and the shape are checked.
+        Negative ids count from the end of the vocabulary, as in NumPy and Chainer, with
+        a warning.  On a GPU only the type and the shape are checked.
 
         Args:
             ids: int array (B,) or (T, B).
-            least (int): The smallest that is allowed; by default the negative of the
-                vocabulary's size.
+            least (int): Smallest valid id; by default -V.
 
         Raises:
-            rnnlm.errors.InputError: if they do not.
+            rnnlm.errors.InputError: If the array or an id is invalid.
         """
         self._check_ids(ids, least)
 
@@ -375,16 +385,16 @@ class LanguageModel(states.StatefulChain):
                        low)
 
     def _vocabulary_size(self):
-        """That of the embedding, which may have been replaced."""
+        """Returns the size of the embedding, which may have been replaced."""
         W = getattr(self.embed, 'W', None)
         return self._n_vocab if getattr(W, 'shape', None) is None else W.shape[0]
 
 
-# Classes whose code a window accounts for.
+# Classes whose methods the fused functions replace; subclasses are checked against it.
 KNOWN = {unaltered.record(LanguageModel)}
 
 
 def language_model(target: Any) -> Optional[LanguageModel]:
-    """The `LanguageModel` in `target`, itself or a Classifier's predictor, or None."""
+    """Returns the `LanguageModel` in a target: itself, its predictor, or None."""
     model = getattr(target, 'predictor', target)
     return model if isinstance(model, LanguageModel) else None

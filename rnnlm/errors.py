@@ -176,18 +176,18 @@ def require_divisor(name: str, value: Any) -> None:
 
 
 def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
-    """Converts the cutoffs of an adaptive softmax to a tuple of ints.
+    """Checks the cutoffs of an adaptive softmax, and returns them as a tuple of int.
 
     Raises:
-        InputError: Unless they go up from at least 1 to less than `n_vocab`.
+        InputError: Unless they ascend, from 1 to `n_vocab` - 1.
     """
     def is_good(values: Any) -> bool:
         edges = [0, *values, n_vocab]
         return len(edges) > 2 and all(
             int(b) == b and a < b for a, b in zip(edges, edges[1:]))
 
-    require('cutoffs', cutoffs, 'numbers of words that go up, at least one, each from '
-            f'1 to {n_vocab - 1}, less than there are words', is_good)
+    require('cutoffs', cutoffs,
+            f'one or more ascending integers from 1 to {n_vocab - 1}', is_good)
     return tuple(map(int, cutoffs))
 
 

@@ -1,4 +1,7 @@
-"""`RNNForLM`: Chainer's recurrent language model."""
+"""`RNNForLM`: the recurrent language model of Chainer's examples/ptb.
+
+Here are the links and their initialisation; `rnnlm.chain` computes with them.
+"""
 from __future__ import annotations
 
 from typing import Any, Iterator, Optional, Sequence
@@ -11,10 +14,10 @@ from rnnlm import chain, unaltered
 from rnnlm.errors import require, require_count
 from rnnlm.links import AdaptiveSoftmax, OutputBias
 
-# Numbers that are drawn at once: NumPy draws float64, which takes twice the memory.
+# Maximum number of float64 numbers that are drawn at once, to save memory.
 DRAWN = 2 ** 22
 
-# A larger number is a mistake in a file or an option.
+# Maximum number of layers; a larger number is a mistake.
 MOST_LAYERS = 1000
 
 
@@ -95,21 +98,21 @@ def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float
                    init_scale: float = 0.1, n_embed: Optional[int] = None,
                    cutoffs: Optional[Sequence[int]] = None,
                    counts: Any = None) -> chain.LanguageModel:
-    """Makes an `RNNForLM` whose output is an adaptive softmax, for large vocabularies.
+    """Makes a model like `RNNForLM` with an adaptive softmax, for large vocabularies.
 
     Args:
         n_vocab, n_units, n_layers, dropout, init_scale, n_embed: As for `RNNForLM`.
-        cutoffs (sequence of int): The numbers of most frequent words at which the
-            clusters begin; by default those that make up 80 and 95 % of the text.
-        counts (sequence of int): How often each word is in the training text, (V,); by
-            default the ids are in the order of the frequencies.
+        cutoffs (sequence of int): The ranks by frequency at which the clusters begin;
+            by default those at which words make up 80 and 95 % of the text.
+        counts (sequence of int): Frequency of each word in the training text, (V,); by
+            default ids are taken to be sorted by frequency.
 
     Returns:
-        `rnnlm.LanguageModel`: embedding, `n_layers` LSTM layers, and a
+        rnnlm.LanguageModel: Embedding, `n_layers` LSTM layers, and a
         `rnnlm.links.AdaptiveSoftmax`.
 
     Raises:
-        rnnlm.errors.InputError: if an argument is out of its range.
+        rnnlm.errors.InputError: If an argument is out of range.
 
     Example:
         >>> words = numpy.array([5, 3, 3, 1, 3, 0, 1, 2, 4, 3])
@@ -137,10 +140,10 @@ def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float
 
 
 def make_embedding(n_vocab: int, n_embed: int) -> L.EmbedID:
-    """An embedding of zeros.
+    """Makes an `L.EmbedID` of zeros.
 
-    Chainer's own link takes four times the memory while it is made, for numbers that
-    are drawn as float64 and a gradient of NaN.
+    The constructor of `L.EmbedID` needs four times the memory, because it draws float64
+    numbers and fills a gradient with NaN.
     """
     embed = L.EmbedID(1, n_embed)
     with embed.init_scope():
@@ -155,7 +158,7 @@ def _require_scale(init_scale: float) -> None:
 
 
 def _draw(array: Any, scale: float) -> None:
-    """Fills an array uniformly from [-scale, scale], with few numbers at a time."""
+    """Draws an array uniformly from [-scale, scale], in parts to save memory."""
     flat = array.reshape(-1)
     for start in range(0, flat.size, DRAWN):
         part = flat[start:start + DRAWN]

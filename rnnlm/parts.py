@@ -1,11 +1,11 @@
-"""The table of parts: the links that can be computed a window at a time.
+"""Table of links that have a window function.
 
-A chain of links is computed a window at a time only if each link is in `TABLE` under
-its exact type, and nothing was changed about it.  Everything else goes step by step,
-by the links themselves, which is Chainer's own arithmetic.
+A `LanguageModel` is computed by windows if the exact type of each link is in `TABLE`,
+and nothing that the window functions replace was changed.  Otherwise its links are
+called step by step.
 
-To add a variant, write a link whose `forward` is one step in plain Chainer functions,
-a function of its whole window, and a row of the table.
+To add a link, write its `forward` for one step with Chainer's functions, and a function
+for a window, and call `add`.
 """
 from typing import Callable, NamedTuple, Optional, Tuple
 
@@ -31,30 +31,29 @@ FLOATS = (numpy.float16, numpy.float32, numpy.float64)
 
 
 class Part(NamedTuple):
-    """What is known of a type of link.
+    """Entry of the table: the functions for a type of link.
+
+    The functions of `OutputBias` have the embedding's W as an additional last argument.
 
     Attributes:
-        window: Function of the link and its inputs, which computes all steps (T, ...)
-            and leaves the state after the last one in the link.
-        role: Where in a `rnnlm.chain.LanguageModel` it may stand: 'embed', 'layer',
-            'dropout' or 'output'.
-        state: Names of the attributes that hold its recurrent state.
-        sizes: Function of the link: the sizes of its inputs (of an embedding, of the
-            vocabulary) and of its outputs.  Of a dropout nobody asks.
-        why_not: Function of the link; why its window would compute something else than
-            its steps, or ''.
-        loss: Of an output, function of the link, h (T, B, n), t (T, B) and a list that
-            the last step's logits are appended to, if they are made at all: the sum
-            over the steps of the mean cross entropy.
-        rows: Whether `loss` takes the argument `rows`, a `functions.RowGradient` which
-            it tells what gradients are zeros.
-        unused: Of an output, function of the link and int ids: the parameters whose
-            gradients are zeros in a window with these targets.
-        log_probs: Of an output, function of the link, h (M, n) and t (M,), arrays on
-            NumPy: the log probabilities of the words t, float64 (M,).
-
-    The functions of `OutputBias`, whose weights are the embedding's W, take that too,
-    as their last argument.
+        window: Function (link, inputs) that computes all steps (T, ...) and sets the
+            link's recurrent state to the final one.
+        role: Role in a `rnnlm.chain.LanguageModel`: 'embed', 'layer', 'dropout' or
+            'output'.
+        state: Names of the attributes that hold the recurrent state.
+        sizes: Function (link) that returns the sizes of inputs and outputs; the input
+            size of an embedding is that of the vocabulary.  Not used for dropout.
+        why_not: Function (link) that returns why `window` may compute something else
+            than the link's steps, or ''.
+        loss: For an output, function (link, h (T, B, n), t (T, B), last) that computes
+            the sum over the steps of the mean cross entropy.  It appends the logits of
+            the last step to the list `last`, if it computes them.
+        log_probs: For an output, function (link, h (M, n), t (M,)) that computes the
+            log probabilities of the words t, float64 (M,), on NumPy.
+        rows: Whether `loss` has an argument `rows`, a `functions.RowGradient` that
+            records which gradients are zeros.
+        unused: For an output, function (link, int ids) that returns the parameters
+            whose gradients are zeros in a window with these targets.
     """
     window: Callable
     role: str
@@ -68,12 +67,12 @@ class Part(NamedTuple):
 
 
 def embedding_window(link, ids, row_gradient=None):
-    """`L.EmbedID`: ids (T, B) -> (T, B, n)."""
+    """Computes an `L.EmbedID`: ids (T, B) -> (T, B, n)."""
     return functions.embedding(ids, link.W, row_gradient)
 
 
 def lstm_window(link, x):
-    """`L.LSTM`: x (T, B, m) -> h of each step (T, B, n)."""
+    """Computes an `L.LSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.W)
     link.set_state(c, h)
@@ -81,7 +80,7 @@ def lstm_window(link, x):
 
 
 def hard_sigmoid_lstm_window(link, x):
-    """`HardSigmoidLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
+    """Computes a `HardSigmoidLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.W,
         gate=_GATE_OF_SLOPE[link.slope])
@@ -90,16 +89,16 @@ def hard_sigmoid_lstm_window(link, x):
 
 
 def weight_drop_lstm_window(link, x):
-    """`WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
+    """Computes a `WeightDropLSTM`: x (T, B, m) -> h of each step (T, B, n)."""
     hs, c, h = functions.lstm_window(
         x, link.c, link.h, link.upward.W, link.upward.b, link.lateral.dropped())
     link.set_state(c, h)
-    link._begun = False  # so that a call of the link itself begins another window
+    link._has_begun = False  # so that a call of the link starts another window
     return hs
 
 
 def locked_dropout_window(link, h):
-    """`LockedDropout`: h (T, B, n) -> (T, B, n)."""
+    """Computes a `LockedDropout`: h (T, B, n) -> (T, B, n)."""
     if not link.drops():
         return h
     link.draw(h.shape[1:], h.dtype)
@@ -107,46 +106,47 @@ def locked_dropout_window(link, h):
 
 
 def linear_window(link, h):
-    """`L.Linear`: h (T, B, n) -> logits (T, B, V)."""
+    """Computes the logits of an `L.Linear`: h (T, B, n) -> (T, B, V)."""
     return link(h, n_batch_axes=2)
 
 
 def linear_loss(link, h, t, last):
-    """`L.Linear` and the cross entropy: h (T, B, n), t (T, B) -> scalar."""
+    """Computes the loss of an `L.Linear`: h (T, B, n), t (T, B) -> scalar."""
     return functions.linear_softmax_cross_entropy(h, link.W, link.b, t, last)
 
 
 def linear_log_probs(link, h, t):
-    """`L.Linear`: h (M, n), t (M,) -> log probabilities (M,)."""
+    """Computes log probabilities of an `L.Linear`: h (M, n), t (M,) -> (M,)."""
     return functions.linear_log_probabilities(h, link.W.array, link.b.array, t)
 
 
 def tied_window(link, h, W):
-    """`OutputBias`: h (T, B, n), the embedding's W (V, n) -> logits (T, B, V)."""
+    """Computes the logits of an `OutputBias`: h (T, B, n), W (V, n) -> (T, B, V)."""
     return link(h, W, n_batch_axes=2)
 
 
 def tied_loss(link, h, t, last, W):
-    """`OutputBias` and the cross entropy: h (T, B, n), t (T, B), W (V, n) -> scalar."""
+    """Computes the loss of an `OutputBias`: h (T, B, n), t (T, B), W -> scalar."""
     return functions.linear_softmax_cross_entropy(h, W, link.b, t, last)
 
 
 def tied_log_probs(link, h, t, W):
-    """`OutputBias`: h (M, n), t (M,), the embedding's W -> log probabilities (M,)."""
+    """Computes log probabilities of an `OutputBias`: h (M, n), t (M,), W -> (M,)."""
     return functions.linear_log_probabilities(h, W.array, link.b.array, t)
 
 
 def adaptive_window(link, h):
-    """`AdaptiveSoftmax`: h (T, B, n) -> log probabilities (T, B, V)."""
+    """Computes all log probabilities of an `AdaptiveSoftmax`: (T, B, n) -> (T, B, V).
+    """
     T, B, n = h.shape
     return link(h.reshape(T * B, n)).reshape(T, B, -1)
 
 
 def adaptive_loss(link, h, t, last, rows=None):
-    """`AdaptiveSoftmax` and the cross entropy: h (T, B, n), t (T, B) -> scalar.
+    """Computes the loss of an `AdaptiveSoftmax`: h (T, B, n), t (T, B) -> scalar.
 
-    The log probabilities of the last step, which cost as much as all else, are not
-    made.
+    Nothing is appended to `last`: the log probabilities of all words in the last step
+    would take as long as everything else.
     """
     matrices = [inner.W for tail in link.tails() for inner in tail]
     return functions.adaptive_softmax_cross_entropy(
@@ -154,7 +154,7 @@ def adaptive_loss(link, h, t, last, rows=None):
 
 
 def adaptive_log_probs(link, h, t):
-    """`AdaptiveSoftmax`: h (M, n), t (M,) -> log probabilities (M,)."""
+    """Computes log probabilities of an `AdaptiveSoftmax`: h (M, n), t (M,) -> (M,)."""
     b = None if link.head.b is None else link.head.b.array
     matrices = [inner.W.array for tail in link.tails() for inner in tail]
     return functions.adaptive_log_probabilities(
@@ -162,14 +162,14 @@ def adaptive_log_probs(link, h, t):
 
 
 def adaptive_unused(link, targets):
-    """`AdaptiveSoftmax`: the parameters of clusters that none of the targets is in."""
+    """Returns the parameters of an `AdaptiveSoftmax`'s clusters without targets."""
     tails = list(link.tails())
     return [inner.W for k in tails_without_words(
         link.ranks, (*link.cutoffs, link.n_vocab), targets) for inner in tails[k]]
 
 
 def _why_not_parameters(link):
-    """str: Whether an array stands in the place of a parameter, or a kind of it."""
+    """Returns which parameter is not exactly a `chainer.Parameter` (str), or ''."""
     for inner in link.links():
         for name in ('W', 'b'):
             found = getattr(inner, name, None)
@@ -184,12 +184,12 @@ def _why_not_lstm(link, lateral=L.Linear):
     if type(link.upward) is not L.Linear or type(link.lateral) is not lateral:
         return 'a link inside an LSTM layer is not a Linear'
     if link.upward.b is None or link.lateral.b is not None:
-        return 'an LSTM layer has other biases than Chainer gives it'
+        return 'an LSTM layer has other biases than a new L.LSTM'
     if link.upward.W.array is None:
-        return 'an LSTM layer has no parameters yet'
+        return 'an LSTM layer has uninitialised parameters'
     if link.upward.W.shape[0] != 4 * n or link.lateral.W.shape != (4 * n, n) or (
             link.upward.b.shape != (4 * n,)):
-        return 'the parameters of an LSTM layer are not of the sizes of its units'
+        return 'the parameters of an LSTM layer do not have the sizes of its units'
     return ''
 
 
@@ -201,11 +201,11 @@ def _why_not_hard_sigmoid_lstm(link):
 
 def _why_not_linear(link):
     if link.W.array is None:
-        return 'a Linear has no parameters yet'
+        return 'a Linear has uninitialised parameters'
     if link.b is None:
         return 'the output layer has no bias'
     return '' if link.b.shape == link.W.shape[:1] else (
-        'the bias of the output layer is not of the size of its W')
+        'the bias of the output layer does not have the size of its W')
 
 
 def _why_not_tied(link):
@@ -247,35 +247,32 @@ for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}
 
-# Values of chainer.config under which a window does what its steps would.
+# Values of chainer.config under which a window computes the same as its steps.
 CONFIG = {'debug': False, 'keep_graph_on_report': False, 'lazy_grad_sum': False,
           'schedule_func': None}
 
 
 def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
         why_not=lambda link: '', role='layer'):
-    """Adds a type of link to the table, a recurrent layer if nothing else is said.
+    """Adds a type of link to the table, by default a recurrent layer.
 
     Args:
-        link (type): The link, whose `forward` is one step.
-        window, state, sizes, why_not, role: See `Part`; by default those of an
-            `L.LSTM`.  An embedding's window takes the ids (T, B) and, as the window of
-            an `L.EmbedID` does, a `rnnlm.functions.RowGradient` or None.
+        link (type): The link, whose `forward` computes one step.
+        window, state, sizes, why_not, role: See `Part`; the defaults are those of an
+            `L.LSTM`.  The window of an embedding has two arguments in addition to the
+            link: ids (T, B), and a `rnnlm.functions.RowGradient` or None.
     """
     unaltered.record_link(link)
     TABLE[link] = Part(window, role, state, sizes, why_not)
 
 
 def why_not(chain, links):
-    """Why some links of a chain must be called step by step; '' if they need not.
+    """Returns why links of a chain must be called step by step, or ''.
 
     Args:
-        chain: The link that has them all.
-        links (list of links): Those that a window would stand in for, the embedding
-            first.
-
-    Returns:
-        str: the reason.
+        chain: The chain.
+        links (list of links): The links that window functions would replace, the
+            embedding first.
     """
     reason = (unaltered.changed_code() or why_not_config() or why_not_watched(chain)
               or unaltered.shadowed(chain))
@@ -300,8 +297,7 @@ def why_not(chain, links):
 
 
 def why_not_roles(embed, layers, output, dropouts=()):
-    """str: Whether a link has no window function, or stands in another's place; or ''.
-    """
+    """Returns which link has no window function or another role (str), or ''."""
     roles = [('embed', [embed]), ('layer', layers), ('output', [output]),
              ('dropout', dropouts)]
     links = [(role, link) for role, some in roles for link in some]
@@ -309,42 +305,43 @@ def why_not_roles(embed, layers, output, dropouts=()):
         if type(link) not in TABLE:
             return f'{type(link).__name__} has no window function'
     if any(TABLE[type(link)].role != role for role, link in links):
-        return 'a link stands in the place of another kind'
+        return 'a link is used in another role than its own'
     return ''
 
 
 def why_not_config():
-    """str: The first value of Chainer's configuration that is in the way; or ''."""
+    """Returns which configuration value or global hook prevents windows, or ''."""
     for name, value in CONFIG.items():
         if getattr(chainer.config, name) != value:
             return f'chainer.config.{name} is {getattr(chainer.config, name)!r}'
     if chainer._get_link_hooks() or chainer.get_function_hooks():
-        return 'a hook wants to see every call'
+        return 'a hook is called at every step'
     return ''
 
 
 def why_not_watched(link):
-    """str: Whether a hook hangs on this link."""
-    return 'a link hook wants to see every call' if link.local_link_hooks else ''
+    """Returns whether the link has hooks, as a reason (str), or ''."""
+    return 'a link hook is called at every step' if link.local_link_hooks else ''
 
 
 def why_not_distinct(links):
-    """str: Whether a link, a parameter or an array comes twice; or ''."""
+    """Returns whether links share a link, parameter or array (str reason), or ''."""
     if len(set(map(id, links))) < len(links):
-        return 'a link comes twice'
+        return 'a link is used twice'
     params = [param for link in links for param in link.params()]
     return why_not_distinct_params(params)
 
 
 def why_not_distinct_params(params):
-    """str: Whether two parameters are one, or share memory, or have another dtype."""
+    """Returns whether parameters share memory, or differ in type (str reason), or ''.
+    """
     if len(set(map(id, params))) < len(params):
-        return 'a parameter comes twice'
+        return 'a parameter is used twice'
     arrays = [param.array for param in params]
     if any(array is None for array in arrays):
-        return 'a parameter has no array yet'
+        return 'a parameter is uninitialised'
     if len({(type(array), array.dtype) for array in arrays}) > 1:
-        return 'the parameters are of several dtypes or devices'
+        return 'the parameters have several dtypes or devices'
     if type(arrays[0]) is numpy.ndarray:
         begins = sorted((array.__array_interface__['data'][0], array.nbytes)
                         for array in arrays)
@@ -359,25 +356,25 @@ def why_not_distinct_params(params):
 
 
 def why_not_sizes(links, shared=()):
-    """str: Whether a link takes other inputs than the one below gives; or ''.
+    """Returns which link's input size is not the output size below (str), or ''.
 
     Args:
         links (list of links): Embedding, layers and output.
-        shared (tuple): Further arguments of the output's functions, see `Part`.
+        shared (tuple): Additional arguments of the output's functions; see `Part`.
     """
     sizes = [TABLE[type(link)].sizes(link) for link in links[:-1]]
     sizes.append(TABLE[type(links[-1])].sizes(links[-1], *shared))
     for k, ((_, given), (taken, _)) in enumerate(zip(sizes, sizes[1:])):
         if given != taken:
-            return (f'{"embed" if not k else f"l{k}"} gives {given} units, and '
-                    f'l{k + 1} takes {taken}')
+            return (f'{"embed" if not k else f"l{k}"} has {given} outputs, and '
+                    f'l{k + 1} has {taken} inputs')
     if shared and sizes[-1][1] != sizes[0][0]:
-        return 'the bias of the output layer is not of the size of the embedding'
+        return 'the bias of the output layer does not have the size of the embedding'
     return ''
 
 
 def why_not_states(links, n_streams=None):
-    """str: Whether the recurrent states do not fit together or the window; or ''."""
+    """Returns why the recurrent states do not fit each other or the window, or ''."""
     batches = set()
     for link in links:
         for name in TABLE[type(link)].state:

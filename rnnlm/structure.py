@@ -8,13 +8,13 @@
     l{N+1}/W        (V, n)     the output layer after N layers; absent if it is tied
     l{N+1}/b        (V,)
 
-or, of an adaptive softmax of C words and K clusters:
+or, for an adaptive softmax with C words in the short list and K clusters:
 
     l{N+1}/head/W       (C + K, n)
     l{N+1}/head/b       (C + K,)      absent if the head has no bias
-    l{N+1}/project1/W   (m1, n)       project2, project3, ... of the other clusters
+    l{N+1}/project1/W   (m1, n)       project2, project3, ... for the other clusters
     l{N+1}/tail1/W      (words, m1)
-    l{N+1}/ranks        (V,)
+    l{N+1}/ranks        (V,)          the rank of each word by frequency
 """
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ Shapes = Dict[str, Shape]
 # Links that can be layers, and what they save in addition to the LSTM's parameters.
 LAYERS = {'LSTM': (L.LSTM, ()), 'HardSigmoidLSTM': (HardSigmoidLSTM, ('slope',))}
 
-
-# What is saved of links that is no parameter, but a setting or a table of ints.
+# Saved values that are not parameters: a number, and a table of integers.
 SETTINGS = 'slope', 'ranks'
 
 
 class Adaptive(NamedTuple):
-    """The sizes of an `AdaptiveSoftmax`: where its clusters begin, and their units."""
+    """Sizes of an `AdaptiveSoftmax`: where its clusters begin, and their units."""
     cutoffs: Tuple[int, ...]
     projected: Tuple[int, ...]
     head_bias: bool = True
@@ -221,7 +220,7 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
 
 def _adaptive(shapes: Mapping[str, Shape], output: str, n_vocab: int, where: str
               ) -> Adaptive:
-    """The sizes of an `AdaptiveSoftmax`, of the tails and the projections alone."""
+    """Returns the sizes of an `AdaptiveSoftmax`, from the shapes of its tails."""
     words: List[int] = []
     units: List[int] = []
     while f'{output}/tail{len(words) + 1}/W' in shapes and len(words) < MOST_LAYERS:
@@ -231,8 +230,8 @@ def _adaptive(shapes: Mapping[str, Shape], output: str, n_vocab: int, where: str
     first = n_vocab - sum(words)
     if first < 1 or not words:
         raise InputError(
-            f'{where}: expected {output} of clusters of less than {n_vocab:,} words, '
-            f'found {sum(words):,} in {len(words)}')
+            f'{where}: expected {output} to have at least one cluster and fewer than '
+            f'{n_vocab:,} words in clusters, found {len(words)} with {sum(words):,}')
     cutoffs = [first + sum(words[:k]) for k in range(len(words))]
     return Adaptive(tuple(cutoffs), tuple(units), f'{output}/head/b' in shapes)
 
@@ -256,7 +255,7 @@ def layer_shapes(n_in: int, n: int) -> Shapes:
 
 
 def adaptive_shapes(sizes: Adaptive, n: int, n_vocab: int) -> Shapes:
-    """The names in an `AdaptiveSoftmax` of n inputs and their shapes."""
+    """Returns the shapes of an `AdaptiveSoftmax` with n inputs, by name."""
     n_clusters, ends = len(sizes.cutoffs), (*sizes.cutoffs[1:], n_vocab)
     shapes: Shapes = {'head/W': (sizes.cutoffs[0] + n_clusters, n)}
     if sizes.head_bias:

@@ -1,9 +1,9 @@
-"""Detection of replaced code: does a window still compute what the steps would?
+"""Detection of replaced code, which fused functions would not call.
 
-A fused window computes what certain methods and functions of Chainer and of this
-package computed when they were imported.  Python lets anyone replace them later: in a
-class, in a module, or on an instance.  There is no notification, so this is checked
-before each window.
+Fused functions replace methods and functions of Chainer and of this package, as they
+were when they were imported.  Python allows to replace those later, in a class, in a
+module, or on an instance.  There is no notification, so this is checked before each
+window: the recorded attributes and code objects are compared with the present ones.
 """
 import functools
 import operator
@@ -61,8 +61,8 @@ def record(cls: type) -> type:
 def record_link(cls: type) -> type:
     """Records a link as `record` does, and what its methods call.
 
-    Its own methods are followed, in whatever module they are: a window stands for the
-    functions of Chainer that its step calls.
+    Functions of Chainer that its methods call are recorded too, because a window
+    function replaces them as well.
 
     Returns:
         type: The link.
@@ -107,7 +107,7 @@ def _spaces_of(space: Dict[str, Any], names: Collection[str]
                ) -> List[Dict[str, Any]]:
     """Returns a namespace and those of the Chainer modules that names lead to from it.
 
-    They lead to `chainer.functions` from `chainer`, say.
+    For example, `functions` leads from `chainer` to `chainer.functions`.
     """
     found = [space]
     for here in found:
@@ -183,7 +183,7 @@ def shadowed(*objects: Any) -> str:
         hidden = _code_names(thing.__class__).intersection(names)
         if hidden:
             name = next(iter(hidden))
-            return f'{type(thing).__name__} has a {name} of its own'
+            return f'an instance attribute hides {type(thing).__name__}.{name}'
     return ''
 
 
@@ -205,9 +205,9 @@ def overridden(cls: type, known: Collection[type]) -> str:
                             name in _code_names(base)
                             or not isinstance(value, types.FunctionType)
                             and _is_code(value) and name in _mentioned(base)):
-                        return f'{lower.__name__} has a {name} of its own'
+                        return f'{lower.__name__} defines its own {name}'
             return ''
-    return f'{cls.__name__} is not known'
+    return f'{cls.__name__} has no base class that is supported'
 
 
 @functools.lru_cache(maxsize=1000)

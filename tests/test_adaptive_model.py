@@ -197,7 +197,7 @@ def test_resuming_is_exact(tmp_path):
     ('ranks', numpy.zeros(V, 'i'), 'each number from 0 to 19 once'),
     ('ranks', numpy.arange(V, dtype='f'), 'each number from 0 to 19 once'),
     ('ranks', numpy.arange(V - 1), 'of shape'), ('ranks', None, 'found nothing'),
-    ('tail1/W', None, 'found nothing|less than 20'),
+    ('tail1/W', None, 'found nothing|fewer than 20'),
     ('head/W', numpy.zeros((5, 6), 'f'), 'shape')])
 @pytest.mark.parametrize('what', ['model', 'loaded', 'snapshot'])
 def test_damaged_files_are_refused(tmp_path, name, value, match, what):
@@ -324,14 +324,14 @@ def test_copies_have_parameters_of_their_own():
 
 
 @pytest.mark.parametrize('change, match', [
-    (lambda m: setattr(m.output.tail1, 'forward', lambda x: x), 'forward of its own'),
+    (lambda m: setattr(m.output.tail1, 'forward', lambda x: x), 'hides Linear.forward'),
     (lambda m: m.output.add_link('tail1', L.Bias(1, (1,))), 'is not a Linear'),
-    (lambda m: setattr(m.output, 'cutoffs', (3, 7, 16)), 'not of the sizes'),
-    (lambda m: setattr(m.output, 'ranks', m.output.ranks[1:]), 'not of the sizes'),
-    (lambda m: m.output.ranks.fill(0), 'not each number once'),
-    (lambda m: setattr(m.output, 'ranks', m.output.ranks - 1), 'not each number once'),
+    (lambda m: setattr(m.output, 'cutoffs', (3, 7, 16)), 'do not have the sizes'),
+    (lambda m: setattr(m.output, 'ranks', m.output.ranks[1:]), 'do not have the sizes'),
+    (lambda m: m.output.ranks.fill(0), 'not a permutation'),
+    (lambda m: setattr(m.output, 'ranks', m.output.ranks - 1), 'not a permutation'),
     (lambda m: m.output.tail2.W.__setattr__('array', m.output.tail1.W.array),
-     'not of the sizes|share memory'),
+     'do not have the sizes|share memory'),
     (lambda m: m.output.project1.add_hook(TimerHook()), 'hook')])
 def test_a_changed_link_goes_step_by_step(change, match):
     model = make()
@@ -402,7 +402,7 @@ def test_a_full_softmax_is_not_loaded_into_it(tmp_path):
 
 
 @pytest.mark.parametrize('name, shape, match', [
-    ('l2/tail1/W', (30, 2), 'less than 20 words'), ('l2/tail1/W', None, 'expected'),
+    ('l2/tail1/W', (30, 2), 'fewer than 20 words'), ('l2/tail1/W', None, 'expected'),
     ('l2/tail1/W', (5,), 'two dimensions'), ('l2/project1/W', None, 'project1'),
     ('l2/project1/W', (3, 5), 'project1'), ('l2/head/W', (6, 4), 'head/W'),
     ('l2/head/b', (5,), 'head/b'), ('l2/ranks', None, 'ranks'),

@@ -139,9 +139,9 @@ def test_a_chain_of_other_links_goes_step_by_step():
 def test_sizes_that_do_not_fit_are_named():
     model = rnnlm.LanguageModel(
         L.EmbedID(V, 3), [L.LSTM(4, 4)], L.Linear(4, V))
-    assert model.why_steps() == 'embed gives 3 units, and l1 takes 4'
+    assert model.why_steps() == 'embed has 3 outputs, and l1 has 4 inputs'
     model = rnnlm.LanguageModel(L.EmbedID(V, 4), [L.LSTM(4, 3)], OutputBias(V))
-    assert model.why_steps() == 'l1 gives 3 units, and l2 takes 4'
+    assert model.why_steps() == 'l1 has 3 outputs, and l2 has 4 inputs'
 
 
 @pytest.mark.parametrize('arguments, match', [

@@ -1,4 +1,16 @@
-"""Adaptive softmax, cross entropy and their gradients as one function of a window."""
+"""Fused adaptive softmax: head, tails, cross entropy and their gradients.
+
+For a word w with input h (n,), by Grave et al. (2017), section 4:
+
+    w in the short list    p(w) = softmax(W_0 h + b_0)[w]
+    w in cluster k         p(w) = softmax(W_0 h + b_0)[cluster k] softmax(W_k P_k h)[w]
+
+So -log p is the sum of one or two cross entropies of full softmax layers, each computed
+by `rnnlm.functions.softmax_loss.cross_entropy_of_rows`: the head W_0 (C + K, n) for all
+T * B rows of the window, each tail P_k (m, n), W_k (words, m) only for the rows whose
+target is in its cluster.  This saves time, because most targets are in the short list
+of C words, and C + K is much smaller than V.
+"""
 import chainer
 from chainer import backend
 from chainer.utils import type_check
@@ -11,31 +23,34 @@ from rnnlm.kernels import buffers
 
 
 def adaptive_softmax_cross_entropy(x, head_W, head_b, tails, ranks, t, rows=None):
-    """Adaptive softmax and cross entropy over a window.
+    """Computes adaptive softmax and cross entropy over a window.
 
     .. math::
         L = \\sum_{t=1}^{T} \\frac{1}{B_t} \\sum_{b} -\\log p(y_{tb} \\mid x_{tb})
 
-    with the probabilities of `rnnlm.links.AdaptiveSoftmax`, and the sums and targets of
-    -1 of `rnnlm.functions.linear_softmax_cross_entropy`.  The head is computed for all
-    words of the window, a tail for those of its cluster alone.
+    with the probabilities of `rnnlm.links.AdaptiveSoftmax`.  Means and targets of -1
+    are as in `rnnlm.functions.linear_softmax_cross_entropy`.
 
     Args:
         x: Variable or array (T, B, n), float16, float32 or float64.
-        head_W: (C + K, n) of C words and K clusters.
+        head_W: (C + K, n), for C words in the short list and K clusters.
         head_b: (C + K,), or None.
-        tails: For each cluster its projection (m, n) and its matrix (words, m), in one
-            flat list.
+        tails: Flat list of the projection (m, n) and the matrix (words, m) of each
+            cluster.
         ranks: int (V,), the rank of each word; on the device of x.
         t: (T, B), int; ids in [0, V), or -1.
-        rows (RowGradient): If given, is told which gradients are zeros.
+        rows (RowGradient): If given, records which gradients are zeros.
 
     Returns:
-        Variable: a scalar.
+        Variable: The loss, a scalar.
 
     Raises:
-        chainer.utils.type_check.InvalidType: if the shapes or dtypes differ.
-        RuntimeError: if a second derivative is asked for.
+        chainer.utils.type_check.InvalidType: If a shape or a dtype is invalid.
+        RuntimeError: If a second derivative is computed.
+
+    References:
+        Grave, Joulin, Cisse, Grangier and Jegou, "Efficient softmax approximation for
+        GPUs" (2017), https://arxiv.org/abs/1609.04309
     """
     bias = () if head_b is None else (head_b,)
     return AdaptiveSoftmaxCrossEntropy(ranks, t, rows).apply(
@@ -43,11 +58,11 @@ def adaptive_softmax_cross_entropy(x, head_W, head_b, tails, ranks, t, rows=None
 
 
 def adaptive_log_probabilities(x, head_W, head_b, tails, ranks, t):
-    """Log probabilities of words, by the same layer, on NumPy.
+    """Computes the log probabilities of words by the same layer, on NumPy.
 
     Args:
         x: array (M, n), float16, float32 or float64.
-        head_W, head_b, tails, ranks: As of `adaptive_softmax_cross_entropy`, arrays.
+        head_W, head_b, tails, ranks: As for `adaptive_softmax_cross_entropy`; arrays.
         t: (M,), int; ids in [0, V).
 
     Returns:
@@ -69,15 +84,15 @@ def adaptive_log_probabilities(x, head_W, head_b, tails, ranks, t):
 
 
 def tails_without_words(ranks, edges, t):
-    """Which clusters none of the targets t is in.
+    """Returns the clusters that contain none of the targets t.
 
     Args:
         ranks: int (V,), the rank of each word.
-        edges: The ranks between which the clusters are, one more than there are.
+        edges: (K + 1,), the ranks at which the clusters begin, and the end of the last.
         t: int array of ids, or -1.
 
     Returns:
-        list of int: their numbers, from 0.
+        list of int: Indices of clusters, from 0.
     """
     t = t.ravel()
     found = ranks[t[t >= 0]]
@@ -86,6 +101,7 @@ def tails_without_words(ranks, edges, t):
 
 
 class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
+    """Function node of `adaptive_softmax_cross_entropy`."""
 
     def __init__(self, ranks, t, rows=None):
         self._ranks = ranks
@@ -120,7 +136,7 @@ class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
         return loss,
 
     def _compute(self, inputs, with_gradients):
-        """(loss, gradients of the inputs or None): of unused tails None."""
+        """Returns (loss, gradients or None); the gradients of unused tails are None."""
         xp = backend.get_array_module(inputs[0])
         dtype = kernels.computing(inputs[0].dtype)
         x, W, tails, biases = _parts(
@@ -149,7 +165,7 @@ class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
             if with_gradients:
                 gP = buffers.empty(xp, P.shape, dtype)
                 gradients += [xp.dot(gz.T, r, out=gP), g_tail]
-                gx[index] += xp.dot(gz, P)  # each row is there once
+                gx[index] += xp.dot(gz, P)  # `index` has no duplicates
         loss = xp.asarray(loss, dtype=dtype)
         if not with_gradients:
             return loss, None
@@ -157,8 +173,8 @@ class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
         return loss, gradients + [gb] * len(biases)
 
     def backward(self, indexes, grad_outputs):
-        # The gradients are handed over, not copied, since clipping and optimizers
-        # change them in place.  A second backward finds none and makes new ones.
+        # The gradients are passed on without a copy, and clipping and optimizers change
+        # them in place.  So a second backward pass computes them again.
         inputs = self.get_retained_inputs()
         gradients, self._gradients = self._gradients, None
         if gradients is None:
@@ -168,14 +184,17 @@ class AdaptiveSoftmaxCrossEntropy(chainer.FunctionNode):
 
 
 class _Gradient(chainer.FunctionNode):
-    """Scales the gradients by that of the loss; refuses a second derivative."""
+    """Function node that scales the gradients by that of the loss.
+
+    It refuses a second derivative.
+    """
 
     def __init__(self, gradients, rows):
         self._gradients = gradients
         self._rows = rows
 
     def forward(self, inputs):
-        # The inputs of the loss are inputs so that a second derivative comes here.
+        # The inputs of the loss are inputs, so that a second derivative comes here.
         *arrays, g = inputs
         return tuple(self._scaled(gradient, array, g)
                      for gradient, array in zip(self._gradients, arrays))
@@ -186,20 +205,20 @@ class _Gradient(chainer.FunctionNode):
             if self._rows is not None:
                 return self._rows.zeros(array.shape, array.dtype)
             return xp.zeros_like(array)
-        if xp is not numpy or g != 1:  # on a GPU a comparison would wait for the device
+        if xp is not numpy or g != 1:  # on a GPU, comparing would wait for the device
             gradient *= g
-        with numpy.errstate(over='ignore'):  # of float16, where the loss is scaled
+        with numpy.errstate(over='ignore'):  # float16 may overflow with loss scaling
             return gradient.astype(array.dtype, copy=False)
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
-            'adaptive_softmax_cross_entropy has first derivatives only, and a second '
-            'one was asked for (enable_double_backprop).  Use '
-            'chainer.functions.softmax_cross_entropy on what the link gives.')
+            'adaptive_softmax_cross_entropy: expected first derivatives only, found a '
+            'second one (enable_double_backprop); use '
+            'chainer.functions.softmax_cross_entropy on the output of the link')
 
 
 def _parts(inputs):
-    """x, the head's matrix, [(projection, matrix)] and [] or [the head's bias]."""
+    """Returns (x, head_W, [(projection, matrix), ...], [head_b] or [])."""
     n_tails = (len(inputs) - 2) // 2
     tails = inputs[2:2 + 2 * n_tails]
     return (inputs[0], inputs[1], list(zip(tails[::2], tails[1::2])),
@@ -207,14 +226,14 @@ def _parts(inputs):
 
 
 def _places(xp, ranks, head_W, tails):
-    """Where words are: their places in the head, and for each tail (begin, inside).
+    """Returns the targets of words in the head, and which words are in each tail.
 
     Args:
-        ranks: int (M,).
+        ranks: int (M,), the ranks of the words.
 
     Returns:
-        tuple: int (M,), of a word in a tail that of its cluster; and the first rank of
-        each tail with bool (M,), which words are in it.
+        tuple: int (M,), the index in the head: of the word, or of its cluster; and for
+        each tail its first rank and bool (M,), whether each word is in it.
     """
     first = begin = head_W.shape[0] - len(tails)
     targets, members = ranks.copy(), []
@@ -227,17 +246,7 @@ def _places(xp, ranks, head_W, tails):
 
 
 def _cross_entropy(xp, h, W, b, targets, weights, with_gradients):
-    """The weighted cross entropy of rows h (M, n), and its gradients.
-
-    Args:
-        W: (V, n).
-        b: (V,), or None.
-        targets: int (M,), each in [0, V).
-        weights: (M,), of each row's cross entropy.
-
-    Returns:
-        tuple: the sum; the gradients of h, W and b, or None for each.
-    """
+    """Like `cross_entropy_of_rows`, for a bias that may be None."""
     bias = xp.zeros(len(W), h.dtype) if b is None else b
     loss, gh, gW, gb = cross_entropy_of_rows(
         xp, h, W, bias, targets, weights, with_gradients)

@@ -1,4 +1,17 @@
-"""Dropout of a whole window, with the random numbers of its steps."""
+"""Dropout for a window, with the same random numbers as step by step.
+
+Chainer's example draws ``rand(B, n)`` for each dropout layer k of each step t, and the
+mask is ``(rand >= ratio) / (1 - ratio)``.  NumPy fills arrays in order.  So one draw
+``rand(T, sum_k B n_k)`` per window yields the same numbers, and the same seed gives the
+same run as Chainer:
+
+    random[t, start_k:start_k + B n_k].reshape(B, n_k)    numbers of layer k in step t
+
+On the CPU the draw and the comparison are one compiled kernel
+(`rnnlm.kernels.twister`).  On a GPU no mask is stored: the number of an element is a
+function of a key and the element's position (`rnnlm.functions.philox`), so the backward
+pass computes the mask again.
+"""
 import math
 
 import chainer
@@ -11,30 +24,30 @@ from rnnlm.kernels import proof
 
 
 def starts(B, widths):
-    """Where the numbers of each use of dropout begin in a step; last, where they end.
+    """Returns where the random numbers of each dropout layer start within a step.
 
     Args:
-        B (int): Rows.
-        widths (list of int): Units of each use.
+        B (int): Number of streams.
+        widths (list of int): Number of units of each dropout layer.
 
     Returns:
-        list of int: one more than there are uses.
+        list of int: An offset for each layer, and the total.
     """
     return numpy.cumsum([0] + [B * n for n in widths]).tolist()
 
 
 class WindowDropout:
-    """The uses of dropout in one window of a model.
+    """All dropout layers of a model, for one window.
 
-    One draw for the window takes the numbers in the order in which the steps of
-    Chainer's example take theirs: by step, by use, (B, n).
+    The numbers are drawn at once, in the order of Chainer's example: by step, by layer,
+    (B, n).
 
     Args:
         xp: numpy or cupy.
-        T, B (int): Steps and rows of the window.
-        widths (list of int): Units n of each use of dropout.
-        ratio (float): How much is dropped, in (0, 1).
-        dtype: Of what is dropped from.
+        T, B (int): Numbers of steps and streams.
+        widths (list of int): Number of units n of each dropout layer.
+        ratio (float): Ratio of elements dropped, in (0, 1).
+        dtype: Dtype of the inputs.
     """
 
     def __init__(self, xp, T, B, widths, ratio, dtype):
@@ -55,7 +68,7 @@ class WindowDropout:
                        for start, n in zip(self._starts, widths)]
 
     def __call__(self, k, x):
-        """Dropout on its k-th use: x is a Variable or array (T, B, n)."""
+        """Applies dropout layer k to x, a Variable or array (T, B, n)."""
         if not self._gpu:
             return F.dropout(x, self._ratio, mask=self._masks[k])
         return _Dropout(self._gpu, self._key, self._key_there, self._ratio,
@@ -63,8 +76,9 @@ class WindowDropout:
 
 
 def _compiled_masks(xp, shape, ratio, dtype):
-    """What `masks` makes of ``philox.uniform(xp, shape)``, or None; then nothing is
-    drawn.
+    """Draws a mask by the compiled kernel; None, without drawing, if there is none.
+
+    It equals `masks` of ``philox.uniform(xp, shape)``.
     """
     twister = kernels.compiled('twister', xp, dtype)
     if not twister:
@@ -75,10 +89,13 @@ def _compiled_masks(xp, shape, ratio, dtype):
 
 
 def masks(random, dtype, ratio, start, B, n):
-    """(T, B, n): what dropout multiplies with.
+    """Returns the mask (T, B, n) of a dropout layer: 0 or 1 / (1 - ratio).
 
     Args:
-        random: (T, ...) in [0, 1), of which those from `start` on are its own.
+        random: (T, ...) in [0, 1); those of the layer start at `start`.
+        dtype: Dtype of the mask.
+        ratio (float): Ratio of elements dropped, in (0, 1).
+        start, B, n (int): First number of the layer; numbers of streams and units.
     """
     scale = numpy.dtype(dtype).type(1 / (1 - ratio))
     own = random[:, start:start + B * n]
@@ -86,16 +103,16 @@ def masks(random, dtype, ratio, start, B, n):
 
 
 def window_mask(xp, shape, ratio, dtype):
-    """What dropout multiplies with in all steps of a window alike.
+    """Draws one dropout mask for all steps of a window.
 
     Args:
         xp: numpy or cupy.
-        shape (tuple of int): Of what is dropped from in one step.
-        ratio (float): How much is dropped, in (0, 1).
-        dtype: Of what is dropped from.
+        shape (tuple of int): Shape of the mask.
+        ratio (float): Ratio of elements dropped, in (0, 1).
+        dtype: Dtype of the mask.
 
     Returns:
-        array: of that shape and dtype, drawn by `philox.uniform`.
+        array: 0 or 1 / (1 - ratio), drawn by `philox.uniform`.
     """
     found = _compiled_masks(xp, shape, ratio, dtype)
     if found is not None:
@@ -105,7 +122,10 @@ def window_mask(xp, shape, ratio, dtype):
 
 
 class _Dropout(chainer.FunctionNode):
-    """Dropout whose mask is never stored; its backward is the same function."""
+    """Function node of dropout on a GPU, which never stores the mask.
+
+    Its backward pass is the same function, applied to the gradient.
+    """
 
     def __init__(self, *how):
         self._how = how

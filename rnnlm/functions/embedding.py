@@ -1,4 +1,12 @@
-"""Rows of a matrix by their ids, and the sum of their gradients."""
+"""Embedding lookup for a window, and its gradient.
+
+    forward     y[t, b] = W[ids[t, b]]                               (T, B, n)
+    backward    gW[v] = sum of gy[t, b] over all (t, b) with id v    (V, n)
+
+The gradient is a sum of rows by id (a segment sum or scatter-add).  On NumPy, ids are
+sorted and the rows of equal ids added (`sum_rows`).  At most T * B of the V rows of gW
+are not zero; `RowGradient` records which, so that clipping and SGD skip all others.
+"""
 import chainer
 from chainer import backend
 import numpy
@@ -8,27 +16,28 @@ from rnnlm.kernels import buffers, proof
 
 
 def embedding(ids, W, rows=None):
-    """The rows of `W` that `ids` name: ``W[ids]``.
+    """Looks up the rows of an embedding matrix: ``W[ids]``.
 
-    The same numbers as :func:`chainer.functions.embed_id`; the gradient is
-    summed over sorted ids instead of a Python loop over words.
+    The result equals :func:`chainer.functions.embed_id`.  The gradient is summed over
+    sorted ids, not by a Python loop over words.
 
     Args:
         ids: Variable or int array (T, B), at least one, each in [0, V).
         W: Variable or array (V, n).
-        rows (RowGradient): if given, keeps the gradient between two windows.
+        rows (RowGradient): If given, makes the gradient, and records its rows.
 
     Returns:
         Variable: (T, B, n).
 
     Raises:
-        RuntimeError: if a second derivative is asked for.
+        RuntimeError: If a second derivative is computed.
     """
     ids = ids.array if isinstance(ids, chainer.Variable) else ids
     return Embedding(ids, rows).apply((W,))[0]
 
 
 class Embedding(chainer.FunctionNode):
+    """Function node of `embedding`."""
 
     def __init__(self, ids, rows):
         self._ids = ids
@@ -44,6 +53,7 @@ class Embedding(chainer.FunctionNode):
 
 
 class EmbeddingGrad(chainer.FunctionNode):
+    """Function node of the gradient of `embedding`; it refuses a second one."""
 
     def __init__(self, ids, shape, rows):
         self._ids = ids
@@ -62,7 +72,7 @@ class EmbeddingGrad(chainer.FunctionNode):
             lambda: self._sums(ids, gy), lambda gW: {'the gradient of W': gW}),
 
     def _sums(self, ids, gy):
-        """The gradient (V, n) of rows gy (K, n)."""
+        """Computes the gradient (V, n) from that of the rows, gy (K, n)."""
         xp, dtype = backend.get_array_module(gy), gy.dtype
         gy = gy.astype(kernels.computing(dtype), copy=False)
         gW = xp.zeros(self._shape, dtype=gy.dtype)
@@ -77,25 +87,27 @@ class EmbeddingGrad(chainer.FunctionNode):
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
-            'embedding has first derivatives only, and a second one was asked for '
-            '(enable_double_backprop).  Use chainer.functions.embed_id.')
+            'embedding: expected first derivatives only, found a second one '
+            '(enable_double_backprop); use chainer.functions.embed_id')
 
 
-# Indexes that are summed one by one when all others are done.
+# Number of ids up to which `sum_rows` sums the remaining rows of each id at once.
 FEW = 16
 
 
 class RowGradient:
-    """Gradients that are zero but for some rows of a window, on NumPy.
+    """Gradients that are zero except in known rows, on NumPy.
 
-    That of an embedding has the rows of the window's words; those of parameters that
-    the window does not use have none.  They are dense arrays, new for each window,
-    since others may keep or change them; only the pages that are touched cost anything.
+    The gradient of an embedding is not zero in the rows of the window's words.  The
+    gradient of a parameter that the window does not use is zero everywhere.  Both are
+    dense arrays, so that optimizers and hooks can use them as usual.  They are new for
+    each window, because others may keep or change them; memory pages that are not
+    touched cost nothing (`buffers.sparse_zeros`).
 
     Attributes:
-        array: (V, n), the embedding's gradient of the last window; None before the
+        array: (V, n), the embedding's gradient in the last window; None before the
             first.
-        ids: int (K,), the rows of the window, each once.
+        ids: int (K,), the rows of `array` that may not be zero, without duplicates.
     """
 
     def __init__(self):
@@ -104,29 +116,34 @@ class RowGradient:
         self._zeros = []
 
     def begin(self):
-        """Begins a window: the gradients of the last one are no more known."""
+        """Starts a window, and drops the records of the previous one."""
         self._zeros = []
 
     def set(self, ids, rows, shape):
-        """Makes the array of a window: the sum of rows[k] at ids[k], else zeros."""
+        """Makes the gradient of an embedding: row v is the sum of rows[k], ids[k] = v.
+        """
         self.array = buffers.sparse_zeros(shape, rows.dtype)
         self.ids, sums = sum_rows(ids, rows)
         self.array[self.ids] = sums
         return self.array
 
     def zeros(self, shape, dtype):
-        """Makes the gradient of a parameter that the window does not use."""
+        """Makes the gradient of a parameter that the window does not use: zeros."""
         self._zeros.append(buffers.sparse_zeros(shape, dtype))
         return self._zeros[-1]
 
     def fill(self, array):
-        """Notes that a gradient has no rows of zeros any more."""
+        """Records that any row of a gradient may be nonzero now."""
         self._zeros = [zeros for zeros in self._zeros if zeros is not array]
         if array is self.array:
             self.ids = numpy.arange(len(array))
 
     def of(self, array):
-        """int (K,): the rows of a gradient that may not be zero; None if all may."""
+        """Returns the rows of a gradient that may be nonzero; None if all may.
+
+        Returns:
+            int array (K,) or None.
+        """
         if array is self.array:
             return self.ids
         return NO_ROWS if any(array is zeros for zeros in self._zeros) else None
@@ -136,17 +153,25 @@ NO_ROWS = numpy.empty(0, dtype=int)
 
 
 def sum_rows(index, rows):
-    """(the different indexes, the sums of their rows), on NumPy."""
+    """Sums rows with equal indices, on NumPy.
+
+    Args:
+        index: int (M,), at least one.
+        rows: (M, ...).
+
+    Returns:
+        tuple: The distinct indices in ascending order, and the sum of the rows of each.
+    """
     order = numpy.argsort(index, kind='stable')
     ordered = index[order]
     starts = numpy.flatnonzero(numpy.r_[True, ordered[1:] != ordered[:-1]])
     counts = numpy.diff(starts, append=len(index))
-    # The first row of each, then the second rows of those that have one, and so on:
-    # numpy.add.at and numpy.add.reduceat take several times as long.
+    # Pass k adds the k-th row of every index that has one: few passes with long
+    # vectors.  numpy.add.at and numpy.add.reduceat take several times as long.
     sums = rows[order[starts]]
     for k in range(1, counts.max()):
         more = numpy.flatnonzero(counts > k)
-        if len(more) <= FEW:  # blanks, or the padding of texts: each at once
+        if len(more) <= FEW:  # few very frequent ids, such as spaces or padding
             for j in more:
                 rest = order[starts[j] + k:starts[j] + counts[j]]
                 sums[j] += rows[rest].sum(axis=0)
@@ -156,9 +181,10 @@ def sum_rows(index, rows):
 
 
 def add_rows(xp, out, index, rows):
-    """``out[index[k]] += rows[k]`` for all k, also where an index comes twice.
+    """Computes ``out[index[k]] += rows[k]`` for all k, with duplicate indices.
 
     Args:
+        xp: numpy or cupy.
         out: (V, ...), changed in place.
         index: int (M,), each in [0, V).
         rows: (M, ...).

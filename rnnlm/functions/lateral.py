@@ -1,8 +1,14 @@
-"""The two small products of every step: h W^T forward, gz W backward.
+"""Matrix products of the recurrence, without the compiled kernels.
 
-Nothing else of a window is as far from what the processor could do: one operand has
-only B rows, and BLAS packs the other, all lateral weights, anew at each step.  What
-is fastest depends on the BLAS and on whether the weights stay in the cache.
+Each step needs one product forward and one backward, with the lateral weights W_l:
+
+    forward     h_{t-1} W_l^T     (B, n) (n, 4n)
+    backward    gz_t W_l          (B, 4n) (4n, n)
+
+They are the least efficient part of a window: one factor has only B rows, and BLAS
+packs the other one (all lateral weights, copied into the order in which its inner loop
+reads them) again in each step.  So which way is fastest depends on the BLAS, and on
+whether the weights stay in the cache between steps.
 """
 import functools
 
@@ -11,35 +17,36 @@ import threadpoolctl
 
 from rnnlm.kernels import buffers, threads
 
-# Lateral weights of more bytes than this are not found in the cache at the next step.
+# Bytes of lateral weights that are assumed to stay in the cache until the next step.
 CACHE = 2 ** 24
 
-# OpenBLAS multiplies matrices of up to these sizes as they lie, without packing, on
-# processors of these architectures; kernel/x86_64/sgemm_small_kernel_permit_skylakex.c.
-SMALL_PRODUCT = 10 ** 6  # rows times columns times inner length
+# OpenBLAS multiplies matrices up to these sizes without packing, on processors of these
+# architectures; see its kernel/x86_64/sgemm_small_kernel_permit_skylakex.c.
+SMALL_PRODUCT = 10 ** 6  # rows times columns times inner dimension
 SMALL_RESULT = 1200  # rows times columns
 SMALL_ON = ('skylakex', 'cooperlake', 'sapphirerapids')
 
-# Every thread reads all weights; more of them leave that to BLAS, which divides them.
+# Maximum number of threads for products in blocks, since each reads all weights; BLAS
+# divides the weights among its threads.
 MOST_THREADS = 4
 
-# Below so many multiplications a step, threads wait for Python more than they work.
+# Multiplications per step from which on threads pay off, in spite of Python's lock.
 WORTH_BLOCKS = 4 * 10 ** 6
 
 
 def in_blocks(xp, W, B):
-    """Whether many small products are faster than one, for B rows."""
+    """Returns whether many small products are faster than one, for B rows."""
     return (xp is numpy and B > 1 and W.nbytes <= CACHE
             and W.size * B > WORTH_BLOCKS and threads.count() <= MOST_THREADS
             and _blas_takes_small())
 
 
 def split_rows(function, xp, W, B):
-    """Calls ``function(rows, blocks)`` with slices of range(B), each on a thread.
+    """Calls ``function(rows, blocks)`` with slices of range(B), each in a thread.
 
-    The rows of a batch, its streams, are independent of each other.  Whether the
-    products are made in blocks is decided here, once for all B rows, and passed on: a
-    thread that decided again for its own few rows might call BLAS, whose threads would
+    The rows of a batch, its streams, are independent of each other.  `blocks` says
+    whether to compute products in blocks.  It is the same for all threads, because a
+    thread that decided for its own few rows might call BLAS, whose threads would
     compete with the others.
     """
     if in_blocks(xp, W, B):
@@ -50,32 +57,34 @@ def split_rows(function, xp, W, B):
 
 
 def products(xp, W, B, blocks):
-    """The pair of functions, for B rows.
+    """Returns two functions that multiply B rows by the lateral weights.
 
     Args:
         xp: numpy or cupy.
         W: (4n, n), the lateral weights.
         B (int): Number of rows.
-        blocks (bool): Whether each product is made of many small ones, as
-            `split_rows` says.
+        blocks (bool): Whether to compute each product in blocks; see `split_rows`.
 
     Returns:
         tuple: forward, h (B, n) -> (B, 4n), and backward, gz (B, 4n) -> (B, n).
-        The arrays they return are overwritten by the next call.
+        The arrays that they return are overwritten by the next call.
     """
     return (_by_blocks if blocks else _by_blas)(xp, W, B)
 
 
 def _by_blas(xp, W, B):
+    """Like `products`, with one product of BLAS per step."""
     wide = buffers.empty(xp, W.shape[:1] + (B,), W.dtype)
     narrow = buffers.empty(xp, W.shape[1:] + (B,), W.dtype)
 
     def forward(h):
-        # The small matrix is the one to transpose: W h^T is 1.7 times as fast.
+        # (W h^T)^T, because it is 1.7 times as fast as h W^T: the small factor is
+        # transposed, not the large one.
         return xp.dot(W, h.T, out=wide).T
 
     def backward(gz):
-        # Likewise, 1.1 times; but weights from memory go 1.4 times as fast in order.
+        # Likewise 1.1 times as fast, unless W comes from memory: reading it in order is
+        # then 1.4 times as fast.
         if W.nbytes > CACHE:
             return xp.dot(gz, W, out=narrow.reshape(B, -1))
         return xp.dot(W.T, gz.T, out=narrow).T
@@ -84,9 +93,12 @@ def _by_blas(xp, W, B):
 
 
 def _by_blocks(xp, W, B):
+    """Like `products`, in blocks small enough that OpenBLAS does not pack them.
+
+    A block is some rows of W.  Forward, each block gives as many columns of the result;
+    backward, the result is a sum over the blocks.  Remaining rows are one more product.
+    """
     four_n, n = W.shape
-    # Forward, the result is in blocks of columns; backward, a sum over blocks of
-    # gates.  Rows of W that are left over are a small product of their own.
     m = _block(four_n, min(SMALL_PRODUCT // (B * n), SMALL_RESULT // B))
     whole = four_n - four_n % m
     blocks = W[:whole].reshape(-1, m, n).transpose(0, 2, 1)
@@ -116,13 +128,14 @@ def _by_blocks(xp, W, B):
 
 
 def _block(length, most):
-    """The size, at most `most`, of blocks that divide a length about equally."""
+    """Returns the size of at most `most` of blocks that divide a length evenly."""
     most = max(1, most)
     return length // -(-length // most)
 
 
 @functools.lru_cache(maxsize=None)
 def _blas_takes_small():
+    """Returns whether NumPy's BLAS multiplies small matrices without packing."""
     return any(
         library['internal_api'] == 'openblas'
         and library.get('architecture', '').lower() in SMALL_ON
@@ -130,7 +143,7 @@ def _blas_takes_small():
 
 
 def loaded_libraries():
-    """list of dict: threadpoolctl's; none where the system does not tell them."""
+    """Returns threadpoolctl's list of libraries (dicts); [] if it is not available."""
     try:
         return threadpoolctl.threadpool_info()
     except OSError:  # no /proc

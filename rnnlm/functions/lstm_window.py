@@ -1,7 +1,23 @@
-"""One LSTM layer over a whole window of T steps, in one function node.
+"""Fused LSTM layer: all T steps of a window in one function node.
 
-The equations stand in `_forward_step` and `_backward_step`; everything else is
-shapes and buffers.
+For B streams, n units and the gates a, i, f, o of `rnnlm.functions.gates`, step t is
+
+    z_t = W_u x_t + b + W_l h_{t-1}                        pre-activations, (B, 4n)
+    a = tanh(z_a)    i = sigmoid(z_i)    f = sigmoid(z_f)    o = sigmoid(z_o)
+    c_t = a * i + f * c_{t-1}                              cell state, (B, n)
+    h_t = o * tanh(c_t)                                    output, (B, n)
+
+as in Zaremba, Sutskever and Vinyals (2014), section 3.1.  `_forward_step` computes them
+from z_t, `_backward_step` their gradients; `_forward` and `_backward` loop over steps.
+
+Only W_l h_{t-1} needs the previous step.  All other products are one matrix product
+(GEMM) per window, over its T * B rows, as Appleyard et al. (2016) do for cuDNN:
+
+    before the loop     Z = X W_u^T
+    after its backward  gX = gZ W_u    gW_u = gZ^T X    gW_l = gZ^T H    gb = sum of gZ
+
+These loops, on NumPy or CuPy, are the reference of `rnnlm.kernels.recurrent` (compiled
+for the CPU) and `rnnlm.kernels.cuda.lstm`.
 """
 import chainer
 from chainer import backend
@@ -17,7 +33,7 @@ from rnnlm.kernels import buffers, proof
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
                 forget_bias=0.0):
-    """A layer of LSTM units over a window of T steps.
+    """Computes an LSTM layer over a window of T steps.
 
     For t = 1 .. T, with the gate order of `rnnlm.functions.gates`:
 
@@ -26,39 +42,38 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
         c_t &= \\tanh(a_t)\\,\\sigma(i_t) + \\sigma(f_t)\\,c_{t-1} \\\\
         h_t &= \\sigma(o_t)\\,\\tanh(c_t)
 
-    The same numbers as T calls of :class:`chainer.links.LSTM`, up to rounding.
-    The products that do not depend on the recurrence (upward, and all weight
-    gradients) are one matrix product a window.
+    The results equal those of T calls of :class:`chainer.links.LSTM`, up to rounding.
+    With float16, factors of matrix products are float16, and everything else is float32
+    (mixed precision).
 
     Args:
-        x: Variable or array (T, B, in), the inputs of all steps.
-        c: (B, n), the cell state before the window; None for zeros.
-        h: (B, n), the output before the window; None for zeros.
+        x: Variable or array (T, B, in): float16, float32 or float64.
+        c: (B, n), the initial cell state; None for zeros.
+        h: (B, n), the initial output; None for zeros.
         upward_W: (4n, in), interleaved as Chainer stores it.
         upward_b: (4n,).
         lateral_W: (4n, n).
-        gate (str): What i, f and o go through: 'sigmoid', or 'hard_sigmoid' or
-            'hard_sigmoid_6' as other systems have it (`rnnlm.functions.gates`).
-        forget_bias (float): Added to the bias of f.  With infinity f is 1 always: the
-            cell of 1997, which had no forget gate.
-
-    Arrays of float16 are multiplied as such and summed in float32, as is all that is
-    between two products (mixed precision).
+        gate (str): Activation function of i, f and o: 'sigmoid', 'hard_sigmoid' or
+            'hard_sigmoid_6' (`rnnlm.functions.gates.SLOPES`).
+        forget_bias (float): Constant added to the bias of f.  With infinity f is always
+            1, as in the LSTM of 1997, which had no forget gate.
 
     Returns:
-        tuple of Variables: the outputs of all steps (T, B, n), the last cell
-        state (B, n) and the last output (B, n).
+        tuple of Variables: The outputs of all steps (T, B, n), the final cell state
+        (B, n) and the final output (B, n).
 
     Raises:
-        chainer.utils.type_check.InvalidType: if the shapes or dtypes differ
-            from the above; float16, float32 and float64 are supported.
-        rnnlm.errors.InputError: if there is no such gate.
-        RuntimeError: if a second derivative is asked for.
+        chainer.utils.type_check.InvalidType: If a shape or a dtype is invalid.
+        rnnlm.errors.InputError: If the gate is unknown.
+        RuntimeError: If a second derivative is computed.
 
     References:
-        Hochreiter and Schmidhuber (1997), with the forget gate of Gers,
-        Schmidhuber and Cummins (2000); stacked as in Zaremba, Sutskever and
-        Vinyals, "Recurrent Neural Network Regularization" (2014).
+        Hochreiter and Schmidhuber, "Long Short-Term Memory" (1997)
+        Gers, Schmidhuber and Cummins, "Learning to Forget" (2000), the forget gate
+        Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization"
+        (2014), section 3.1, https://arxiv.org/abs/1409.2329
+        Appleyard, Kocisky and Blunsom, "Optimizing Performance of Recurrent Neural
+        Networks on GPUs" (2016), https://arxiv.org/abs/1604.01946
     """
     require('gate', gate, f'one of {", ".join(SLOPES)}', lambda v: v in SLOPES)
     if forget_bias:
@@ -77,32 +92,28 @@ def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
 
 
 class LSTMWindow(chainer.FunctionNode):
+    """Function node of `lstm_window`.
+
+    Args:
+        slope (float): Slope of hard gates; None for sigmoids.
+    """
 
     def __init__(self, slope=None):
-        self._slope = slope  # of hard gates
+        self._slope = slope
 
     def check_type_forward(self, in_types):
         type_check._argname(
             in_types, ('x', 'c', 'h', 'upward_W', 'upward_b', 'lateral_W'))
         x, c, h, upward_W, upward_b, lateral_W = in_types
         type_check.expect(
-            x.dtype.kind == 'f',
-            x.ndim == 3,
-            c.ndim == 2,
-            upward_W.ndim == 2,
-            upward_b.ndim == 1,
-            lateral_W.ndim == 2,
-        )
+            x.dtype.kind == 'f', x.ndim == 3, c.ndim == 2, upward_W.ndim == 2,
+            upward_b.ndim == 1, lateral_W.ndim == 2)
         type_check.expect(
-            x.shape[0] >= 1,
-            c.shape[0] == x.shape[1],
-            h.shape == c.shape,
-            upward_W.shape[0] == 4 * c.shape[1],
-            upward_W.shape[1] == x.shape[2],
+            x.shape[0] >= 1, c.shape[0] == x.shape[1], h.shape == c.shape,
+            upward_W.shape[0] == 4 * c.shape[1], upward_W.shape[1] == x.shape[2],
             upward_b.shape[0] == upward_W.shape[0],
             lateral_W.shape[0] == upward_W.shape[0],
-            lateral_W.shape[1] == c.shape[1],
-        )
+            lateral_W.shape[1] == c.shape[1])
         for other in (c, h, upward_W, upward_b, lateral_W):
             type_check.expect(other.dtype == x.dtype)
 
@@ -114,13 +125,13 @@ class LSTMWindow(chainer.FunctionNode):
             _key('lstm_window', x, inputs[5], self._slope),
             lambda: self._compute(inputs, dtype), _named_forward)
         self.retain_inputs((0, 3, 5))
-        # The state is copied: a view would keep the whole window alive.
+        # The final state is copied, because a view would keep the whole window alive.
         _, _, cs, _ = self._kept[1:]
         return (hs[1:].astype(x.dtype, copy=False), cs[-1].astype(x.dtype),
                 hs[-1].astype(x.dtype))
 
     def _compute(self, inputs, dtype):
-        """The outputs (T + 1, B, n), and what the backward needs."""
+        """Returns h of all steps (T + 1, B, n), and a tuple for the backward pass."""
         x, c, h, upward_W, upward_b, lateral_W = inputs
         xp = backend.get_array_module(x)
         T, B, n_in = x.shape
@@ -131,7 +142,7 @@ class LSTMWindow(chainer.FunctionNode):
         def empty(*shape):
             return buffers.empty(xp, shape, dtype)
 
-        z = empty(T, B, 4 * n)  # interleaved, without bias
+        z = empty(T, B, 4 * n)  # W_u x of all steps, gates interleaved
         kernels.dot(xp, x.reshape(T * B, n_in), upward_W.T, z.reshape(T * B, 4 * n))
         hs, cs = empty(T + 1, B, n), empty(T + 1, B, n)
         tanh_cs, gate = empty(T, B, n), empty(T, 4, B, n)
@@ -147,7 +158,7 @@ class LSTMWindow(chainer.FunctionNode):
         return kernels.recurrent_for(*size) if self._slope is None else None
 
     def backward(self, indexes, grad_outputs):
-        # Gradients that nobody asked for are None.
+        # The gradient of an output that was not used is None.
         grads = LSTMWindowGrad(self._kept, grad_outputs, self._slope).apply(
             self.get_retained_inputs()
             + tuple(g for g in grad_outputs if g is not None))
@@ -155,7 +166,7 @@ class LSTMWindow(chainer.FunctionNode):
 
 
 class LSTMWindowGrad(chainer.FunctionNode):
-    """The gradients of `LSTMWindow`; a node of its own to refuse a second one."""
+    """Function node of the gradients; as a node of its own it refuses a second one."""
 
     def __init__(self, kept, grad_outputs, slope=None):
         self._kept = kept
@@ -171,6 +182,7 @@ class LSTMWindowGrad(chainer.FunctionNode):
             lambda: 1e-2 * max(float(abs(g).max()) for g in inputs[3:]))
 
     def _compute(self, inputs):
+        """Returns the gradients of the six inputs of `LSTMWindow`."""
         x, upward_W, lateral_W = inputs[:3]
         given = iter(inputs[3:])
         ghs, gc_T, gh_T = [next(given) if g else None for g in self._given]
@@ -190,7 +202,7 @@ class LSTMWindowGrad(chainer.FunctionNode):
         ghs = (xp.zeros((T, B, n), dtype) if ghs is None
                else ghs.astype(dtype, copy=False))
         lateral_W = lateral_W.astype(dtype, copy=False)
-        # A kernel's gates lie as it likes; without it they are brought into order.
+        # Without the kernel that wrote `gate`, its memory order is converted first.
         if kernel and (xp is numpy or kernels.gpu_for(xp, dtype)):
             kernel.backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
         else:
@@ -210,20 +222,20 @@ class LSTMWindowGrad(chainer.FunctionNode):
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
-            'lstm_window has first derivatives only, and a second one was asked '
-            'for (enable_double_backprop).  Use the step-by-step path: call the '
-            'model once per step with ids of shape (B,).')
+            'lstm_window: expected first derivatives only, found a second one '
+            '(enable_double_backprop); call the model once per step with ids of shape '
+            '(B,)')
 
 
 def _key(what, x, lateral_W, slope):
-    """What decides which kernels compute a window; T only by its size."""
+    """Returns the key for `proof.prove`; T counts only by its number of bits."""
     T, B, n_in = x.shape
     return proof.key_of(what, x.dtype, T.bit_length(), B, n_in, lateral_W.shape,
                         lateral_W.strides, slope)
 
 
 def _gates_in_order(kernel, gate):
-    """(T, 4, B, n), from a CUDA kernel's T x B x n x 4 too."""
+    """Returns the gates as (T, 4, B, n); CUDA kernels order them T x B x n x 4."""
     if kernel is None:
         return gate
     T, _, B, n = gate.shape
@@ -242,16 +254,16 @@ def _named_backward(gradients):
 
 
 def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate, slope=None):
-    """The steps of a window.
+    """Computes the steps of a window: z_t = W_u x_t + b + W_l h_{t-1}, then the gates.
 
     Args:
         z: (T, B, 4n) interleaved, W_u x of all steps.
         b: (4n,), the bias.
         lateral_W: (4n, n).
-        hs, cs: (T + 1, B, n); row 0 is the state before, the others are written.
+        hs, cs: (T + 1, B, n); row 0 is the initial state, the others are written.
         tanh_cs: (T, B, n), written.
         gate: (T, 4, B, n), written.
-        slope (float): of hard gates; None for sigmoids.
+        slope (float): Slope of hard gates; None for sigmoids.
     """
     xp = backend.get_array_module(z)
     T, B, n = tanh_cs.shape
@@ -272,16 +284,19 @@ def _forward(z, b, lateral_W, hs, cs, tanh_cs, gate, slope=None):
 
 
 def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, slope=None):
-    """The gradients of the steps of a window.
+    """Computes the gradients of the steps of a window, from the last to the first.
+
+    The gradient of h_t is what the layer above gives, ghs[t], plus what comes from step
+    t + 1 through the lateral weights, gz_{t+1} W_l.
 
     Args:
         ghs: (T, B, n), the gradients of the outputs.
         lateral_W: (4n, n).
-        cs, tanh_cs, gate: from `_forward`.
+        cs, tanh_cs, gate: Results of `_forward`.
         gz: (T, B, 4n) interleaved, written.
-        gc, gh: (B, n), the gradients of the state after the window; become those
-            of the state before.
-        slope (float): of hard gates; None for sigmoids.
+        gc, gh: (B, n), the gradients of the final state; overwritten with those of the
+            initial state.
+        slope (float): Slope of hard gates; None for sigmoids.
     """
     xp = backend.get_array_module(ghs)
     T, B, n = tanh_cs.shape
@@ -305,11 +320,19 @@ def _backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh, slope=None):
 
 
 def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch, slope=None):
-    """One step: z (4, B, n), a view, to gate (4, B, n), c, tanh_c and h (B, n)."""
+    """Computes the gates and the state of one step from its pre-activations.
+
+    Args:
+        z: (4, B, n), a view of the interleaved pre-activations.
+        c_prev: (B, n), the cell state of the previous step.
+        gate, c, tanh_c, h: (4, B, n) and three times (B, n), written.
+        scratch: (B, n), overwritten.
+        slope: As in `_forward`.
+    """
     xp.tanh(z[0], out=gate[0])
     sigmoids = gate[1:]
     if slope is None:
-        # A sigmoid is (1 + tanh(z / 2)) / 2.
+        # sigmoid(z) = (1 + tanh(z / 2)) / 2 cannot overflow, and exp(-z) can.
         xp.multiply(z[1:], 0.5, out=sigmoids)
         xp.tanh(sigmoids, out=sigmoids)
         sigmoids *= 0.5
@@ -327,20 +350,25 @@ def _forward_step(xp, z, c_prev, gate, c, tanh_c, h, scratch, slope=None):
 
 
 def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, gz_out, scratch):
-    """Gradients of one step.
+    """Computes the gradients of one step: tanh' = 1 - tanh^2, sigmoid' = s (1 - s).
 
-    gh (B, n): the whole gradient of this step's output.  gc (B, n): that of its
-    cell state from later steps; becomes that of the step before.  gz_out
-    (4, B, n), a view: the gradient of the pre-activations, written; gz
-    (4, B, n) and scratch (B, n) are for the work.
+    Args:
+        gate, c_prev, tanh_c: Arguments and results of `_forward_step`.
+        gh: (B, n), the total gradient of h_t.
+        gc: (B, n), the gradient of c_t from later steps; overwritten with that of
+            c_{t-1}.
+        gz: (4, B, n), overwritten.
+        gz_out: (4, B, n), a view: the gradient of the pre-activations, written.
+        scratch: (B, n), overwritten.
     """
     a, i, f, o = gate
     ga, gi, gf, go = gz
     # go = gh tanh(c) o (1 - o)
     xp.multiply(gh, o, out=scratch)
     xp.multiply(scratch, tanh_c, out=go)
-    # gc += gh o (1 - tanh(c)^2), and gh o tanh(c)^2 = go tanh(c) so far; first the
-    # difference, which is 0 where tanh(c) is 1: gc may be multiplied by a large c
+    # gc += gh o (1 - tanh(c)^2), where gh o tanh(c)^2 is the present go times tanh(c).
+    # The difference comes first: it is exactly 0 where tanh(c) is 1, and an error there
+    # would be multiplied by c, which may be large.
     xp.multiply(go, tanh_c, out=ga)
     scratch -= ga
     gc += scratch
@@ -353,7 +381,7 @@ def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, gz_out, scratch):
     xp.subtract(ga, scratch, out=gz_out[0])
     xp.multiply(gi, i, out=scratch)
     xp.subtract(gi, scratch, out=gz_out[1])
-    # gf = gc c_prev f (1 - f);  gc = gc f for the step before
+    # gf = gc c_prev f (1 - f);  gc = gc f for the previous step
     gc *= f
     xp.multiply(gc, c_prev, out=gf)
     xp.multiply(gf, f, out=scratch)
@@ -361,7 +389,7 @@ def _backward_step(xp, gate, c_prev, tanh_c, gh, gc, gz, gz_out, scratch):
 
 
 def _backward_hard_step(gate, c_prev, tanh_c, gh, gc, gz_out, slope):
-    """`_backward_step` with hard gates, whose derivative is `slope` or 0."""
+    """Like `_backward_step`, for hard gates, whose derivative is `slope` or 0."""
     a, i, f, o = gate
     di, df, do = slope * ((0 < gate[1:]) & (gate[1:] < 1))
     gz_out[3] = gh * tanh_c * do

@@ -1,25 +1,27 @@
-"""Random numbers for dropout, from one stream whatever the device.
+"""Random numbers for dropout: `numpy.random` on the CPU, Philox on a GPU.
 
-On NumPy they are `numpy.random`'s own, in Chainer's order.  On a GPU each window
-takes a key from `numpy.random`, and its numbers are a function of the key and of
-their places: they need no state on the device, so that `numpy.random.seed` repeats a
-run there too, and a snapshot of NumPy's stream is enough to go on from.
+Philox4x32-10 is a counter-based generator: number 4c + i is word i of a block of 128
+bits that depends only on the key and the counter c.  Each window draws its key from
+`numpy.random`.  So a GPU needs no random state: `numpy.random.seed` repeats a run there
+too, and NumPy's random state is enough to resume from a snapshot.
+
+References:
+    Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (2011)
 """
 import numpy
 
-# The numbers of the generator Philox4x32 of ten rounds: Salmon, Moraes, Dror and
-# Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3" (2011).
+# Constants of Philox4x32-10.
 ROUNDS = 10
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85
 
 
 def uniform(xp, shape):
-    """Random numbers of the given shape, uniform in [0, 1).
+    """Draws random numbers, uniform in [0, 1).
 
     Args:
         xp: numpy or cupy.
-        shape (tuple of int): Their shape.
+        shape (tuple of int): Shape of the result.
 
     Returns:
         array: float64 on NumPy, float32 of 24 bits on CuPy.
@@ -30,30 +32,32 @@ def uniform(xp, shape):
 
 
 def numbers(xp, key, shape):
-    """float32 of 24 bits in [0, 1), in the order of their places under a key.
+    """Computes the first numbers of a key, uniform in [0, 1), float32 of 24 bits.
 
-    What the CUDA kernel of dropout finds at its places, in plain functions of `xp`.
+    This is the reference of the CUDA kernel of dropout.
     """
     bits = philox(xp, key, int(numpy.prod(shape)))
     return ((bits >> 8).astype(numpy.float32) * numpy.float32(2 ** -24)).reshape(shape)
 
 
 def draw_key():
-    """(2,) uint32: the key of a window, from NumPy's stream."""
+    """Draws the key of a window, uint32 (2,), from NumPy's random state."""
     return numpy.random.randint(0, 2 ** 32, 2, dtype=numpy.uint32)
 
 
 def philox(xp, key, n):
-    """The first `n` numbers of the generator, as the kernel finds them.
+    """Computes the first `n` numbers of the generator.
 
     Args:
         xp: numpy or cupy.
-        key (tuple of int): Two of 32 bits.
-        n (int): How many.
+        key (tuple of int): Two integers of 32 bits.
+        n (int): How many numbers.
 
     Returns:
         array: (n,) uint32.
     """
+    # A round multiplies two words of the counter to 64 bits each; the low halves become
+    # words of the result, the high halves are XORed with the other words and the key.
     low = 0xFFFFFFFF
     block = xp.arange(-(-n // 4), dtype=numpy.uint64)
     c0, c1, c2, c3 = block & low, block >> 32, 0 * block, 0 * block

@@ -1,4 +1,22 @@
-"""Output layer, log-softmax, cross entropy and their gradients as one function."""
+"""Fused output layer: linear layer, softmax, cross entropy and their gradients.
+
+For the rows h (M, n) of a window, M = T * B, with targets y (M,) and weights w (M,):
+
+    logits     Z = H W^T + b                                   (M, V)
+    loss       L = -sum_m w_m log p_m,  log p_m = z_{m, y_m} - logsumexp(z_m)
+    gradients  gZ = w (softmax(Z) - one-hot(y))                (M, V)
+               gH = gZ W    gW = gZ^T H    gb = sum of the rows of gZ
+
+logsumexp(z) is max(z) + log(sum(exp(z - max(z)))), which does not overflow.
+
+Loss and gradients are computed together, for chunks of rows: Z takes 4 M V bytes (28 MB
+for 700 words and V = 10,000), more than anything else in a window.  gZ overwrites Z.
+The weights are 1 / B_t, so that L is the sum over the steps of the mean over the batch.
+
+`_softmax` is the implementation for NumPy and CuPy, and the reference of
+`_compiled_softmax` (`rnnlm.kernels.output`) and `_compute_on_gpu`
+(`rnnlm.kernels.cuda.output`).
+"""
 import chainer
 from chainer import backend
 from chainer.utils import type_check
@@ -8,34 +26,32 @@ from rnnlm import kernels
 from rnnlm.functions.embedding import add_rows
 from rnnlm.kernels import buffers, proof, threads
 
-# Rows of logits are made this many elements at a time (64 MiB of float32), so
-# that memory is bounded by the chunk and not by T x B x V.
+# Logits per chunk of rows (64 MiB of float32): bounds memory, whatever T * B * V is.
 CHUNK_ELEMENTS = 2 ** 24
 
 GRADIENTS = 'the gradient of x', 'the gradient of W', 'the gradient of b'
 
-# What a core's cache holds of them.
+# Logits that fit into the L2 cache of a core (1 MiB of float32).
 BLOCK_ELEMENTS = 2 ** 18
 
 
 def linear_softmax_cross_entropy(x, W, b, t, last=None):
-    """Linear layer, softmax and cross entropy over a window.
+    """Computes linear layer, softmax and cross entropy over a window.
 
     .. math::
         L = \\sum_{t=1}^{T} \\frac{1}{B_t} \\sum_{b}
             -\\log \\mathrm{softmax}(W x_{tb} + b)_{y_{tb}}
 
-    the sum over the steps of the mean over the batch, which is what Chainer's
-    official updater accumulates.  A target of -1 is left out, of the sum and of
-    the count :math:`B_t` (:func:`chainer.functions.softmax_cross_entropy`).
+    which is the sum over the steps of the mean over the batch, as in Chainer's
+    examples/ptb.  A target of -1 is ignored, in the sum and in the count :math:`B_t`
+    (:func:`chainer.functions.softmax_cross_entropy`).
 
-    The gradients are computed together with the loss, a chunk of rows at a
-    time: the logits of a window never exist as a whole, unless they fit into one
-    chunk (`CHUNK_ELEMENTS`), and never twice.
+    The gradients are computed together with the loss, in chunks of rows
+    (`CHUNK_ELEMENTS`), so memory does not grow with the window.
 
-    With float16 the loss is float32, and so is all between two products (mixed
-    precision): the gradients become float16 when the loss is differentiated, so that
-    scaling it keeps them from underflow.
+    With float16, factors of matrix products are float16, and everything else, the loss
+    too, is float32 (mixed precision).  Gradients become float16 only in the backward
+    pass, after loss scaling, which keeps them from underflow.
 
     Args:
         x: Variable or array (T, B, n), float16, float32 or float64.
@@ -46,17 +62,17 @@ def linear_softmax_cross_entropy(x, W, b, t, last=None):
             appended to it.
 
     Returns:
-        Variable: a scalar.
+        Variable: The loss, a scalar.
 
     Raises:
-        chainer.utils.type_check.InvalidType: if the shapes or dtypes differ.
-        RuntimeError: if a second derivative is asked for.
+        chainer.utils.type_check.InvalidType: If a shape or a dtype is invalid.
+        RuntimeError: If a second derivative is computed.
     """
     return LinearSoftmaxCrossEntropy(t, last).apply((x, W, b))[0]
 
 
 def linear_log_probabilities(x, W, b, t):
-    """Log probabilities of words, by the same layer, on NumPy.
+    """Computes the log probabilities of words by the same layer, on NumPy.
 
     Args:
         x: array (M, n), float16, float32 or float64.
@@ -88,6 +104,7 @@ def linear_log_probabilities(x, W, b, t):
 
 
 class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
+    """Function node of `linear_softmax_cross_entropy`."""
 
     def __init__(self, t, last=None):
         self._t = t.array if isinstance(t, chainer.Variable) else t
@@ -96,20 +113,10 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
     def check_type_forward(self, in_types):
         type_check._argname(in_types, ('x', 'W', 'b'))
         x, W, b = in_types
+        type_check.expect(x.dtype.kind == 'f', x.ndim == 3, W.ndim == 2, b.ndim == 1)
         type_check.expect(
-            x.dtype.kind == 'f',
-            x.ndim == 3,
-            W.ndim == 2,
-            b.ndim == 1,
-        )
-        type_check.expect(
-            x.shape[0] >= 1,
-            x.shape[1] >= 1,
-            W.dtype == x.dtype,
-            b.dtype == x.dtype,
-            W.shape[1] == x.shape[2],
-            b.shape[0] == W.shape[0],
-        )
+            x.shape[0] >= 1, x.shape[1] >= 1, W.dtype == x.dtype, b.dtype == x.dtype,
+            W.shape[1] == x.shape[2], b.shape[0] == W.shape[0])
         t = self._t
         if t.dtype.kind != 'i' or t.ndim != 2:
             raise type_check.InvalidType(
@@ -126,7 +133,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         return loss,
 
     def _prove(self, inputs, with_gradients):
-        """(loss, gradients or None, the logits of the last step in a list)."""
+        """Returns (loss, gradients or None, list with the logits of the last step)."""
         x, W, _ = inputs
         T, B = x.shape[:2]
 
@@ -139,7 +146,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             arrays = [loss, *(gradients or ())]
             return dict(zip(('the loss', *GRADIENTS), arrays))
 
-        # The gradients of a model that is sure of each word are rounding alone.
+        # If all probabilities are 1, the gradients consist of rounding errors only.
         return proof.prove(
             kernels.gpu_for(backend.get_array_module(x), kernels.computing(x.dtype)),
             proof.key_of('linear_softmax_cross_entropy', x.dtype, (T * B).bit_length(),
@@ -147,6 +154,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             compute, named, lambda: 1e-2)
 
     def _compute(self, inputs, with_gradients, last=None):
+        """Returns (loss, gradients of x, W and b, or None)."""
         xp = backend.get_array_module(inputs[0])
         dtype = kernels.computing(inputs[0].dtype)
         gpu = kernels.gpu_for(xp, dtype)
@@ -162,18 +170,18 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         weights = (valid / counts).astype(x.dtype).ravel()  # (T * B,)
         targets = xp.where(valid, t, 0).ravel()
 
-        see = None if last is None else (
+        on_last_chunk = None if last is None else (
             lambda y: last.append(_last_logits(xp, x, y, W, b)))
         loss, gx, gW, gb = cross_entropy_of_rows(
-            xp, rows, W, b, targets, weights, with_gradients, see)
+            xp, rows, W, b, targets, weights, with_gradients, on_last_chunk)
         loss = xp.asarray(loss, dtype=x.dtype)
         if not with_gradients:
             return loss, None
         return loss, (gx.reshape(x.shape), gW, gb)
 
     def backward(self, indexes, grad_outputs):
-        # The gradients are handed over, not copied, since clipping and optimizers
-        # change them in place.  A second backward finds none and makes new ones.
+        # The gradients are passed on without a copy, and clipping and optimizers change
+        # them in place.  So a second backward pass computes them again.
         inputs = self.get_retained_inputs()
         gradients, self._gradients = self._gradients, None
         if gradients is None:
@@ -183,62 +191,68 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
 
 
 class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
-    """Scales the gradients by that of the loss; refuses a second derivative."""
+    """Function node that scales the gradients by that of the loss.
+
+    It refuses a second derivative.
+    """
 
     def __init__(self, gradients):
         self._gradients = gradients
 
     def forward(self, inputs):
-        # x, W and b are inputs so that a second derivative comes here.
+        # x, W and b are inputs, so that a second derivative calls `backward`.
         g = inputs[-1]
         xp = backend.get_array_module(g)
         gpu = kernels.gpu_for(xp, g.dtype)
         sizes = [gradient.size.bit_length() for gradient in self._gradients]
         key = proof.key_of(
             'the gradient of linear_softmax_cross_entropy', g.dtype, *sizes)
-        if gpu and proof.needed(key):  # by a factor that is not 1, as it mostly is
+        if gpu and proof.needed(key):  # with a factor other than 1, the usual one
             factor = xp.asarray(1.5 * g, dtype=g.dtype)
             proof.prove(
                 gpu, key, lambda: _scaled([x.copy() for x in self._gradients], factor),
                 lambda gradients: dict(zip(GRADIENTS, gradients)))
         gradients = _scaled(self._gradients, g)
-        with numpy.errstate(over='ignore'):  # of float16, where the loss is scaled
+        with numpy.errstate(over='ignore'):  # float16 may overflow with loss scaling
             return tuple(gradient.astype(array.dtype, copy=False)
                          for gradient, array in zip(gradients, inputs))
 
     def backward(self, indexes, grad_outputs):
         raise RuntimeError(
-            'linear_softmax_cross_entropy has first derivatives only, and a '
-            'second one was asked for (enable_double_backprop).  Use '
-            'chainer.functions.softmax_cross_entropy on the logits.')
+            'linear_softmax_cross_entropy: expected first derivatives only, found a '
+            'second one (enable_double_backprop); use '
+            'chainer.functions.softmax_cross_entropy on the logits')
 
 
 def _scaled(gradients, g):
-    """Gradients times g, in their place."""
+    """Multiplies gradients by g in place, and returns them."""
     xp = backend.get_array_module(g)
     gpu = kernels.gpu_for(xp, g.dtype)
     for gradient in gradients:
         if gpu:
             gpu.output.scale(gradient, g)
-        # On a GPU a comparison would wait for the device.
+        # On a GPU, comparing g would wait for the device.
         elif xp is not numpy or g != 1:
             gradient *= g
     return gradients
 
 
-def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients, see=None):
-    """The weighted cross entropy of rows (M, n), a chunk of them at a time.
+def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients,
+                          on_last_chunk=None):
+    """Computes the weighted sum of cross entropies of rows (M, n), in chunks of rows.
 
     Args:
+        xp: numpy or cupy.
+        rows: (M, n), the inputs of the linear layer.
         W: (V, n).
         b: (V,).
         targets: int (M,), each in [0, V).
-        weights: (M,), of each row's cross entropy.
-        with_gradients (bool): Whether the gradients are computed too.
-        see: If given, called with the last chunk's ``rows W^T``.
+        weights: (M,), the factor of each row's cross entropy.
+        with_gradients (bool): Whether to compute the gradients too.
+        on_last_chunk: If given, called with ``rows W^T`` of the last chunk.
 
     Returns:
-        tuple: the sum; the gradients of rows, W and b, or None for each.
+        tuple: The sum; the gradients of rows, W and b, or None for each.
     """
     V = len(W)
     softmax = _compiled_softmax if kernels.output_for(xp, rows.dtype, V) else _softmax
@@ -250,8 +264,8 @@ def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients, see=
         r = rows[part]
         y = buffers.empty(xp, (len(r), V), rows.dtype)
         xp.dot(r, W.T, out=y)
-        if see and start + chunk >= len(rows):
-            see(y)
+        if on_last_chunk and start + chunk >= len(rows):
+            on_last_chunk(y)
         found, gradients = softmax(xp, y, r, W, b, targets[part], weights[part],
                                    gx[part] if with_gradients else None)
         loss = loss - found
@@ -266,7 +280,11 @@ def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients, see=
 
 
 def _last_logits(xp, x, y, W, b):
-    """The logits (B, V) of the last step; y are the last ones, without their bias."""
+    """Returns the logits (B, V) of the last step.
+
+    Args:
+        y: The logits of the last chunk, without bias.
+    """
     B = x.shape[1]
     if len(y) < B:
         return _logits(x[-1:], W, b)
@@ -275,17 +293,17 @@ def _last_logits(xp, x, y, W, b):
 
 
 def _logits(x, W, b):
-    """The logits (B, V) of one step x (1, B, n)."""
+    """Computes the logits (B, V) of one step x (1, B, n)."""
     return backend.get_array_module(x).dot(x[0], W.T) + b
 
 
 def rows_at_once(rows, V):
-    """int: How many of the rows of logits, V each, are in memory together."""
+    """Returns the number of rows in a chunk, each of V logits."""
     return max(1, min(rows, CHUNK_ELEMENTS // V))
 
 
 def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
-    """The same by kernels: the gradients of the logits stand where these stood."""
+    """Like `LinearSoftmaxCrossEntropy._compute`, by CUDA kernels."""
     xp, dtype = gpu.cuda.xp, kernels.computing(x.dtype)
     x, W, b = map(xp.ascontiguousarray, (x, W, b.astype(dtype, copy=False)))
     t = xp.ascontiguousarray(t.astype(numpy.int32, copy=False))
@@ -298,26 +316,27 @@ def _compute_on_gpu(gpu, x, W, b, t, with_gradients):
 
 
 def _softmax(xp, y, rows, W, b, targets, weights, gx):
-    """The loss of some rows, and its gradients.
+    """Computes the weighted log probabilities of a chunk of rows, and their gradients.
 
     Args:
         xp: numpy or cupy.
-        y: (M, V), their logits without the bias b; overwritten.
-        rows: (M, n), what they are made of.
+        y: (M, V), the logits without bias; overwritten.
+        rows: (M, n), the inputs of the linear layer.
         W, b: (V, n) and (V,).
-        targets, weights: (M,), the words to predict and what each counts.
+        targets, weights: (M,), the words to predict and the factor of each.
         gx: (M, n), the gradient of the rows, written; None for no gradients.
 
     Returns:
-        tuple: the sum of weights times log probabilities; and the gradients of W and b.
+        tuple: The sum of weights times log probabilities; and (gW, gb), or None.
     """
     log_p, total = _exponentials(xp, y, b, (xp.arange(len(rows)), targets))
     found = xp.dot(weights, log_p - xp.log(total))
     if gx is None:
         return found, None
-    # The gradient of the logits is (softmax - one-hot) * weight.  Its factor
-    # weight / total goes into the narrow matrices, its one-hot part into single rows:
-    # y, the wide one, is not touched again.
+    # gZ = (exp(z) / total - one-hot) * weight is never stored, because it would take
+    # another pass over the large matrix y (M, V).  Both products use y = exp(z): the
+    # factor weight / total multiplies the small matrices (M, n), and the one-hot term
+    # is subtracted from single rows of the results.
     y_scale = (weights / total)[:, None]
     xp.dot(y, W, out=gx)
     gx *= y_scale
@@ -331,7 +350,7 @@ def _softmax(xp, y, rows, W, b, targets, weights, gx):
 
 
 def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
-    """`_softmax` by compiled kernels, which make the gradient of the logits of y."""
+    """Like `_softmax`, by compiled kernels, which replace y by gZ."""
     output = kernels.output_for(xp, y.dtype, len(b))
     targets = targets.astype(numpy.int64, copy=False)
     if gx is None:
@@ -344,12 +363,16 @@ def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
 
 
 def _exponentials(xp, y, b, index):
-    """Turns y (M, V), logits without their bias b, into their exponentials.
+    """Replaces logits by exp(z - max(z)), the first half of log-sum-exp, in place.
 
-    Each row is first shifted to a maximum of 0.
+    Args:
+        xp: numpy or cupy.
+        y: (M, V), the logits without bias; overwritten.
+        b: (V,), the bias.
+        index: (rows, targets), the places of the targets in y.
 
     Returns:
-        tuple: the shifted logits at `index`, and the sums of the exponentials, (M,).
+        tuple: z - max(z) at `index`, and the sums of the exponentials; each (M,).
     """
     log_p, total = xp.empty((2, len(y)), y.dtype)
 
@@ -363,7 +386,7 @@ def _exponentials(xp, y, b, index):
         rows.sum(axis=1, out=total[part])
 
     def in_cache(start, stop):
-        # A few rows at a time stay in the cache through the four passes.
+        # Few rows at a time, so that they stay in the cache during the four passes.
         block = max(1, BLOCK_ELEMENTS // y.shape[1])
         for first in range(start, stop, block):
             work(first, min(first + block, stop))

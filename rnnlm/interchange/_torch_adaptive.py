@@ -3,8 +3,8 @@
     head.weight (C + K, n), head.bias (C + K,) or nothing
     tail.0.0.weight (m1, n), tail.0.1.weight (words, m1), tail.1.0.weight, ...
 
-Its classes are sorted by frequency.  The rank of each id stands in a buffer 'ranks' of
-the model, (V,); without one the ids are taken for ranks.
+Its classes are sorted by frequency.  The rank of each id is in a buffer 'ranks' (V,) of
+the model; without one, ids are taken to be ranks.
 """
 import re
 
@@ -19,18 +19,18 @@ RANKS = re.compile(r'(.*\.)?ranks')
 
 
 def take(tensors, others):
-    """Takes an adaptive softmax out of the tensors that are not of an LSTM.
+    """Extracts an adaptive softmax from the tensors that do not belong to an LSTM.
 
     Args:
         tensors (dict): A state dict.
-        others (list of str): The names of those tensors; what is taken is removed.
+        others (list of str): The names of those tensors; extracted ones are removed.
 
     Returns:
-        tuple: the name of the module, its arrays by the names in an
+        tuple: The name of the module, its arrays by the names of an
         `rnnlm.links.AdaptiveSoftmax`, and notes; None if there is no such module.
 
     Raises:
-        rnnlm.errors.InputError: If the module is not as PyTorch makes it.
+        rnnlm.errors.InputError: If the module is not an nn.AdaptiveLogSoftmaxWithLoss.
     """
     prefix = next((match.group(1) or '' for match in map(HEAD.fullmatch, others)
                    if match and _join(match.group(1), 'tail.0.0.weight') in others),
@@ -66,19 +66,22 @@ def take(tensors, others):
 
 
 def stand_in(arrays):
-    """A full softmax of the same size, (V, n) and (V,), of zeros without memory."""
+    """Returns a full softmax of the same size, (V, n) and (V,): views of one zero."""
     shape = len(arrays['ranks']), arrays['head/W'].shape[1]
     zero = arrays['head/W'].dtype.type(0)
     return numpy.broadcast_to(zero, shape), numpy.broadcast_to(zero, shape[:1])
 
 
 def export(weights, output, prefix):
-    """The tensors of an adaptive softmax, by PyTorch's names.
+    """Converts an adaptive softmax to tensors by PyTorch's names.
 
     Args:
         weights (dict): Weights as in `rnnlm.interchange.weights`.
-        output (str): The name of the output layer in them, 'l3' for example.
+        output (str): The name of the output layer in them, such as 'l3'.
         prefix (str): The name of PyTorch's module.
+
+    Returns:
+        dict: The tensors by name.
     """
     tensors = {}
     for name, array in weights.items():
@@ -102,12 +105,12 @@ def _join(prefix, name):
 
 
 def _ranks(tensors, others, n_vocab):
-    """The ranks of the ids, int32 (V,), and what there is to say of them."""
+    """Returns the ranks of the ids, int32 (V,), and notes about them."""
     names = [name for name in others if RANKS.fullmatch(name)]
     if not names:
         return numpy.arange(n_vocab, dtype='i'), [
-            'the ids are taken for ranks by frequency, the classes of an '
-            'nn.AdaptiveLogSoftmaxWithLoss; there is no buffer "ranks"']
+            'there is no buffer "ranks": ids are taken to be ranks by frequency, as '
+            'nn.AdaptiveLogSoftmaxWithLoss numbers its classes']
     found = tensors[names[0]]
     if len(names) > 1 or found.shape != (n_vocab,) or not is_permutation(found):
         raise InputError(

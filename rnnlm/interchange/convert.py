@@ -1,4 +1,4 @@
-"""From a file of one system to a file of another, as `rnnlm convert` does it."""
+"""Loading and saving of models in the formats of all systems, for `rnnlm convert`."""
 import os
 import re
 from typing import NamedTuple, Optional
@@ -19,30 +19,29 @@ from rnnlm.serializers.npz import save_npz
 
 VOCABULARY = 'vocabulary.json'
 
-# Endings, and the module of each format.
+# The module of each format, by file name ending.
 FORMATS = {'.pt': pytorch, '.pth': pytorch, '.net': pytorch, '.bin': pytorch,
            '.model': pytorch, '.pkl': pytorch, '.safetensors': safetensors,
            '.t7': torch7, '.weights.h5': keras, '.keras': keras, '.onnx': onnx}
 ENDINGS = ('.npz', '.pt', '.pth', '.safetensors', '.t7', '.weights.h5', '.keras',
            '.onnx', '.py')
 
-# What the first pickle of an old file of PyTorch holds: its magic number.
+# The first pickle of a PyTorch file before version 1.6: its magic number.
 OLD_TORCH = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 
-
-# Parameters of Chainer's recurrent links, and what its optimizers keep for one.
+# Parameters of Chainer's recurrent links, and the states of its optimizers.
 CHAINERS = re.compile(
     r'(embed/W|lateral\d?/W|/w[1-7]|/[WU]_[rz]/W|/[Wb]\d?/[mvth])$')
 
 
 class Model(NamedTuple):
-    """A model from a file of any format.
+    """Model from a file of any format.
 
     Attributes:
-        weights (dict): as of `rnnlm.interchange.weights`.
-        vocabulary (Vocabulary): its tokens, in the file or beside it; or None.
-        notes (list of str): what was taken for what, where names did not say.
-        dropout (float): what it was trained with, where the file says it; or None.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
+        vocabulary (Vocabulary): Its tokens, from the file or beside it; or None.
+        notes (tuple of str): Assumptions that were made, for the user.
+        dropout (float): The dropout ratio in training; None if unknown.
     """
     weights: dict
     vocabulary: Optional[Vocabulary] = None
@@ -51,33 +50,33 @@ class Model(NamedTuple):
 
 
 def load(path):
-    """Weights from a file of any format.
+    """Loads weights from a file of any format.
 
     Args:
-        path (str): npz or HDF5 of Chainer or rnnlm, a file of torch.save,
-            .safetensors, .t7, .weights.h5, .h5 or .keras; told by what is in them, or
-            else by their ending.
+        path (str): An npz or HDF5 file of Chainer or rnnlm, a file of torch.save, or a
+            .safetensors, .t7, .weights.h5, .h5 or .keras file.  The format is detected
+            by the content, or else by the ending.
 
     Returns:
-        dict: as of `rnnlm.interchange.weights`; those of a tied model with an output
-        matrix of their own.
+        dict: Weights as in `rnnlm.interchange.weights`; a tied model gets a separate
+        output matrix.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be read or is no such model.
+        rnnlm.errors.InputError: If the file cannot be read or has no language model.
     """
     return load_model(path).weights
 
 
 def load_model(path):
-    """As `load`, a `Model`: with its tokens, and what there is to say of it."""
+    """Loads a `Model` like `load`, with its tokens and notes."""
     module = format_of(path)
     tokens, notes, dropout = None, [], []
     if module is None:
         weights, notes = _of_chainer(path)
     elif module is onnx:
         raise InputError(
-            f'{path}: expected a format that is read, found ONNX, which is written '
-            'only; convert the file that it was made of')
+            f'{path}: expected a format that can be read, found ONNX, which can only '
+            'be written; convert the file that it was made from')
     elif module is keras:
         weights, notes = keras.load(path)
     else:
@@ -88,7 +87,7 @@ def load_model(path):
 
 
 def _vocabulary(path, tokens, n_vocab):
-    """That of the file, else the one beside it, if it has as many tokens."""
+    """Returns the vocabulary in a file, or one beside it of the same size, or None."""
     if isinstance(tokens, Vocabulary):
         return tokens
     if tokens is not None:
@@ -97,7 +96,7 @@ def _vocabulary(path, tokens, n_vocab):
             return Vocabulary(words, 'byte' if by_byte else None)
         except InputError as e:
             raise InputError(f'{path}: {e}') from None
-    for file in path, os.path.realpath(path):  # which may be a link into a run's folder
+    for file in path, os.path.realpath(path):  # it may be a link into a run folder
         beside = os.path.join(os.path.dirname(file), VOCABULARY)
         if os.path.isfile(beside):
             found = Vocabulary.load(beside)
@@ -106,24 +105,24 @@ def _vocabulary(path, tokens, n_vocab):
 
 
 def save(path, weights, vocabulary=None, dropout=None):
-    """Writes weights in the format that the ending of a path says.
+    """Writes weights in the format given by the ending of a path.
 
     Args:
-        path (str): ending in .npz, .pt, .pth, .safetensors, .t7, .weights.h5, .keras,
-            .onnx for a graph, or .py for a torch.nn.Module with its weights beside it
-            in a .pt.
-        weights (dict): as of `rnnlm.interchange.weights`.
-        vocabulary (Vocabulary): its tokens, if they are known; written to a
-            vocabulary.json beside it, and into a .safetensors, .onnx and .t7.
-        dropout (float): what it was trained with, if that is known; for a .safetensors
-            and a .py.
+        path (str): Path ending in .npz, .pt, .pth, .safetensors, .t7, .weights.h5,
+            .keras, .onnx for a graph, or .py for a torch.nn.Module with its weights in
+            a .pt file beside it.
+        weights (dict): Weights as in `rnnlm.interchange.weights`.
+        vocabulary (Vocabulary): The tokens, if known; written to vocabulary.json
+            beside the file, and into .safetensors, .onnx and .t7 files.
+        dropout (float): The dropout ratio in training, if known; written into
+            .safetensors and .py files.
 
     Returns:
-        list of str: the files written.
+        list of str: The files written.
 
     Raises:
-        rnnlm.errors.InputError: if the ending is another, it cannot be written, or the
-            format does not have what the model is made of.
+        rnnlm.errors.InputError: If the ending is unknown, a file cannot be written, or
+            the format does not support the model.
     """
     files = outputs(path)
     ending = next(end for end in ENDINGS if path.endswith(end))
@@ -139,16 +138,16 @@ def save(path, weights, vocabulary=None, dropout=None):
 
 
 def outputs(path):
-    """The files that `save` writes for a path: with a .py comes a .pt.
+    """Returns the files that `save` writes for a path, except the vocabulary.
 
     Args:
-        path (str): as of `save`.
+        path (str): As for `save`.
 
     Returns:
-        list of str: their paths.
+        list of str: The path; for a .py file also that of the .pt file.
 
     Raises:
-        rnnlm.errors.InputError: if the ending is none of a format.
+        rnnlm.errors.InputError: If the ending is unknown.
     """
     if not path.endswith(ENDINGS):
         raise InputError(
@@ -158,15 +157,15 @@ def outputs(path):
 
 
 def require_vocabulary_beside(path, vocabulary, overwrite):
-    """Refuses to replace the vocabulary of another model beside an output.
+    """Raises InputError if `save` would replace the vocabulary of another model.
 
     Args:
-        path (str): as of `save`.
-        vocabulary (Vocabulary): the one to be written.
-        overwrite (bool): whether another may be replaced.
+        path (str): As for `save`.
+        vocabulary (Vocabulary): The vocabulary to write.
+        overwrite (bool): Whether another one may be replaced.
 
     Raises:
-        rnnlm.errors.InputError: if there is another, or it cannot be written.
+        rnnlm.errors.InputError: If there is another one, or it cannot be written.
     """
     beside = os.path.join(os.path.dirname(path), VOCABULARY)
     if _is_there(beside, vocabulary):
@@ -174,12 +173,12 @@ def require_vocabulary_beside(path, vocabulary, overwrite):
     require_writable(beside)
     if os.path.lexists(beside) and not overwrite:
         raise InputError(
-            f'{beside}: expected the vocabulary of the model or none, found another; '
-            'write into another folder, or replace it with --overwrite')
+            f'{beside}: expected the vocabulary of the model or no file, found another '
+            'vocabulary; write into another folder, or replace it with --overwrite')
 
 
 def _is_there(path, vocabulary):
-    """Whether a file holds that vocabulary."""
+    """Returns whether a file holds this vocabulary."""
     try:
         return os.path.isfile(path) and Vocabulary.load(path) == vocabulary
     except InputError:
@@ -210,8 +209,7 @@ def _write(path, ending, weights, structure, vocabulary, dropout):
 
 
 def _bytes_of(vocabulary):
-    """The tokens as strings of bytes, which those of Lua are; None if there are none.
-    """
+    """Returns the tokens as bytes, like strings in Lua; None if there are none."""
     if vocabulary is None:
         return None
     encoding = 'latin-1' if vocabulary.by_byte else 'utf-8'
@@ -219,7 +217,7 @@ def _bytes_of(vocabulary):
 
 
 def format_of(path):
-    """The module that reads a file; None if it is Chainer's."""
+    """Returns the module that reads a file; None for Chainer's formats."""
     with reading.open_regular(path, 'a file that can be read') as f:
         begin = f.read(512)
     if begin.startswith(HDF5_SIGNATURE):
@@ -243,14 +241,14 @@ def format_of(path):
 
 
 def _is_chainers(path):
-    """Whether an HDF5 file has the names of Chainer's links, and none of Keras."""
+    """Returns whether an HDF5 file has names of Chainer's links."""
     with open_archive(path) as archive:
         names = list(archive)
     return any(CHAINERS.search(name) for name in names)
 
 
 def _of_chainer(path):
-    """Weights, and what there is to say of them."""
+    """Returns (weights, notes) of a file in one of Chainer's formats."""
     with open_verified(path) as archive:
         if has_our_names(archive):
             prefix = model_prefix(archive)
@@ -263,7 +261,7 @@ def _of_chainer(path):
 
 
 def has_our_names(archive):
-    """Whether a file of Chainer has a model of the names of `RNNForLM`."""
+    """Returns whether a file of Chainer has a model with the names of `RNNForLM`."""
     try:
         return model_prefix(archive) + 'l1/lateral/W' in archive
     except InputError:
@@ -271,7 +269,8 @@ def has_our_names(archive):
 
 
 def by_shape(archive):
-    """A `rnnlm.interchange._by_shape.Model` of an archive with other names."""
+    """Returns a `rnnlm.interchange._by_shape.Model` from an archive with other names.
+    """
     names = [name for name in archive if not archive.describe(name)[1].hasobject]
     if not names:
         raise InputError(f'{archive.path}: expected a model, found no arrays')

@@ -68,12 +68,12 @@ def load(path):
 
 
 def metadata_of(structure, vocabulary=None, dropout=None):
-    """What is said of a model in the header of its file, texts by name.
+    """Returns the metadata of a model for the header of its file, a dict of str.
 
     Args:
-        structure (rnnlm.structure.Structure): Its sizes.
-        vocabulary (Vocabulary): Its tokens, if they are known.
-        dropout (float): What it was trained with, if that is known.
+        structure (rnnlm.structure.Structure): The structure of the model.
+        vocabulary (Vocabulary): Its tokens, if known.
+        dropout (float): The dropout ratio in training, if known.
     """
     found = {'rnnlm': __version__, 'n_vocab': structure.n_vocab,
              'n_embed': structure.n_embed,
@@ -82,14 +82,14 @@ def metadata_of(structure, vocabulary=None, dropout=None):
     metadata = {'format': 'pt', METADATA: json.dumps(found)}
     if vocabulary is not None:
         text = _tokens.to_text(vocabulary)
-        # A larger header would not be read; vocabulary.json beside has them anyway.
+        # A larger header would be refused when read; vocabulary.json has them too.
         if len(json.dumps(text)) <= _tokens.MOST_BYTES // 2:
             metadata[_tokens.METADATA] = text
     return metadata
 
 
 def _dropout_in(metadata):
-    """The dropout that `metadata_of` wrote; None if there is none."""
+    """Returns the dropout ratio that `metadata_of` wrote; None if there is none."""
     try:
         found = _untrusted.parse_json(metadata.get(METADATA, ''), _tokens.MOST_BYTES)
     except ValueError:

@@ -1,12 +1,11 @@
-"""The same model in PyTorch's own words: a module to import, for the weights beside it.
-"""
+"""Source of a torch.nn.Module that computes the same as a model, for `convert`."""
 import textwrap
 
 HEAD = textwrap.dedent('''\
     """A recurrent language model in PyTorch, written by rnnlm convert.
 
-    model = load() gives it with its weights, which are in the .pt file beside this one.
-    Ids are places in the list "words" of vocabulary.json, if that is beside it too.
+    load() returns the model with the weights of the .pt file beside this one.  Ids are
+    indices into the list "words" of vocabulary.json, if that file is beside it too.
     """
     import os
 
@@ -28,14 +27,14 @@ EQUAL = '''\
 {output}        self.dropout = torch.nn.Dropout(dropout)
 
     def forward(self, ids, state=None):
-        """Logits of the next words.
+        """Computes the logits of the next words.
 
         Args:
-            ids: (T, B), the words of B texts, T steps.
+            ids: (T, B), the ids of T words of B streams.
             state: (h, c), each ({n_layers}, B, {n_units}); None for zeros.
 
         Returns:
-            tuple: logits (T, B, {n_vocab}) and the state after the last step.
+            tuple: The logits (T, B, {n_vocab}) and the final state.
         """
         h, state = self.lstm(self.dropout(self.embed(ids)), state)
         return {logits}, state
@@ -54,14 +53,14 @@ DIFFERENT = '''\
 {output}        self.dropout = torch.nn.Dropout(dropout)
 
     def forward(self, ids, state=None):
-        """Logits of the next words.
+        """Computes the logits of the next words.
 
         Args:
-            ids: (T, B), the words of B texts, T steps.
-            state: a list of (h, c), each (1, B, n), one for a layer; None for zeros.
+            ids: (T, B), the ids of T words of B streams.
+            state: List of (h, c), each (1, B, n), for each layer; None for zeros.
 
         Returns:
-            tuple: logits (T, B, {n_vocab}) and the state after the last step.
+            tuple: The logits (T, B, {n_vocab}) and the final state.
         """
         h, after = self.embed(ids), []
         for lstm, before in zip(self.lstm, state or [None] * len(self.lstm)):
@@ -88,7 +87,7 @@ ADAPTIVE = '''\
 
 TAIL = textwrap.dedent('''
     def load(path=os.path.splitext(os.path.abspath(__file__))[0] + '.pt'):
-        """The model with its weights, for use; model.train() to train it further."""
+        """Loads the model in evaluation mode; to train it further, call train()."""
         model = RNNForLM().to(torch.{dtype})
         model.load_state_dict(
             torch.load(path, map_location='cpu', weights_only=True))
@@ -97,12 +96,12 @@ TAIL = textwrap.dedent('''
 
 
 def source(structure, dtype, dropout=None):
-    """The text of the module.
+    """Returns the source of the Python module (str).
 
     Args:
-        structure (rnnlm.structure.Structure): Of LSTM layers.
-        dtype: Of the weights.
-        dropout (float): What the model was trained with; 0.5 if that is not known.
+        structure (rnnlm.structure.Structure): The structure, with LSTM layers only.
+        dtype: Dtype of the weights.
+        dropout (float): The dropout ratio in training; None if unknown, then 0.5.
     """
     units = [layer.n_units for layer in structure.layers]
     body = EQUAL if len(set(units)) == 1 else DIFFERENT
@@ -114,7 +113,7 @@ def source(structure, dtype, dropout=None):
                   '[:, self.ranks].unflatten(0, ids.shape)')
         facts.update(structure.adaptive._asdict())
         facts['cutoffs'] = list(facts['cutoffs'])
-        # Layers that are replaced, but must not have 0 units until then.
+        # These layers are replaced afterwards, but torch refuses layers of 0 units.
         n_clusters = len(facts['cutoffs'])
         facts['div_value'] = 4.0 if units[-1] >= 4 ** n_clusters else 1.0
     return HEAD + body.format(

@@ -1,13 +1,18 @@
-"""Compiled kernels, each with a plain function that computes the same.
+"""Compiled kernels, each with a reference implementation in NumPy or CuPy.
 
-For the processor, compiled by llvmlite (the extra ``fast``) if it is installed:
-`recurrent`, the inner loop of `rnnlm.functions.lstm_window`; `output`, what
-`rnnlm.functions.softmax_loss` does between two products; `sgd`, the passes of
-`rnnlm.training.sgd`; `twister`, the random numbers of `rnnlm.functions.dropout`.
+For the CPU, compiled by llvmlite (the extra ``fast``) if it is installed:
 
-`cuda` holds the kernels for a GPU, which `proof` compares with CuPy's own functions
-before they are used.  Set ``rnnlm.kernels.enabled = False`` (or RNNLM_FAST=0 in the
-environment) to do without either.
+| module | computes | for |
+|---|---|---|
+| `recurrent` | the steps of an LSTM layer | `rnnlm.functions.lstm_window` |
+| `output` | softmax, cross entropy, their gradient | `rnnlm.functions.softmax_loss` |
+| `twister` | dropout masks | `rnnlm.functions.dropout` |
+| `sgd` | norm of the gradient, SGD step | `rnnlm.training.sgd` |
+
+`vector` generates their code, `machine` compiles it, and `threads` and `buffers` are
+their threads and memory.  `cuda` has the kernels for a GPU; `proof` verifies them
+against CuPy before use.  Set ``rnnlm.kernels.enabled = False``, or RNNLM_FAST=0 in the
+environment, to disable all kernels.
 """
 import functools
 import importlib
@@ -24,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def recurrent_for(xp, dtype, T, B, n):
-    """What runs the steps of such a window, else None."""
+    """Returns the kernels for the steps of an LSTM window of this size, or None."""
     gpu = gpu_for(xp, dtype)
     if gpu:
         return gpu.recurrent
@@ -33,27 +38,27 @@ def recurrent_for(xp, dtype, T, B, n):
 
 
 def output_for(xp, dtype, V):
-    """What makes losses and gradients of rows of V logits, else None."""
+    """Returns the kernels for softmax and cross entropy of V logits, or None."""
     output = compiled('output', xp, dtype)
     return output if output and output.fits(V) else None
 
 
 def compiled(name, xp, dtype):
-    """The module of compiled kernels of that name for such arrays, else None."""
+    """Returns the module of CPU kernels with this name, or None for other arrays."""
     if not enabled or xp is not numpy or dtype != numpy.float32:
         return None
     return _compiled(name)
 
 
 def gpu_for(xp, dtype):
-    """The kernels for arrays of `xp` on the current device, else None.
+    """Returns the CUDA kernels for the current device, or None.
 
     Args:
         xp: numpy or cupy.
-        dtype: Of the arrays; the kernels take float32 and float64.
+        dtype: Dtype of the arrays; the kernels support float32 and float64.
 
     Returns:
-        rnnlm.kernels.cuda.gpu.Gpu
+        rnnlm.kernels.cuda.gpu.Gpu or None.
     """
     if not enabled or xp is numpy or dtype not in (numpy.float32, numpy.float64):
         return None
@@ -63,14 +68,14 @@ def gpu_for(xp, dtype):
 
 
 def computing(dtype):
-    """The dtype in which one computes with arrays of `dtype`: float32 for float16."""
+    """Returns the dtype to compute in: float32 for float16, else `dtype`."""
     return numpy.promote_types(dtype, numpy.float32)
 
 
 def dot(xp, a, b, out):
-    """``out = a b``: by `Gpu` where there is one, else by `xp`.
+    """Computes the matrix product ``out = a b``, by `Gpu` or by `xp`.
 
-    Sums of products of float16 are made in float32.
+    Products of float16 are summed in float32.
     """
     gpu = gpu_for(xp, computing(out.dtype))
     if gpu:
@@ -84,7 +89,7 @@ def dot(xp, a, b, out):
 
 
 def column_sums(xp, x):
-    """The sums (n,) of the columns of x (m, n)."""
+    """Computes the sums (n,) of the columns of x (m, n)."""
     gpu = gpu_for(xp, x.dtype)
     if not gpu:
         return x.sum(axis=0)

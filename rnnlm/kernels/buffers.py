@@ -1,8 +1,8 @@
-"""Arrays that are used again from window to window.
+"""Memory pool for the arrays of a window, on the CPU.
 
-A training step needs the same few large arrays each time.  Fresh ones cost a page
-fault for every 4 KB; these are kept and handed out again once nobody else holds
-them, so that their number never grows beyond what is alive at once.
+Each window needs arrays of the same sizes.  Large new arrays cost a page fault per
+4 KB, since the system zeroes each page.  So memory returns to a pool when no array or
+view refers to it any more, and serves the next request of its size.
 """
 import collections
 import contextlib
@@ -13,27 +13,27 @@ import weakref
 
 import numpy
 
-# Memory of a size that this many requests did not ask for is let go.  A training
-# window makes some 25.
+# Memory of a size is freed if none of this many requests was for it.  A training window
+# makes some 25 requests.
 PATIENCE = 250
 
-# Memory begins at a multiple of that many bytes: a line of the cache, and as much as
-# the widest vector.
+# Alignment of arrays in bytes: a cache line, and the widest vector register.
 LINE = 64
 
-# Bytes from which on `sparse_zeros` asks the system for pages.
+# Minimum size in bytes for which `sparse_zeros` maps pages itself.
 LEAST_SPARSE = 2 ** 20
 
-_local = threading.local()  # two models in two threads share nothing
+_local = threading.local()  # a pool for each thread, so no lock is needed
 
 
 class _Pool:
-    """Memory that nobody uses, by its size, the size that was asked for last last.
+    """Unused memory by size.
 
     Attributes:
-        free: size -> list of arrays of bytes.
-        asked: size -> the number of the request that asked for it last.
-        requests (int): How many there were.
+        free (dict): {size: list of byte arrays}.
+        asked (OrderedDict): {size: number of the last request for it}, least recent
+            first.
+        requests (int): Number of requests.
     """
 
     def __init__(self):
@@ -42,7 +42,7 @@ class _Pool:
         self.requests = 0
 
     def take(self, size):
-        """(memory of that size, where to give it back)."""
+        """Returns (memory of a size, the list to return it to)."""
         self.requests += 1
         self.asked[size] = self.requests
         self.asked.move_to_end(size)
@@ -57,10 +57,9 @@ class _Pool:
 
 
 def empty(xp, shape, dtype):
-    """An array of undefined content, as ``xp.empty``.
+    """Returns an uninitialised array, like ``xp.empty``, from the pool on NumPy.
 
-    On NumPy its memory may be that of an array of an earlier window, to which nobody
-    refers any more, neither to itself nor to a view.  CuPy has a pool of its own.
+    CuPy has its own pool.
     """
     dtype = numpy.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
@@ -70,37 +69,38 @@ def empty(xp, shape, dtype):
         _local.pool = _Pool()
     memory, free = _local.pool.take(_rounded(size))
     start = -memory.ctypes.data % LINE
-    # The array refers to no other array: all views refer to it, and it lives as long
-    # as the last of them.
+    # The base of `array` is not an array, so NumPy makes `array` the base of all its
+    # views.  It lives as long as the last of them, and then returns the memory.
     array = numpy.frombuffer(memoryview(memory)[start:start + size], dtype)
     weakref.finalize(array, free.append, memory).atexit = False
     return array.reshape(shape)
 
 
 def _rounded(size):
-    """A size that serves similar ones too, up to an eighth larger."""
+    """Rounds a size up by at most an eighth, so that similar sizes share memory."""
     step = max(LINE, 1 << max(0, size.bit_length() - 4))
     return -(-size // step) * step
 
 
 def sparse_zeros(shape, dtype):
-    """A new NumPy array of zeros, of which only a few rows will be touched.
+    """Returns a new NumPy array of zeros, of which few rows will be written.
 
-    Only the pages that are touched cost anything.  ``numpy.zeros`` takes memory that
-    was used before, or pages of 2 MB, and fills all of it.
+    The system allocates and zeroes a 4 KB page on first access, so rows that are not
+    accessed cost nothing.  ``numpy.zeros`` may reuse memory, which it must zero, or get
+    huge pages of 2 MB.
     """
     dtype = numpy.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < LEAST_SPARSE:
         return numpy.zeros(shape, dtype)
-    # Not shared with the children of a fork, where the system knows the difference.
+    # Private, so that a forked process does not write into the same memory.
     kwargs = {'flags': mmap.MAP_PRIVATE} if hasattr(mmap, 'MAP_PRIVATE') else {}
     memory = mmap.mmap(-1, size, **kwargs)
-    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it
+    with contextlib.suppress(AttributeError, OSError):  # only Linux has it
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return numpy.frombuffer(memory, dtype).reshape(shape)
 
 
 def clear():
-    """Forgets the memory of this thread."""
+    """Frees the memory in the pool of this thread."""
     _local.__dict__.pop('pool', None)

@@ -1,8 +1,16 @@
-"""Rows of logits to losses and gradients, compiled for this processor; float32.
+"""Softmax and cross entropy of rows of logits, compiled for the CPU; float32.
 
-What `rnnlm.functions.softmax_loss` does with the logits between two products, a row at
-a time while it is in the cache: bias, maximum, exponentials, their sum, the gradient,
-and the sum of the gradients of the rows.
+These kernels replace the passes of NumPy between the two matrix products of
+`rnnlm.functions.softmax_loss`.  For a row z (V,) with target y and weight w:
+
+    z += b,  m = max(z),  e = exp(z - m),  s = sum(e)     log-sum-exp: m + log(s)
+    log p = z_y - m - log(s)                              log probability of the target
+    g = w (e / s - one-hot(y)),  gb += g                  gradients of z and b
+
+All passes over a row follow each other, so that the row (40 KB for V = 10,000) stays
+in the L2 cache; NumPy would read it from memory in each pass.  Each thread has its own
+rows and its own sum gb; these are added in a fixed order.  The sum of exponentials is
+compensated (Kahan 1965), because float32 sums of many small terms lose digits.
 """
 import functools
 
@@ -13,29 +21,31 @@ from rnnlm.kernels import buffers, threads
 from rnnlm.kernels.machine import machine
 from rnnlm.kernels.vector import Kernel
 
-# y (rows, V), logits without bias; for each row its target and its weight, and, to be
-# written, the logarithm of its target's probability in two parts: the logit of the
-# target, less that of the likeliest word, and the sum of all exponentials.
+# Arguments of the kernels: rows `first` to `last` of y (M, V), the logits without bias;
+# targets and weights (M,); found and total (M,), written: z_y - m and s.
 LOSSES = (('i', 'first'), ('i', 'last'), ('i', 'V'), ('p', 'y'), ('p', 'bias'),
           ('b', 'targets'), ('p', 'found'), ('p', 'total'))
 GRADIENTS = LOSSES + (('p', 'weights'), ('p', 'gb'))
 
-# Logits that are worth a thread.
+# Minimum number of logits for a thread.
 GRAIN = 2 ** 17
 
 
 def fits(V):
-    """bool: Whether the kernels take rows of V logits."""
+    """Returns whether the kernels support rows of V logits."""
     return V >= machine().lanes
 
 
 def log_probabilities(y, b, targets):
-    """float64 (M,): log softmax(y + b) of each row, at its target.
+    """Computes log softmax(y + b) of each row at its target.
 
     Args:
-        y: float32 (M, V), contiguous.
-        b: (V,).
+        y: float32 (M, V), contiguous: the logits without bias.
+        b: (V,), the bias.
         targets: int64 (M,).
+
+    Returns:
+        array: float64 (M,).
     """
     losses, _ = _compiled()
     M, V = y.shape
@@ -48,16 +58,17 @@ def log_probabilities(y, b, targets):
 
 
 def gradients(y, b, targets, weights):
-    """Turns logits y (M, V) without bias into the gradients of a loss.
+    """Computes log probabilities, and replaces the logits by their gradients.
 
     The loss is the sum of ``-weights * log_probabilities(y, b, targets)``.
 
     Args:
-        y, b, targets: As of `log_probabilities`; y becomes the gradient of the logits.
+        y, b, targets: As for `log_probabilities`; y is overwritten with the gradient of
+            the logits.
         weights: float32 (M,).
 
     Returns:
-        tuple: the logarithms, (M,), and the gradient of b, (V,).
+        tuple: The log probabilities, float64 (M,), and the gradient of b, (V,).
     """
     _, kernel = _compiled()
     M, V = y.shape
@@ -73,7 +84,7 @@ def gradients(y, b, targets, weights):
         sums.append((first, gb))
 
     threads.split(work, M, grain=1 + GRAIN // V)
-    sums.sort(key=lambda pair: pair[0])  # the same sum whichever thread is first
+    sums.sort(key=lambda pair: pair[0])  # a fixed order, so rounding is reproducible
     total_gb = sums[0][1]
     for _, gb in sums[1:]:
         total_gb += gb
@@ -81,7 +92,8 @@ def gradients(y, b, targets, weights):
 
 
 def _difference(found, total):
-    # Infinite logits give NaN, as they do elsewhere.
+    """Returns log p = (z_y - m) - log(s)."""
+    # Infinite logits give NaN without a warning, as in the other implementations.
     with numpy.errstate(invalid='ignore', divide='ignore'):
         return found - numpy.log(total, dtype=numpy.float64)
 
@@ -93,7 +105,7 @@ def _compiled():
 
 
 def module(machine):
-    """Both kernels, for a processor."""
+    """Builds the LLVM module of both kernels."""
     written = ir.Module('output')
     _write(written, 'losses', LOSSES, machine.lanes)
     _write(written, 'gradients', GRADIENTS, machine.lanes)
@@ -101,9 +113,10 @@ def module(machine):
 
 
 def _write(module, name, arguments, lanes):
+    """Builds a kernel: maximum, exponentials and their sum, and the gradient."""
     k = Kernel(module, name, arguments, lanes)
     a, V = k.arguments, k.arguments['V']
-    last, is_rest = k.rest(V)
+    last, is_rest = k.last_vector(V)
     zero = k.constant(0)
     with k.loop(a['first'], a['last']) as row:
         r = row.index
@@ -114,7 +127,7 @@ def _write(module, name, arguments, lanes):
 
         with k.vectors(V, logits(last)) as loop:
             loop.again(k.maximum(loop.values[0], logits(loop.index)))
-        top = k.spread(k.across(k.maximum, loop.values[0]))
+        top = k.splat(k.reduce(k.maximum, loop.values[0]))
 
         target = k.builder.load(k.at(a['targets'], r))
         logit = k.builder.fadd(k.builder.load(k.at(y, target)),
@@ -124,9 +137,10 @@ def _write(module, name, arguments, lanes):
         def exponentials(j):
             return k.exp(k.fsub(logits(j), top))
 
-        # The last vector overlaps the one before: it is computed first, from logits.
+        # The last vector overlaps the previous one, which overwrites logits by their
+        # exponentials.  So it is computed first.
         rest = exponentials(last)
-        # Each addition's rounding error goes into the next, as Kahan found.
+        # Kahan summation: `error` is the rounding error of the last addition.
         with k.vectors(V, k.builder.select(is_rest, rest, zero), zero) as loop:
             e = exponentials(loop.index)
             if name == 'gradients':
@@ -135,7 +149,7 @@ def _write(module, name, arguments, lanes):
             part = k.fsub(e, error)
             total = k.fadd(before, part)
             loop.again(total, k.fsub(k.fsub(total, before), part))
-        total = k.across(k.fadd, loop.values[0])
+        total = k.reduce(k.fadd, loop.values[0])
         k.builder.store(total, k.at(a['total'], r))
         if name == 'gradients':
             _write_gradient(k, r, y, target, total, rest, last)
@@ -143,18 +157,19 @@ def _write(module, name, arguments, lanes):
 
 
 def _write_gradient(k, r, y, target, total, rest, last):
-    """From the exponentials of a row to the gradient of its logits.
+    """Builds g = w (e / s - one-hot(target)) and gb += g for a row.
 
     Args:
-        r: The row.
-        y: Where its exponentials are.
-        target: Its word.
-        total: The sum of the exponentials.
-        rest, last: The last vector of them, and where it begins.
+        k (Kernel): The kernel.
+        r: Index of the row.
+        y: Address of its exponentials e, which g overwrites.
+        target: Index of its target.
+        total: s, the sum of the exponentials.
+        rest, last: The last vector of e, and the index of its first element.
     """
     a = k.arguments
     weight = k.builder.load(k.at(a['weights'], r))
-    scale = k.spread(k.builder.fdiv(weight, total))
+    scale = k.splat(k.builder.fdiv(weight, total))
     rest = k.fmul(rest, scale)
     rest_gb = k.fadd(k.load(k.at(a['gb'], last)), rest)
     with k.vectors(a['V']) as loop:

@@ -1,13 +1,36 @@
-"""The recurrent part of an LSTM window, compiled for this processor; float32.
+"""Recurrent part of an LSTM layer over a window, compiled for the CPU; float32.
 
-What `rnnlm.functions.lstm_window` does in its two loops over the steps, with the
-lateral weights packed once a window, the gates computed where their products leave
-the registers, and all threads at work on each step, every one on its own units.
+These kernels replace `_forward` and `_backward` of `rnnlm.functions.lstm_window`, which
+has the equations.  One call runs all T steps.  For B streams, n units, and blocks of
+`lanes` units (a vector register), step t computes for each block
 
-The units are taken in blocks as wide as a vector; the last block ends at the last
-unit and overlaps the one before, so that no size needs a rest loop.  Nothing is
-written that another block reads in the same step: computing some units twice does
-no harm.
+    forward     z = W_u x + b + W_l h_{t-1}    (B, 4 lanes)    then gates, c_t and h_t
+    backward    gh = ghs[t] + gz_{t+1} W_l     (B, lanes)      then gz_t and gc_{t-1}
+
+Why it is faster than a matrix product of BLAS and a pass of NumPy per step:
+
+- Packing once per window.  A product of few rows is bound by reading W_l.  The weights
+  of a block are copied to a panel, in the order in which the inner loop reads them, so
+  that it reads sequentially (Goto and van de Geijn 2008).  BLAS packs in each step.
+- Register blocking.  A row group (up to `Machine.rows` rows of the batch) has its sums
+  in registers, and each vector of weights that is loaded serves all its rows.
+- Fusion.  Gates are computed while the sums of a block are in the L1 cache.
+- Threads.  Each thread has its own blocks of units, hence its own panels, which can
+  stay in the cache of its core.  There is one spin barrier per step, because the next
+  step needs h (or gz) of all units.
+
+`columns` holds h_{t-1} or gz_{t+1} transposed, (units, B), so that the inner loop reads
+the factors of a row group from adjacent addresses.  It has two halves, for even and odd
+steps: threads write one half while others still read the other.
+
+The last block ends at the last unit and overlaps the previous one, so no remainder loop
+is needed.  Units in both are computed twice, with equal results, since nothing that a
+step writes is read in the same step.
+
+References:
+    Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008)
+    Diamos et al., "Persistent RNNs: Stashing Recurrent Weights On-Chip" (2016), for one
+    kernel that runs all steps, each processor with its own units
 """
 import ctypes
 import functools
@@ -19,24 +42,22 @@ from rnnlm.kernels import buffers, threads
 from rnnlm.kernels.machine import machine
 from rnnlm.kernels.vector import Kernel
 
-# What each thread adds to the wait for all, once a step, in the time of one
-# multiplication of vectors.
+# Cost of the barrier of a step per thread, in vector multiplications.
 BARRIER = 1000
 
-# More than any barrier waits for.
+# A value of the barrier's counter that every wait is below: ends all waits.
 ALL_IN = 2 ** 62
 
-# Elements of a panel that are asked for before they are loaded: weights that no cache
-# holds come from memory while others are multiplied.
-# Fewer rows are multiplied as fast as a cache gives the weights, and asking for more
-# would hold it up.
+# Prefetch distance in elements of a panel, so that weights come from memory while
+# others are multiplied.  Products of fewer than FEW rows are bound by cache bandwidth,
+# and are faster without prefetching.
 AHEAD, FEW = 512, 4
 
-# Additions that a core has under way at once.
+# Number of independent FMA chains that a core needs to hide the latency of additions.
 INDEPENDENT_SUMS = 8
 
-# The arguments of the kernels, as of `rnnlm.kernels.vector`; b is the counter of the
-# barrier.
+# Arguments of the kernels, of the kinds in `rnnlm.kernels.vector`; `counter` is that of
+# the barrier.
 FORWARD = (
     ('i', 'thread'), ('i', 'threads'), ('i', 'T'), ('i', 'B'), ('i', 'n'), ('p', 'z'),
     ('p', 'bias'), ('p', 'weights'), ('p', 'panels'), ('p', 'columns'), ('p', 'hs'),
@@ -49,12 +70,21 @@ BACKWARD = (
 
 
 def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
-    """The steps of a window: `_forward` of `rnnlm.functions.lstm_window`."""
+    """Computes the steps of a window, as `_forward` of `rnnlm.functions.lstm_window`.
+
+    Args:
+        z: (T, B, 4n) interleaved, W_u x of all steps.
+        b: (4n,), the bias.
+        lateral_W: (4n, n).
+        hs, cs: (T + 1, B, n); row 0 is the initial state, the others are written.
+        tanh_cs: (T, B, n), written.
+        gate: (T, 4, B, n), written.
+    """
     T, B, n = tanh_cs.shape
     lanes = machine().lanes
     b, lateral_W = map(numpy.ascontiguousarray, (b, lateral_W))
     panels = _panels(n)
-    columns = buffers.empty(numpy, (2, n, B), 'f')  # h of a step, transposed
+    columns = buffers.empty(numpy, (2, n, B), 'f')  # h of two steps, transposed
     columns[0] = hs[0].T
     run, _ = _compiled(rows_of_group(B))
     _run(run, T, B, n, z, b, lateral_W, panels, columns, hs, cs, tanh_cs, gate,
@@ -62,12 +92,21 @@ def forward(z, b, lateral_W, hs, cs, tanh_cs, gate):
 
 
 def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
-    """Their gradients: `_backward` of `rnnlm.functions.lstm_window`."""
+    """Computes the gradients, as `_backward` of `rnnlm.functions.lstm_window`.
+
+    Args:
+        ghs: (T, B, n), the gradients of the outputs.
+        lateral_W: (4n, n).
+        cs, tanh_cs, gate: Results of `forward`.
+        gz: (T, B, 4n) interleaved, written.
+        gc, gh: (B, n), the gradients of the final state; overwritten with those of the
+            initial state.
+    """
     T, B, n = tanh_cs.shape
     ghs, lateral_W = map(numpy.ascontiguousarray, (ghs, lateral_W))
     lanes = machine().lanes
     panels = _panels(n)
-    columns = buffers.empty(numpy, (2, 4 * n, B), 'f')  # gz of a step, transposed
+    columns = buffers.empty(numpy, (2, 4 * n, B), 'f')  # gz of two steps, transposed
     gcs, ghs_out = buffers.empty(numpy, (2, 2, B, n), 'f')
     gcs[T % 2], ghs_out[T % 2] = gc, gh
     _, run = _compiled(rows_of_group(B))
@@ -77,18 +116,18 @@ def backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh):
 
 
 def fits(T, B, n):
-    """Whether the kernels take a window of this size."""
+    """Returns whether the kernels support a window of this size."""
     return n >= machine().lanes
 
 
 def _panels(n):
-    """Room for the packed weights: (blocks of units, 4n, lanes)."""
+    """Allocates the panels of packed weights, (blocks of units, 4n, lanes)."""
     lanes = machine().lanes
     return buffers.empty(numpy, (-(-n // lanes), 4 * n, lanes), numpy.float32)
 
 
 def _run(function, T, B, n, *arrays, scratch):
-    """Calls a kernel on all threads, each with a scratch array of its own."""
+    """Runs a kernel in all threads, each with its own scratch array."""
     n_threads = best_threads(threads.count(), B, n, machine().lanes)
     counter = ctypes.c_int64(0)
     pointers = [array.ctypes.data for array in arrays]
@@ -105,33 +144,30 @@ def _run(function, T, B, n, *arrays, scratch):
 
 
 def rows_of_group(B, most=None):
-    """How many of B rows are added up at once, so that their sums fit into registers.
+    """Returns the size of a row group, whose sums fit into registers.
+
+    Groups have about the same size; the last one ends at the last row.  A kernel is
+    compiled for each size.
 
     Args:
-        B (int): Rows of a batch.
-        most (int): Sums that fit; those of this processor if None.
-
-    Returns:
-        int: for groups of about the same size, the last of which ends at the last row.
-        There are as many kinds of kernels as there are such numbers, whatever the
-        batches are.
+        B (int): Number of rows of the batch.
+        most (int): Maximum number of rows; None for that of this processor.
     """
     groups = -(-B // (most or machine().rows))
     return -(-B // groups)
 
 
 def best_threads(most, B, n, lanes):
-    """How many threads take least time for a step, by this model.
+    """Returns the number of threads that minimises the estimated time of a step.
 
-    The thread with most blocks of units makes 4 B n multiplications of vectors for each
-    of them, and then all wait for one another, which takes the longer the more they
-    are.  So small layers get few threads on a machine with many cores, and no number
-    that would leave all but a few of them without a block more.
+    A step takes 4 B n vector multiplications for each block of the thread with the most
+    blocks, plus a barrier whose cost grows with the number of threads.  So small layers
+    use few threads.
 
     Args:
-        most (int): Threads that there may be.
-        B, n (int): Rows and units.
-        lanes (int): Units of a block.
+        most (int): Maximum number of threads.
+        B, n (int): Number of rows and of units.
+        lanes (int): Number of units in a block.
     """
     blocks = -(-n // lanes)
 
@@ -143,13 +179,13 @@ def best_threads(most, B, n, lanes):
 
 @functools.lru_cache(maxsize=None)
 def _compiled(count):
-    """The two kernels for groups of `count` rows."""
+    """Returns the forward and the backward kernel for row groups of `count` rows."""
     return machine().functions(
         module(machine(), count), {'forward': FORWARD, 'backward': BACKWARD})
 
 
 def module(machine, count):
-    """Both kernels, for a processor and groups of `count` rows."""
+    """Builds the LLVM module of both kernels, for row groups of `count` rows."""
     written = ir.Module('lstm')
     _write_forward(written, machine.lanes, count)
     _write_backward(written, machine.lanes, count)
@@ -157,21 +193,36 @@ def module(machine, count):
 
 
 def _product(k, count, inner, columns, panel, target, pitch):
-    """target[r * pitch + lane] = sum over j of columns[j, r] * panel[j, lane]."""
+    """Builds target[r, lane] = sum over j < inner of columns[j, r] * panel[j, lane].
+
+    This is the inner loop, a matrix product (B, inner) (inner, lanes).  For each j it
+    loads one vector of weights, and multiplies it by columns[j, r] for all rows r of
+    the row group, whose sums are in registers.
+
+    Args:
+        k (Kernel): The kernel.
+        count (int): Rows in a row group.
+        inner: Length of the sum.
+        columns: (inner, B), the transposed factor.
+        panel: (inner, lanes), packed weights.
+        target: (B, lanes), rows `pitch` apart; written.
+        pitch (int): Distance between rows of `target`.
+    """
     B = k.arguments['B']
-    # Each sum waits for its last addition: few rows take several sums a row.
+    # An FMA depends on the previous one of its sum.  So a small row group has several
+    # partial sums per row, to have enough independent FMAs in flight.
     chains = -(-INDEPENDENT_SUMS // count)
     whole = k.builder.sdiv(inner, k.int(chains))
     groups = k.builder.sdiv(k.add(B, k.int(count - 1)), k.int(count))
     with k.loop(0, groups) as group:
-        first = k.smaller(k.mul(group.index, k.int(count)), k.sub(B, k.int(count)))
+        first = k.minimum_int(k.mul(group.index, k.int(count)), k.sub(B, k.int(count)))
 
         def add_up(j, sums):
             weights = k.load(k.at(panel, (j, k.lanes)))
             if count >= FEW:
                 k.prefetch(k.at(panel, (j, k.lanes), AHEAD))
             row = k.at(columns, (j, B), first)
-            return [k.fma(k.broadcast(k.at(row, r)), weights, total)
+            return [k.fma(k.load_splat(k.at(row, r)), weights, total)
                     for r, total in enumerate(sums)]
 
         with k.loop(0, whole, *[k.constant(0)] * (count * chains)) as loop:
@@ -190,6 +241,7 @@ def _product(k, count, inner, columns, panel, target, pitch):
 
 
 def _sum(k, vectors):
+    """Adds vectors pairwise."""
     while len(vectors) > 1:
         vectors = [k.fadd(x, y) for x, y in zip(vectors[::2], vectors[1::2])] + (
             vectors[-1:] if len(vectors) % 2 else [])
@@ -197,7 +249,11 @@ def _sum(k, vectors):
 
 
 def _begin(module, name, arguments, lanes):
-    """A kernel, its arguments, B, n, 4n, the size B n of a step, this thread's blocks.
+    """Starts a kernel.
+
+    Returns:
+        tuple: The `Kernel`, its arguments, B, n, 4n, the size B n of a step, and the
+        range of the thread's blocks.
     """
     k = Kernel(module, name, arguments, lanes)
     B, n = k.arguments['B'], k.arguments['n']
@@ -205,7 +261,7 @@ def _begin(module, name, arguments, lanes):
 
 
 def _my_blocks(k):
-    """(first, last + 1) of this thread's blocks of units."""
+    """Returns (start, stop) of this thread's blocks of units."""
     a = k.arguments
     blocks = k.blocks(a['n'])
     edge = [k.builder.sdiv(k.mul(blocks, thread), a['threads'])
@@ -214,15 +270,17 @@ def _my_blocks(k):
 
 
 def _first_unit(k, block):
-    """Where a block begins; the last one ends at the last unit."""
-    return k.smaller(k.mul(block, k.int(k.lanes)),
-                     k.sub(k.arguments['n'], k.int(k.lanes)))
+    """Returns the first unit of a block; the last block ends at the last unit."""
+    return k.minimum_int(k.mul(block, k.int(k.lanes)),
+                         k.sub(k.arguments['n'], k.int(k.lanes)))
 
 
 def _write_forward(module, lanes, count):
+    """Builds z = W_u x + b + W_l h, a, i, f, o, c = a i + f c and h = o tanh(c)."""
     k, a, B, n, four_n, step, first, last = _begin(module, 'forward', FORWARD, lanes)
 
-    # Panel (block, q): n rows of `lanes` pre-activations, the weights transposed.
+    # Packing.  The 4 * lanes pre-activations of a block are 4 panels (n, lanes), the
+    # transposed rows of W_l.
     with k.loop(first, last) as block, k.loop(0, 4 * lanes) as row, \
             k.loop(0, k.blocks(n)) as part:
         j = _first_unit(k, part.index)
@@ -245,6 +303,7 @@ def _write_forward(module, lanes, count):
                 _product(k, count, n, columns, panel, k.at(a['scratch'], q * lanes),
                          4 * lanes)
             bias = [k.load(k.at(a['bias'], (u, 4), q * lanes)) for q in range(4)]
+            # z is interleaved; `shuffle` makes a vector for each gate.
             with k.loop(0, B) as row:
                 r = row.index
                 at_row = k.at(a['z'], (t, step, 4), (r, four_n), (u, 4))
@@ -266,21 +325,23 @@ def _write_forward(module, lanes, count):
                 k.store(tanh_c, k.at(a['tanh_cs'], place))
                 k.store(h, k.at(a['hs'], place, step))
                 k.store_lanes(h, k.at(a['columns'], (after, step), (u, B), r), B)
-        k.wait_for_all(a['counter'], k.mul(a['threads'], k.add(t, k.int(1))))
+        k.barrier(a['counter'], k.mul(a['threads'], k.add(t, k.int(1))))
     k.builder.ret_void()
 
 
 def _write_backward(module, lanes, count):
+    """Builds the gradients gz and gc of each step, from gh = ghs + gz W_l."""
     k, a, B, n, four_n, step, first, last = _begin(module, 'backward', BACKWARD, lanes)
     one = k.constant(1)
 
     def product(block, now):
-        """This block's part of gz W, of the step that was done last."""
+        """Builds the columns of this block in gz W_l, gz being the last one computed.
+        """
         panel = k.at(a['panels'], (block, four_n, lanes))
         _product(k, count, four_n, k.at(a['columns'], (now, step, 4)), panel,
                  a['scratch'], lanes)
 
-    # Panel of a block: 4n rows of `lanes` units.
+    # Packing.  A panel is `lanes` columns of W_l, (4n, lanes).
     with k.loop(first, last) as block, k.loop(0, four_n) as row:
         k.store(k.load(k.at(a['weights'], (row.index, n), _first_unit(k, block.index))),
                 k.at(a['panels'], (block.index, four_n, lanes), (row.index, lanes)))
@@ -291,8 +352,7 @@ def _write_backward(module, lanes, count):
         is_last = k.builder.icmp_signed('==', time.index, k.int(0))
         with k.loop(first, last) as block:
             u = _first_unit(k, block.index)
-            # Of the last step, what comes from later is given; of the others it
-            # is a product.
+            # scratch = gz_{t+1} W_l; in the last step, the given gradient of h_T.
             with k.builder.if_else(is_last) as (then, otherwise):
                 with then:
                     with k.loop(0, B) as row:
@@ -329,7 +389,7 @@ def _write_backward(module, lanes, count):
                                        q * lanes))
                     k.store_lanes(part, k.at(
                         a['columns'], (now, step, 4), (u, 4, B), (q * lanes, B), r), B)
-        k.wait_for_all(
+        k.barrier(
             a['counter'], k.mul(a['threads'], k.add(time.index, k.int(1))))
     with k.loop(first, last) as block:
         u = _first_unit(k, block.index)

@@ -1,7 +1,7 @@
-"""Work on all cores at once, for what NumPy does on one.
+"""Thread pool for compiled kernels and NumPy functions that use one core.
 
-NumPy and compiled kernels let go of Python's lock while they work; its matrix
-products have threads of their own, which sleep meanwhile.
+Both release Python's global lock while they compute.  Matrix products are not run here,
+because BLAS has its own threads.
 """
 import concurrent.futures
 import functools
@@ -11,7 +11,7 @@ import threading
 
 @functools.lru_cache(maxsize=None)
 def count():
-    """Number of threads: OMP_NUM_THREADS, else the cores that we may use."""
+    """Returns the number of threads: OMP_NUM_THREADS, or the cores of this process."""
     try:
         return max(1, int(os.environ['OMP_NUM_THREADS']))
     except (KeyError, ValueError):
@@ -23,16 +23,16 @@ def count():
 
 
 def run(work, n_threads, give_up=lambda: None):
-    """Calls ``work(k)`` for k = 0 .. n_threads - 1, all of them at once.
+    """Calls ``work(k)`` for k = 0 .. n_threads - 1 concurrently, and waits for all.
 
-    They may wait for one another: only one `run` is under way in a process, and it
-    ends when all of them have ended, whatever one of them raises.
+    The calls may wait for each other in a barrier: each has a thread, and a lock allows
+    only one `run` in a process at a time.  An exception is raised after all have ended.
 
     Args:
-        work: Function of the number of a thread.
-        n_threads (int): How many threads.
-        give_up: Called when one of them raises, or Ctrl-C comes before all have begun:
-            it must make those that wait for the missing one end.
+        work: Function of the index of a thread.
+        n_threads (int): Number of threads.
+        give_up: Function that ends all waits in barriers.  It is called if a thread
+            raises, or if Ctrl-C arrives before all threads have started.
     """
     if n_threads == 1:
         work(0)
@@ -61,9 +61,9 @@ def run(work, n_threads, give_up=lambda: None):
 
 
 def _wait(futures):
-    """Waits until all have ended; an interrupt is raised only then.
+    """Waits until all futures have ended, and raises an interrupt only then.
 
-    Their arrays may be used again as soon as `run` has ended.
+    The arrays of the threads may be reused as soon as `run` returns.
     """
     interrupt = None
     while True:
@@ -77,12 +77,12 @@ def _wait(futures):
 
 
 def split(work, length, grain=1):
-    """Calls ``work(start, stop)`` on parts of range(length), one a thread.
+    """Splits range(length) into a part for each thread; calls ``work(start, stop)``.
 
     Args:
-        work: Must not use `run` or `split` itself.
-        length (int): Size of the whole.
-        grain (int): Fewest elements that are worth a thread.
+        work: Function, which must not call `run` or `split`.
+        length (int): Number of elements.
+        grain (int): Minimum number of elements for a thread.
     """
     n_threads = max(1, min(count(), length // grain))
     edges = [length * k // n_threads for k in range(n_threads + 1)]
@@ -94,9 +94,9 @@ _lock = threading.Lock()
 
 @functools.lru_cache(maxsize=None)
 def _pool(n_threads):
-    """That many threads less one, all of them started: between two calls they sleep."""
+    """Returns a pool of n_threads - 1 threads, all started."""
     pool = concurrent.futures.ThreadPoolExecutor(n_threads - 1, 'rnnlm')
-    # A thread that the system refuses is missed here, before others wait for it.
+    # Tests that the system grants all threads, before kernels wait for each other.
     together = threading.Barrier(n_threads)
     try:
         for _ in range(n_threads - 1):
@@ -111,7 +111,7 @@ def _pool(n_threads):
 def _after_fork():
     global _lock
     _lock = threading.Lock()
-    _pool.cache_clear()  # its threads stayed behind
+    _pool.cache_clear()  # a forked process has no copies of its threads
 
 
 if hasattr(os, 'register_at_fork'):

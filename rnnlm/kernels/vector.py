@@ -1,14 +1,17 @@
-"""A small vocabulary for writing vector kernels in LLVM's language.
+"""Code generation for SIMD kernels in LLVM IR, through llvmlite.
 
-`rnnlm.kernels.recurrent` says what is computed; here is how a loop, a load or a
-hyperbolic tangent is said, for vectors as wide as this processor's.
+`Kernel` builds one function: vector loads and stores, loops, tanh, sigmoid, exp, and a
+barrier for threads.  `rnnlm.kernels.machine` compiles it.  The kernels themselves are
+in `recurrent`, `output`, `sgd` and `twister`.
+
+LLVM IR has no variables that change, only values (static single assignment).  So a loop
+passes values from one iteration to the next explicitly; see `Kernel.loop`.
 """
 import contextlib
 import ctypes
 import math
 import sys
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 
 INT = ir.IntType(64)
@@ -17,21 +20,22 @@ FLOAT = ir.FloatType()
 DOUBLE = ir.DoubleType()
 POINTER = FLOAT.as_pointer()
 
-# The arguments of kernels: i an integer, f a number, p an array of float32, d of
-# float64, b of int64 and w of uint32.
+# Types of kernel arguments: i is an int64, f a float32; p, d, b and w are pointers to
+# float32, float64, int64 and uint32.
 KINDS = {'i': (INT, ctypes.c_int64), 'f': (FLOAT, ctypes.c_float),
          'p': (POINTER, ctypes.c_void_p), 'd': (DOUBLE.as_pointer(), ctypes.c_void_p),
          'b': (INT.as_pointer(), ctypes.c_void_p),
          'w': (WORD.as_pointer(), ctypes.c_void_p)}
 
-# Looks at a barrier before the core is offered to another thread.
-PATIENCE = 20000
-GIVE_WAY = 'SwitchToThread' if sys.platform == 'win32' else 'sched_yield'
+# Iterations of a spin loop before it yields the core to another thread.
+SPINS = 20000
+YIELD = 'SwitchToThread' if sys.platform == 'win32' else 'sched_yield'
 
-# tanh(x) = x p(x^2) / q(x^2), the minimax approximation that Eigen and XLA use, good to
-# 3e-7.  The limit is the smallest x at which it gives exactly 1 in float32 with fused
-# multiplications; larger ones are cut to it.  Exactly: of a saturated gate 1 - s^2 must
-# be 0, since a rest of 1e-7 times weights of 1e8 would be a gradient.
+# tanh(x) = x p(x^2) / q(x^2), the rational minimax approximation of Eigen and XLA, with
+# an error of at most 3e-7.  x is clamped to the limit, the smallest x for which the
+# result is exactly 1 in float32 with FMA.  It must be exact, so that the derivative of
+# a saturated gate, 1 - tanh^2, is 0: an error of 1e-7 times a weight of 1e8 would be a
+# wrong gradient.
 TANH_LIMIT = 7.99881172180175781
 TANH_P = (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05,
           5.12229709037114e-08, -8.60467152213735e-11, 2.00018790482477e-13,
@@ -39,10 +43,11 @@ TANH_P = (4.89352455891786e-03, 6.37261928875436e-04, 1.48572235717979e-05,
 TANH_Q = (4.89352518554385e-03, 2.26843463243900e-03, 1.18534705686654e-04,
           1.19825839466702e-06)
 
-
-# exp(r) for |r| <= log(2) / 2, through the zeros of a Chebyshev polynomial, good to
-# 3e-9; log(2) in two parts, the first so short that its products are exact; and what is
-# added to a number below 2^22 to round it.
+# exp(x) = 2^k exp(r), with k = round(x / log(2)), r = x - k log(2), |r| <= log(2) / 2.
+# - EXP: polynomial for exp(r), interpolated at Chebyshev nodes, error at most 3e-9.
+# - LOG2_HIGH + LOG2_LOW: log(2), split so that k times the first is exact (Cody and
+#   Waite, "Software Manual for the Elementary Functions", 1980).
+# - ROUNDER: adding and subtracting it rounds a float32 below 2^22 to an integer.
 EXP = (1.0, 1.0, 0.5, 0.16666404902935028, 0.041666340082883835, 0.008375967852771282,
        0.0013942159712314606)
 LOG2_HIGH, LOG2_LOW = 0.693359375, -2.12194440e-4
@@ -50,81 +55,19 @@ ROUNDER = 1.5 * 2 ** 23
 EXP_LIMIT = -86.5
 
 
-class Machine:
-    """A processor: its name, and the shape of its vectors.
-
-    Attributes:
-        lanes (int): Elements of a vector.
-        rows (int): Sums at once, each in a register; the others are for operands, which
-            on ARM are not taken from memory.
+class Kernel:
+    """Builder of one function without a result, for vectors of float32.
 
     Args:
-        triple (str): Of LLVM; None for this processor.
-        cpu (str): Its name, of LLVM.
-        features (str): What it has beside, of LLVM: '+avx2,+fma'.
+        module (llvmlite.ir.Module): The module to add the function to.
+        name (str): Name of the function.
+        arguments: A pair (kind, name) for each argument, kind a key of `KINDS`.
+        lanes (int): Number of elements in a vector.
+
+    Attributes:
+        arguments (dict): {name: value} of the function's arguments.
+        builder (llvmlite.ir.IRBuilder): The builder, at the end of the function.
     """
-
-    def __init__(self, triple=None, cpu='', features=''):
-        for initialize in (llvm.initialize, llvm.initialize_native_target,
-                           llvm.initialize_native_asmprinter):
-            with contextlib.suppress(RuntimeError):  # newer ones do it themselves
-                initialize()
-        has = {name[1:]: True for name in features.split(',')}
-        if triple is None:
-            triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
-            has = llvm.get_host_cpu_features()
-            features = has.flatten()
-        if has.get('avx512f'):
-            self.lanes, self.rows = 16, 28
-        elif has.get('avx2') and has.get('fma'):
-            self.lanes, self.rows = 8, 12
-        elif triple.startswith(('aarch64', 'arm64')):
-            self.lanes, self.rows = 4, 24
-        else:
-            raise RuntimeError('the processor has no AVX2 and FMA, and is not ARM64')
-        self._target = triple, cpu, features
-
-    def functions(self, module, arguments):
-        """The functions of a module, to be called.
-
-        Args:
-            module (llvmlite.ir.Module): What was written.
-            arguments (dict): name of a function -> its arguments, as of `Kernel`.
-
-        Returns:
-            list: of functions of ctypes, in the order of `arguments`.
-        """
-        engine = llvm.create_mcjit_compiler(_parsed(module), self._target_machine())
-        engine.finalize_object()
-        found = []
-        for name, kinds in arguments.items():
-            function = ctypes.CFUNCTYPE(None, *(KINDS[kind][1] for kind, _ in kinds))(
-                engine.get_function_address(name))
-            function.engine = engine  # the code lives as long as the function
-            found.append(function)
-        return found
-
-    def assembly(self, module):
-        """str: What a module becomes on the processor, which need not be this one."""
-        llvm.initialize_all_targets()
-        llvm.initialize_all_asmprinters()
-        return self._target_machine().emit_assembly(_parsed(module))
-
-    def _target_machine(self):
-        triple, cpu, features = self._target
-        # Of its own for each engine, which comes to own it.
-        return llvm.Target.from_triple(triple).create_target_machine(
-            cpu=cpu, features=features, opt=3)
-
-
-def _parsed(module):
-    parsed = llvm.parse_assembly(str(module))
-    parsed.verify()
-    return parsed
-
-
-class Kernel:
-    """One function being written."""
 
     def __init__(self, module, name, arguments, lanes):
         self.lanes = lanes
@@ -141,11 +84,11 @@ class Kernel:
         self._fma = self.intrinsic('fma', 3)
         self._minimum = self.intrinsic('minnum', 2)
         self._maximum = self.intrinsic('maxnum', 2)
-        self._give_way = module.globals.get(GIVE_WAY) or ir.Function(
-            module, ir.FunctionType(WORD, []), GIVE_WAY)
+        self._yield_cpu = module.globals.get(YIELD) or ir.Function(
+            module, ir.FunctionType(WORD, []), YIELD)
 
     def intrinsic(self, name, operands, vector=None):
-        """A function of LLVM, of so many vectors."""
+        """Declares an intrinsic of LLVM on vectors, with that many operands."""
         vector = vector or self.vector
         name = f'llvm.{name}.v{vector.count}{vector.element.intrinsic_name}'
         return self._module.globals.get(name) or ir.Function(
@@ -155,11 +98,14 @@ class Kernel:
         return ir.Constant(INT, value)
 
     def constant(self, value):
-        """A vector of the same number."""
+        """Returns a vector with the same constant in all lanes."""
         return ir.Constant(self.vector, [float(value)] * self.lanes)
 
     def at(self, pointer, *terms):
-        """pointer + the sum of the terms; a tuple is a product."""
+        """Returns pointer + the sum of the terms, in elements; a tuple is a product.
+
+        For example ``at(p, (row, n), j)`` is the address of p[row, j], n columns.
+        """
         offset = self.int(0)
         for term in terms:
             factors = term if isinstance(term, tuple) else (term,)
@@ -175,13 +121,13 @@ class Kernel:
             self.builder.bitcast(pointer, self.vector.as_pointer()), align=4)
 
     def prefetch(self, pointer):
-        """Says that what is there will soon be loaded; it need not exist."""
+        """Prefetches a cache line; the address may be invalid."""
         byte = ir.IntType(8).as_pointer()
         name = 'llvm.prefetch'
         function = self._module.globals.get(name) or ir.Function(
             self._module, ir.FunctionType(
                 ir.VoidType(), [byte, WORD, WORD, WORD]), name)
-        # To be read, for all levels of the cache, data.
+        # For reading, into all cache levels, as data.
         self.builder.call(function, [self.builder.bitcast(pointer, byte), *(
             ir.Constant(WORD, value) for value in (0, 3, 1))])
 
@@ -190,24 +136,25 @@ class Kernel:
             pointer, self.vector.as_pointer()), align=4)
 
     def store_lanes(self, vector, pointer, pitch):
-        """Lane k goes to pointer[k * pitch]: a column of a matrix."""
+        """Stores lane k at pointer[k * pitch]: scatters to a column of a matrix."""
         for k in range(self.lanes):
             self.builder.store(
                 self.builder.extract_element(vector, ir.Constant(WORD, k)),
                 self.at(pointer, (k, pitch)))
 
-    def broadcast(self, pointer):
-        return self.spread(self.builder.load(pointer))
+    def load_splat(self, pointer):
+        """Loads one number into all lanes of a vector."""
+        return self.splat(self.builder.load(pointer))
 
-    def spread(self, scalar):
-        """A vector of one number."""
+    def splat(self, scalar):
+        """Returns a vector with a scalar in all lanes."""
         empty = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         one = self.builder.insert_element(empty, scalar, ir.Constant(WORD, 0))
         return self.builder.shuffle_vector(one, empty, ir.Constant(
             ir.VectorType(WORD, self.lanes), [0] * self.lanes))
 
-    def across(self, operation, vector):
-        """The lanes of a vector, brought together by an operation of two vectors."""
+    def reduce(self, operation, vector):
+        """Reduces the lanes of a vector to a scalar, halving the vector each time."""
         half = self.lanes
         while half > 1:
             half //= 2
@@ -218,18 +165,23 @@ class Kernel:
         return self.first(vector)
 
     def first(self, vector):
-        """The first lane."""
+        """Returns the first lane of a vector."""
         return self.builder.extract_element(vector, ir.Constant(WORD, 0))
 
     def maximum(self, x, y):
-        """The larger; of a number and NaN the number."""
+        """Returns the maximum of each lane; of a number and NaN, the number."""
         return self.builder.call(self._maximum, [x, y])
 
     def fma(self, x, y, z):
         return self.builder.call(self._fma, [x, y, z])
 
     def shuffle(self, vectors, order):
-        """Vectors of the given lanes of several vectors, laid end to end."""
+        """Permutes the lanes of several vectors.
+
+        Args:
+            vectors: The vectors; their lanes are numbered consecutively.
+            order: For each result, the numbers of its lanes.
+        """
         def joined(parts):
             if len(parts) == 1:
                 return parts[0]
@@ -245,6 +197,7 @@ class Kernel:
             ir.VectorType(WORD, self.lanes), lanes)) for lanes in order]
 
     def tanh(self, x):
+        """Returns tanh(x), with NaN for NaN."""
         limit = self.constant(TANH_LIMIT)
         given = x
         x = self.builder.call(self._minimum, [x, limit])
@@ -252,25 +205,25 @@ class Kernel:
         square = self.fmul(x, x)
         p = self._polynomial(TANH_P, square)
         q = self._polynomial(TANH_Q, square)
-        # minnum and maxnum have made a number of NaN.
+        # minnum and maxnum have replaced NaN by a number.
         return self.builder.select(
             self.builder.fcmp_unordered('uno', given, given), given,
             self.fdiv(self.fmul(x, p), q))
 
     def sigmoid(self, x):
-        """(1 + tanh(x / 2)) / 2."""
+        """Returns sigmoid(x) = (1 + tanh(x / 2)) / 2."""
         half = self.constant(0.5)
         return self.fma(self.tanh(self.fmul(x, half)), half, half)
 
     def exp(self, x):
-        """exp(x) of x <= 0, to 2 units of the last place; below -86.5 as if it were."""
+        """Returns exp(x) for x <= 0, to 2 ulp; x is clamped to -86.5."""
         b, words = self.builder, ir.VectorType(WORD, self.lanes)
         given, x = x, self.maximum(x, self.constant(EXP_LIMIT))
         rounded = self.fma(x, self.constant(1 / math.log(2)), self.constant(ROUNDER))
         whole = self.fsub(rounded, self.constant(ROUNDER))
         rest = self.fma(whole, self.constant(-LOG2_HIGH), x)
         rest = self.fma(whole, self.constant(-LOG2_LOW), rest)
-        # The last bits of what was rounded are the exponent.
+        # The low bits of `rounded` are k: adding k to the exponent multiplies by 2^k.
         exponent = b.shl(b.bitcast(rounded, words), ir.Constant(
             words, [23] * self.lanes))
         scaled = b.add(b.bitcast(self._polynomial(EXP, rest), words), exponent)
@@ -278,6 +231,7 @@ class Kernel:
                         b.bitcast(scaled, self.vector))
 
     def _polynomial(self, coefficients, x):
+        """Evaluates a polynomial by Horner's scheme; the constant term comes first."""
         value = self.constant(coefficients[-1])
         for coefficient in coefficients[-2::-1]:
             value = self.fma(value, x, self.constant(coefficient))
@@ -285,9 +239,16 @@ class Kernel:
 
     @contextlib.contextmanager
     def loop(self, start, stop, *carried):
-        """``for i in range(start, stop)``; yields i and what is carried round.
+        """Builds ``for i in range(start, stop)``, within a context.
 
-        The body calls `again(*values)` on what it was given, at its end.
+        Args:
+            start, stop: Integers, of Python or LLVM.
+            carried: Initial values of loop-carried values, such as accumulators.
+
+        Yields:
+            Loop: The index, and the carried values of this iteration.  The body calls
+            `Loop.again` with those for the next one.  After the context `Loop.values`
+            are the final ones.
         """
         b = self.builder
         start = self.int(start) if isinstance(start, int) else start
@@ -316,41 +277,49 @@ class Kernel:
 
     @contextlib.contextmanager
     def vectors(self, n, *carried):
-        """A loop over the whole vectors of n elements; its index is the first element.
+        """Builds a loop over the complete vectors in n elements, n >= lanes.
 
-        What is left of n, which is at least `lanes`, see `rest`.
+        The index is that of the vector's first element.  For the remaining elements see
+        `last_vector`.
         """
         whole = self.builder.sdiv(n, self.int(self.lanes))
         with self.loop(0, whole, *carried) as loop:
             loop.index = self.mul(loop.index, self.int(self.lanes))
             yield loop
 
-    def rest(self, n):
-        """The last vector of n elements, which overlaps the whole ones before it.
+    def last_vector(self, n):
+        """Returns the last vector of n elements, which overlaps the complete ones.
+
+        So any n >= lanes needs no scalar loop for the remainder.
 
         Returns:
-            tuple: its first element, and which of its lanes are in no whole vector.
+            tuple: Index of its first element, and a mask of the lanes that are in no
+            complete vector.
         """
         b, words = self.builder, ir.VectorType(WORD, self.lanes)
         over = b.sub(self.int(self.lanes), b.srem(n, self.int(self.lanes)))
         lane = ir.Constant(words, list(range(self.lanes)))
         return self.sub(n, self.int(self.lanes)), b.icmp_signed(
-            '>=', lane, self.spread(b.trunc(over, WORD)))
+            '>=', lane, self.splat(b.trunc(over, WORD)))
 
     def blocks(self, n):
-        """How many vectors it takes for n elements."""
+        """Returns the number of vectors that cover n elements: ceil(n / lanes)."""
         return self.builder.sdiv(
             self.add(n, self.int(self.lanes - 1)), self.int(self.lanes))
 
-    def smaller(self, x, y):
+    def minimum_int(self, x, y):
         return self.builder.select(self.builder.icmp_signed('<', x, y), x, y)
 
-    def wait_for_all(self, counter, target):
-        """A barrier: counts this thread in, and waits until `target` are in."""
+    def barrier(self, counter, target):
+        """Builds a spin barrier: waits until `target` arrivals have been counted.
+
+        Acquire and release order memory: what any thread wrote before the barrier is
+        visible to all threads after it.
+        """
         b = self.builder
         b.atomic_rmw('add', counter, self.int(1), 'acq_rel')
         before = b.block
-        look, spin, give_way, after = (
+        look, spin, yield_cpu, after = (
             b.function.append_basic_block() for _ in range(4))
         b.branch(look)
         b.position_at_end(look)
@@ -361,20 +330,26 @@ class Kernel:
         b.position_at_end(spin)
         more = b.add(spins, self.int(1))
         spins.add_incoming(more, spin)
-        b.cbranch(b.icmp_signed('<', more, self.int(PATIENCE)), look, give_way)
-        b.position_at_end(give_way)
-        # The other thread has no core to run on, or is far behind.
-        b.call(self._give_way, [])
-        spins.add_incoming(self.int(0), give_way)
+        b.cbranch(b.icmp_signed('<', more, self.int(SPINS)), look, yield_cpu)
+        b.position_at_end(yield_cpu)
+        # The missing thread may be waiting for a core.
+        b.call(self._yield_cpu, [])
+        spins.add_incoming(self.int(0), yield_cpu)
         b.branch(look)
         b.position_at_end(after)
 
 
 class Loop:
-    """One loop of `Kernel.loop`."""
+    """One loop of `Kernel.loop`.
+
+    Attributes:
+        index: The loop index.
+        values: The loop-carried values of the current iteration.
+    """
 
     def __init__(self, index, values):
         self.index, self.values, self.next = index, values, values
 
     def again(self, *values):
+        """Sets the loop-carried values for the next iteration."""
         self.next = values

@@ -1,6 +1,7 @@
-"""Links that Chainer lacks: each one step in plain Chainer functions.
+"""Links that Chainer lacks.
 
-Their functions of a whole window are in `rnnlm.parts`.
+`forward` of each computes one step with Chainer's functions.  Their window functions
+are in `rnnlm.parts`.
 """
 from rnnlm.links.adaptive_softmax import AdaptiveSoftmax
 from rnnlm.links.hard_sigmoid_lstm import HardSigmoidLSTM

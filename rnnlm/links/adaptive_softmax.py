@@ -1,4 +1,4 @@
-"""An output layer whose frequent words cost more than its rare ones."""
+"""Output layer for large vocabularies: an adaptive softmax."""
 from __future__ import annotations
 
 from typing import Any, Iterator, Optional, Sequence, Tuple
@@ -11,17 +11,16 @@ import numpy
 
 from rnnlm.errors import InputError, checked_cutoffs, require, require_count
 
-# Where the clusters end unless cutoffs are given: the most frequent words that make up
-# these parts of the text.
+# Default cutoffs: the most frequent words that make up these fractions of the text.
 COVERED = 0.8, 0.95
 
 
 class AdaptiveSoftmax(chainer.Chain):
-    """An output layer that is small for frequent words: an adaptive softmax.
+    """Output layer for large vocabularies: an adaptive softmax.
 
-    The words are sorted by frequency and cut into a short list and clusters.  The head
-    gives the probabilities of the words in the short list and of the clusters; the tail
-    of a cluster those of its words, of fewer units the rarer they are:
+    The words are sorted by frequency and divided into a short list and clusters.  The
+    head computes the probabilities of the short list's words and of the clusters.  The
+    tail of a cluster computes those of its words, with fewer units the rarer they are:
 
     .. math::
         p(w) &= \\mathrm{softmax}(W_0 h + b_0)_w
@@ -29,27 +28,27 @@ class AdaptiveSoftmax(chainer.Chain):
         p(w) &= \\mathrm{softmax}(W_0 h + b_0)_{c_k}
             \\mathrm{softmax}(W_k P_k h)_w & \\quad w \\in \\mathrm{cluster}\\ k
 
-    In training only the tails of the clusters in the window are computed.  The numbers
-    are those of :class:`torch.nn.AdaptiveLogSoftmaxWithLoss`, but a word keeps its id:
-    the layer has a table of ranks, which is saved with its parameters.
+    In training, a tail is computed only for the words of its cluster.  The results
+    equal those of :class:`torch.nn.AdaptiveLogSoftmaxWithLoss`, but ids need not be
+    sorted by frequency: a table of ranks is saved with the parameters.
 
     Args:
         in_size (int): Size n of the inputs.
         n_vocab (int): Size V of the vocabulary, at least 2.
-        cutoffs (sequence of int): The ranks at which the clusters begin, going up from
-            at least 1 to at most V - 1.  By default as `default_cutoffs` says.
-        counts (sequence of numbers): How often each word is in the training text, (V,).
-            By default the ids are in the order of the frequencies.
+        cutoffs (sequence of int): The ranks at which the clusters begin, ascending,
+            from 1 to V - 1.  The default is `default_cutoffs`.
+        counts (sequence of numbers): Frequency of each word in the training text, (V,).
+            By default ids are taken to be sorted by frequency.
         div_value (float): Cluster k has n / div_value^k units, at least 1.
         head_bias (bool): Whether the head has a bias.
-        projected (sequence of int): The units of each cluster, if not by `div_value`.
+        projected (sequence of int): The units of each cluster, instead of `div_value`.
 
     Attributes:
         cutoffs (tuple of int): The ranks at which the clusters begin.
         ranks (int32 array): (V,), the rank of each word by frequency, from 0.
 
     Raises:
-        rnnlm.errors.InputError: if an argument is out of its range.
+        rnnlm.errors.InputError: If an argument is out of range.
 
     Example:
         >>> output = AdaptiveSoftmax(64, 1000, cutoffs=[100, 300])
@@ -96,7 +95,7 @@ class AdaptiveSoftmax(chainer.Chain):
         self.register_persistent('ranks')
 
     def forward(self, h: Any) -> chainer.Variable:
-        """Log probabilities (B, V) of the words after features h (B, n)."""
+        """Computes the log probabilities (B, V) of all words from h (B, n)."""
         first = self.cutoffs[0]
         head = F.log_softmax(self.head(h))  # (B, first + clusters)
         by_rank = [head[:, :first]]
@@ -106,7 +105,7 @@ class AdaptiveSoftmax(chainer.Chain):
         return F.permutate(F.concat(by_rank), self.ranks, axis=1)
 
     def tails(self) -> Iterator[Tuple[chainer.Link, chainer.Link]]:
-        """The links of each cluster: its projection and its matrix."""
+        """Yields the links (projection, matrix) of each cluster."""
         for k in range(1, len(self.cutoffs) + 1):
             yield self[f'project{k}'], self[f'tail{k}']
 
@@ -114,7 +113,7 @@ class AdaptiveSoftmax(chainer.Chain):
         """Saves or loads the parameters and the ranks.
 
         Raises:
-            rnnlm.errors.InputError: if the ranks that were loaded are none.
+            rnnlm.errors.InputError: If the loaded ranks are invalid.
         """
         super().serialize(serializer)
         if isinstance(serializer, chainer.Deserializer):
@@ -123,21 +122,21 @@ class AdaptiveSoftmax(chainer.Chain):
                 raise InputError(f'expected {reason}, found other numbers', 'ranks')
 
     def why_not_value(self, name: str, value: Optional[numpy.ndarray]) -> str:
-        """What a value saved under a name is not; '' if it is one for this link."""
+        """Returns what is expected of a saved value that is invalid, or ''."""
         if value is not None and is_permutation(value):
             return ''
         return f'each number from 0 to {self.n_vocab - 1} once'
 
 
 def default_cutoffs(counts: Any) -> Tuple[int, ...]:
-    """The cutoffs of a text: where its most frequent words make up 80 and 95 %.
+    """Returns the cutoffs at which the most frequent words make up 80 and 95 %.
 
     Args:
-        counts (sequence of numbers): How often each word is in the text, (V,), V >= 2,
+        counts (sequence of numbers): Frequency of each word in the text, (V,), V >= 2,
             in any order.
 
     Returns:
-        One or two ranks from 1 to V - 1, going up.
+        tuple of int: One or two ranks from 1 to V - 1, ascending.
 
     Example:
         >>> default_cutoffs(1000 / numpy.arange(1, 1001))
@@ -151,7 +150,7 @@ def default_cutoffs(counts: Any) -> Tuple[int, ...]:
 
 
 def is_permutation(ranks: numpy.ndarray) -> bool:
-    """Whether an array has each of its indexes once."""
+    """Returns whether an array (V,) holds each integer from 0 to V - 1 once."""
     if ranks.ndim != 1 or ranks.dtype.kind not in 'iu' or not len(ranks) or (
             ranks.min() < 0 or ranks.max() >= len(ranks)):
         return False
@@ -161,12 +160,12 @@ def is_permutation(ranks: numpy.ndarray) -> bool:
 
 
 def why_not_window(link: AdaptiveSoftmax) -> str:
-    """Why a window would compute something else than the steps of a link; or ''."""
+    """Returns why a window may compute something else than a link's steps, or ''."""
     tails = list(link.tails())
     if any(type(inner) is not L.Linear for inner in (link.head, *sum(tails, ()))):
         return 'a link inside an AdaptiveSoftmax is not a Linear'
     if any(inner.W.array is None for inner in link.links() if inner is not link):
-        return 'an AdaptiveSoftmax has no parameters yet'
+        return 'an AdaptiveSoftmax has uninitialised parameters'
     if any(inner.b is not None for tail in tails for inner in tail):
         return 'a cluster of an AdaptiveSoftmax has a bias'
     n, edges = link.head.W.shape[1], (*link.cutoffs, link.n_vocab)
@@ -176,15 +175,15 @@ def why_not_window(link: AdaptiveSoftmax) -> str:
     expected = [(edges[0] + len(tails), n), *zip(numpy.diff(edges), units),
                 *((m, n) for m in units), (link.n_vocab,)]
     if sizes != expected:
-        return 'the parameters of an AdaptiveSoftmax are not of the sizes of its words'
-    # Checked on the host alone: on a GPU it would have to wait for the last window.
+        return 'the parameters of an AdaptiveSoftmax do not have the sizes of its words'
+    # Checked only on the CPU; on a GPU it would wait for the previous window.
     if isinstance(link.ranks, numpy.ndarray) and not is_permutation(link.ranks):
-        return 'the ranks of an AdaptiveSoftmax are not each number once'
+        return 'the ranks of an AdaptiveSoftmax are not a permutation'
     return ''
 
 
 def _checked_counts(counts: Any, n_vocab: int) -> numpy.ndarray:
-    """Counts as float64; by Zipf's law if there are none."""
+    """Returns counts as float64; if there are none, those of Zipf's law."""
     if counts is None:
         return 1 / numpy.arange(1.0, n_vocab + 1)
     found = numpy.asarray(counts)

@@ -1,4 +1,4 @@
-"""An LSTM layer with hard sigmoid gates."""
+"""LSTM layer with hard sigmoid gates."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -12,18 +12,18 @@ from rnnlm.functions.gates import GATES, SLOPES
 
 
 class HardSigmoidLSTM(L.LSTM):
-    """An LSTM layer whose gates are straight lines between 0 and 1, as in old Kerases.
+    """LSTM layer with hard sigmoid gates, as in Keras.
 
-    As :class:`chainer.links.LSTM` with :math:`\\sigma(z)` replaced by
+    Like :class:`chainer.links.LSTM`, with :math:`\\sigma(z)` replaced by
     ``clip(slope * z + 0.5, 0, 1)``.  The slope is saved with the parameters.
 
     Args:
         in_size (int): Size m of the inputs.
         out_size (int): Size n of the outputs.
-        slope (float): 0.2 as in Keras 1 and 2, or 1/6 as in Keras 3.
+        slope (float): 0.2, as in Keras 1 and 2, or 1/6, as in Keras 3.
 
     Raises:
-        rnnlm.errors.InputError: if it is another slope.
+        rnnlm.errors.InputError: If the slope is another one.
 
     Example:
         >>> layer = HardSigmoidLSTM(3, 2)
@@ -39,7 +39,7 @@ class HardSigmoidLSTM(L.LSTM):
         self.register_persistent('slope')
 
     def forward(self, x: Union[chainer.Variable, Any]) -> chainer.Variable:
-        """One step: x (B, m) -> h (B, n)."""
+        """Computes one step: x (B, m) -> h (B, n)."""
         c_before, h_before = getattr(self, 'c'), getattr(self, 'h')
         z = self.upward(x)
         if h_before is not None:

@@ -11,17 +11,20 @@ from rnnlm.links.masks import Masked
 
 
 class LockedDropout(Masked):
-    """Dropout with one mask for all steps of a window: variational dropout.
+    """Dropout with one mask for all steps of a window, called variational dropout.
 
-    The mask has the shape of a step (B, n), so that each stream has its own.  It is
-    drawn by the first step of a window.  A `rnnlm.LanguageModel` says when a window
-    begins; elsewhere call `begin_window`.
+    .. math::
+        y_t = m \\odot h_t
+
+    with elements of m that are 0 or 1 / (1 - ratio).  The mask has the shape of a step,
+    (B, n), so each stream has its own.  It is drawn in the first step of a window.  A
+    `rnnlm.LanguageModel` calls `begin_window`; without one, call it before each window.
 
     Args:
         ratio (float): Ratio of elements dropped, in [0, 1).
 
     Raises:
-        rnnlm.errors.InputError: if the ratio is out of its range.
+        rnnlm.errors.InputError: If the ratio is out of range.
 
     Example:
         >>> drop = LockedDropout(0.5)
@@ -40,9 +43,9 @@ class LockedDropout(Masked):
         self.ratio = ratio
 
     def forward(self, h: Union[chainer.Variable, Any]) -> chainer.Variable:
-        """One step: h (B, n) -> (B, n).
+        """Applies the mask to one step: h (B, n) -> (B, n).
 
-        A batch of fewer streams than that of the first step has their first masks.
+        If B is smaller than in the first step, the first B rows of the mask are used.
         """
         if not self.drops():
             return chainer.as_variable(h)

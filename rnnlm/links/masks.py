@@ -1,4 +1,10 @@
-"""Masks that stay for a window, and when a window begins."""
+"""Links with a dropout mask for a whole window, and detection of where windows begin.
+
+A `LanguageModel` calls `begin_window` of these links before each window (T, B).  Single
+steps form a window too: it ends where the recurrent state is reset, replaced, or cut
+off from its graph.  To detect that, the states after a step are compared, by identity,
+with those before the next one.
+"""
 from __future__ import annotations
 
 from typing import Any, Iterable, List, Tuple
@@ -7,12 +13,12 @@ import chainer
 
 from rnnlm import functions
 
-# Recurrent states after a step, and whether each had a graph behind it.
-Seen = Tuple[Tuple[Any, bool], ...]
+# The recurrent states after a step, and whether each was connected to a graph.
+Fingerprint = Tuple[Tuple[Any, bool], ...]
 
 
-def seen(states: Iterable[Any]) -> Seen:
-    """What `goes_on` compares the states before the next step with.
+def fingerprint(states: Iterable[Any]) -> Fingerprint:
+    """Returns what `is_same_window` compares with before the next step.
 
     Args:
         states (iterable of Variables): The recurrent states after a step.
@@ -20,17 +26,17 @@ def seen(states: Iterable[Any]) -> Seen:
     return tuple((state, _has_graph(state)) for state in states)
 
 
-def goes_on(before: Seen, states: Iterable[Any]) -> bool:
-    """Whether a step is of the same window as the one before it.
+def is_same_window(before: Fingerprint, states: Iterable[Any]) -> bool:
+    """Returns whether a step is in the same window as the previous one.
 
-    It is not where the states were forgotten, replaced, or cut off from their graph, as
-    `unchain_backward` of the loss does at the end of a window.
+    It is not if the states were reset, replaced, or cut off from their graph, as by
+    `unchain_backward` of the loss at the end of a window.
 
     Args:
-        before: What `seen` gave after the last step.
+        before: Result of `fingerprint` after the previous step.
         states (iterable of Variables): The recurrent states before this step.
     """
-    now = seen(states)
+    now = fingerprint(states)
     return bool(now) and len(now) == len(before) and all(
         state is not None and state is old and has_graph == had_graph
         for (state, has_graph), (old, had_graph) in zip(now, before))
@@ -40,47 +46,48 @@ def _has_graph(state):
     return getattr(state, 'creator_node', None) is not None
 
 
-def keepers(chain: chainer.Link) -> List[Any]:
-    """The links in a chain that keep a mask for a window; none while not training.
+def masked_links(chain: chainer.Link) -> List[Any]:
+    """Returns the links in a chain that have `begin_window`; [] outside training.
 
-    Not those inside of one that is told itself.
+    Links inside such a link are not returned, because it calls them itself.
     """
     if not chainer.config.train:
         return []
     found: List[Any] = []
     for link in chain.children():
-        found += [link] if hasattr(link, 'begin_window') else keepers(link)
+        found += [link] if hasattr(link, 'begin_window') else masked_links(link)
     return found
 
 
 class Masked(chainer.Link):
-    """A link with a mask that is drawn once a window.
+    """Link with a dropout mask that is drawn once per window.
 
     Attributes:
         ratio (float): Ratio of elements dropped, in [0, 1).
-        mask (array): What is multiplied with, in this window; None before it is drawn.
+        mask (array): The mask of this window, 0 or 1 / (1 - ratio); None until drawn.
     """
     ratio: float
     mask: Any = None
 
     def begin_window(self) -> None:
-        """Lets the next call draw a new mask; a `LanguageModel` calls it.
+        """Starts a window: discards the mask, so that the next call draws a new one.
 
-        A link that knows the shape without its input draws the mask here, before all
-        that is drawn in the steps of the window.
+        A `LanguageModel` calls it.  A link that knows the mask's shape without its
+        input draws it here, before any random numbers of the window's steps.
         """
         self.mask = None
 
     def drops(self) -> bool:
-        """Whether anything is dropped now."""
+        """Returns whether elements are dropped now: in training, if ratio > 0."""
         return bool(self.ratio and chainer.config.train)
 
     def draw(self, shape: Tuple[int, ...], dtype: Any) -> None:
-        """Draws the mask, if this window has none yet."""
+        """Draws the mask if this window has none yet."""
         if self.mask is None:
             with chainer.using_device(self.device):
                 self.mask = functions.window_mask(self.xp, shape, self.ratio, dtype)
 
     def device_resident_accept(self, visitor: Any) -> None:
+        """Moves the link to another device, and discards the mask."""
         super().device_resident_accept(visitor)
-        self.mask = None  # it was on another device
+        self.mask = None

@@ -1,4 +1,4 @@
-"""The output layer of a tied model."""
+"""Output layer of a tied model."""
 from __future__ import annotations
 
 from typing import Any
@@ -8,10 +8,17 @@ from chainer import functions as F
 
 
 class OutputBias(chainer.Link):
-    """The output layer of a tied model: its bias; its weights are the embedding's.
+    """Output layer of a tied model: a bias; the weights are those of the embedding.
+
+    .. math::
+        y = W h + b
 
     Args:
         n_vocab (int): Size V of the vocabulary.
+
+    References:
+        Press and Wolf, "Using the Output Embedding to Improve Language Models" (2017),
+        https://arxiv.org/abs/1608.05859
     """
 
     def __init__(self, n_vocab: int) -> None:
@@ -20,5 +27,5 @@ class OutputBias(chainer.Link):
             self.b = chainer.Parameter(0, n_vocab)
 
     def forward(self, h: Any, W: Any, n_batch_axes: int = 1) -> chainer.Variable:
-        """Logits (..., V) of features h (..., n) and the embedding's W (V, n)."""
+        """Computes logits (..., V) from h (..., n) and the embedding's W (V, n)."""
         return F.linear(h, W, self.b, n_batch_axes=n_batch_axes)

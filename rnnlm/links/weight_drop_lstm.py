@@ -1,4 +1,4 @@
-"""An LSTM layer whose lateral weights are dropped."""
+"""LSTM layer with dropout of its lateral weights."""
 from __future__ import annotations
 
 from typing import Any, Union
@@ -12,21 +12,22 @@ from rnnlm.links import masks
 
 
 class WeightDropLSTM(L.LSTM):
-    """An LSTM layer whose lateral weights are dropped, by one mask a window.
+    """LSTM layer with dropout of its lateral weights (DropConnect), a mask per window.
 
-    As :class:`chainer.links.LSTM` with :math:`W_l` replaced by
-    :math:`m \\odot W_l / (1 - \\mathrm{ratio})` while ``chainer.config.train`` is true
-    (DropConnect).  A window begins where the state was forgotten, replaced or cut off
-    from its graph by `unchain_backward`, and where a `rnnlm.LanguageModel` says so.
-    Saved are the weights as they are, under the names of an `L.LSTM`.
+    Like :class:`chainer.links.LSTM`, with :math:`W_l` replaced by
+    :math:`m \\odot W_l`, where elements of m are 0 or 1 / (1 - ratio), while
+    ``chainer.config.train`` is true.  A window begins where the state was reset,
+    replaced or cut off from its graph by `unchain_backward`, and where a
+    `rnnlm.LanguageModel` calls `begin_window`.  The saved weights are those before
+    dropout, with the names of an `L.LSTM`.
 
     Args:
         in_size (int): Size m of the inputs.
         out_size (int): Size n of the outputs.
-        ratio (float): Ratio of weights dropped, in [0, 1); then that of `lateral`.
+        ratio (float): Ratio of weights dropped, in [0, 1); later ``lateral.ratio``.
 
     Raises:
-        rnnlm.errors.InputError: if the ratio is out of its range.
+        rnnlm.errors.InputError: If the ratio is out of range.
 
     Example:
         >>> layer = WeightDropLSTM(3, 2, ratio=0.5)
@@ -40,8 +41,8 @@ class WeightDropLSTM(L.LSTM):
         (2018), https://arxiv.org/abs/1708.02182
     """
     lateral: Any
-    _begun = False  # a window, of which no step was made yet
-    _seen: masks.Seen = ()  # of the last step of the window
+    _has_begun = False  # whether a window has begun and had no step yet
+    _last_states: masks.Fingerprint = ()  # after the last step of the window
 
     def __init__(self, in_size: int, out_size: int, ratio: float = 0.5) -> None:
         super().__init__(in_size, out_size)
@@ -51,25 +52,25 @@ class WeightDropLSTM(L.LSTM):
             self.lateral = DroppedLinear(W, ratio)
 
     def begin_window(self) -> None:
-        """Draws a new mask for the steps from here on; a `LanguageModel` calls it.
-        """
-        self._begun = True
+        """Starts a window: draws a new mask.  A `LanguageModel` calls it."""
+        self._has_begun = True
         self.lateral.begin_window()
 
     def forward(self, x: Union[chainer.Variable, Any]) -> chainer.Variable:
-        """One step: x (B, m) -> h (B, n)."""
+        """Computes one step: x (B, m) -> h (B, n)."""
         if not self.lateral.drops():
             return super().forward(x)
-        if not (self._begun or masks.goes_on(self._seen, (self.c, self.h))):
+        if not (self._has_begun
+                or masks.is_same_window(self._last_states, (self.c, self.h))):
             self.begin_window()
-        self._begun = False
+        self._has_begun = False
         h = super().forward(x)
-        self._seen = masks.seen((self.c, self.h))
+        self._last_states = masks.fingerprint((self.c, self.h))
         return h
 
 
 class DroppedLinear(masks.Masked, L.Linear):
-    """A Linear without bias whose weights are dropped, by one mask a window.
+    """Linear layer without bias, with dropout of its weights, one mask per window.
 
     Args:
         W (array): (n_out, n_in).
@@ -82,17 +83,18 @@ class DroppedLinear(masks.Masked, L.Linear):
         self.ratio = ratio
 
     def begin_window(self) -> None:
-        """Draws a new mask."""
+        """Starts a window: draws a new mask."""
         super().begin_window()
         if self.drops():
             self.draw(self.W.shape, self.W.dtype)
 
     def dropped(self) -> chainer.Variable:
-        """The weights (n_out, n_in) of this window."""
+        """Returns the weights after dropout (n_out, n_in)."""
         if not self.drops():
             return self.W
         self.draw(self.W.shape, self.W.dtype)
         return F.dropout(self.W, self.ratio, mask=self.mask)
 
     def forward(self, x: Any, n_batch_axes: int = 1) -> chainer.Variable:
+        """Computes the product with the weights after dropout."""
         return F.linear(x, self.dropped(), n_batch_axes=n_batch_axes)

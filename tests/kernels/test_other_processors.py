@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip('llvmlite')
 from rnnlm.kernels import output, recurrent, sgd, twister  # noqa: E402
-from rnnlm.kernels.vector import Machine  # noqa: E402
+from rnnlm.kernels.machine import Machine  # noqa: E402
 
 # For each processor its lanes, what multiplies and adds vectors, and what takes one
 # from the stack, because the registers did not suffice, or puts it there.

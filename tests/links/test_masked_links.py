@@ -371,14 +371,14 @@ def test_what_is_no_window_is_said():
     del model.dropout1
     with model.init_scope():
         model.dropout1 = L.Linear(SIZES[1], SIZES[1])
-    assert model.why_steps() == 'a link stands in the place of another kind'
+    assert model.why_steps() == 'a link is used in another role than its own'
     twice = LockedDropout()
     model = rnnlm.LanguageModel(L.EmbedID(V, 3), [L.LSTM(3, 3)], L.Linear(3, V),
                                 dropout=[twice, twice])
     assert 'twice' in model.why_steps()
     model = make((WeightDropLSTM, WeightDropLSTM))
     model.l1.lateral.forward = lambda x: x
-    assert model.why_steps() == 'DroppedLinear has a forward of its own'
+    assert model.why_steps() == 'an instance attribute hides DroppedLinear.forward'
 
 
 @pytest.mark.parametrize('name', ['locked_dropout', 'weight_drop_lstm', 'masks'])

@@ -1,5 +1,6 @@
-// The equations of an LSTM unit, shared by all kernels.  The NumPy version is in
-// rnnlm/functions/lstm_window.py.  A unit's four gates are adjacent: a, i, f, o.
+// The equations of an LSTM unit, shared by all kernels.  The reference implementation in
+// NumPy and CuPy is rnnlm/functions/lstm_window.py.  A unit's four gates are adjacent: a,
+// i, f, o.
 struct __align__(16) Gates {
     real a, i, f, o;
 };

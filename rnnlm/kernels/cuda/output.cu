@@ -1,4 +1,9 @@
 // Output layer: softmax, cross entropy and the gradient of the logits in one kernel.
+//
+// For a row z (V,) of logits with target y and weight w:
+//   m = max(z),  e = exp(z - m),  s = sum(e)       log-sum-exp: m + log(s)
+//   loss = w (log(s) - (z_y - m))
+//   gradient = w (e / s - one-hot(y))
 
 // One block for each row, starting at row `first`.  y: (rows, V) logits without their
 // bias b; overwritten by (softmax - one-hot) w if `with_gradient`.  t: (T, B) targets of

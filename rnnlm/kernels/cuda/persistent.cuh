@@ -2,6 +2,8 @@
 // cooperative launch, in float32.  The lateral weights stay in shared memory, distributed
 // over the multiprocessors, so a step only reads what the previous step has written: h
 // forward, the gradients of the gates backward.  Between steps, all blocks synchronise.
+// The idea is from Diamos et al., "Persistent RNNs: Stashing Recurrent Weights On-Chip"
+// (2016), who keep the weights in registers.
 //
 // Compile-time constants from rnnlm/kernels/cuda/plans.py:
 //   N, B           units and rows of the batch
