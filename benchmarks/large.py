@@ -174,8 +174,8 @@ def write(rows):
     """Writes the tables into RESULTS.md and docs/scaling.md."""
     line = common.machine_line(next(iter(rows.values()))['machine'])
     common.replace('texts', 'large.py', (
-        f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each measurement in '
-        'a new process, without the time of the import.\n\n') + tables(rows))
+        f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each measurement '
+        'in a new process, without the time of the import.\n\n') + tables(rows))
     common.replace('billion', 'large.py', costs.billion_table(), DOCUMENT)
 
 
