@@ -205,7 +205,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--dynamic', choices=('sgd', 'rms'),
         help='also print the perplexity with dynamic evaluation (Krause et al. 2018), '
              'with plain gradients or with gradients scaled by their RMS on the '
-             'training text')
+             'training text; lower if the topics of the text change, as in the Penn '
+             'Treebank, but higher on the demo corpus')
     evaluate_parser.add_argument(
         '--dynamic-lr', dest='lr', metavar='LR', type=float,
         help='learning rate of --dynamic (default: 0.07; rms: 0.0001)')
