@@ -305,7 +305,7 @@ def make_parser() -> argparse.ArgumentParser:
         'another of them, for ONNX, or as a PyTorch module in Python; never executes '
         'code from the input.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
-        'rnnlm convert model.keras model.npz', 'rnnlm convert result twin.py')
+        'rnnlm convert model.keras model.npz', 'rnnlm convert result exported.py')
     convert_parser.add_argument(
         'input', type=a_name,
         help='the --out folder of a run, or a file: npz or HDF5 of Chainer, .pt, .pth, '
