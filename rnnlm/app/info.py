@@ -17,6 +17,7 @@ import chainer
 import numpy
 
 from rnnlm import kernels
+from rnnlm.kernels import threads
 from rnnlm._version import __version__
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError
@@ -162,7 +163,12 @@ def compiled_kernels() -> Dict[str, Any]:
     except (ImportError, RuntimeError, OSError) as e:  # as in rnnlm.kernels
         return {'on': False, 'why': f"{e}; install 'chainer-rnnlm[fast]'"
                 if isinstance(e, ImportError) else str(e)}
-    return {'on': True, 'why': f'compiled by llvmlite, vectors of {lanes} float32'}
+    most = threads.count()
+    of_size = {n: recurrent.best_threads(most, 20, n, lanes) for n in (200, 650, 1500)}
+    return {'on': True, 'why': (
+        f'compiled by llvmlite, vectors of {lanes} float32; threads for a layer with '
+        'batch size 20: ' + ', '.join(f'{k} for {n} units' for n, k in of_size.items())
+        + f', of {most}'), 'threads': most}
 
 
 def gpus() -> Dict[str, Any]:
@@ -186,9 +192,9 @@ def notes() -> List[str]:
              for name, value in fixing().items()]
     if any(name.startswith('OPENBLAS_') for name in fixing()):
         found += _other_kernel()
-    threads = blas()[0]['threads']
-    if threads and threads < cores():
-        found.append(f'the BLAS uses {threads} thread(s) of {cores()} cores')
+    n_threads = blas()[0]['threads']
+    if n_threads and n_threads < cores():
+        found.append(f'the BLAS uses {n_threads} thread(s) of {cores()} cores')
     if too_late():
         found.append(
             f'{TIMEOUT}={os.environ[TIMEOUT]} was set too late: NumPy was imported '

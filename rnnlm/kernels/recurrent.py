@@ -23,6 +23,9 @@ from rnnlm.kernels.vector import Kernel
 # multiplication of vectors.
 BARRIER = 1000
 
+# More than any barrier waits for.
+ALL_IN = 2 ** 62
+
 # Elements of a panel that are asked for before they are loaded: weights that no cache
 # holds come from memory while others are multiplied.
 # Fewer rows are multiplied as fast as a cache gives the weights, and asking for more
@@ -95,7 +98,10 @@ def _run(function, T, B, n, *arrays, scratch):
         function(thread, n_threads, T, B, n, *pointers, own.ctypes.data,
                  ctypes.addressof(counter))
 
-    threads.run(work, n_threads)
+    def give_up():
+        counter.value = ALL_IN
+
+    threads.run(work, n_threads, give_up)
 
 
 def rows_of_group(B, most=None):

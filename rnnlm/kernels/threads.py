@@ -22,24 +22,58 @@ def count():
         return os.cpu_count() or 1
 
 
-def run(work, n_threads):
+def run(work, n_threads, give_up=lambda: None):
     """Calls ``work(k)`` for k = 0 .. n_threads - 1, all of them at once.
 
     They may wait for one another: only one `run` is under way in a process, and it
     ends when all of them have ended, whatever one of them raises.
+
+    Args:
+        work: Function of the number of a thread.
+        n_threads (int): How many threads.
+        give_up: Called when one of them raises, or Ctrl-C comes before all have begun:
+            it must make those that wait for the missing one end.
     """
     if n_threads == 1:
         work(0)
         return
-    with _lock:
-        pool = _pool(n_threads)
-        others = [pool.submit(work, k) for k in range(1, n_threads)]
+
+    def guarded(k):
         try:
+            work(k)
+        except BaseException:
+            give_up()
+            raise
+
+    with _lock:
+        pool, others = _pool(n_threads), []
+        try:
+            for k in range(1, n_threads):
+                others.append(pool.submit(guarded, k))
             work(0)
+        except BaseException:
+            give_up()
+            raise
         finally:
-            concurrent.futures.wait(others)
+            _wait(others)
         for other in others:
             other.result()
+
+
+def _wait(futures):
+    """Waits until all have ended; an interrupt is raised only then.
+
+    Their arrays may be used again as soon as `run` has ended.
+    """
+    interrupt = None
+    while True:
+        try:
+            concurrent.futures.wait(futures)
+            break
+        except BaseException as e:
+            interrupt = e
+    if interrupt is not None:
+        raise interrupt
 
 
 def split(work, length, grain=1):

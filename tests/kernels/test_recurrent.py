@@ -3,6 +3,7 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
 
 import numpy
 import pytest
@@ -73,12 +74,31 @@ def test_small_sizes_take_few_threads(monkeypatch):
     asked = []
     monkeypatch.setattr('rnnlm.kernels.threads.count', lambda: 64)
     monkeypatch.setattr(
-        'rnnlm.kernels.threads.run', lambda work, count: asked.append(count))
+        'rnnlm.kernels.threads.run',
+        lambda work, count, give_up: asked.append(count))
     for n in 16, 100, 1000:
         run(recurrent, 1, 2, n)
     lanes = recurrent.machine().lanes
     assert asked == [recurrent.best_threads(64, 2, n, lanes)
                      for n in (16, 16, 100, 100, 1000, 1000)]
+
+
+@pytest.mark.parametrize('fails', [True, False])
+def test_the_threads_do_not_wait_for_one_that_failed(fails, monkeypatch):
+    """Whether it is the main thread, which Ctrl-C interrupts, or another."""
+    monkeypatch.setattr('rnnlm.kernels.threads.count', lambda: 3)
+    monkeypatch.setattr(recurrent, 'BARRIER', 0)
+    empty = recurrent.buffers.empty
+
+    def refuse(xp, shape, dtype):  # the scratch array of a thread
+        main = threading.current_thread() is threading.main_thread()
+        if len(shape) == 1 and main == fails:
+            raise MemoryError
+        return empty(xp, shape, dtype)
+
+    monkeypatch.setattr(recurrent.buffers, 'empty', refuse)
+    with pytest.raises(MemoryError):
+        run(recurrent, 5, 2, 64)
 
 
 @pytest.mark.parametrize('lanes', [4, 8, 16])

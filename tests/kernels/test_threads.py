@@ -1,4 +1,5 @@
 """All parts of a work are done once, whatever the number of threads."""
+import concurrent.futures
 import threading
 import time
 
@@ -46,6 +47,64 @@ def test_it_ends_when_all_have_ended(raising):
     with pytest.raises(ZeroDivisionError):
         threads.run(work, 3)
     assert len(ended) == 2
+
+
+@pytest.mark.parametrize('raising', [0, 1, 2])
+def test_nobody_waits_for_one_that_raised(raising):
+    given_up = threading.Event()
+
+    def work(k):
+        if k == raising:
+            raise ZeroDivisionError
+        assert given_up.wait(timeout=30)
+
+    with pytest.raises(ZeroDivisionError):
+        threads.run(work, 3, given_up.set)
+
+
+def test_an_interrupt_before_all_have_begun(monkeypatch):
+    """Ctrl-C between two submissions: those that were submitted end, and then it."""
+    given_up, ended = threading.Event(), []
+    pool = threads._pool(3)
+
+    def submit(function, k):
+        if k == 2:
+            raise KeyboardInterrupt
+        return submitted(function, k)
+
+    submitted = pool.submit
+    monkeypatch.setattr(pool, 'submit', submit)
+
+    def work(k):
+        assert given_up.wait(timeout=30)
+        time.sleep(0.1)
+        ended.append(k)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, 3, given_up.set)
+    assert ended == [1]
+
+
+def test_an_interrupt_while_others_work(monkeypatch):
+    waits, ended = [], []
+    wait = concurrent.futures.wait
+
+    def interrupted(futures):
+        waits.append(1)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        return wait(futures)
+
+    monkeypatch.setattr(concurrent.futures, 'wait', interrupted)
+
+    def work(k):
+        if k:
+            time.sleep(0.1)
+        ended.append(k)
+
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, 2)
+    assert sorted(ended) == [0, 1]
 
 
 def test_a_thread_that_cannot_start(monkeypatch):
