@@ -1,11 +1,11 @@
-"""What the benchmarks share: the machine, the clock, and the parts of RESULTS.md."""
+"""Functions shared by the benchmarks: machine, clock, sections of RESULTS.md."""
 import json
 import os
 import re
 import sys
 import time
 
-import rnnlm  # noqa: F401  before NumPy, which its OpenBLAS is loaded with
+import rnnlm  # noqa: F401  before NumPy, which loads OpenBLAS
 from rnnlm.app import info
 
 import numpy
@@ -17,7 +17,8 @@ RESULTS = os.path.join(HERE, 'RESULTS.md')
 # The machine -----------------------------------------------------------------------
 
 def machine():
-    """What stands beside each figure: processor, versions, BLAS and variables."""
+    """Returns what is reported with each figure: processor, versions, BLAS, variables.
+    """
     versions = {name: version for name, version in info.versions().items()
                 if name in ('Python', 'NumPy', 'Chainer', 'rnnlm', 'llvmlite')}
     versions['torch'] = torch = None
@@ -32,7 +33,7 @@ def machine():
 
 
 def torch_blas(torch):
-    """PyTorch's libraries, its instructions and threads, in words; None without it."""
+    """Describes PyTorch's libraries, instructions and threads; None without PyTorch."""
     if torch is None:
         return None
     built = torch.__config__.show()
@@ -45,13 +46,13 @@ def torch_blas(torch):
 
 
 def machine_line(found):
-    """A machine in words, in one line.
+    """Describes a machine in one line.
 
     Args:
-        found (dict): of `machine`, or None; one of an earlier version has no BLAS.
+        found (dict): Result of `machine`, or None; those of old versions have no BLAS.
     """
     if found is None:
-        return 'machine not noted'
+        return 'machine not recorded'
     versions = ', '.join(f'{name} {version}' for name, version in
                          found.get('versions', {}).items() if version)
     parts = [f'{found["cpu"]}, {found["cores"]} cores', versions]
@@ -62,18 +63,18 @@ def machine_line(found):
         parts.append('set: ' + (', '.join(
             f'{name}={value}' for name, value in found['variables'].items()) or 'none'))
     else:
-        parts.append('BLAS not noted')
+        parts.append('BLAS not recorded')
     return '; '.join(filter(None, parts))
 
 
 def require_free_blas(command, writes=True, variables=None):
-    """Ends the script with status 2 if its figures would be those of a BLAS held back.
+    """Ends the script with status 2 if a variable restricts the BLAS library.
 
     Args:
-        command (str): how the script is called, without `python`.
-        writes (bool): whether it writes figures; else there is a warning only.
-        variables (dict): those that figures were measured with; those of this process
-            if None.
+        command (str): The command of the script, without `python`.
+        writes (bool): Whether it writes figures; otherwise it only prints a warning.
+        variables (dict): Environment variables of the measurement; by default those of
+            this process.
     """
     held = info.fixing(variables)
     if not held:
@@ -81,9 +82,9 @@ def require_free_blas(command, writes=True, variables=None):
     names = ', '.join(held)
     found = ', '.join(f'{name}={value}' for name, value in held.items())
     unset = ' '.join(f'-u {name}' for name in held)
-    message = (f'{names}: expected not to be set where figures are measured, since '
-               f'{"it fixes" if len(held) == 1 else "they fix"} what a library would '
-               f'choose for this processor by itself, found {found}; run: env {unset} '
+    message = (f'{names}: expected not to be set for a benchmark, because '
+               f'{"it overrides" if len(held) == 1 else "they override"} what the '
+               f'library chooses for this processor, found {found}; run: env {unset} '
                f'python {command}')
     if not writes:
         print(f'warning: {message}', file=sys.stderr)
@@ -93,13 +94,13 @@ def require_free_blas(command, writes=True, variables=None):
 
 
 def begin(command, writes=True):
-    """Says what a script is about to measure on, unless figures would be no good.
+    """Checks the environment with `require_free_blas`, and prints the machine.
 
     Args:
-        command, writes: As of `require_free_blas`.
+        command, writes: As for `require_free_blas`.
 
     Returns:
-        dict: of `machine`.
+        dict: As from `machine`.
     """
     require_free_blas(command, writes)
     found = machine()
@@ -121,9 +122,11 @@ def seconds(function, *args):
 
 
 def memory(name):
-    """Bytes that this process has, 'VmRSS', or had at most, 'VmHWM'; NaN if unknown.
+    """Returns the memory of this process in bytes, or NaN if unknown.
 
-    Linux says them.  ru_maxrss begins with what the parent had.
+    Args:
+        name (str): 'VmRSS' for the current value, 'VmHWM' for the peak, as in Linux's
+            /proc.  (ru_maxrss would include the peak of the parent process.)
     """
     try:
         with open('/proc/self/status', encoding='ascii') as f:
@@ -138,7 +141,7 @@ def median(values):
 
 
 def ratio(times, slower, faster):
-    """Median over the turns of how many times `faster` is faster, if both ran."""
+    """Returns the median speedup of `faster` over all rounds, if both were run."""
     if slower not in times or faster not in times:
         return None
     return float(numpy.nanmedian(times[slower] / times[faster]))
@@ -147,10 +150,10 @@ def ratio(times, slower, faster):
 # The files -------------------------------------------------------------------------
 
 def replace(name, script, content, path=None):
-    """Puts `content` in the place of a part of RESULTS.md, or at its end.
+    """Replaces a section of RESULTS.md by `content`, or appends it.
 
     Args:
-        path (str): Another file, that has the part.
+        path (str): Another file with such a section.
     """
     path = path or RESULTS
     begin, end = f'<!-- {name}: written by {script} -->', f'<!-- end of {name} -->'
@@ -167,7 +170,7 @@ def replace(name, script, content, path=None):
 
 
 def keep(path, results):
-    """Writes what a script has measured so far, as JSON; whole or not at all."""
+    """Writes the results of a script so far, as JSON, atomically."""
     with open(f'{path}.new', 'w', encoding='utf-8', newline='\n') as f:
         json.dump(results, f, indent=1)
         f.write('\n')
@@ -175,7 +178,7 @@ def keep(path, results):
 
 
 def kept(path):
-    """What `keep` wrote; {} if it wrote nothing yet."""
+    """Returns what `keep` wrote, or {} if there is nothing."""
     if not os.path.exists(path):
         return {}
     with open(path, encoding='utf-8') as f:

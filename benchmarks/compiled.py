@@ -1,4 +1,4 @@
-"""Whether torch.compile does anything for the benchmark's model; prints it as JSON.
+"""Tests whether torch.compile compiles the benchmark's model; prints JSON.
 
     python benchmarks/compiled.py        (about a minute: it compiles a tiny model)
 """
@@ -18,11 +18,12 @@ V, B = 50, 2
 
 
 def trial():
-    """What happens here, by trying.
+    """Compiles a tiny model.
 
     Returns:
-        dict: 'pieces' that are compiled by default and 'why' no more; 'runs', whether
-        the whole is compiled by the experimental switch, and 'error' if it is not.
+        dict: 'pieces', the number of parts compiled by default, and 'why' not more;
+        'runs', whether the experimental option compiles the whole model, and 'error'
+        if it does not.
     """
     found = {'pieces': None, 'why': None, 'runs': False, 'error': None}
     try:
@@ -41,7 +42,7 @@ def trial():
 
 
 def trial_apart(seconds=300):
-    """The same in a process of its own, which may hang or break."""
+    """Calls `trial` in a new process, which may hang or crash."""
     try:
         done = subprocess.run([sys.executable, __file__], capture_output=True,
                               text=True, encoding='utf-8', timeout=seconds)
@@ -52,7 +53,7 @@ def trial_apart(seconds=300):
 
 
 def sentence(found):
-    """What was found, in words."""
+    """Describes the result of `trial` in a sentence."""
     if found['pieces'] is None:
         default = 'torch.compile could not be tried by default'
     elif found['pieces'] == 0:

@@ -1,4 +1,4 @@
-"""The cost model of docs/scaling.md: seconds of a window on N processes."""
+"""Cost model of docs/scaling.md: seconds per window with N processes."""
 import math
 
 import numpy
@@ -6,15 +6,15 @@ import numpy
 import common
 import models
 
-# What is assumed of GPUs; docs/scaling.md says from where.
+# Assumptions about GPUs; docs/scaling.md gives the sources.
 GPU = {
-    'flops': 0.7 * 67e12,    # float32 outside of the tensor cores, of which a part
-    'step': 30e-6,           # seconds of a step's kernels beside their arithmetic
-    'memory': 0.7 * 4.8e12,  # bytes a second
+    'flops': 0.7 * 67e12,    # float32 without tensor cores; 70% of the peak
+    'step': 30e-6,           # seconds per step for kernels, without arithmetic
+    'memory': 0.7 * 4.8e12,  # bytes per second
     'per node': 8,
-    'nvlink': (0.8 * 450e9, 10e-6),    # bytes a second and direction, seconds a sum
+    'nvlink': (0.8 * 450e9, 10e-6),    # bytes per second and direction, s per sum
     'network': (0.8 * 50e9, 40e-6),
-    'sums': 6,               # a window: output layer, two a layer, the small ones
+    'sums': 6,               # per window: output layer, two per layer, small ones
 }
 # Vocabulary and batch of what is measured.
 V, B = 10000, 20
@@ -22,23 +22,23 @@ BATCHES = 20, 64, 320, 1280, 5120
 
 
 def frequencies(V):
-    """(V,): the probability of each word, by Zipf's law as Mandelbrot has it."""
+    """Returns the probability of each word (V,), by the Zipf-Mandelbrot law."""
     p = 1 / (numpy.arange(V) + 2.7)
     return p / p.sum()
 
 
 def touched(V, words):
-    """The number of different words that are expected among so many."""
+    """Returns the expected number of distinct words among `words` words."""
     return float((1 - (1 - frequencies(V)) ** words).sum())
 
 
 def parameters(n, V):
-    """(all elements, those of the embedding)."""
+    """Returns the numbers of all parameters and of those of the embedding."""
     return 2 * V * n + V + models.LAYERS * (8 * n * n + 4 * n), V * n
 
 
 def traffic(n, V, T, B, N, rows=True):
-    """Bytes that each process sends in a window, and receives: a ring's."""
+    """Returns the bytes sent, and received, by each process per window (ring)."""
     everything, embedding = parameters(n, V)
     if rows:
         found = touched(V, T * B)
@@ -48,12 +48,12 @@ def traffic(n, V, T, B, N, rows=True):
 
 
 def fit(result, V, B):
-    """The constants of this machine.
+    """Fits the constants of this machine.
 
     Returns:
-        dict: 'latency' (seconds a sum), 'bandwidth' (bytes a second), and for each
-        size 'window' (seconds of a window whatever the batch) and 'stream' (seconds
-        that each stream adds).
+        dict: 'latency' (seconds per sum), 'bandwidth' (bytes per second), and for each
+        size 'window' (seconds per window that do not depend on the batch size) and
+        'stream' (seconds per stream).
     """
     elements, seconds = numpy.array(result['sums']).T
     sent = 4 * elements * 2 * (2 - 1) / 2
@@ -67,7 +67,7 @@ def fit(result, V, B):
 
 
 def seconds(fitted, size, V, B, N):
-    """A window's time on N processes of this machine, nothing overlapped."""
+    """Returns the seconds per window with N processes here, without overlap."""
     n, T = models.SIZES[size]['n'], models.SIZES[size]['T']
     own = fitted[size]['window'] + B / N * fitted[size]['stream']
     if N == 1:
@@ -93,22 +93,24 @@ def measured_table(result, fitted, V, B):
             common.number(traffic(n, V, T, B, 2, rows=False) / 1e6, 1)])
     return '\n'.join([
         f'{common.machine_line(result["machine"])}. By `python '
-        f'benchmarks/scaling.py`: batch {B} on one process of one thread, and on two; '
-        'medians, the ratio that of each turn.', '',
+        f'benchmarks/scaling.py`: batch size {B}, one process against two, one thread '
+        'each; medians over all rounds, for the speedup of the ratios in each round.',
+        '',
         common.table(
-            ['', 'words/s, 1 process', 'words/s, 2', 'ratio', 'ratio by the model',
-             "the model's time of 2", 'fixed, ms a window', 'GFLOP/s of the rest',
-             'MB exchanged a window', 'MB with a dense embedding'], rows),
-        f'A sum of two processes takes {1e6 * fitted["latency"]:.0f} µs and '
-        f'{fitted["bandwidth"] / 1e9:.1f} GB/s.', ''])
+            ['', 'words/s, 1 process', 'words/s, 2 processes', 'speedup',
+             'speedup by the model', 'error of the modelled time',
+             'fixed, ms per window', 'rest, GFLOP/s', 'MB exchanged per window',
+             'MB with a dense embedding'], rows),
+        f'A sum over two processes has a latency of {1e6 * fitted["latency"]:.0f} µs '
+        f'and a bandwidth of {fitted["bandwidth"] / 1e9:.1f} GB/s.', ''])
 
 
 def gpu_seconds(size, V, B, N, improved=False):
-    """A window's time on N GPUs, by assumption.
+    """Estimates the seconds per window on N GPUs.
 
     Args:
-        improved (bool): Whether rows are exchanged and the backward pass goes on
-            meanwhile, as by 'naive'; else as 'pure_nccl' does it.
+        improved (bool): Whether only rows of the embedding are exchanged, overlapped
+            with the backward pass, as by 'naive'; otherwise as by 'pure_nccl'.
     """
     n, T = models.SIZES[size]['n'], models.SIZES[size]['T']
     everything, _ = parameters(n, V)
@@ -124,7 +126,7 @@ def gpu_seconds(size, V, B, N, improved=False):
     if N > local:
         bandwidth, latency = GPU['network']
         nodes = N // local
-        # Each GPU of a node carries its share to the other nodes.
+        # Each GPU of a node sends its share to the other nodes.
         exchange += latency * math.log2(nodes) + (
             traffic(n, V, T, B, nodes, improved) / local / bandwidth)
     if improved:
@@ -135,8 +137,7 @@ def gpu_seconds(size, V, B, N, improved=False):
 
 
 def half_batch(size, V, N, improved=False):
-    """The batch from which on N GPUs do half as much each as one with the same batch.
-    """
+    """Returns the batch size from which N GPUs reach a speedup of N / 2."""
     B = N
     while B < 10 ** 6:
         if gpu_seconds(size, V, B, 1) / gpu_seconds(size, V, B, N, improved) >= N / 2:
@@ -146,7 +147,7 @@ def half_batch(size, V, N, improved=False):
 
 
 def paying_batch(size, V, N, improved=False):
-    """The batch from which on N GPUs are faster than one."""
+    """Returns the batch size from which N GPUs are faster than one."""
     B = N
     while gpu_seconds(size, V, B, 1) <= gpu_seconds(size, V, B, N, improved):
         B = math.ceil(B * 1.05)
@@ -156,30 +157,31 @@ def paying_batch(size, V, N, improved=False):
 def predicted_tables(V):
     out = []
     for N in 8, 64:
-        out += [f'{N} GPUs, how many times as fast as one with the same batch; in '
-                'brackets with rows and overlap:', '', common.table(
-                    ['batch', *models.SIZES],
+        out += [f'Speedup of {N} GPUs over one with the same batch size; in '
+                'parentheses with row-wise exchange of the embedding and overlap:', '',
+                common.table(
+                    ['batch size', *models.SIZES],
                     [[B, *(_pair(size, V, B, N) for size in models.SIZES)]
                      for B in BATCHES if B >= N]
-                    + [['faster than one GPU from', *(
+                    + [['faster than one GPU from batch size', *(
                         f'{paying_batch(s, V, N):,} ({paying_batch(s, V, N, True):,})'
                         for s in models.SIZES)],
-                       [f'{N // 2} times as fast from', *(
+                       [f'{N // 2} times as fast from batch size', *(
                            f'{half_batch(s, V, N):,} ({half_batch(s, V, N, True):,})'
                            for s in models.SIZES)]])]
-    out += ['What these are made of, at batch 320:', '', common.table(
+    out += ['Components at batch size 320:', '', common.table(
         ['', *models.SIZES],
-        [['ms a window, one GPU', *(
+        [['ms per window, one GPU', *(
             common.number(1e3 * gpu_seconds(s, V, 320, 1), 2) for s in models.SIZES)],
-         ['of it steps, whatever the batch', *(
+         ['fixed part for the steps, ms', *(
              common.number(1e3 * models.SIZES[s]['T'] * GPU['step'], 2)
              for s in models.SIZES)],
-         ['ms a window, 8 GPUs', *(
+         ['ms per window, 8 GPUs', *(
              common.number(1e3 * gpu_seconds(s, V, 320, 8), 2) for s in models.SIZES)],
-         ['MB exchanged a window, all dense', *(
+         ['MB exchanged per window, all dense', *(
              common.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
                                    8, rows=False) / 1e6, 1) for s in models.SIZES)],
-         ['MB, the embedding by rows', *(
+         ['MB, embedding by rows', *(
              common.number(traffic(models.SIZES[s]['n'], V, models.SIZES[s]['T'], 320,
                                    8) / 1e6, 1) for s in models.SIZES)]])]
     return '\n'.join(out)
@@ -191,14 +193,15 @@ def _pair(size, V, B, N):
                      f'({one / gpu_seconds(size, V, B, N, True):.1f})'])
 
 
-# What this machine reaches in training, two cores (medium, of cpu.py's table).
+# Speed of this machine in training on two cores (medium, from cpu.py's table).
 CPU_RATE = 350e9
 
 
 def adaptive_outputs(V, n):
-    """The full outputs that cost what an adaptive softmax does, words by Zipf's law.
+    """Returns the size of a full softmax that costs as much as an adaptive one.
 
-    Its cutoffs are V/100, V/20 and V/4; the k-th cluster has n / 4^k units.
+    Words follow Zipf's law.  The cutoffs are V/100, V/20 and V/4; cluster k has
+    n / 4^k units.
     """
     cutoffs = [V // 100, V // 20, V // 4, V]
     outputs = cutoffs[0] + 3.0
@@ -209,7 +212,7 @@ def adaptive_outputs(V, n):
 
 
 def billion_table():
-    """What an epoch of a billion words costs, by the products alone on a CPU."""
+    """Returns a table of estimated times for an epoch of a billion words."""
     rows = []
     for V, softmax in (10000, 'full'), (800000, 'full'), (800000, 'adaptive'):
         for size, given in models.SIZES.items():
@@ -224,5 +227,6 @@ def billion_table():
                          common.number(1e9 * flops / CPU_RATE / 86400, 1),
                          common.number(gpu / 3600, 1)])
     return common.table(
-        ['', 'vocabulary', 'softmax', 'million operations a word', 'words/s, 2 cores',
-         'days on 2 cores', 'hours on one GPU, batch 320'], rows)
+        ['', 'vocabulary', 'softmax', 'million operations per word',
+         'words/s, 2 cores', 'days on 2 cores', 'hours on one GPU, batch size 320'],
+        rows)

@@ -1,18 +1,17 @@
-"""Speed and memory on a CPU, side by side; writes RESULTS.md's CPU part and a picture.
+"""Benchmarks speed and memory on a CPU; writes a section of RESULTS.md and a picture.
 
     python benchmarks/cpu.py             everything (about 15 minutes on 2 cores)
-    python benchmarks/cpu.py --quick     a look (about 2 minutes; writes nothing)
+    python benchmarks/cpu.py --quick     a quick run (2 minutes; writes nothing)
     python benchmarks/cpu.py --parts training --sizes small
-                                         some; the others stay as they were measured
-    python benchmarks/cpu.py --tables    tables and picture again, from cpu.json
+                                         only these; the others keep their figures
+    python benchmarks/cpu.py --tables    writes tables and picture again, from cpu.json
 
-Each way lives in a process of its own, as its users would run it, and waits there
-while it is another's turn.  First all compute loss and gradients from the same
-weights, which must be the same; then they take turns in one run, so that a slow
-minute of the machine hits all of them.  Figures are medians; ratios are medians of
-the ratios of each turn.
-PyTorch and llvmlite (the extra ``fast``) are used if they can be imported; PyTorch also
-trains with products of bfloat16, and under torch.compile where that does anything.
+Each implementation has its own process, as its users would run it, and waits while
+others are measured.  First the script checks that all of them compute the same loss and
+gradients from the same weights.  Then they take turns, so that a slow minute of the
+machine affects all of them.  Figures are medians; ratios are medians of the ratios in
+each round.  PyTorch and llvmlite (the extra ``fast``) are used if they are installed;
+PyTorch is also measured with bfloat16 products, and with torch.compile if it works.
 """
 import argparse
 import contextlib
@@ -38,8 +37,8 @@ V, B = 10000, 20
 SLOW = 'official', 'per step'
 ONLY_TRAINING = 'torch bfloat16', 'torch compiled'
 
-# Largest differences from Chainer, in parts of the loss and of a gradient's largest
-# element.  bfloat16 has 8 bits, so that each factor is off by up to 1 in 512.
+# Largest differences from Chainer, relative to the loss and to the largest element of a
+# gradient.  bfloat16 has 8 bits, so each factor is off by up to 1 in 512.
 LIMIT, LIMIT_BFLOAT16 = 1e-4, 2e-2
 
 # The sizes at which torch.compile is measured: it takes minutes for the longer windows.
@@ -47,7 +46,7 @@ COMPILED = ('small',)
 
 
 class Way:
-    """A way to train, in a process of its own."""
+    """An implementation (`models.WAYS`), in a process of its own."""
 
     def __init__(self, name, sizes, vocabulary=V):
         context = multiprocessing.get_context('spawn')
@@ -57,7 +56,7 @@ class Way:
         self._process.start()
 
     def __call__(self, method, *args):
-        """What the method returns, and the seconds that it took."""
+        """Calls a method; returns its result and the seconds that it took."""
         self._pipe.send((method, args))
         return self._pipe.recv()
 
@@ -70,7 +69,7 @@ class Way:
 
 
 def serve(pipe, name, sizes, vocabulary):
-    """The life of such a process: makes the model, does as it is told."""
+    """Makes the model, and executes the calls from a pipe."""
     before = memory('VmHWM')
     way = models.WAYS[name](
         models.make_weights(vocabulary, **sizes), V=vocabulary, **sizes)
@@ -96,11 +95,11 @@ def started(ways, sizes, vocabulary=V):
 
 
 def check(made, sizes):
-    """All ways give the same loss and gradients.
+    """Checks that all implementations compute the same loss and gradients.
 
     Returns:
-        dict: way -> largest difference from Chainer's; and the seconds that the first
-        call under torch.compile took, which compiles, or None.
+        dict: name -> largest difference from Chainer's; and the seconds of the first
+        call with torch.compile, which compiles, or None.
     """
     ids = random_ids(sizes['T'], seed=1)
     expected_loss, expected = made['official']('loss_and_gradients', ids)[0]
@@ -118,14 +117,14 @@ def check(made, sizes):
 
 
 def sgemm_flops():
-    """Operations a second of a large product: the machine's peak, in practice."""
+    """Returns the FLOP/s of a large matrix product."""
     a, b = numpy.random.RandomState(0).rand(2, 2048, 2048).astype('f')
     numpy.dot(a, b)
     return 2 * 2048 ** 3 / median([seconds(numpy.dot, a, b) for _ in range(7)])
 
 
 def race(made, sizes, rounds, slow_every):
-    """Seconds a window of each way, turn by turn; slow ways only at some turns."""
+    """Measures seconds per window in turns; slow implementations only in some."""
     times = {name: [] for name in made}
     for way in made.values():
         way('train', random_ids(sizes['T']))
@@ -172,7 +171,7 @@ def training(ways, names, rounds):
 
 
 def evaluation(ways, words):
-    """Words a second of a 650-unit model, one stream, in chunks of 1,000 steps."""
+    """Measures words per second of a 650-unit model on one stream."""
     sizes = dict(models.SIZES['medium'], dropout=0.0)
     chunk = random_ids(1000, batch=1, seed=2)
     times = {name: [] for name in ways}
@@ -197,7 +196,7 @@ USES = {'fast': 'score', 'window': 'score', 'torch': 'score',
 
 
 def scoring(ways, rounds):
-    """Words a second of sentences of 5 to 40 words, a 650-unit model; see `USES`."""
+    """Measures words per second in scoring sentences of 5 to 40 words; see `USES`."""
     random = numpy.random.RandomState(3)
     sentences = [random.randint(1, V, random.randint(5, 41)).astype('i')
                  for _ in range(512)]
@@ -215,7 +214,7 @@ def scoring(ways, rounds):
 
 
 def generation(ways, rounds, length=300):
-    """Words a second, one after another, a 650-unit model."""
+    """Measures words per second in generation with a 650-unit model."""
     ways = [way for way in ('fast', 'window', 'torch') if way in ways]
     times = {way: [] for way in ways}
     with started(ways, dict(models.SIZES['medium'], dropout=0.0)) as made:
@@ -228,7 +227,7 @@ def generation(ways, rounds, length=300):
 
 
 def _compared(times, sums=None):
-    """Words a second, ratios, and to what numbers that should be the same differ."""
+    """Returns words per second, ratios, and the relative difference of `sums`."""
     times = {name: numpy.array(t) for name, t in times.items()}
     found = {'words/s': {name: 1 / median(t) for name, t in times.items()},
              'ratios': {f'{a} / {b}': ratio(times, b, a)
@@ -247,7 +246,7 @@ SWEEPS = {'units': ('n', (100, 200, 400, 650, 1000)),
 
 
 def growth(ways, rounds):
-    """Milliseconds a window as one size grows, the others being medium's."""
+    """Measures milliseconds per window for several values of each size."""
     result = {}
     for sweep, (key, values) in SWEEPS.items():
         rows = result[sweep] = {'values': values, 'ms': {name: [] for name in ways}}
@@ -270,7 +269,7 @@ def growth(ways, rounds):
 
 
 def peak_memory(name, size, vocabulary=V, windows=3):
-    """MiB that a process needs more than before it made the model."""
+    """Returns the peak memory in MiB, without that of the bare process."""
     sizes = models.SIZES[size]
     with started([name], sizes, vocabulary) as made:
         for k in range(windows):
@@ -318,7 +317,7 @@ def joined(earlier, result):
 
 
 def measure(args, result):
-    """All parts; what they find goes into `result`."""
+    """Runs the selected parts, and stores their results in `result`."""
     in_training = models.available()
     ways = [name for name in in_training if name not in ONLY_TRAINING]
     result['ways'] = ways

@@ -1,4 +1,4 @@
-"""What the compilers make of the CUDA kernels: registers, spills, fences, instructions.
+"""Counts registers, spills, fences and instructions of the compiled CUDA kernels.
 
     python benchmarks/cuda_code.py                  # prints a table in Markdown
     python benchmarks/cuda_code.py --sources FOLDER # of other versions of the sources
@@ -25,7 +25,7 @@ COUNTED = {'barriers of the block': r'BAR\.SYNC', 'full fences': r'MEMBAR',
 
 
 def texts():
-    """(name, source, definitions) of each kernel that waits for other blocks."""
+    """Yields (name, source, definitions) of each kernel that waits for other blocks."""
     for size, arguments in SIZES.items():
         for way in 'forward', 'backward':
             plan = getattr(plans, way)(*arguments)
@@ -35,7 +35,7 @@ def texts():
 
 
 def compiled(text, defines, architecture):
-    """dict: The counts of a source with one kernel."""
+    """Compiles a source with one kernel; returns a dict of the counts."""
     with tempfile.TemporaryDirectory() as folder:
         ptx, cubin = os.path.join(folder, 'k.ptx'), os.path.join(folder, 'k.cubin')
         subprocess.run(
@@ -55,7 +55,7 @@ def compiled(text, defines, architecture):
 
 
 def table(architecture):
-    """Lines of a table in Markdown, a line a kernel."""
+    """Yields the lines of a Markdown table, one for each kernel."""
     rows = [(name, compiled(text, defines, architecture))
             for name, text, defines in texts()]
     heads = list(rows[0][1])

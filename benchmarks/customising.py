@@ -1,10 +1,10 @@
-"""What a change of the loss costs in speed; writes RESULTS.md's part.
+"""Measures the speed of training with other losses; writes RESULTS.md's section.
 
     python benchmarks/customising.py             (about 4 minutes)
-    python benchmarks/customising.py --quick     a look (one round; writes nothing)
+    python benchmarks/customising.py --quick     one round; writes nothing
 
-The stock model of each size is trained with several lossfuns, all in turns in one
-process; the ratio is the median of the ratios of each round to the stock one.
+`RNNForLM` of each size is trained with several lossfuns, which take turns in one
+process.  The ratio to the default lossfun is the median of the ratios in each round.
 """
 import argparse
 import functools
@@ -23,19 +23,19 @@ SIZES = {'small': (200, 20, 0.0), 'medium': (650, 35, 0.5)}  # units, steps, dro
 
 
 def smoothed(y, t):
-    """A loss of the user's own: cross entropy with smoothed labels."""
+    """Computes a custom loss: cross entropy with smoothed labels."""
     log_p = F.log_softmax(y)
     return 0.9 * F.softmax_cross_entropy(y, t) - 0.1 * F.mean(log_p)
 
 
-# What is trained: its lossfun, and what else BPTTUpdater is given.
+# The lossfun, and other arguments of BPTTUpdater.
 STOCK = 'F.softmax_cross_entropy'
 WAYS = {
     STOCK: (F.softmax_cross_entropy, {}),
     'a partial with class_weight': (functools.partial(
         F.softmax_cross_entropy, class_weight=numpy.ones(V, 'f')), {}),
-    'a lossfun of your own, loss_of_logits=True': (smoothed, {'loss_of_logits': True}),
-    'a lossfun of your own': (smoothed, {}),
+    'custom lossfun, loss_of_logits=True': (smoothed, {'loss_of_logits': True}),
+    'custom lossfun': (smoothed, {}),
     'F.softmax_cross_entropy, per_step=True': (
         F.softmax_cross_entropy, {'per_step': True}),
 }
@@ -55,7 +55,7 @@ def make_updater(size, way):
 
 
 def measure(size, rounds):
-    """dict: way -> seconds of a window, round by round."""
+    """Returns a dict: way -> seconds per window in each round."""
     updaters = {way: make_updater(size, way) for way in WAYS}
     for updater in updaters.values():  # to warm up
         updater.update()
@@ -73,10 +73,11 @@ def part(result, machine):
             for size, seconds in result.items()
             for steps in [SIZES[size][1]] for way in WAYS]
     return '\n'.join([
-        '## The loss that is trained', '',
-        f'{common.machine_line(machine)}. By `python benchmarks/customising.py`: '
-        'training of the stock model with several lossfuns, words a second, medians; '
-        'the ratio to the stock lossfun is that of each round.', '',
+        '## Custom losses', '',
+        f'{common.machine_line(machine)}. By `python benchmarks/customising.py`: words '
+        'per second in training of `RNNForLM` with several lossfuns, medians over all '
+        'rounds; for the ratio to the default lossfun, of the ratios in each round.',
+        '',
         common.table(['', 'lossfun', 'words/s', 'ratio'], rows)])
 
 

@@ -1,17 +1,18 @@
-"""Speed and memory on a GPU, side by side; writes RESULTS.md's GPU part.
+"""Benchmarks speed and memory on a GPU; writes a section of RESULTS.md.
 
     python benchmarks/gpu.py                  everything (under 9 minutes on an H200)
     python benchmarks/gpu.py --parts machine,same,training --sizes medium
-    python benchmarks/gpu.py --unmeasured     says in RESULTS.md that nothing is known
+    python benchmarks/gpu.py --unmeasured     writes that nothing has been measured
 
-Parts: machine (what it is, and its two ceilings), same (all ways compute the same),
-training, kernels (a layer by itself), epoch, memory, mixed, tests (those of the project
-that need a GPU).  Each runs in a process of its own with a time limit: a kernel that
-hangs or breaks the device costs its part alone.  What is measured is printed at once,
-and kept in --json FILE after each piece.  A way that is found wrong is left out.
+Parts: machine (its description, copy rate and product rates), same (whether all
+implementations agree), training, kernels (a single layer), epoch, memory, mixed, tests
+(the project's tests that need a GPU).  Each part runs in a process of its own with a
+time limit, so a kernel that hangs or crashes the device only affects its part.  Results
+are printed at once, and stored in --json FILE after each measurement.  Implementations
+with wrong results are not measured.
 
-PyTorch is measured beside if it can be imported.  RNNLM_PTB_DIR names a folder with
-the Penn Treebank for the epoch, which is otherwise one of random words.
+PyTorch is measured too if it is installed.  RNNLM_PTB_DIR names a folder with the Penn
+Treebank for the epoch; without it, the epoch has random words.
 """
 import argparse
 import dataclasses
@@ -40,7 +41,7 @@ AGAIN = 'same', 'training'  # go on without the way that brought them down
 
 @dataclasses.dataclass
 class Settings:
-    """What a part needs to know.
+    """Settings of a part.
 
     Attributes:
         sizes (list of str): of `gpu_models.SIZES`.
@@ -57,7 +58,7 @@ class Settings:
 
     @property
     def main(self):
-        """The size of the parts that have one."""
+        """The size used by parts that measure a single size."""
         return 'medium' if 'medium' in self.sizes else self.sizes[0]
 
     @property
@@ -90,7 +91,7 @@ def run_part(part, args):
 
 
 def run_apart(part, args, seconds):
-    """Runs a part in a process of its own; why it failed, or ''."""
+    """Runs a part in a new process; returns why it failed, or ''."""
     command = [*PROGRAM, '--part', part, '--json', args.json, '--sizes', args.sizes,
                '--rounds', str(args.rounds), '--tests', args.tests, '--seconds',
                str(seconds)]
@@ -102,7 +103,7 @@ def run_apart(part, args, seconds):
 
 
 def gpus():
-    """How many GPUs CuPy can use."""
+    """Returns the number of GPUs that CuPy can use."""
     try:
         import cupy
         return cupy.cuda.runtime.getDeviceCount()
@@ -111,10 +112,10 @@ def gpus():
 
 
 def run(args):
-    """Runs the parts one after the other; what they found."""
+    """Runs the parts one after the other; returns their results."""
     if not gpus():
-        raise SystemExit('there is no GPU that CuPy can use; --unmeasured says so in '
-                         'RESULTS.md')
+        raise SystemExit('there is no GPU that CuPy can use; --unmeasured writes that '
+                         'into RESULTS.md')
     end = time.monotonic() + 60 * args.minutes
     parts = args.parts.split(',')
     common.keep(args.json, {'sizes': args.sizes, 'failed': {}, 'took': {}})
@@ -149,17 +150,17 @@ def parse(argv):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--parts', default=','.join(PARTS))
-    add('--sizes', default=SIZES, help="also 'tiny', to rehearse")
-    add('--rounds', type=int, default=15, help='of the race, at most')
-    add('--minutes', type=float, default=8.7, help='at most, in all')
-    add('--json', help='where results are kept (benchmarks/gpu.json, if they are '
-        'all that there is to measure)')
-    add('--tests', default='tests', help='what pytest is given')
-    add('--together', action='store_true', help='all parts in this process')
+    add('--sizes', default=SIZES, help="also 'tiny', for a trial run")
+    add('--rounds', type=int, default=15, help='largest number of rounds')
+    add('--minutes', type=float, default=8.7, help='time limit for all parts')
+    add('--json', help='file for the results (default: benchmarks/gpu.json, if '
+        'everything is measured)')
+    add('--tests', default='tests', help='arguments of pytest')
+    add('--together', action='store_true', help='run all parts in this process')
     add('--unmeasured', action='store_true',
-        help='write that nothing was measured, and what was checked instead')
+        help='write that nothing was measured, and what the tests check')
     add('--write', action='store_true',
-        help='write RESULTS.md from the results that are kept')
+        help='write RESULTS.md from stored results')
     add('--part', choices=list(PARTS), help=argparse.SUPPRESS)
     add('--seconds', type=float, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -177,7 +178,7 @@ def parse(argv):
 
 
 def is_whole(args):
-    """Whether all is measured, and so written."""
+    """Returns whether everything is measured, so that it is written."""
     return (args.parts, args.sizes) == (','.join(PARTS), SIZES)
 
 

@@ -1,6 +1,6 @@
-"""The language model on a GPU, once for each way to train it; for gpu.py.
+"""Implementations of the language model on a GPU, for gpu.py.
 
-As in models.py: made from the same weights, with state that is carried on.  But
+As in models.py, they are made from the same weights, and carry their state.  But
 `train(windows)` takes several windows, from the host as they would come from an
 iterator, and does not wait for the GPU.
 """
@@ -29,7 +29,7 @@ NO_CLIP = 1e30  # a norm that no gradient has, in float32 too
 
 @contextlib.contextmanager
 def switched(persistent, tf32, chunks=1):
-    """Our switches: the persistent kernels, products in TF32, the wavefront."""
+    """Context that sets our options: persistent kernels, TF32, chunks."""
     before = lstm.persistent, cuda_graph.CHUNKS
     lstm.persistent, cuda_graph.CHUNKS = persistent, chunks
     try:
@@ -40,7 +40,7 @@ def switched(persistent, tf32, chunks=1):
 
 
 class Official(models.Official):
-    """Chainer's links and optimizer, one word at a time."""
+    """Chainer's links and optimizer, step by step."""
 
     def __init__(self, weights, **sizes):
         super().__init__(weights, **sizes)
@@ -109,7 +109,7 @@ class Ours(models.PerStep):
             name: p.grad.copy() for name, p in self.model.predictor.namedparams()}
 
     def captured(self):
-        """The graph of a window, which must have been made."""
+        """Returns the graph of a window, which must exist."""
         window_graph = self.updater._graph
         if window_graph is None or window_graph._graph is None:
             raise RuntimeError('no CUDA graph was made: the log says why')
@@ -120,7 +120,7 @@ class Ours(models.PerStep):
 
 
 class Mixed(Ours):
-    """The same in float16 with parameters of float32 behind."""
+    """The same in mixed precision, with float32 parameters."""
 
     def __init__(self, weights, **sizes):
         super().__init__(weights, **sizes)
@@ -133,7 +133,7 @@ class Mixed(Ours):
 
 
 class Torch(models.Torch):
-    """torch.nn.LSTM, which is cuDNN's, eager.
+    """PyTorch, eager, with the LSTM of cuDNN.
 
     Args:
         tf32 (bool): Whether matrix products are rounded to TF32.
@@ -207,7 +207,7 @@ class TorchGraph(Torch):
         self.captured, self.last = captured(torch, self.in_place)
 
     def in_place(self):
-        """A window whose state goes where it came from."""
+        """Trains on a window, and writes the state in place."""
         state = self.state
         loss = self.step(self.ids)
         for before, after in zip(state, self.state):
@@ -234,7 +234,7 @@ class TorchGraph(Torch):
 
 
 def captured(torch, work):
-    """(CUDA graph of PyTorch of some work, what the work returned)."""
+    """Captures a CUDA graph in PyTorch; returns it and the result of the work."""
     # As PyTorch's documents have it: first a few times on a stream beside.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -271,13 +271,13 @@ WAYS = {
 
 
 def make(name, sizes, weights):
-    """A way to train a model of these sizes and weights."""
+    """Makes an implementation with these sizes and weights."""
     kind, how = WAYS[name]
     return kind(weights, **how, **sizes)
 
 
 def find_torch():
-    """PyTorch, or None."""
+    """Returns PyTorch, or None."""
     try:
         import torch
     except (ImportError, OSError):
@@ -290,7 +290,8 @@ def is_torch(name):
 
 
 def available(sizes):
-    """(names of the ways that can run, name -> why the others cannot)."""
+    """Returns the names of usable implementations, and a dict of reasons for others.
+    """
     torch = find_torch()
     missing = {}
     for name in WAYS:
@@ -304,7 +305,7 @@ def available(sizes):
 
 
 def fits(n, B, T, **_):
-    """Whether there are persistent kernels for these sizes on this GPU."""
+    """Returns whether there are persistent kernels for these sizes on this GPU."""
     import cupy
     gpu = kernels.gpu_for(cupy, numpy.dtype('f'))
     return bool(gpu) and all(

@@ -1,7 +1,7 @@
-"""The measurements of gpu.py, each a part.
+"""The parts of gpu.py.
 
-Each takes the settings (`gpu.Settings`) and a function that keeps what is known so
-far, which it calls with more and more of its result.
+Each takes the settings (`gpu.Settings`) and a function that stores results, which it
+calls after each measurement with its results so far.
 """
 import gc
 import os
@@ -49,7 +49,7 @@ def synchronize():
 
 
 def wall(work):
-    """Seconds until the GPU has done it too."""
+    """Measures the seconds of some work, including the GPU's."""
     synchronize()
     start = time.perf_counter()
     work()
@@ -58,7 +58,7 @@ def wall(work):
 
 
 def on_device(work):
-    """Seconds on the GPU alone, median: the work many times between two events."""
+    """Measures the median seconds of some work on the GPU, between two events."""
     work()
     count = max(1, min(1000, int(LEAST / max(wall(work), 1e-6))))
     times = []
@@ -78,7 +78,7 @@ def why(error):
 
 
 def go_on():
-    """Raises if an error was one after which the GPU does nothing more."""
+    """Raises an error if the GPU cannot be used any more."""
     synchronize()
 
 
@@ -123,14 +123,15 @@ def driver():
 
 
 def copy_rate(settings):
-    """Bytes a second, read and written, of a copy many times the L2's size."""
+    """Measures bytes per second, read and written, in a copy larger than the L2 cache.
+    """
     source = cupy.ones(10 ** 4 if settings.tiny else 2 ** 28, numpy.float32)
     target = cupy.empty_like(source)
     return 2 * source.nbytes / on_device(lambda: cupy.copyto(target, source))
 
 
 def sgemm_rates(settings, torch):
-    """FLOP/s of a large product of random numbers: name -> rate."""
+    """Measures the FLOP/s of a large matrix product; returns name -> rate."""
     N = 64 if settings.tiny else 8192
     a, b = (cupy.random.uniform(-1, 1, (N, N), dtype=numpy.float32)
             for _ in range(2))
@@ -157,7 +158,7 @@ def name_of(what, tf32):
 
 
 def tf32_effect():
-    """Relative difference that TF32 makes to a product; 0 if the switch fails."""
+    """Returns the relative difference made by TF32; 0 if it has no effect."""
     a, b = (cupy.random.uniform(-1, 1, (256, 256), dtype=numpy.float32)
             for _ in range(2))
     products = []
@@ -172,7 +173,7 @@ def tf32_effect():
 # Tests --------------------------------------------------------------------------
 
 def tests(settings, keep):
-    """The project's tests that need a GPU."""
+    """Runs the project's tests that need a GPU."""
     try:
         import pytest  # noqa: F401
     except ImportError:
@@ -210,7 +211,7 @@ def relative(a, b):
 
 
 def reference(sizes, weights, ids):
-    """Loss and gradients in float64 by our functions on the CPU."""
+    """Computes loss and gradients in float64 with our functions on the CPU."""
     with chainer.using_config('dtype', numpy.float64):
         model = rnnlm.RNNForLM(sizes['V'], sizes['n'], models.LAYERS, 0)
     for name, param in model.namedparams():
@@ -222,7 +223,7 @@ def reference(sizes, weights, ids):
 
 
 def same(settings, keep):
-    """Whether all ways compute the same loss and gradients."""
+    """Checks that all implementations compute the same loss and gradients."""
     # What a process before, which came to no end, has found stands.
     result = settings.known.get('same', {'sizes': {
         size: {name: {'error': NOT_REACHED}
@@ -256,7 +257,7 @@ def same(settings, keep):
 
 
 def compare(name, found, expected):
-    """The worst relative error of a way, and where it is."""
+    """Returns the largest relative error of an implementation, and where it is."""
     limit = LIMITS['tf32' in name]
     errors = {'loss': relative(found[0], expected[0])}
     for key, g in found[1].items():
@@ -269,7 +270,7 @@ def compare(name, found, expected):
 
 
 def check_replay(name, sizes, weights, row):
-    """The losses of windows of a graph, and of the same launched one by one."""
+    """Compares the losses of successive windows with and without a graph."""
     losses = []
     for kind in name, 'functions' if name == 'graph' else 'persistent functions':
         numpy.random.seed(2)  # the keys of dropout
@@ -287,21 +288,21 @@ def check_replay(name, sizes, weights, row):
 
 
 def usable(settings, sizes):
-    """The ways that can run here and were not found wrong."""
+    """Returns the implementations that can run here and have no errors."""
     wrong = {name for rows in settings.known.get('same', {}).get('sizes', {}).values()
              for name, row in rows.items() if 'error' in row}
     return [name for name in gpu_models.available(sizes)[0] if name not in wrong]
 
 
 def ours(settings, sizes):
-    """The best of ours of these: persistent where it fits and is right."""
+    """Returns the name of our fastest usable implementation."""
     return 'persistent' if 'persistent' in usable(settings, sizes) else 'graph'
 
 
 # Epoch --------------------------------------------------------------------------
 
 def epoch_words(sizes):
-    """(ids, size of the vocabulary, what they are)."""
+    """Returns the ids, the size of the vocabulary, and a description."""
     folder = os.environ.get('RNNLM_PTB_DIR')
     if folder:
         text = corpus.load(folder)
@@ -313,7 +314,7 @@ def epoch_words(sizes):
 
 
 def epoch(settings, keep):
-    """Two epochs through the Trainer, by LogReport's clock."""
+    """Measures two epochs with Chainer's Trainer, by its LogReport."""
     sizes = gpu_models.SIZES[settings.main]
     words, V, what = epoch_words(sizes)
     result = {'size': settings.main, 'words': len(words), 'what': what, 'seconds': {}}

@@ -1,4 +1,4 @@
-"""More parts of gpu.py: training by all ways in turns, a layer by itself, memory."""
+"""More parts of gpu.py: training, a single layer, memory."""
 import collections
 import gc
 import time
@@ -22,7 +22,7 @@ WINDOWS = 32  # that are drawn beforehand, and come round
 # Training -----------------------------------------------------------------------
 
 def training(settings, keep):
-    """Seconds a window of each way at each size, the ways in turns."""
+    """Measures the seconds per window of each implementation, in turns."""
     # What a process before, which came to no end, has found stands.
     result = settings.known.get('training', {})
     todo = [size for size in settings.sizes if not result.get(size, {}).get('done')]
@@ -51,7 +51,7 @@ def training(settings, keep):
 
 
 def summarise(row, sizes):
-    """Words a second and ratios, of the turns so far."""
+    """Computes words per second and ratios from the rounds so far."""
     times = {name: t for name, t in row['seconds'].items() if t}
     turns = min(map(len, times.values()), default=0)
     times = {name: numpy.array(t[:turns]) for name, t in times.items()}
@@ -62,7 +62,7 @@ def summarise(row, sizes):
 
 
 def started(settings, sizes, row, keep):
-    """name -> the way, warm; and how many windows make a measurement."""
+    """Makes and warms up the implementations; chooses the windows per measurement."""
     made, weights = {}, models.make_weights(**sizes)
     for name in usable(settings, sizes):
         if name in row['failed']:
@@ -101,7 +101,7 @@ def windows(sizes, count):
 
 
 def race(made, sizes, row, rounds, until, keep):
-    """Rounds in which each way takes its turn, until the time is over."""
+    """Measures the implementations in turns, until the time is over."""
     seconds, last = row['seconds'], 0
     seconds.update({name: [] for name in made})
     for turn in range(rounds):
@@ -125,7 +125,7 @@ def race(made, sizes, row, rounds, until, keep):
 
 
 def graphs_alone(made):
-    """Seconds of a window on the device alone: the graphs one after the other."""
+    """Measures the seconds per window of the graphs alone, on the device."""
     found = {}
     for name, way in made.items():
         try:
@@ -151,7 +151,7 @@ def say_row(size, row):
 # Kernels ------------------------------------------------------------------------
 
 def kernel_ways(settings, sizes):
-    """name -> (persistent, tf32, graph) of our own."""
+    """Returns a dict of our variants: name -> (persistent, tf32, graph)."""
     ways = {}
     fits = 'persistent' in usable(settings, sizes)
     # The persistent kernels have no products of cuBLAS, but a layer has.
@@ -165,7 +165,7 @@ def kernel_ways(settings, sizes):
 
 
 def kernels(settings, keep):
-    """One layer over a window: seconds on the device, and rates."""
+    """Measures the seconds and rates of one layer over a window, on the device."""
     result = {}
     for size in settings.sizes:
         sizes = gpu_models.SIZES[size]
@@ -197,7 +197,7 @@ def measure(rows, name, work):
 
 
 class Layer:
-    """One layer over a window, its arrays and what is done with them."""
+    """The arrays and computations of one layer over a window."""
 
     def __init__(self, sizes):
         self.sizes = sizes
@@ -276,7 +276,7 @@ class Layer:
             gpu_models.set_tf32(torch, False)
 
     def rates(self, row):
-        """FLOP/s; and bytes/s as if weights and each array moved once."""
+        """Computes FLOP/s, and bytes/s if weights and arrays are moved once."""
         T, B, n = self.shape
         step = 2 * T * B * 4 * n * n
         flops = {'forward': step, 'backward': step, 'layer forward': 2 * step,
@@ -296,7 +296,7 @@ def flat(x):
 # Memory -------------------------------------------------------------------------
 
 def memory(settings, keep):
-    """MiB that each way takes from the device."""
+    """Measures the MiB of device memory of each implementation."""
     sizes = gpu_models.SIZES[settings.main]
     result = {'size': settings.main, 'MiB': {}, 'held in it MiB': {}}
     weights = models.make_weights(**sizes)
@@ -320,7 +320,7 @@ def memory(settings, keep):
 
 
 def peak(name, sizes, weights, windows=4):
-    """(MiB that the allocator took, most that were in use if it knows) of a way."""
+    """Returns the MiB reserved by the allocator, and the peak in use if known."""
     gc.collect()
     pool = cupy.get_default_memory_pool()
     pool.free_all_blocks()
@@ -346,7 +346,7 @@ def peak(name, sizes, weights, windows=4):
 # Mixed precision ----------------------------------------------------------------
 
 def mixed(settings, keep):
-    """Seconds a window in float16 over parameters of float32."""
+    """Measures the seconds per window in mixed precision."""
     sizes = gpu_models.SIZES[settings.main]
     result = {'size': settings.main}
     try:

@@ -1,12 +1,12 @@
-"""What it costs to import NumPy before rnnlm; writes RESULTS.md's part.
+"""Measures the cost of importing NumPy before rnnlm; writes RESULTS.md's section.
 
     python benchmarks/import_order.py             (about 6 minutes)
-    python benchmarks/import_order.py --quick     a look (one round; writes nothing)
+    python benchmarks/import_order.py --quick     one round; writes nothing
 
-OpenBLAS reads OPENBLAS_THREAD_TIMEOUT, which `import rnnlm` sets, when NumPy loads it:
-where NumPy comes first it is too late, and idle BLAS threads keep a core busy between
-products.  Each order trains in a process of its own, both in each round and in turns,
-the other one first in every second round; the ratio is the median of the ratios of each
+OpenBLAS reads OPENBLAS_THREAD_TIMEOUT when NumPy loads it.  `import rnnlm` sets this
+variable; if NumPy is imported first, it is set too late, and idle BLAS threads keep a
+core busy between products.  Each round trains once in each order, in new processes, and
+alternates which order comes first.  The speedup is the median of the ratios in each
 round.
 """
 import argparse
@@ -15,9 +15,10 @@ import os
 import subprocess
 import sys
 
+SYSTEMS = {'window': 'rnnlm, fused', 'fast': 'rnnlm, fused, `fast`'}
 ORDERS = {'rnnlm first': 'import rnnlm, numpy', 'NumPy first': 'import numpy, rnnlm'}
 
-# Seconds of each window, after two to warm up.
+# Measures the seconds of each window, after two for warming up.
 SERVE = '''
 import json, sys, time
 import models
@@ -38,8 +39,8 @@ print(json.dumps({'words/s': sizes['T'] * B / float(numpy.median(seconds[2:])),
 
 
 def measure_one(order, size, windows, way):
-    """What a process that imports in this order finds."""
-    # Else it would have the variable from this one, or from who called it.
+    """Measures in a new process that imports in this order."""
+    # Otherwise the process would inherit the variable.
     env = {name: value for name, value in os.environ.items()
            if name != 'OPENBLAS_THREAD_TIMEOUT'}
     env['PYTHONPATH'] = os.pathsep.join(filter(None, [
@@ -51,7 +52,7 @@ def measure_one(order, size, windows, way):
 
 
 def measure(sizes, windows, rounds):
-    """dict: size -> way -> order -> what was found, round by round."""
+    """Returns a dict: size -> way -> order -> results of all rounds."""
     import models
     ways = [way for way in ('window', 'fast') if way in models.available()]
     result = {}
@@ -74,18 +75,19 @@ def part(result, machine):
             first, late = ([found['words/s'] for found in orders[order]]
                            for order in ORDERS)
             rows.append([
-                size, way, len(first), number(median(first)), number(median(late)),
+                size, SYSTEMS[way], len(first), number(median(first)),
+                number(median(late)),
                 number(median([a / b for a, b in zip(first, late)]), 2)])
     late = any(found['too late'] for ways in result.values()
                for orders in ways.values() for found in orders['NumPy first'])
     return '\n'.join([
-        '## The order of imports', '',
-        f'{machine_line(machine)}. By `python benchmarks/import_order.py`: training, '
-        'words a second, `import rnnlm` before or after `import numpy`; medians over '
-        'n rounds, the ratio that of each round. '
-        + ('NumPy first was too late for OPENBLAS_THREAD_TIMEOUT.' if late else
-           'The BLAS here has no OPENBLAS_THREAD_TIMEOUT, or takes it later too.'), '',
-        table(['', 'way', 'n', 'rnnlm first', 'NumPy first', 'ratio'], rows)])
+        '## Import order', '',
+        f'{machine_line(machine)}. By `python benchmarks/import_order.py`: words per '
+        'second in training, with `import rnnlm` before or after `import numpy`; '
+        'medians over n rounds, for the speedup of the ratios in each round. '
+        + ('With NumPy first, OPENBLAS_THREAD_TIMEOUT was set too late.' if late else
+           'This BLAS has no OPENBLAS_THREAD_TIMEOUT, or also accepts it later.'), '',
+        table(['', 'system', 'n', 'rnnlm first', 'NumPy first', 'speedup'], rows)])
 
 
 def main(argv=None):

@@ -1,9 +1,9 @@
-"""A trained model's perplexity in other systems; writes RESULTS.md's part.
+"""Computes the perplexity of a model in other systems; writes RESULTS.md's section.
 
     python benchmarks/interchange.py RUN --corpus FOLDER
 
-RUN is the --out folder of a training on the corpus (default: RNNLM_PTB_DIR).  Needs
-torch, keras, onnx and onnxruntime; each reads the file that `rnnlm convert` writes.
+RUN is the folder of a run trained on the corpus (default: RNNLM_PTB_DIR).  Needs torch,
+keras, onnx and onnxruntime; each reads the file that `rnnlm convert` writes.
 """
 import argparse
 import importlib.util
@@ -22,7 +22,7 @@ from rnnlm.training.evaluator import (
 
 import common
 
-CHUNK = 500  # words of one call
+CHUNK = 500  # words per call
 
 
 def main():
@@ -45,7 +45,7 @@ def main():
 
 
 def perplexity(step, words, model):
-    """Perplexity of a text as one stream, by a function of ids (T, 1), h and c."""
+    """Returns the perplexity of a stream, by a function of ids (T, 1), h and c."""
     h = c = numpy.zeros((model.n_layers, 1, model.n_units), 'f')
     words = numpy.append(words, words[0])  # as the evaluator, which wraps around
     total = 0.0
@@ -61,16 +61,16 @@ def perplexity(step, words, model):
 
 def in_pytorch(folder, weights, model):
     import torch
-    path = os.path.join(folder, 'twin.py')
+    path = os.path.join(folder, 'exported.py')
     convert.save(path, weights)
-    spec = importlib.util.spec_from_file_location('twin', path)
+    spec = importlib.util.spec_from_file_location('exported', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    twin = module.load()
+    exported = module.load()
 
     def step(ids, h, c):
         with torch.no_grad():
-            logits, state = twin(torch.from_numpy(ids), tuple(
+            logits, state = exported(torch.from_numpy(ids), tuple(
                 torch.from_numpy(array) for array in (h, c)))
         return (logits.numpy(), *(array.numpy() for array in state))
 
@@ -91,11 +91,11 @@ def in_keras(folder, weights, model):
             model.n_units, return_sequences=True, return_state=True)(
                 x, initial_state=given[k])
         states.append(state)
-    twin = keras.Model([ids, given], [keras.layers.Dense(model.n_vocab)(x), states])
-    twin.load_weights(path)
+    exported = keras.Model([ids, given], [keras.layers.Dense(model.n_vocab)(x), states])
+    exported.load_weights(path)
 
     def step(ids, h, c):
-        logits, states = twin([ids.T.astype('i'), [
+        logits, states = exported([ids.T.astype('i'), [
             [h[k], c[k]] for k in range(model.n_layers)]])
         as_numpy = keras.ops.convert_to_numpy
         h, c = (numpy.stack([as_numpy(state[k]) for state in states]) for k in range(2))
@@ -120,10 +120,10 @@ def write(found, model, machine):
     text = '\n'.join([
         '## The same model in other systems', '',
         f'{model.n_layers} x {model.n_units} units, trained by `rnnlm train --preset '
-        'small` on the Penn Treebank, one run (n = 1); its test part as one stream. '
-        'Each system reads the file that `rnnlm convert` writes for it. By `python '
-        f'benchmarks/interchange.py RUN`. {common.machine_line(machine)}.', '',
-        common.table(['system', 'test perplexity', 'from ours'], rows)])
+        'small` on the Penn Treebank, one run (n = 1). The test part is read as one '
+        'stream; each system reads the file that `rnnlm convert` writes for it. By '
+        f'`python benchmarks/interchange.py RUN`. {common.machine_line(machine)}.', '',
+        common.table(['system', 'test perplexity', 'relative difference'], rows)])
     common.replace('Interchange', 'interchange.py', text)
     print(text)
 

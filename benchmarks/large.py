@@ -1,17 +1,17 @@
-"""Time and memory of long texts: reading them, finding them again, training on them.
+"""Benchmarks time and memory of long texts: reading, caching, training.
 
     python benchmarks/large.py            from 10^6 to 3 x 10^8 words (about 10 minutes;
                                           3.5 GB of disk in --folder)
-    python benchmarks/large.py --only N   one length, beside those of before
-    python benchmarks/large.py --tables   tables and picture again, from large.json
+    python benchmarks/large.py --only N   one length, added to the earlier results
+    python benchmarks/large.py --tables   writes tables and picture again
     python benchmarks/large.py --quick    up to 10^7 words (a minute; writes nothing)
 
-The texts are made here: words by Zipf's law, p(k) proportional to log(1 + 1/k), from a
-vocabulary of 800,000, in lines of 25.  Each is read by a process of its own: at first,
-when its ids are made; a second time, when they are mapped from the cache; and without
-the cache.  The last column is a training run, of `WINDOWS` windows, with all streams
-spread over the text.  Memory is the most that the process had (VmHWM), the pages of the
-mapped file among it.  large_vocabulary.py measures large vocabularies.
+The texts are generated: words by Zipf's law, p(k) proportional to log(1 + 1/k), from a
+vocabulary of 800,000, in lines of 25.  Each text is read in new processes: once when
+its ids are made, once when they are mapped from the cache, and once without the cache.
+The last columns are a training run of `WINDOWS` windows, whose streams are spread over
+the text.  Memory is the peak of the process (VmHWM), including pages of the mapped
+file.  large_vocabulary.py measures large vocabularies.
 """
 import argparse
 import json
@@ -39,12 +39,12 @@ V = 800000
 LINE = 25
 WINDOWS = 200
 
-# Words of the training run's vocabulary, so that the model stays small.
+# Vocabulary size in the training run, so that the model stays small.
 LIMIT = 10000
 
 
 def words_of(n):
-    """n different words: syllables, the fewer the more frequent."""
+    """Returns n distinct words made of syllables; frequent words are shorter."""
     syllables = [a + b for a in 'tnsrhldcmfpgwybvkxjq' for b in 'eaoiu']
     found = []
     for k in range(n):
@@ -60,7 +60,7 @@ def words_of(n):
 
 
 def write_text(path, n, seed=0):
-    """Writes a text of n words, the ends of its lines not counted."""
+    """Writes a text of n words, not counting ends of lines."""
     words = numpy.array(words_of(V), object)
     random = numpy.random.RandomState(seed)
     with open(path, 'w', encoding='utf-8', newline='\n') as f:
@@ -72,7 +72,7 @@ def write_text(path, n, seed=0):
 
 
 def measure(path, way):
-    """What one process has to say: seconds and bytes."""
+    """Measures seconds and bytes, in a process of its own."""
     start = time.perf_counter()
     before = common.memory('VmRSS')
     limit = LIMIT if way == 'train' else None
@@ -86,7 +86,7 @@ def measure(path, way):
 
 
 def train(corpus):
-    """Words a second of a training run of the small model."""
+    """Returns words per second in training of the small model."""
     model = L.Classifier(rnnlm.RNNForLM(len(corpus.vocabulary), 200))
     model.compute_accuracy = False
     optimizer = chainer.optimizers.SGD(lr=1.0).setup(model)
@@ -108,7 +108,7 @@ def in_a_process(path, way, cache):
 
 
 def measure_text(n, folder):
-    """A row of the table."""
+    """Measures a row of the table."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = os.path.join(place, 'text')
         write_text(path, n)
@@ -121,7 +121,7 @@ def measure_text(n, folder):
 
 
 def tables(rows):
-    """Markdown of what `measure_text` found."""
+    """Returns a Markdown table of the results of `measure_text`."""
     def cells(row, name):
         found = row.get(name)
         if found is None:  # it was not measured
@@ -146,8 +146,11 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--quick', action='store_true', help='up to 10^7 words')
-    parser.add_argument('--folder', help='for texts and cache; a temporary one in it')
-    parser.add_argument('--tables', action='store_true', help='measure nothing')
+    parser.add_argument(
+        '--folder', help='parent of the temporary folder for texts and cache')
+    parser.add_argument(
+        '--tables', action='store_true',
+        help='write the tables again, from large.json')
     parser.add_argument('--only', type=float, metavar='N', help='one length')
     parser.add_argument('--way', help=argparse.SUPPRESS)
     parser.add_argument('--text', help=argparse.SUPPRESS)
@@ -172,8 +175,8 @@ def write(rows):
     """Writes the tables into RESULTS.md and docs/scaling.md, and the picture."""
     line = common.machine_line(next(iter(rows.values()))['machine'])
     common.replace('texts', 'large.py', (
-        f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each in a process '
-        'of its own, import not counted.\n\n') + common.picture(
+        f'## Long texts\n\n{line}. By `python benchmarks/large.py`; each measurement '
+        'in a new process, without the time of the import.\n\n') + common.picture(
             'lengths.png', 'Time until a text is ready and peak memory by the length '
             'of the text') + '\n\n' + tables(rows))
     common.replace('billion', 'large.py', costs.billion_table(), DOCUMENT)

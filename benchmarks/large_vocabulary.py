@@ -1,12 +1,12 @@
-"""Time and memory of training against the vocabulary; writes RESULTS.md's part.
+"""Measures time and memory against vocabulary size; writes RESULTS.md's section.
 
     python benchmarks/large_vocabulary.py            all (20 minutes, up to 16 GB)
     python benchmarks/large_vocabulary.py --vocabulary 270000 --systems adaptive
 
 Two LSTM layers of 650 units, windows of 20 x 35 words whose ids follow Zipf's law, SGD
-with clipping, dropout 0.5.  Each system trains in a process of its own, one after the
-other; a figure is the median window and the process's peak memory.  What needs more
-memory than is free is left out.  PyTorch is used if it can be imported.
+with clipping, dropout 0.5.  Each system trains in a new process, one after the other;
+the figures are the median time of a window and the peak memory of the process.  Systems
+that need more memory than is free are skipped.  PyTorch is used if it is installed.
 """
 import argparse
 import importlib.util
@@ -30,22 +30,22 @@ COMMAND = 'benchmarks/large_vocabulary.py'
 VOCABULARIES = 10_000, 30_000, 100_000, 270_000, 800_000
 UNITS, LAYERS, B, T, DROPOUT, SCALE, CLIP = 650, 2, 20, 35, 0.5, 0.05, 5.0
 
-# Matrices (V, n) that a system has at once, with what it needs to make them.
+# Matrices (V, n) that a system needs at once, including its initialization.
 MATRICES = {'full': 6, 'adaptive': 2, 'torch-full': 8, 'torch-adaptive': 3}
 NAMES = {'full': 'full softmax', 'adaptive': 'adaptive softmax',
          'torch-full': 'PyTorch, full', 'torch-adaptive': 'PyTorch, adaptive'}
 
-# Seconds that a system is measured at one size, and the fewest windows.
+# Seconds for which a system is measured at one size, and the least number of windows.
 SECONDS, LEAST = 4.0, 3
 
 
 def cutoffs(n_vocab):
-    """Those of all systems: a hundredth, a twentieth and a quarter of the words."""
+    """Returns the cutoffs: a hundredth, a twentieth and a quarter of the words."""
     return [n_vocab // 100, n_vocab // 20, n_vocab // 4]
 
 
 def zipf(n_vocab, n_words, seed=0):
-    """int32 (N,): words whose frequencies fall as 1 / rank, nearly."""
+    """Returns words, int32 (N,), with frequencies about 1 / rank."""
     u = numpy.random.RandomState(seed).rand(n_words)
     return numpy.minimum(numpy.exp(u * numpy.log(n_vocab + 1)) - 1,
                          n_vocab - 1).astype('i')
@@ -114,7 +114,7 @@ class Torch:
 
 
 def measure(system, n_vocab):
-    """What a process of its own finds: milliseconds of each window, and GB."""
+    """Measures milliseconds per window and GB, in a process of its own."""
     cls = Torch if system.startswith('torch') else Ours
     way = cls(n_vocab, system.endswith('adaptive'))
     times = []
@@ -129,7 +129,7 @@ def measure(system, n_vocab):
 
 
 def free_bytes():
-    """Memory that is free; a lot where nobody says."""
+    """Returns the free memory in bytes; a large number if it is unknown."""
     try:
         with open('/proc/meminfo', encoding='ascii') as f:
             return next(int(line.split()[1]) * 1024 for line in f
@@ -139,7 +139,7 @@ def free_bytes():
 
 
 def run(system, n_vocab):
-    """`measure` in a process of its own; None if it needs too much memory."""
+    """Calls `measure` in a new process; returns None if it needs too much memory."""
     logits = B * T * n_vocab * 4 * 3 if system == 'torch-full' else 0
     if MATRICES[system] * n_vocab * UNITS * 4 + logits > 0.9 * free_bytes():
         return None
@@ -150,7 +150,7 @@ def run(system, n_vocab):
 
 
 def part(results):
-    """The part of RESULTS.md."""
+    """Returns the section of RESULTS.md."""
     rows = []
     for n_vocab, found in sorted(results['figures'].items(), key=lambda e: int(e[0])):
         cells = [f'{int(n_vocab):,}']
@@ -167,16 +167,16 @@ def part(results):
         head += [f'{name}: ms', 'GB']
     return '\n'.join([
         '## Large vocabularies', '',
-        f'Milliseconds a training window of {B} x {T} words and peak memory of the '
-        f'process, {LAYERS} layers of {UNITS} units, by `python {COMMAND}`: ids by '
-        'Zipf\'s law, clusters from a hundredth, a twentieth and a quarter of the '
-        'words on, of a 4th, 16th and 64th of the units. The last column is how many '
-        'times as fast our adaptive softmax is as PyTorch\'s. Empty: needs more memory '
-        'than was free, or was not measured.', '',
+        f'Milliseconds per training window of {B} x {T} words, and peak memory of the '
+        f'process; {LAYERS} layers of {UNITS} units, by `python {COMMAND}`. Ids follow '
+        'Zipf\'s law. The clusters start at a hundredth, a twentieth and a quarter of '
+        'the words, with a 4th, 16th and 64th of the units. The last column is the '
+        'speedup of our adaptive softmax over PyTorch\'s. Empty cells: more memory '
+        'needed than was free, or not measured.', '',
         common.picture('vocabulary.png', 'Time of a training window and peak memory by '
                        'the size of the vocabulary, of rnnlm and PyTorch, with full '
                        'and adaptive softmax'), '',
-        common.table([*head, 'times'], rows),
+        common.table([*head, 'speedup'], rows),
         common.machine_line(results.get('machine')), ''])
 
 
@@ -189,7 +189,7 @@ def main(argv=None):
     add('--systems', nargs='+', choices=list(MATRICES), default=list(MATRICES))
     add('--measure', nargs=2, help=argparse.SUPPRESS)
     add('--tables', action='store_true',
-        help='the table and the picture again, from the .json')
+        help='write the table and the picture again, from the .json')
     args = parser.parse_args(argv)
     if args.measure:
         system, n_vocab = args.measure

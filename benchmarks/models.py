@@ -1,8 +1,8 @@
-"""The language model of the benchmark, once for each way to train it.
+"""Implementations of the language model of the benchmark.
 
-Each class is made from the same weights, takes a window of ids (T + 1, B), and has
-`loss_and_gradients(ids)` without dropout and without update, for the comparison, and
-`train(ids)`, one whole update, for the clock.  State is carried from window to window.
+Each class is made from the same weights.  For a window of ids (T + 1, B) it has
+`loss_and_gradients(ids)`, without dropout and update, for the comparison, and
+`train(ids)`, a complete update, to be timed.  State is carried from window to window.
 """
 import contextlib
 import importlib.util
@@ -25,12 +25,12 @@ END = 0  # the word between sentences
 
 
 def flops_per_word(n, V):
-    """Multiply-adds of the matrix products, forward and backward, times two."""
+    """Returns the operations of the matrix products, forward and backward."""
     return 3 * 2 * (LAYERS * 8 * n * n + n * V)
 
 
 class OfficialNet(chainer.Chain):
-    """As in Chainer's examples/ptb, but for the ratio of dropout."""
+    """The model of Chainer's examples/ptb, with any dropout ratio."""
 
     def __init__(self, V, n, dropout):
         super().__init__()
@@ -55,7 +55,7 @@ class OfficialNet(chainer.Chain):
 
 
 class Chainers:
-    """What the Chainer ways have in common: SGD with clipping."""
+    """Base class of the implementations in Chainer: SGD with clipping."""
 
     def __init__(self, weights, n, dropout, clip, V, **_):
         self.model = L.Classifier(self.make(V, n, dropout))
@@ -69,7 +69,7 @@ class Chainers:
         self.model.predictor.reset_state()
 
     def evaluate(self, ids):
-        """Mean loss of a text (T + 1, 1), word by word or as the way does it."""
+        """Returns the mean loss of a text (T + 1, 1)."""
         self.reset()
         with chainer.using_config('train', False), chainer.no_backprop_mode():
             return float(self.loss(ids).array) / (len(ids) - 1)
@@ -86,7 +86,7 @@ class Chainers:
 
 
 class Official(Chainers):
-    """Chainer's links and optimizer, one word at a time."""
+    """Chainer's links and optimizer, step by step."""
 
     def make(self, V, n, dropout):
         return OfficialNet(V, n, dropout)
@@ -107,7 +107,7 @@ class Official(Chainers):
 
 
 class PerStep(Chainers):
-    """rnnlm.RNNForLM and its updater, told to go word by word."""
+    """rnnlm.RNNForLM and its updater with per_step=True."""
 
     per_step = True
 
@@ -132,7 +132,7 @@ class PerStep(Chainers):
 
 
 class ByWindow(PerStep):
-    """rnnlm.RNNForLM and its updater, on NumPy alone."""
+    """rnnlm.RNNForLM and its updater, fused, with NumPy only."""
 
     per_step = False
     kernels = False
@@ -154,7 +154,7 @@ class ByWindow(PerStep):
             return super().evaluate(ids)
 
     def score(self, sentences):
-        """Sum of the log probabilities of sentences, each on its own, with its end."""
+        """Returns the sum of the log probabilities of sentences and their ends."""
         with self.with_kernels():
             return float(sum(scores.sum() for scores in rnnlm.score_sentences(
                 self.model.predictor, sentences, END)))
@@ -178,13 +178,13 @@ class Fast(ByWindow):
     kernels = True
 
     def pieces(self, windows):
-        """Milliseconds of the pieces of a window."""
+        """Returns the milliseconds of the parts of a window."""
         import pieces  # which imports this
         return pieces.of_windows(self, windows)
 
 
 class Windows(chainer.dataset.Iterator):
-    """Hands the updater the window that the benchmark wants it to have."""
+    """Iterator that gives the updater the window chosen by the benchmark."""
 
     def next_window(self, length):
         return self.window
@@ -197,7 +197,7 @@ class Windows(chainer.dataset.Iterator):
 
 
 class Torch:
-    """torch.nn.Embedding, LSTM, Linear; the same clipping and update."""
+    """PyTorch: Embedding, LSTM and Linear, with the same clipping and update."""
 
     def __init__(self, weights, n, dropout, clip, V, **_):
         import torch
@@ -226,7 +226,7 @@ class Torch:
 
     @staticmethod
     def to_torch(name, array):
-        """Chainer's a, i, f, o of each unit -> blocks i, f, g, o."""
+        """Converts Chainer's a, i, f, o of each unit to blocks i, f, g, o."""
         if '/upward/' not in name and '/lateral/' not in name:
             return array
         a, i, f, o = (array[g::4] for g in range(4))
@@ -265,7 +265,7 @@ class Torch:
         return loss
 
     def score(self, sentences, batch=32, alike=False):
-        """Of padded batches: as they come, or of sentences of like length."""
+        """Scores in padded batches, optionally of sentences of similar length."""
         torch, total = self.torch, 0.0
         if alike:
             sentences = sorted(sentences, key=len)
@@ -292,7 +292,7 @@ class Torch:
         return self.score(sentences, alike=True)
 
     def generate(self, length):
-        """Words sampled one by one."""
+        """Samples words one by one."""
         torch, words, state = self.torch, [END], None
         self.modules.eval()
         with torch.no_grad():
@@ -328,7 +328,7 @@ class Torch:
 
 
 class TorchBfloat16(Torch):
-    """The same under autocast: products of bfloat16, weights and loss of float32."""
+    """The same with autocast: bfloat16 products, float32 weights and loss."""
 
     def forward(self, ids, state):
         with self.torch.autocast('cpu', dtype=self.torch.bfloat16):
@@ -336,9 +336,9 @@ class TorchBfloat16(Torch):
 
 
 class TorchCompiled(Torch):
-    """The same under torch.compile, by an experimental switch that lets it at an LSTM.
+    """The same with torch.compile, with an experimental option for LSTMs.
 
-    Without the switch nothing is compiled: see `compiled_by_default`.
+    Without this option nothing is compiled: see `compiled_by_default`.
     """
 
     def __init__(self, weights, **sizes):
@@ -355,7 +355,7 @@ class TorchCompiled(Torch):
         return self.compiled(ids, state)
 
     def compiled_by_default(self):
-        """(pieces that torch.compile makes without the switch, why it stops)."""
+        """Returns the parts compiled without the option, and why it stops."""
         import torch._dynamo
         pieces = []
 
@@ -380,7 +380,7 @@ WAYS = {'official': Official, 'per step': PerStep, 'window': ByWindow, 'fast': F
 
 
 def available():
-    """The names of the ways that can run here."""
+    """Returns the names of the implementations that can run here."""
     there = {name: importlib.util.find_spec(name) for name in ('llvmlite', 'torch')}
     return [name for name in WAYS
             if there.get({'fast': 'llvmlite'}.get(name, name.split()[0]), True)]

@@ -1,4 +1,4 @@
-"""Where the time of a window goes: its pieces, and what sgemm would allow for each."""
+"""Measures the parts of a window, and the time that sgemm would need for each."""
 import collections
 import contextlib
 import time
@@ -15,9 +15,9 @@ REST = 'the rest'
 
 
 def called():
-    """The pieces by what is called for them: (name, owner, attribute).
+    """Returns the functions that compute each part: (name, owner, attribute).
 
-    One inside another is not counted twice.
+    Nested calls are not counted twice.
     """
     from rnnlm.kernels import output, recurrent  # they need llvmlite
     return (('loss: products', softmax_loss.LinearSoftmaxCrossEntropy, '_compute'),
@@ -31,7 +31,7 @@ def called():
 
 @contextlib.contextmanager
 def clocked():
-    """Yields a Counter of the seconds of each piece, while it lasts."""
+    """Context that yields a Counter of the seconds of each part."""
     seconds, inside = collections.Counter(), []
 
     def timed(name, function):
@@ -56,10 +56,10 @@ def clocked():
 
 
 def of_windows(way, windows):
-    """Milliseconds of each piece of a window, the mean over several.
+    """Returns the mean milliseconds of each part of a window.
 
     Args:
-        way (models.Fast): What trains.
+        way (models.Fast): The implementation.
         windows (list): Ids (T + 1, B) each.
     """
     with clocked() as seconds:
@@ -72,7 +72,7 @@ def of_windows(way, windows):
 
 
 def floors(n, T, B, V, flops):
-    """What sgemm would take for each of them, in milliseconds."""
+    """Returns the milliseconds that sgemm would need for each part."""
     words = T * B
     layer = 2 * 4 * n * n * models.LAYERS * words
     return {name: 1e3 * operations / flops for name, operations in (

@@ -1,11 +1,11 @@
-"""What mixed precision costs in perplexity; writes RESULTS.md's part on precision.
+"""Measures the effect of mixed precision on the perplexity, for RESULTS.md.
 
     python benchmarks/precision.py               the embedded corpus (about 6 minutes)
     python benchmarks/precision.py --ptb FOLDER  and 2 epochs of PTB, preset small
 
-The arithmetic is that of a GPU, on NumPy: factors of float16, sums, gates and softmax
-in float32, a float32 copy of the weights, a scaled loss.  So it says what it costs,
-and nothing about speed.
+NumPy does the arithmetic of a GPU: factors in float16; sums, gates and softmax in
+float32; a float32 copy of the weights; a scaled loss.  So this shows the effect on the
+perplexity, but not the speed.
 """
 import argparse
 import contextlib
@@ -32,7 +32,7 @@ PRECISIONS = 'float32', 'mixed16'
 
 
 def train(text, recipe, seed):
-    """Perplexities of validation and test after a run."""
+    """Trains; returns the perplexities of validation and test."""
     with tempfile.TemporaryDirectory() as out, warnings.catch_warnings(), \
             contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings('ignore', 'Non finite number')  # of the scaled loss
@@ -53,9 +53,9 @@ def part(results):
     return '\n'.join([
         '## Precision', '',
         'By `python benchmarks/precision.py`, on a CPU with the arithmetic of a GPU. '
-        'The same seeds; n is the number of runs, one a seed; the last column is the '
-        'mean test perplexity over that of float32. TF32 was not measured: only a GPU '
-        'has it.', '',
+        'n is the number of runs, with the same seeds in each precision; the last '
+        'column is the mean test perplexity divided by that of float32. TF32 was not '
+        'measured, because it needs a GPU.', '',
         *(f'{"; ".join(names)}: {machine}.\n' for machine, names in machines.items()),
         common.table(['', 'precision', 'n', 'validation', 'test', 'ratio'], rows)])
 

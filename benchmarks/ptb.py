@@ -1,13 +1,13 @@
-"""The recipes of Zaremba et al. (2014) on the Penn Treebank; writes RESULTS.md's part.
+"""Trains the recipes of Zaremba et al. (2014) on PTB; writes a section of RESULTS.md.
 
     python benchmarks/ptb.py --corpus FOLDER              the small model, on a CPU
     python benchmarks/ptb.py --corpus FOLDER --preset medium --device 0 --seed 1
     python benchmarks/ptb.py --corpus FOLDER --preset medium --seed 1 --add RUN
-                                      a folder that `rnnlm train` wrote with that seed
+                                      adds a run of `rnnlm train` with that seed
 
-The corpus's folder holds ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  What
-every run gave is kept in ptb.json, one of each seed, and its log with it; the table
-has their means.
+The folder of the corpus has ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  The
+results and logs of all runs are stored in ptb.json, one run per seed; the table has
+their means.
 """
 import argparse
 import dataclasses
@@ -73,23 +73,24 @@ def parse(argv):
     add('--preset', choices=list(report_ptb.PAPER), default='small')
     add('--device', default='-1')
     add('--seed', type=int, default=0)
-    add('--out', help='folder of the run, to keep it')
+    add('--out', help='keep the folder of the run here')
     add('--add', metavar='RUN',
-        help='takes what is in the folder of a run of `rnnlm train`, with the --preset '
-             'and --seed that it had; one that is under way is kept as such')
+        help='add the results of a run of `rnnlm train`; give its --preset and --seed; '
+             'an incomplete run is marked as such')
     add('--stops', type=int, metavar='N',
-        help='--add: how often that run was stopped and resumed')
+        help='with --add: how often that run was resumed')
     add('--minutes', type=float,
-        help='--add: how long it took (default: what its log says)')
+        help='with --add: how long it took (default: as in its log)')
     add('--dynamic', metavar='FOLDER',
-        help='only the dynamic evaluation of a run that is there, of that --preset and '
+        help='only run dynamic evaluation, for an added run of that --preset and '
              '--seed')
-    add('--tables', action='store_true', help='tables and picture again, from ptb.json')
+    add('--tables', action='store_true',
+        help='write the tables and the picture again, from ptb.json')
     return parser.parse_args(argv)
 
 
 def run(args, out, machine):
-    """Trains by the recipe; what came of it."""
+    """Trains by the recipe; returns the results."""
     text = corpus.load(args.corpus)
     start = time.time()
     result = experiment.train(
@@ -103,12 +104,12 @@ def run(args, out, machine):
 
 
 def of(args, machine):
-    """What a run was made with."""
+    """Returns the device, version and machine of a run."""
     return {'device': args.device, 'rnnlm': rnnlm.__version__, 'machine': machine}
 
 
 def add(args, machine):
-    """What a folder of `rnnlm train` holds; the model is evaluated if it is done."""
+    """Returns the results of a run of `rnnlm train`; evaluates a complete one."""
     require_recipe(args)
     log = read_log(args.add)
     done, wanted = epochs(log), PRESETS[args.preset].epochs
@@ -130,7 +131,7 @@ def add(args, machine):
 
 
 def require_recipe(args):
-    """Refuses a folder whose run was by another recipe."""
+    """Raises InputError if a run has another recipe."""
     path = os.path.join(args.add, run_folder.RUN)
     described = run_folder.RunDescription.load(args.add)
     if described is None:
@@ -147,7 +148,7 @@ def require_recipe(args):
 
 
 def require_best(args, found):
-    """Refuses a model that is not that of the best epoch, as another corpus's."""
+    """Raises InputError unless the model is that of the best epoch."""
     best = min(entry['val_perplexity'] for entry in found['log'])
     if abs(found['valid'] / best - 1) > 1e-3:
         raise errors.InputError(
@@ -157,7 +158,7 @@ def require_best(args, found):
 
 
 def read_log(folder):
-    """list: the entries of a run's log; none before the first is written."""
+    """Returns the entries of a run's log; [] before the first is written."""
     path = os.path.join(folder, run_folder.LOG)
     if not os.path.exists(path):
         return []
@@ -166,33 +167,33 @@ def read_log(folder):
 
 
 def epochs(log):
-    """The entries at the ends of epochs, and of them what is kept."""
+    """Returns the fields `OF_LOG` of the entries at the ends of epochs."""
     return [{key: entry[key] for key in OF_LOG if key in entry}
             for entry in log if 'val_perplexity' in entry]
 
 
 def keep(args, found):
-    """Keeps a run in the place of an earlier one of the preset and the seed."""
+    """Stores a run; replaces an earlier one with the same preset and seed."""
     results = common.kept(KEPT)
     of_preset = results.setdefault(args.preset, {'runs': {}})['runs']
     there = of_preset.get(str(args.seed), {})
     if there.get('finished') and not found['finished']:
         raise errors.InputError(
-            f'{args.add}: expected a run that came to its end, since one of --preset '
-            f'{args.preset} --seed {args.seed} that did is kept already, found '
-            f'{len(found["log"])} epochs; wait for its end, or give its --seed')
+            f'{args.add}: expected a complete run, because one with --preset '
+            f'{args.preset} --seed {args.seed} is stored already, found '
+            f'{len(found["log"])} epochs; wait for its end, or give another --seed')
     of_preset[str(args.seed)] = found
     common.keep(KEPT, results)
 
 
 def evaluate_dynamically(args):
-    """Test perplexities of a trained model that goes on learning as it reads."""
+    """Computes test perplexities of a trained model with dynamic evaluation."""
     results = common.kept(KEPT)
     one = results.get(args.preset, {'runs': {}})['runs'].get(str(args.seed), {})
     if not one.get('finished'):
         raise errors.InputError(
-            f'--dynamic: expected a finished run of --preset {args.preset} --seed '
-            f'{args.seed} in {os.path.basename(KEPT)}, found none; add it by --add')
+            f'--dynamic: expected a complete run of --preset {args.preset} --seed '
+            f'{args.seed} in {os.path.basename(KEPT)}, found none; add it with --add')
     text = corpus.load(args.corpus)
     model = rnnlm.load(args.dynamic, args.device).model
     one['dynamic'] = {}

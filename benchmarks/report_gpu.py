@@ -1,24 +1,25 @@
-"""The GPU part of RESULTS.md, by gpu.py."""
+"""Writes the GPU section of RESULTS.md, for gpu.py."""
 from common import machine_line, number, table
 
 LABELS = {
-    'official': 'Chainer, word by word',
-    'functions': 'rnnlm, launches one by one',
-    'persistent functions': 'rnnlm, launches one by one, persistent kernels',
-    'graph': 'rnnlm, graph, two launches a step',
+    'official': 'Chainer, step by step',
+    'functions': 'rnnlm, no graph',
+    'persistent functions': 'rnnlm, no graph, persistent kernels',
+    'graph': 'rnnlm, graph, two launches per step',
     'persistent': 'rnnlm, graph, persistent kernels',
-    'graph tf32': 'rnnlm, graph, two launches a step, TF32',
+    'graph tf32': 'rnnlm, graph, two launches per step, TF32',
     'persistent tf32': 'rnnlm, graph, persistent kernels, TF32',
-    'persistent wave': 'rnnlm, graph, persistent kernels, 4 parts where they fit',
+    'persistent wave': 'rnnlm, graph, persistent kernels, 4 chunks if they fit',
     'torch': 'PyTorch (cuDNN), eager',
     'torch graph': 'PyTorch (cuDNN), graph',
     'torch tf32': 'PyTorch (cuDNN), eager, TF32',
     'torch graph tf32': 'PyTorch (cuDNN), graph, TF32'}
 LAYERS = 2
 
-# What we set ourselves: (what, size, how, against which way, at least, strictly).
+# Targets: (text, size, suffix of the system, compared with, least ratio, strictly).
+# 'The same' is the target before with another suffix.
 BARS = [
-    ('medium: at least 20 times Chainer, word by word', 'medium', '', 'official',
+    ('medium: at least 20 times Chainer, step by step', 'medium', '', 'official',
      20, False),
     ('medium: at least 1.5 times PyTorch, eager', 'medium', '', 'torch', 1.5, False),
     ('the same in TF32', 'medium', ' tf32', 'torch', 1.5, False),
@@ -32,36 +33,36 @@ BARS = [
 EPOCH_BAR = 'medium: an epoch of the Penn Treebank in float32 under 3 seconds', 3.0
 
 CHECKED = '''\
-What has been checked instead, without a GPU, by the tests:
+The tests check the following without a GPU:
 
 - the CUDA sources compile, with NVRTC and with nvcc;
 - each kernel is run on the host, thread by thread, in both orders of its blocks and
-  threads, and gives what NumPy gives (`tests/kernels/test_cuda_*.py`);
-- the sequence of launches of a window is recorded as for a CUDA graph, repeated, and
-  trains as Chainer does (`tests/training/test_cuda_graph.py`);
-- this benchmark runs from beginning to end at tiny sizes on a stand-in for CuPy
-  (`tests/test_benchmark_gpu.py`); PyTorch runs on the CPU there, and its graph is
-  recorded operation by operation.
+  threads, and gives the same numbers as NumPy (`tests/kernels/test_cuda_*.py`);
+- the launches of a window are recorded as for a CUDA graph and replayed, and train as
+  Chainer does (`tests/training/test_cuda_graph.py`);
+- this benchmark runs completely at tiny sizes on a stand-in for CuPy
+  (`tests/test_benchmark_gpu.py`), with PyTorch on the CPU, whose graph is recorded
+  operation by operation.
 
-None of that shows speed, or races that need a GPU's memory to show.'''
+These tests show neither speed nor race conditions that need a GPU's memory.'''
 
 
 def unmeasured():
-    """The part while nobody has had a GPU at hand."""
+    """Returns the section for the time before anything is measured."""
     bars = [*(bar[0] if not bar[0].startswith('the same')
               else f'{BARS[k - 1][0]}, in TF32' for k, bar in enumerate(BARS)),
             EPOCH_BAR[0]]
     return '\n'.join([
         '## On a GPU', '',
-        'No figure has been measured on a GPU: none was at hand. On a machine that has '
-        'one, `python benchmarks/gpu.py` measures and writes this part, in under nine '
-        'minutes. The bars that it is to be held against, all of them unmeasured:', '',
-        table(['bar', 'measured', 'met'], [[bar, '', 'unmeasured'] for bar in bars]),
+        'No figure has been measured on a GPU, because none was available. On a '
+        'machine with a GPU, `python benchmarks/gpu.py` measures and writes this '
+        'section in under nine minutes. Targets, all unmeasured:', '',
+        table(['target', 'measured', 'met'], [[bar, '', 'unmeasured'] for bar in bars]),
         CHECKED, ''])
 
 
 def part(result):
-    """The part, of as much as was measured."""
+    """Returns the section with everything that was measured."""
     out = ['## On a GPU', '']
     if 'machine' in result:
         out += machine(result['machine'])
@@ -80,18 +81,18 @@ def machine(row):
     rates = row.get('sgemm FLOP/s', {})
     return [
         f'{row["gpu"]}, driver {row["driver"]}, CUDA {row["CUDA"]}; {versions}. By '
-        '`python benchmarks/gpu.py`, beside a host of '
-        f'{machine_line(row["host"])}: 2 layers, vocabulary 10,000, batch 20, SGD with '
-        'clipping, carried state, the sizes of Zaremba et al. (2014); windows come '
-        'from the host. Medians, all ways in turns; ratios are medians of the ratios '
-        'of each turn.', '', table(
-            ['ceiling', 'measured'],
+        f'`python benchmarks/gpu.py`; host: {machine_line(row["host"])}. 2 layers, '
+        'vocabulary 10,000, batch size 20, SGD with clipping, carried state, the sizes '
+        'of Zaremba et al. (2014); windows are sent from the host. Medians over '
+        'several rounds, in which all systems take turns; ratios are medians of the '
+        'ratios in each round.', '', table(
+            ['limit', 'measured'],
             [['copy on the device, GB/s read and written',
               number(row.get('copy B/s') and row['copy B/s'] / 1e9)],
-             *([f'product of 8192 x 8192, {name}, TFLOP/s', number(rate / 1e12, 1)]
+             *([f'matrix product 8192 x 8192, {name}, TFLOP/s', number(rate / 1e12, 1)]
                for name, rate in rates.items())])] + (
         [] if row.get('TF32 changes products by', 1) else
-        ['TF32 changed no product of ours: its figures are those of float32.', ''])
+        ['TF32 had no effect on our products: its figures are those of float32.', ''])
 
 
 def tests(result):
@@ -114,16 +115,16 @@ def same(result):
                 else f'{c["worst"]:.0e}' if c else '' for c in cells)])
     replays = [c['replay'] for of_size in sizes.values() for c in of_size.values()
                if 'replay' in c]
-    return ['### The same loss and gradients', '',
-            'Worst relative error of the loss and of a parameter\'s gradient, '
-            '|a - b| / |b|, from the same weights, against float64 on the CPU:', '',
+    return ['### Agreement of loss and gradients', '',
+            'Largest relative error |a - b| / |b| of the loss and of a parameter\'s '
+            'gradient, from the same weights, compared with float64 on the CPU:', '',
             table(['', *sizes], rows)] + (
-        ['The losses of 50 windows, which build on one another, of a graph and of the '
-         f'same launched one by one: to {max(replays):.0e}.', ''] if replays else [])
+        ['Over 50 successive windows, the losses with and without a graph agree to '
+         f'{max(replays):.0e}.', ''] if replays else [])
 
 
 def flops(size):
-    """Of the matrix products of a window."""
+    """Returns the FLOP of the matrix products of a window."""
     from gpu_models import SIZES
     from models import flops_per_word
     s = SIZES[size]
@@ -131,7 +132,7 @@ def flops(size):
 
 
 def traffic(size):
-    """Bytes of a window as if nothing stayed in the L2 cache; see `FORMULA`."""
+    """Returns the bytes of a window if the L2 cache kept nothing; see `FORMULA`."""
     from gpu_models import SIZES
     s = SIZES[size]
     rows, n, V = s['T'] * s['B'], s['n'], s['V']
@@ -140,18 +141,20 @@ def traffic(size):
 
 
 FORMULA = (
-    'Floors: the arithmetic of the matrix products over the measured rate of such '
-    'products (the better of ours and PyTorch\'s); and bytes over the measured rate of '
-    'copies: 4 (7 P + 5 R V + 49 L R n) for P parameters (of the embedding the rows '
-    'that are named: read forward, backward and by the step, gradient written once and '
-    'read twice, parameter written), R = 20 T rows of V logits (written, read and '
-    'written by the softmax, read by two products) and 49 elements a row and unit in '
-    'each layer, as if nothing stayed in the L2 cache: at the small size it does, and '
-    'that floor is too high. Gap: measured over the larger floor.')
+    'The table compares the time per window with two lower bounds. Arithmetic: the '
+    'operations of the matrix products, divided by the measured rate of such products '
+    '(the better of ours and PyTorch\'s). Bytes: 4 (7 P + 5 R V + 49 L R n), divided '
+    'by the measured rate of copies, for P parameters (of the embedding only the rows '
+    'of words in the window; each is read in the forward pass, in the backward pass '
+    'and by the update, its gradient is written once and read twice, and the parameter '
+    'is written), R = 20 T rows of V logits (written; read and written by the softmax; '
+    'read by two products) and 49 elements per row and unit in each of L layers. This '
+    'assumes that nothing stays in the L2 cache, so it is too high for the small size. '
+    'Ratio: the measured time divided by the larger bound.')
 
 
 def floors(result, size, tf32):
-    """(seconds by arithmetic, seconds by bytes), None where it was not measured."""
+    """Returns the lower bounds in seconds, by arithmetic and by bytes, or None."""
     row = result.get('machine', {})
     rates = row.get('sgemm FLOP/s', {})
     rate = max((rates.get(f'{way}{" tf32" if tf32 else ""}', 0)
@@ -173,18 +176,18 @@ def training(result):
     def seconds(size, speed):
         return 1e3 * words(size) / speed
 
-    out = ['### Training', '', 'Words a second:', '',
+    out = ['### Training', '', 'Words per second:', '',
            table(['', *sizes], [[LABELS[name], *per(name, 'words/s', _same, 0)]
                                 for name in ways]),
-           'Milliseconds a window, and of a graph alone, without the host:', '',
+           'Milliseconds per window, and for the launch of a graph alone:', '',
            table(['', *sizes],
                  [[LABELS[name], *per(name, 'words/s', seconds, 3)] for name in ways]
-                 + [[f'{LABELS[name]}, device alone',
+                 + [[f'{LABELS[name]}, device only',
                      *per(name, 'device seconds', lambda size, s: 1e3 * s, 3)]
                     for name in ways if any(name in rows[size].get('device seconds', ())
                                             for size in sizes)])]
     pairs = dict.fromkeys(pair for size in sizes for pair in rows[size]['ratios'])
-    out += ['How many times as fast:', '', table(
+    out += ['Speedups:', '', table(
         ['', *sizes], [[' / '.join(LABELS[way] for way in pair.split(' / ')),
                         *per(pair, 'ratios', _same, 2)] for pair in pairs])]
     lines = []
@@ -192,11 +195,11 @@ def training(result):
         both = [floors(result, size, tf32) for size in sizes]
         label = 'TF32' if tf32 else 'float32'
         for k, what in enumerate(('arithmetic', 'bytes')):
-            lines.append([f'{label}: floor by {what}, ms',
+            lines.append([f'{label}: bound by {what}, ms',
                           *(number(f[k] and 1e3 * f[k], 3) for f in both)])
         for name in ways:
             if ('tf32' in name) == bool(tf32) and name != 'official':
-                lines.append([f'gap of {LABELS[name]}', *(
+                lines.append([f'ratio of {LABELS[name]}', *(
                     number(words(size) / rows[size]['words/s'][name] / max(f), 2)
                     if name in rows[size]['words/s'] and all(f) else ''
                     for size, f in zip(sizes, both))])
@@ -217,11 +220,11 @@ def _same(size, value):
 
 
 def kernels(result):
-    out = ['### A layer by itself', '',
+    out = ['### A single layer', '',
            'Microseconds between two events for all steps of a window, and TFLOP/s; '
-           'GB/s as if the weights and each array moved once. Without a graph, short '
-           'kernels wait for the host, and its time is what is seen. The layer has its '
-           'products with the input too, as that of cuDNN has.', '']
+           'GB/s if the weights and each array are moved once. Without a graph, short '
+           'kernels wait for the host, whose time is then measured. "Layer" includes '
+           'the products with the input, as cuDNN\'s layer does.', '']
     for size, rows in result['kernels'].items():
         def cell(row, what):
             if what not in row:
@@ -242,8 +245,8 @@ def kernels(result):
 def epoch(result):
     row = result['epoch']
     return [f'### An epoch, {row["size"]}', '',
-            f'{row["words"]:,} words, {row["what"]}, through Chainer\'s Trainer, by '
-            'its LogReport; the first has the compiler and the recording in it.', '',
+            f'{row["words"]:,} words, {row["what"]}, with Chainer\'s Trainer, timed by '
+            'its LogReport. The first epoch includes compilation and recording.', '',
             table(['', 'first, s', 'second, s'],
                   [[LABELS[name], number(s['first'], 2), number(s['second'], 2)]
                    for name, s in row['seconds'].items()])]
@@ -257,9 +260,9 @@ def memory(result):
         return value if isinstance(value, str) else number(value)
 
     return [f'### Memory, {row["size"]}, MiB', '',
-            'What CuPy\'s pool or PyTorch\'s allocator has taken from the device, and '
-            'the most of it that was in use, which only PyTorch knows.', '',
-            table(['', 'taken', 'in use'],
+            'Memory reserved by CuPy\'s pool or PyTorch\'s allocator, and the peak of '
+            'the memory in use, which only PyTorch reports.', '',
+            table(['', 'reserved', 'in use'],
                   [[LABELS[name], cell(value), cell(row['held in it MiB'].get(name))]
                    for name, value in row['MiB'].items()])] + (
         [f'With a vocabulary of {large["V"]:,}: {cell(large["MiB"])}.', '']
@@ -271,15 +274,15 @@ def mixed(result):
     if 'not available' in row:
         return [f'Mixed precision: not available: {row["not available"]}.', '']
     return [f'Mixed precision (`chainer.mixed16`), {row["size"]}: '
-            f'{1e3 * row["seconds"]:.3f} ms a window, {row["how"]}.', '']
+            f'{1e3 * row["seconds"]:.3f} ms per window, {row["how"]}.', '']
 
 
 def bars(result):
-    """The bars, what was measured, and whether each was met."""
+    """Returns a table of the targets, the measured ratios, and whether they are met."""
     lines = []
     for text, size, how, other, least, strictly in BARS:
         ratios = result.get('training', {}).get(size, {}).get('ratios', {})
-        # Where the persistent kernels do not fit, the graph goes without them.
+        # If the persistent kernels do not fit, the graph is used without them.
         value = next((ratios[pair] for way in ('persistent', 'graph') if (
             pair := f'{way}{how} / {other}{how if other != "official" else ""}'
         ) in ratios), None)
@@ -293,8 +296,7 @@ def bars(result):
         seconds = None
     lines.append([text, number(seconds, 2),
                   _met(None if seconds is None else seconds < most)])
-    return ['### The bars that we set ourselves', '',
-            table(['bar', 'measured', 'met'], lines)]
+    return ['### Targets', '', table(['target', 'measured', 'met'], lines)]
 
 
 def _met(met):

@@ -1,4 +1,4 @@
-"""The part of RESULTS.md on the Penn Treebank, by ptb.py."""
+"""Writes the Penn Treebank section of RESULTS.md, for ptb.py."""
 import numpy
 
 import common
@@ -24,19 +24,19 @@ def recipes(results):
 
 
 def finished(results, preset):
-    """dict: seed -> run, of those that came to their end."""
+    """Returns a dict of the complete runs of a preset: seed -> run."""
     return {seed: run for seed, run in runs_of(results, preset).items()
             if run['finished']}
 
 
 def runs_of(results, preset):
-    """dict: seed -> run, in the order of the seeds."""
+    """Returns a dict of all runs of a preset: seed -> run, sorted by seed."""
     runs = recipes(results).get(preset, {})
     return {seed: runs[seed] for seed in sorted(runs, key=int)}
 
 
 def spread(values, digits=1):
-    """The mean, with the lowest and the highest where there are several."""
+    """Formats the mean, with the range if there are several values."""
     text = f'{numpy.mean(values):.{digits}f}'
     if len(values) == 1:
         return text
@@ -49,15 +49,14 @@ def part(results):
     return '\n'.join([
         '## Penn Treebank', '',
         'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
-        'paper and here: of the n runs that came to their end, each with a seed of its '
-        'own, the mean, and in brackets the lowest and the highest. Each run is '
-        'measured by its model with the best validation. By `python '
-        'benchmarks/ptb.py`; `rnnlm train --preset small --corpus FOLDER --seed N` is '
-        'the same run.', '',
+        'paper and here: the mean over n complete runs with different seeds, with the '
+        'range in parentheses. Each run is evaluated with the model of the best epoch '
+        'on the validation part. By `python benchmarks/ptb.py`; `rnnlm train --preset '
+        'small --corpus FOLDER --seed N` gives the same run.', '',
         common.picture('ptb.png', 'Validation perplexity of each recipe by minutes of '
                        'training, with that of the paper as lines'), '',
         common.table(['', 'paper: valid', 'test', 'n', 'here: valid', 'test',
-                      'minutes a run', 'state'], rows),
+                      'minutes per run', 'state'], rows),
         *details(results), *dynamic_part(results)])
 
 
@@ -75,7 +74,7 @@ def row(results, preset, valid, test):
 
 
 def running(preset, seed, run):
-    """How far a run has come that is not at its end."""
+    """Describes the progress of an incomplete run."""
     log = run['log']
     text = f'seed {seed} running: epoch {log[-1]["epoch"] if log else 0}'
     if preset in PRESETS:
@@ -86,7 +85,7 @@ def running(preset, seed, run):
 
 
 def details(results):
-    """Each run by itself: its seed, its perplexities, where it was made."""
+    """Yields a table of all runs: seed, perplexities, machine."""
     rows, machines = [], {}
     for preset in recipes(results):
         for seed, run in runs_of(results, preset).items():
@@ -95,13 +94,13 @@ def details(results):
                 *(f'{run[name]:.2f}' if name in run else ''
                   for name in ('valid', 'test')),
                 f'{run["minutes"]:.0f}',
-                'not noted' if run.get('stops') is None else run['stops'],
+                'not recorded' if run.get('stops') is None else run['stops'],
                 'CPU' if run.get('device', '-1') == '-1' else f'GPU {run["device"]}'])
             machines.setdefault(common.machine_line(run.get('machine')), []).append(
                 f'{preset}, seed {seed}')
     if rows:
         yield common.table(['', 'seed', 'valid', 'test', 'minutes',
-                            'stopped and resumed', 'on'], rows)
+                            'times resumed', 'device'], rows)
         for machine, names in machines.items():
             yield f'{"; ".join(names)}: {machine}.\n'
 
@@ -119,8 +118,8 @@ def dynamic_part(results):
                          spread([got['test'] for got, _ in pairs]), f'{change:+.1f}%',
                          spread([got['minutes'] for got, _ in pairs], 0)])
     if rows:
-        yield ('Test perplexities by dynamic evaluation (Krause et al. 2018), where '
-               'the model goes on learning as it reads; by `--dynamic FOLDER`. Not '
-               'the same measure as above.\n')
+        yield ('Test perplexities with dynamic evaluation (Krause et al. 2018), where '
+               'the model continues to learn while it reads the text; by `--dynamic '
+               'FOLDER`. They are not comparable with those above.\n')
         yield common.table(
-            ['', 'rule', 'n', 'test', 'against the model as it is', 'minutes'], rows)
+            ['', 'rule', 'n', 'test', 'change by dynamic evaluation', 'minutes'], rows)

@@ -1,12 +1,12 @@
-"""One process against two, and a model of what more of them, and GPUs, would do.
+"""Benchmarks one process against two, and predicts the speed of more processes.
 
     python benchmarks/scaling.py             everything (about 6 minutes on 2 cores)
-    python benchmarks/scaling.py --quick     a look (about a minute; writes nothing)
-    python benchmarks/scaling.py --tables    tables and picture again, from scaling.json
+    python benchmarks/scaling.py --quick     a quick run (a minute; writes nothing)
+    python benchmarks/scaling.py --tables    writes tables and picture again
 
-Each process has one thread.  One that works alone and two that work together take turns
-in one run; the ratio is the median of the ratios of each turn.  The figures go to
-scaling.json and RESULTS.md, the model's tables to docs/scaling.md too.  Needs the extra
+Each process has one thread.  A single process and a pair are measured in turns; the
+speedup is the median of the ratios in each round.  Results are written to scaling.json
+and RESULTS.md, and the tables of the cost model to docs/scaling.md.  Needs the extra
 ``mpi`` and two cores.
 """
 import argparse
@@ -34,12 +34,12 @@ import report_pictures
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEPT = os.path.join(HERE, 'scaling.json')
 DOCUMENT = os.path.join(HERE, os.pardir, 'docs', 'scaling.md')
-# Elements of the sums whose time is measured.
+# Numbers of elements of the sums that are measured.
 SUMS = 2 ** 8, 2 ** 14, 2 ** 17, 2 ** 20, 2 ** 22
 
 
 class Workers:
-    """Processes that do as they are told, line by line."""
+    """Processes that execute orders, read as lines of JSON."""
 
     def __init__(self, n, size):
         command = [sys.executable, os.path.abspath(__file__), '--serve', size]
@@ -53,12 +53,12 @@ class Workers:
             encoding='utf-8')
 
     def __call__(self, **order):
-        """Seconds that an order took."""
+        """Executes an order, and returns the seconds that it took."""
         self._process.stdin.write(json.dumps(order) + '\n')
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit('a worker has ended; its error stands above')
+            raise SystemExit('a worker has ended; see its error above')
         return json.loads(line)
 
     def close(self):
@@ -66,7 +66,7 @@ class Workers:
 
 
 def serve(size, communicator):
-    """The life of such a process."""
+    """Executes orders from standard input, in a worker process."""
     with parallel.joined(communicator) as group:
         trainings = {}
         while True:
@@ -85,7 +85,7 @@ def serve(size, communicator):
 
 
 class Training:
-    """Updates as `rnnlm train` does them, on words as frequent as those of a text."""
+    """Training as by `rnnlm train`, on random words with realistic frequencies."""
 
     def __init__(self, group, batch, n, dropout, T, scale, clip):
         numpy.random.seed(0)
@@ -110,7 +110,7 @@ class Training:
 
 
 def time_sum(group, **order):
-    """Seconds of summing an array, the median of some times."""
+    """Returns the median seconds of a sum of an array over all processes."""
     from rnnlm.parallel.exchange import _sum
     array = numpy.zeros(order['sum'], 'f')
     times = []
@@ -123,7 +123,7 @@ def time_sum(group, **order):
 
 
 def measure(names, rounds):
-    """What one and two processes need."""
+    """Measures the seconds per window of one and of two processes."""
     result = {'sizes': {}}
     for name in names:
         alone, two = Workers(1, name), Workers(2, name)
@@ -148,7 +148,7 @@ def measure(names, rounds):
 
 
 def write(result):
-    """The part of RESULTS.md, the tables of docs/scaling.md and its picture."""
+    """Writes the section of RESULTS.md, the tables of docs/scaling.md, the picture."""
     fit = costs.fit(result, V, B)
     measured = costs.measured_table(result, fit, V, B)
     common.replace('scaling', 'scaling.py', '## Two processes\n\n' + common.picture(
@@ -161,8 +161,9 @@ def write(result):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--quick', action='store_true')
-    parser.add_argument('--tables', action='store_true')
+    parser.add_argument('--quick', action='store_true', help='write nothing')
+    parser.add_argument('--tables', action='store_true',
+                        help='write the tables again, from scaling.json')
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--sizes', default='small,medium,large')
     parser.add_argument('--serve', help=argparse.SUPPRESS)

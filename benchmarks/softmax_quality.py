@@ -1,10 +1,11 @@
-"""Adaptive and full softmax on the Penn Treebank; writes RESULTS.md's part.
+"""Compares adaptive and full softmax on PTB; writes a section of RESULTS.md.
 
     python benchmarks/softmax_quality.py --corpus FOLDER [--epochs N] [--seed N]
 
 The small recipe of Zaremba et al. (2014), once for each softmax, with the same seed.
-The corpus's folder holds ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  What
-every run gave is kept in softmax_quality.json; the table has the means over the seeds.
+The folder of the corpus has ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  The
+results of all runs are stored in softmax_quality.json; the table has the means over
+seeds.
 """
 import argparse
 import dataclasses
@@ -25,7 +26,7 @@ CUTOFFS = 2000, 5000
 
 
 def run(text, softmax, args):
-    """Trains by the recipe; the perplexities."""
+    """Trains by the recipe; returns the perplexities."""
     recipe = PRESETS['small']
     recipe = dataclasses.replace(
         recipe, softmax=softmax, epochs=args.epochs or recipe.epochs,
@@ -39,7 +40,7 @@ def run(text, softmax, args):
 
 
 def part(results):
-    """The part of RESULTS.md."""
+    """Returns the section of RESULTS.md."""
     rows = []
     for epochs, by_softmax in sorted(results['runs'].items(), key=lambda e: int(e[0])):
         for softmax in SOFTMAXES:
@@ -51,9 +52,9 @@ def part(results):
     return '\n'.join([
         '## Adaptive softmax on the Penn Treebank', '',
         'Perplexities of the small recipe with a full softmax and with an adaptive '
-        f'one, cutoffs {CUTOFFS[0]:,} and {CUTOFFS[1]:,}, by `python {COMMAND}`: of n '
-        'runs, each with a seed of its own, the mean, and in brackets the lowest and '
-        'the highest.', '',
+        f'softmax with the cutoffs {CUTOFFS[0]:,} and {CUTOFFS[1]:,}, by `python '
+        f'{COMMAND}`: the mean over n runs with different seeds, with the range in '
+        'parentheses.', '',
         common.table(['epochs', 'softmax', 'n', 'valid', 'test'], rows),
         common.machine_line(results.get('machine')), ''])
 
@@ -64,7 +65,7 @@ def main(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
-    add('--epochs', type=int, help='fewer than the 13 of the recipe, for a look')
+    add('--epochs', type=int, help='fewer than the 13 of the recipe, for a quick run')
     add('--seed', type=int, default=0)
     add('--device', default='-1')
     args = parser.parse_args(argv)

@@ -1,11 +1,11 @@
-"""The examples of examples/tasks/ at their real sizes; writes RESULTS.md's part.
+"""Runs the examples of examples/tasks/ at full size; writes a section of RESULTS.md.
 
     python benchmarks/tasks.py --shakespeare FILE --time-machine FILE [--imdb FOLDER]
 
-On a machine that others use too, one thread is the fastest at these sizes, for PyTorch
-most of all: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/tasks.py ...
-A task whose text is not given is left out; `--only NAME` does one alone.  What every
-task gave is kept in tasks.json, so that they can be repeated one by one.
+On a shared machine, one thread is the fastest at these sizes, especially for PyTorch:
+OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/tasks.py ...
+A task whose text is not given is skipped; `--only NAME` runs a single task.  Results
+are stored in tasks.json, so tasks can be repeated one by one.
 """
 import argparse
 import os
@@ -35,7 +35,7 @@ import toy  # noqa: E402
 
 
 class TorchRMSprop(models.Torch):
-    """PyTorch's model and optimizer with the numbers of char-rnn."""
+    """PyTorch model and optimizer with the hyperparameters of char-rnn."""
 
     def __init__(self, weights, **sizes):
         super().__init__(weights, dropout=0, clip=5, **sizes)
@@ -60,7 +60,7 @@ class TorchRMSprop(models.Torch):
 
 
 def run_shakespeare(args):
-    """Validation losses of each epoch, ours and PyTorch's from the same weights."""
+    """Measures validation losses by epoch, ours and PyTorch's, from equal weights."""
     train, valid, vocabulary = shakespeare.read(args.shakespeare)
     runs = []
     for seed in range(args.seeds):
@@ -102,18 +102,19 @@ def write_shakespeare(got):
     yield '### Shakespeare by character'
     yield (
         f'The defaults of char-rnn, {got["epochs"]} of its 50 epochs, '
-        f'{got["train"]:,} characters to train on, {got["valid"]:,} to validate with: '
-        'validation loss after each epoch, nats a character. PyTorch: Embedding, LSTM '
-        'and Linear of the same sizes, its own RMSprop with the same numbers, from the '
-        'same weights on the same windows, its second bias kept at zero.')
+        f'{got["train"]:,} characters for training, {got["valid"]:,} for validation: '
+        'validation loss after each epoch, in nats per character. PyTorch: Embedding, '
+        'LSTM and Linear of the same sizes, its own RMSprop with the same '
+        'hyperparameters, the same initial weights and the same windows; its second '
+        'bias is kept at zero.')
     yield common.table(
         ['seed', '', *(f'epoch {k + 1}' for k in range(got['epochs']))], rows)
 
 
 def run_updates(args):
-    """What 100 updates of both ways differ by in float64, and their speed in float32.
+    """Compares 100 updates of both systems: losses in float64, speed in float32.
 
-    The ways take turns, so that a slow minute of the machine hits both.
+    The systems take turns, so that a slow minute of the machine affects both.
     """
     import torch
     train, valid, vocabulary = shakespeare.read(args.shakespeare)
@@ -147,11 +148,11 @@ def run_updates(args):
 
 def write_updates(got):
     ours, theirs = got['characters/s']
-    yield (f'The losses of the first 100 updates differ by {got["float64"]:.0e} at '
-           f'most in float64, by {got["float32"]:.0e} in float32: what differs above '
-           f'is rounding, which grows. For information, the speed of those in float32, '
-           f'in turns: {ours:,.0f} characters a second, PyTorch {theirs:,.0f}; median '
-           f'ratio {got["ratio"]:.2f}.')
+    yield (f'The losses of the first 100 updates differ by at most '
+           f'{got["float64"]:.0e} in float64 and {got["float32"]:.0e} in float32, so '
+           f'the differences in the table come from rounding, which grows over time. '
+           f'Speed of these updates in float32: {ours:,.0f} characters per second, '
+           f'PyTorch {theirs:,.0f}; median ratio {got["ratio"]:.2f}.')
 
 
 def run_time_machine(args):
@@ -169,8 +170,8 @@ def run_time_machine(args):
 def write_time_machine(got):
     yield '### The Time Machine by character'
     yield ('"Dive into Deep Learning": 10,000 characters, 256 units, 500 epochs, one '
-           'run (n = 1); the mean perplexity of the epoch on the text that it is '
-           'trained on, which the book prints as about 1.1.')
+           'run (n = 1). The perplexity is the mean of the epoch on the training text; '
+           'the book prints about 1.1.')
     yield common.table(['epoch', *got['perplexity']], [
         ['perplexity', *(f'{value:.3f}' for value in got['perplexity'].values())]])
 
@@ -187,9 +188,9 @@ def run_toy(args):
 
 
 def train_by_steps(squash):
-    """toy.train with Chainer's own functions, step by step; the output is o squash(c).
+    """Does the same as toy.train by Chainer's functions; the output is o squash(c).
 
-    The weights are the same numbers, for a, i, f and o interleaved as there.
+    The weights are the same, with a, i, f and o interleaved.
     """
     x = numpy.random.uniform(0, 1, (4, 1, 50)).astype('f')
     params = upward_W, upward_b, lateral_W = [
@@ -217,19 +218,21 @@ def train_by_steps(squash):
 def write_toy(got):
     yield '### Four numbers'
     yield ('A tutorial on LSTMs in NumPy: 100 cells, 4 steps, 100 iterations; the loss '
-           'after the last one, 10 seeds.')
+           'after the last iteration, for 10 seeds.')
     yield common.table(['', 'lowest', 'median', 'highest'], [
         [name, *(f'{value:.1e}' for value in (
             min(losses), numpy.median(losses), max(losses)))]
         for name, losses in zip(
-            ('rnnlm.functions.lstm_window', "the same by Chainer's functions, by step",
-             'by step, with the output o c of the tutorial'), got['loss'].values())])
-    yield ('At this rate the descent overshoots with some seeds, and rounding grows '
-           'there; up to that point the first two are the same numbers.')
+            ('rnnlm.functions.lstm_window',
+             "the same by Chainer's functions, step by step",
+             'step by step, with the output o c of the tutorial'),
+            got['loss'].values())])
+    yield ('At this learning rate, gradient descent overshoots for some seeds, and '
+           'rounding differences grow from there. Before, the first two rows agree.')
 
 
 def run_classify(args):
-    """Accuracies, masked and not: texts made up, and film reviews if given."""
+    """Measures accuracies with and without masking, on synthetic texts and reviews."""
     length = 500
     numpy.random.seed(0)
     data = {'made up': [texts.make_up(n, length) for n in (5000, 2000)]}
@@ -252,12 +255,12 @@ def run_classify(args):
 
 
 def write_classify(got):
-    yield '### Two kinds of texts'
-    yield (f'Up to 500 words, embedding 32, 100 units, Adam; 5,000 texts, 2,000 held '
-           f'out, one run of each row: accuracy on those after each epoch. The best '
-           f'rule is right in {100 * texts.BEST:.1f}% of such texts, in '
-           f'{100 * got["best"]:.1f}% of these 2,000; to remember only the last of the '
-           f'nine words gives {100 * texts.AGREE:.0f}%.')
+    yield '### Text classification'
+    yield (f'Up to 500 words, embedding 32, 100 units, Adam; 5,000 training texts, '
+           f'2,000 held out; one run per row: accuracy on held-out texts after each '
+           f'epoch. The best possible accuracy is {100 * texts.BEST:.1f}% on average, '
+           f'and {100 * got["best"]:.1f}% on these 2,000. Remembering only the last of '
+           f'the nine words gives {100 * texts.AGREE:.0f}%.')
     epochs = max(len(row['accuracy']) for row in got['rows'])
     yield common.table(
         ['texts', 'padding', *(f'epoch {k + 1}' for k in range(epochs)), 'minutes'],
@@ -266,7 +269,7 @@ def write_classify(got):
           *[''] * (epochs - len(row['accuracy'])), f'{row["minutes"]:.1f}']
          for row in got['rows']])
     if all(row['texts'] == 'made up' for row in got['rows']):
-        yield 'The film reviews were not there to be measured (`--imdb FOLDER`).'
+        yield 'Film reviews were not measured (`--imdb FOLDER`).'
 
 
 TASKS = {'shakespeare': (run_shakespeare, write_shakespeare),
@@ -285,7 +288,7 @@ def main():
     parser.add_argument('--imdb', metavar='FOLDER', help='aclImdb')
     parser.add_argument('--only', choices=list(TASKS), help='one task')
     parser.add_argument('--epochs', type=int, default=6,
-                        help='of Shakespeare (default: 6)')
+                        help='epochs of Shakespeare (default: 6)')
     parser.add_argument('--seeds', type=int, default=3,
                         help='runs of Shakespeare (default: 3)')
     args = parser.parse_args()
@@ -294,8 +297,8 @@ def main():
              'updates': args.shakespeare if 'torch' in models.available() else None}
     for name in [args.only] if args.only else TASKS:
         if needs.get(name, name) is None:
-            print(f'{name}: left out, its text was not given'
-                  + (', or there is no PyTorch' if name == 'updates' else ''))
+            print(f'{name}: skipped, because its text was not given'
+                  + (' or PyTorch is missing' if name == 'updates' else ''))
             continue
         start = time.time()
         result = TASKS[name][0](args)
@@ -309,7 +312,7 @@ def main():
 
 
 def machines(results):
-    """Where each task was measured."""
+    """Describes the machine and the minutes of each task."""
     found = {}
     for name, got in results.items():
         found.setdefault(
@@ -320,8 +323,8 @@ def machines(results):
 
 
 def write(results):
-    lines = ['## Tasks', 'The examples of examples/tasks/, each on the model of this '
-             'project, by `python benchmarks/tasks.py`.', machines(results)]
+    lines = ['## Tasks', 'The examples of examples/tasks/, by `python '
+             'benchmarks/tasks.py`.', machines(results)]
     for name, (_, write_part) in TASKS.items():
         if name in results:
             lines += write_part(results[name])

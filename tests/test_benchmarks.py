@@ -95,8 +95,8 @@ def test_the_machine_is_named_with_its_blas(benchmark):
         'Abacus, 2 cores; Python 3; BLAS: openblas 0.3, kernel Zen, 2 thread(s); '
         'set: OMP_NUM_THREADS=2')
     old = {key: MACHINE[key] for key in ('cpu', 'cores', 'versions')}
-    assert common.machine_line(old) == 'Abacus, 2 cores; Python 3; BLAS not noted'
-    assert common.machine_line(None) == 'machine not noted'
+    assert common.machine_line(old) == 'Abacus, 2 cores; Python 3; BLAS not recorded'
+    assert common.machine_line(None) == 'machine not recorded'
     here = common.machine()
     json.dumps(here)
     assert here['blas'] == info.blas() and here['cpu'] in common.machine_line(here)
@@ -205,7 +205,7 @@ def test_a_run_is_added(ptb, results, tmp_path, capsys):
     args = ['--add', half, '--corpus', str(tmp_path), '--seed']
     capsys.readouterr()
     assert ptb.main([*args, '1']) == 2  # it would take the place of the finished one
-    assert 'expected a run that came to its end' in capsys.readouterr().err
+    assert 'expected a complete run' in capsys.readouterr().err
     assert ptb.main([*args, '2']) == 0
     kept = json.loads((tmp_path / 'ptb.json').read_text())['small']['runs']
     assert kept['1']['finished'] and not kept['2']['finished']

@@ -3,10 +3,10 @@
 
     python examples/awd/cache.py --save awd.npz
 
-A word is also expected where the model was in a state like the one it is in now: among
-the last --window words, each weighs by the exponential of --theta times the product of
-the two states.  The flags and defaults are those of awd-lstm-lm's pointer.py.  Any file
-that `rnnlm.load` reads can be evaluated.
+The cache gives a higher probability to words that followed states similar to the
+current one.  Each of the last --window words has a weight proportional to exp(--theta
+times the inner product of the two states).  The options and defaults are those of
+awd-lstm-lm's pointer.py.  Any file that `rnnlm.load` reads can be evaluated.
 """
 import rnnlm  # first: it makes Chainer importable
 
@@ -16,26 +16,26 @@ import numpy
 
 import options
 
-# Flags of training that the scores do not depend on are left out.
+# Options of training are omitted: the results do not depend on them.
 FLAGS = [('window', 500, 'words in the cache'),
-         ('theta', 1.0, 'how sharp it is'),
+         ('theta', 1.0, 'factor of the inner products; higher: a sharper distribution'),
          ('lambdasm', 0.1, 'weight of the cache, in [0, 1]'),
          ('bptt', 1000, 'words computed at a time')]
 
 
 def log_probabilities(model, ids, window, theta, weight, length=1000):
-    """(N - 1,) log of the probabilities of ids[1:], each given those before it.
+    """Returns the log probabilities (N - 1,) of ids[1:], each given those before it.
 
     Args:
         model: `rnnlm.LanguageModel`.
         ids: int (N,), the text.
         window (int): Words in the cache.
-        theta (float): What the products of states are multiplied with.
-        weight (float): Of the cache, in [0, 1]; 0 before its first word.
+        theta (float): Factor of the inner products of states.
+        weight (float): Weight of the cache, in [0, 1]; 0 while the cache is empty.
         length (int): Words computed at a time.
     """
     xp, found = model.xp, []
-    keys, words = None, xp.zeros(0, 'i')  # the states in the cache, and what followed
+    keys, words = None, xp.zeros(0, 'i')  # states, and the words after them
     model.reset_state()
     with chainer.no_backprop_mode(), chainer.using_config('train', False), (
             chainer.using_device(model.device)):
@@ -62,10 +62,10 @@ def _logits(model, h):
 
 
 def _in_cache(xp, states, keys, words, window, theta):
-    """(T,) the probabilities that the cache gives to the next words.
+    """Returns the probabilities (T,) of the next words by the cache.
 
-    The last T keys and words are those of the states themselves; each state sees the
-    `window` keys before its own.
+    The last T keys and words belong to the states themselves.  Each state is compared
+    with the `window` keys before its own.
     """
     T, K = len(states), len(keys)
     own = xp.arange(K - T, K)[:, None]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Trains the model of main.py once more, its parameters averaged from the start.
+"""Fine-tunes the model of main.py, with parameters averaged from the start.
 
     python examples/awd/finetune.py --save awd.npz
 
-It ends when validation has not improved for --nonmono epochs; the best model takes the
-place of the one before in --save.
+It ends when validation has not improved for --nonmono epochs.  If the best model is
+better than that in --save, it replaces it.
 """
 import rnnlm  # first: it makes Chainer importable
 
@@ -20,7 +20,7 @@ def main(argv=None):
     parser = options.parser(__doc__)
     parser.add_argument('--out', default='finetune',
                         help='folder of the snapshots and the log (default: finetune)')
-    parser.add_argument('--resume', default='', help='snapshot to go on from')
+    parser.add_argument('--resume', default='', help='snapshot to resume from')
     args = options.parse(parser, argv)
     device, n_vocab, texts = options.prepare(args)
     model = make_model(n_vocab, args)
@@ -41,7 +41,7 @@ def main(argv=None):
 
 
 class Either:
-    """Stop trigger: when validation gets worse, or after some epochs."""
+    """Stop trigger that fires when validation gets worse, or after some epochs."""
 
     def __init__(self, worse, epochs):
         self.worse, self.epochs = worse, epochs

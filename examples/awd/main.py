@@ -5,8 +5,8 @@
     python examples/awd/finetune.py --save awd.npz
     python examples/awd/cache.py --save awd.npz
 
-The flags are those of awd-lstm-lm, the defaults its paper's.  README.md says what is
-the same, and what is not.
+The options are those of awd-lstm-lm, with the defaults of its paper.  README.md lists
+the differences.
 """
 import rnnlm  # first: it makes Chainer importable
 
@@ -22,13 +22,13 @@ from training import Evaluator, KeepBest, NonMonotonic, Updater, make_optimizer
 
 
 def make_trainer(args, device, n_vocab, texts, model=None):
-    """A Chainer Trainer, its optimizer and its evaluator.
+    """Makes a Chainer Trainer; returns it with its optimizer and evaluator.
 
     Args:
-        args: The arguments, see options.py.
+        args: The arguments; see options.py.
         device: Chainer device.
         n_vocab (int): Size of the vocabulary.
-        texts: Ids to train on, to validate and to test with.
+        texts: Ids for training, validation and test.
         model: From `make_model`; None for a new one.
     """
     model = make_model(n_vocab, args) if model is None else model
@@ -54,7 +54,7 @@ def make_trainer(args, device, n_vocab, texts, model=None):
 
 
 def run(trainer, args):
-    """0, or what a signal makes of the status, with a snapshot."""
+    """Trains, and returns the exit status; a signal leaves a snapshot."""
     if args.resume:
         rnnlm.resume(args.resume, trainer)
     signal, snapshot = rnnlm.run(trainer)
@@ -65,7 +65,7 @@ def run(trainer, args):
 
 
 def test(path, model, words):
-    """Prints the perplexity of a text by the best model."""
+    """Prints the perplexity of the best model on a text."""
     rnnlm.load_model(path, model)
     target = L.Classifier(model)
     result = rnnlm.PerplexityEvaluator(
@@ -79,7 +79,7 @@ def main(argv=None):
     parser.add_argument('--out', default='result_awd',
                         help='folder of the snapshots and the log (default: '
                              'result_awd)')
-    parser.add_argument('--resume', default='', help='snapshot to go on from')
+    parser.add_argument('--resume', default='', help='snapshot to resume from')
     args = options.parse(parser, argv)
     device, n_vocab, texts = options.prepare(args)
     trainer, optimizer, _ = make_trainer(args, device, n_vocab, texts)

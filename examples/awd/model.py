@@ -1,4 +1,4 @@
-"""The model of AWD-LSTM: three kinds of dropout that keep their masks for a window."""
+"""The model of AWD-LSTM, whose dropout masks stay the same for a whole window."""
 import rnnlm
 from rnnlm import functions, links, parts
 
@@ -9,7 +9,7 @@ import numpy
 
 
 class DroppedEmbedID(links.Masked, L.EmbedID):
-    """An embedding without some of its words: a whole row is dropped for a window.
+    """Embedding with dropout of whole words (rows), the same for all of a window.
 
     Args:
         n_vocab (int): Size V of the vocabulary.
@@ -27,27 +27,27 @@ class DroppedEmbedID(links.Masked, L.EmbedID):
             self.draw((len(self.W), 1), self.W.dtype)
 
     def forward(self, x):
-        """One step: ids (B,) -> (B, m)."""
+        """Computes one step: ids (B,) -> (B, m)."""
         return self.drop(super().forward(x), x)
 
     def drop(self, h, x):
         if not self.drops():
             return h
         ids = x.array if isinstance(x, chainer.Variable) else x
-        self.draw((len(self.W), 1), self.W.dtype)  # if no model began a window
+        self.draw((len(self.W), 1), self.W.dtype)  # if begin_window was not called
         return F.dropout(h, self.ratio, mask=self.mask[ids])
 
 
 def dropped_embedding_window(link, ids, row_gradient=None):
-    """All steps: ids (T, B) -> (T, B, m)."""
+    """Computes all steps: ids (T, B) -> (T, B, m)."""
     return link.drop(parts.embedding_window(link, ids, row_gradient), ids)
 
 
 class LastDropout(links.LockedDropout):
-    """The locked dropout before the output, which remembers what it was given.
+    """Locked dropout before the output layer, which records its inputs.
 
     Attributes:
-        given (list of Variables): (steps, B, n), the last layer in this window.
+        given (list of Variables): (steps, B, n), inputs in the current window.
     """
 
     def __init__(self, ratio):
@@ -59,14 +59,14 @@ class LastDropout(links.LockedDropout):
         self.given = []
 
     def forward(self, h):
-        """One step: h (B, n) -> (B, n)."""
+        """Computes one step: h (B, n) -> (B, n)."""
         if chainer.config.train:
             self.given.append(h[None])
         return super().forward(h)
 
 
 def last_dropout_window(link, h):
-    """All steps: h (T, B, n) -> (T, B, n)."""
+    """Computes all steps: h (T, B, n) -> (T, B, n)."""
     if chainer.config.train:
         link.given.append(h)
     return parts.locked_dropout_window(link, h)
@@ -78,11 +78,11 @@ parts.add(LastDropout, last_dropout_window, state=(), role='dropout')
 
 
 def make_model(n_vocab, args):
-    """A `rnnlm.LanguageModel` as awd-lstm-lm builds and initialises it.
+    """Makes a `rnnlm.LanguageModel` as awd-lstm-lm builds and initialises it.
 
     Args:
         n_vocab (int): Size V of the vocabulary.
-        args: Its flags emsize, nhid, nlayers, dropout, dropouth, dropouti, dropoute
+        args: The options emsize, nhid, nlayers, dropout, dropouth, dropouti, dropoute
             and wdrop.
     """
     sizes = [args.emsize] + [args.nhid] * (args.nlayers - 1) + [args.emsize]
@@ -104,18 +104,18 @@ def make_model(n_vocab, args):
 
 
 def loss_of_window(model, x, t, alpha, beta):
-    """What a window is trained on, and the cross entropy in it.
+    """Computes the loss of a window with regularization, and its cross entropy.
 
     Args:
         model: From `make_model`.
-        x, t: int (T, B), the words and the words to predict.
-        alpha (float): Of the activation regularisation, the mean square of the last
-            layer after its dropout.
-        beta (float): Of the temporal one, the mean square of what the last layer
-            changes by from step to step, before its dropout.
+        x, t: int (T, B), inputs and targets.
+        alpha (float): Weight of the activation regularization: the mean square of the
+            last layer's output after dropout.
+        beta (float): Weight of the temporal activation regularization: the mean square
+            of the change of the last layer's output between steps, before dropout.
 
     Returns:
-        tuple of Variables: the loss and the mean cross entropy of a word.
+        tuple of Variables: the loss and the mean cross entropy per word.
     """
     h = model.features(x)
     entropy = functions.linear_softmax_cross_entropy(

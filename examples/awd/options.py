@@ -1,4 +1,4 @@
-"""The command line that the scripts of this folder have in common."""
+"""Command line options shared by the scripts of this folder."""
 import argparse
 import sys
 
@@ -6,29 +6,29 @@ import rnnlm
 
 import numpy
 
-# The flags of awd-lstm-lm and, as defaults, the Penn Treebank run of its paper.
+# The options of awd-lstm-lm, with the defaults of its paper for the Penn Treebank.
 FLAGS = [
     ('emsize', 400, 'size of the embedding and of the last layer'),
     ('nhid', 1150, 'units of the other layers'),
     ('nlayers', 3, 'LSTM layers'),
-    ('lr', 30.0, 'learning rate of a window of --bptt steps'),
-    ('clip', 0.25, 'largest L2 norm of the gradients; 0 for any'),
-    ('epochs', 750, 'sweeps over the text'),
+    ('lr', 30.0, 'learning rate for a window of --bptt steps'),
+    ('clip', 0.25, 'clip gradients to this L2 norm; 0: no clipping'),
+    ('epochs', 750, 'number of epochs'),
     ('batch_size', 40, 'streams read in parallel'),
-    ('bptt', 70, 'usual steps of a window'),
-    ('dropout', 0.4, 'dropped of the last layer'),
-    ('dropouth', 0.25, 'dropped between the layers'),
-    ('dropouti', 0.4, 'dropped of the embedding, its units'),
-    ('dropoute', 0.1, 'dropped of the embedding, whole words'),
-    ('wdrop', 0.5, 'dropped of the lateral weights'),
+    ('bptt', 70, 'mean length of a window, in steps'),
+    ('dropout', 0.4, 'dropout ratio of the last layer'),
+    ('dropouth', 0.25, 'dropout ratio between the layers'),
+    ('dropouti', 0.4, 'dropout ratio of the embedding, of units'),
+    ('dropoute', 0.1, 'dropout ratio of the embedding, of words'),
+    ('wdrop', 0.5, 'dropout ratio of the lateral weights'),
     ('alpha', 2.0, 'activation regularisation'),
     ('beta', 1.0, 'temporal activation regularisation'),
     ('wdecay', 1.2e-6, 'weight decay'),
-    ('nonmono', 5, 'epochs without a better validation before the averaging begins'),
-    ('log-interval', 200, 'windows between two lines of report'),
+    ('nonmono', 5, 'epochs without improvement after which averaging starts'),
+    ('log-interval', 200, 'windows between two lines of the table'),
 ]
 
-# A model and a text of seconds, in the place of the defaults.
+# A small model on a short text, which trains in seconds.
 DEMO = dict(emsize=40, nhid=60, nlayers=2, epochs=5, batch_size=20, bptt=20, clip=1.0,
             dropout=0.1, dropouth=0.1, dropouti=0.1, dropoute=0.0, wdrop=0.2, alpha=0.5,
             beta=0.5, nonmono=1, log_interval=50)
@@ -36,7 +36,7 @@ DEMO_WORDS = 20000, 2000, 2000
 
 
 def bare_parser(text):
-    """Parser with the flags of all scripts."""
+    """Makes a parser with the options of all scripts."""
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
@@ -45,12 +45,13 @@ def bare_parser(text):
     add('--save', default='awd.npz', help='file of the best model (default: awd.npz)')
     add('--seed', type=seed, default=141, help='seed of numpy.random (default: 141)')
     add('--device', default='-1', help='-1: NumPy (default); 0, 1, ...: a GPU')
-    add('--demo', action='store_true', help='a small model of a small text, in seconds')
+    add('--demo', action='store_true',
+        help='a small model and a short text, which take seconds')
     return made
 
 
 def parser(text):
-    """Parser with the flags of training too."""
+    """Makes a parser that also has the options of training."""
     made = bare_parser(text)
     for name, default, what in FLAGS:
         made.add_argument(f'--{name}', type=type(default), default=default,
@@ -67,7 +68,7 @@ def seed(text):
 
 
 def parse(made, argv):
-    """The arguments of training."""
+    """Parses and checks the options of training."""
     if made.parse_args(argv).demo:
         made.set_defaults(**DEMO)
     args = made.parse_args(argv)
@@ -84,16 +85,16 @@ def parse(made, argv):
 
 
 def require(name, good, expected, found):
-    """Refuses the value of a flag."""
+    """Raises InputError for an option unless its value is `good`."""
     if not good:
         flag = name.replace('log_', 'log-')
         raise rnnlm.InputError(f'--{flag}: expected {expected}, found {found}')
 
 
 def prepare(args):
-    """The device, the size of the vocabulary, and the ids of the three texts.
+    """Returns the device, the size of the vocabulary and the ids of the three parts.
 
-    The device is made current, and `numpy.random` is seeded.
+    Makes the device current, and seeds `numpy.random`.
     """
     device = rnnlm.get_device(args.device)
     device.use()
@@ -106,7 +107,7 @@ def prepare(args):
 
 
 def run(main):
-    """Runs a script's main; input that cannot be used ends it with one line."""
+    """Runs a script's main; an InputError ends it with a one-line message."""
     try:
         sys.exit(main())
     except rnnlm.InputError as e:

@@ -1,4 +1,4 @@
-"""How AWD-LSTM is trained: windows of random lengths, NT-ASGD."""
+"""Training of AWD-LSTM: windows of random lengths, NT-ASGD."""
 import contextlib
 import json
 import math
@@ -14,21 +14,21 @@ from model import loss_of_window
 
 
 def draw_length(bptt):
-    """int: Steps of the next window, as awd-lstm-lm draws them from `numpy.random`."""
+    """Draws the length of the next window from `numpy.random`, as awd-lstm-lm does."""
     mean = bptt if numpy.random.random() < .95 else bptt / 2
     return max(5, int(numpy.random.normal(mean, 5)))
 
 
 class Updater(rnnlm.BPTTUpdater):
-    """Truncated BPTT over windows of random lengths.
+    """Updater for truncated BPTT over windows of random lengths.
 
-    The learning rate of a window is in proportion to its length.  The lengths come
-    from `numpy.random`, which is in the snapshots.
+    The learning rate of a window is proportional to its length.  Lengths are drawn from
+    `numpy.random`, whose state is in the snapshots.
 
     Args:
         iterator: `rnnlm.ParallelSequentialIterator`.
         optimizer: `NTASGD`, set up with a Classifier of a model of `make_model`.
-        bptt (int): The usual length.
+        bptt (int): The mean length.
         alpha, beta (float): See `loss_of_window`.
         device: As for :class:`chainer.training.updaters.StandardUpdater`.
     """
@@ -63,16 +63,16 @@ class Updater(rnnlm.BPTTUpdater):
 
 
 class NTASGD(chainer.optimizers.SGD):
-    """SGD that, from some window on, also keeps the mean of the parameters.
+    """SGD that also averages the parameters, once averaging was started.
 
-    It is the mean from the second window on that torch.optim.ASGD has with t0=0 and
-    lambd=0.  It is saved with the optimizer.
+    The average is that of torch.optim.ASGD with t0=0 and lambd=0, from the second
+    window on.  It is saved with the optimizer.
 
     Args:
         lr (float): Learning rate.
 
     Attributes:
-        n_averaged (int): Windows since the averaging began; None before.
+        n_averaged (int): Windows since averaging started; None before.
     """
 
     def __init__(self, lr):
@@ -81,7 +81,7 @@ class NTASGD(chainer.optimizers.SGD):
         self._means = {}
 
     def begin_averaging(self):
-        """Begins the mean, with the parameters after the next update."""
+        """Starts averaging, with the parameters after the next update."""
         self.n_averaged = 0
 
     def update(self, lossfun=None, *args, **kwargs):
@@ -98,8 +98,7 @@ class NTASGD(chainer.optimizers.SGD):
 
     @contextlib.contextmanager
     def averaged(self):
-        """Puts the means in the place of the parameters, if there are any, for a while.
-        """
+        """Context in which the parameters are replaced by their averages, if any."""
         self._exchange()
         try:
             yield
@@ -127,13 +126,13 @@ class NTASGD(chainer.optimizers.SGD):
 
 
 class TorchClipping:
-    """Optimizer hook: clips the norm as PyTorch does, for layers with two biases.
+    """Optimizer hook that clips the gradient norm as PyTorch does for two biases.
 
-    An LSTM of PyTorch has two biases that are added.  Both have the gradient of our
-    one: it counts twice in the norm, and their sum moves twice as far.
+    PyTorch's LSTM has two biases, which are added.  Both have the gradient of our
+    single bias, so it counts twice in the norm, and their sum moves twice as far.
 
     Args:
-        threshold (float): Largest norm of the gradients; 0 for any.
+        threshold (float): Largest norm of the gradients; 0: no clipping.
     """
     name = 'TorchClipping'
     call_for_each_param = False
@@ -158,7 +157,7 @@ class TorchClipping:
 
 
 def make_optimizer(target, lr, clip, wdecay):
-    """The optimizer of awd-lstm-lm: NT-ASGD, clipping, weight decay."""
+    """Makes the optimizer of awd-lstm-lm: NT-ASGD, clipping, weight decay."""
     optimizer = NTASGD(lr).setup(target)
     optimizer.add_hook(TorchClipping(clip))
     optimizer.add_hook(chainer.optimizer_hooks.WeightDecay(wdecay))
@@ -166,7 +165,7 @@ def make_optimizer(target, lr, clip, wdecay):
 
 
 class Evaluator(rnnlm.PerplexityEvaluator):
-    """Evaluator of the averaged parameters, once there are any."""
+    """Evaluator that uses averaged parameters, once averaging was started."""
 
     def __init__(self, iterator, optimizer):
         super().__init__(iterator, optimizer.target)
@@ -178,16 +177,16 @@ class Evaluator(rnnlm.PerplexityEvaluator):
 
 
 class NonMonotonic(training.Extension):
-    """Extension that acts when validation has not improved for some epochs.
+    """Extension that calls a function when validation no longer improves.
 
-    It does when the loss is above the lowest of all but the last `n` before it.
+    It does when the loss is above the lowest of all earlier ones except the last `n`.
 
     Args:
-        n (int): Epochs that are left out.
+        n (int): Number of epochs.
         act: Function that is called, once.
 
     Attributes:
-        acted (bool): Whether it was.
+        acted (bool): Whether it was called.
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER  # after the evaluator
@@ -214,12 +213,12 @@ class NonMonotonic(training.Extension):
 
 
 class KeepBest(training.Extension):
-    """Extension that saves the model that is evaluated when it is the best so far.
+    """Extension that saves the evaluated model if it is the best so far.
 
     Args:
         optimizer: `NTASGD`.
-        path (str): Where to.
-        loss (float): The loss to be better than.
+        path (str): File to write.
+        loss (float): Only models with a lower loss are saved.
     """
     trigger = 1, 'epoch'
     priority = training.PRIORITY_READER

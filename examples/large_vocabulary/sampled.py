@@ -1,14 +1,12 @@
 #!/usr/bin/env python
-"""Trains with a loss that looks at a few sampled words: BlackOut, negative sampling.
+"""Trains with a loss that samples words: BlackOut or negative sampling.
 
     python examples/large_vocabulary/sampled.py --loss blackout
     python examples/large_vocabulary/sampled.py --loss negative --corpus FOLDER
 
-The losses are Chainer's own, `L.BlackOut` and `L.NegativeSampling`; a link of a few
-lines gives them the features of the model, and `rnnlm.BPTTUpdater` trains it, step by
-step.
-For large vocabularies see also `rnnlm.adaptive_model`, which needs no sampling and is
-computed in windows.
+The losses are Chainer's `L.BlackOut` and `L.NegativeSampling`.  A small link passes the
+features of the model to them, and `rnnlm.BPTTUpdater` trains it step by step.  See also
+`rnnlm.adaptive_model` for large vocabularies, which needs no sampling and is fused.
 
 References:
     Ji, Vishwanathan, Satish, Anderson and Dubey, "BlackOut: Speeding up Recurrent
@@ -25,16 +23,16 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-# The power of the counts by which words are sampled.
+# Words are sampled in proportion to their counts to this power.
 POWER = {'blackout': 0.4, 'negative': 0.75}
 
 
 class SampledOutput(chainer.Chain):
-    """An output layer whose weights are those of a sampled loss.
+    """Output layer that uses the weights of a sampled loss.
 
     Args:
-        sampled: A link with weights W (V, n) that makes the loss of (h, t).
-        bias: (V,), added to the products to make them logits.
+        sampled: Link with weights W (V, n) that computes the loss of (h, t).
+        bias: (V,), added to the products W h to give logits.
     """
 
     def __init__(self, sampled, bias):
@@ -49,7 +47,7 @@ class SampledOutput(chainer.Chain):
 
 
 class SampledLoss(chainer.Chain):
-    """What is trained: the loss of a model that ends in a `SampledOutput`."""
+    """Training target: the sampled loss of a model with a `SampledOutput`."""
 
     def __init__(self, model):
         super().__init__()
@@ -63,25 +61,25 @@ class SampledLoss(chainer.Chain):
 
 
 def make_output(name, n_units, counts, samples):
-    """The output layer of one of the losses."""
+    """Makes the output layer for one of the losses."""
     noise = numpy.maximum(counts, 1) ** POWER[name]
     if name == 'blackout':
         return SampledOutput(
             L.BlackOut(n_units, noise, samples), numpy.zeros(len(noise)))
-    # Its products are log p - log(samples q), of the probability q of a sample.
+    # The products W h are log p - log(samples q), if q is the sampling probability.
     return SampledOutput(L.NegativeSampling(n_units, noise, samples, power=1),
                          numpy.log(noise / noise.sum()))
 
 
 def perplexity(model, words):
-    """By the softmax over all words."""
+    """Returns the perplexity, by the softmax over all words."""
     log_probs = rnnlm.score_text(model, words)
     return float(numpy.exp(-log_probs.mean()))
 
 
 def train(corpus, loss='blackout', units=100, epochs=5, samples=50, lr=0.5, batch=20,
           steps=20, show=print):
-    """Trains one layer; returns the model and its perplexities in validation."""
+    """Trains a one-layer model; returns it and its validation perplexities."""
     V = len(corpus.vocabulary)
     counts = numpy.bincount(corpus.train, minlength=V)
     model = rnnlm.LanguageModel(
@@ -104,7 +102,7 @@ def train(corpus, loss='blackout', units=100, epochs=5, samples=50, lr=0.5, batc
 
 
 def positive(text):
-    """An int of at least 1, of an option."""
+    """Returns the value of an option, an integer of at least 1."""
     if int(text) < 1:
         raise ValueError
     return int(text)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Continues a text with a model that train_ptb.py saved.
+"""Continues a text with a model saved by train_ptb.py.
 
-The flags are those of Chainer's examples/ptb/gentxt.py.
+The options are those of Chainer's examples/ptb/gentxt.py.
 """
 import argparse
 import sys
@@ -16,9 +16,9 @@ import options
 def main():
     parser = argparse.ArgumentParser(description='Continues a text with an RNNLM.')
     parser.add_argument(
-        '--model', '-m', required=True, help='model that train_ptb.py saved')
+        '--model', '-m', required=True, help='model saved by train_ptb.py')
     parser.add_argument(
-        '--primetext', '-p', required=True, help='words to begin with')
+        '--primetext', '-p', required=True, help='text to continue')
     rnnlm.add_options(parser, 'n_units', 'n_layers', n_units=650, n_layers=2)
     parser.add_argument(
         '--sample', type=int, default=1,
@@ -31,7 +31,7 @@ def main():
     device, corpus = options.prepare(args)
     vocabulary = corpus.vocabulary
     words = args.primetext.split()
-    for word in words:  # unlike in a corpus, an unknown one does not become <unk>
+    for word in words:  # unlike in a corpus, unknown words are refused
         if word not in vocabulary:
             raise rnnlm.InputError(
                 f'--primetext: expected words of the vocabulary, found {word!r}')

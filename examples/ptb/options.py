@@ -1,6 +1,6 @@
-"""The command line of Chainer's examples/ptb, shared by the scripts beside.
+"""The command line options of Chainer's examples/ptb, shared by the scripts.
 
-The flags are those of `rnnlm train`, whose definitions they are taken from.
+Their definitions are those of `rnnlm train`.
 """
 import argparse
 import contextlib
@@ -14,24 +14,24 @@ import numpy
 
 import rnnlm
 
-# The fields of `rnnlm.Recipe` that have a flag here.
+# The fields of `rnnlm.Recipe` that have an option here.
 FIELDS = ('n_units', 'n_layers', 'n_embed', 'dropout', 'init_scale', 'batch_size',
           'bprop_len', 'epochs', 'lr', 'decay', 'decay_after', 'gradclip')
 
 
 def training_options(description, parallel=False):
-    """Parser with the official flags of training, and a few of our own.
+    """Makes a parser with the training options of Chainer's example and some more.
 
     Args:
-        description (str): What the script does.
-        parallel (bool): Whether several processes may do it together.
+        description (str): Description of the script.
+        parallel (bool): Whether the script supports several processes.
     """
     parser = argparse.ArgumentParser(description=description)
     rnnlm.add_options(parser, *FIELDS, recipe=rnnlm.PRESETS['chainer'])
     rnnlm.add_options(parser, 'preset', 'out', 'seed', preset=None, out='result_ptb',
                       seed=None)
     add = parser.add_argument
-    add('--resume', '-r', default='', help='snapshot to go on from')
+    add('--resume', '-r', default='', help='snapshot to resume from')
     add('--test', action='store_true', help='tiny datasets, for a quick test')
     add('--model', '-m', default='model.npz',
         help='file for the trained model (default: model.npz)')
@@ -42,7 +42,7 @@ def training_options(description, parallel=False):
 
 
 def recipe_of(args):
-    """The recipe that the flags make; refuses it, and places that cannot be written."""
+    """Returns the recipe; checks it, and that the outputs can be written."""
     given = {field: getattr(args, field) for field in FIELDS
              if getattr(args, field) is not None}
     recipe = dataclasses.replace(rnnlm.PRESETS[args.preset or 'chainer'], **given)
@@ -66,7 +66,7 @@ def recipe_of(args):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Keeps a folder for one run; the system frees it however the run ends."""
+    """Context that locks a folder for one run; the system releases it at the end."""
     try:
         with filelock.FileLock(os.path.join(folder, '.lock'), timeout=0):
             yield
@@ -77,7 +77,7 @@ def locked(folder):
 
 
 def prepare(args, group=rnnlm.parallel.SINGLE_PROCESS):
-    """Device made current, random numbers seeded, corpus loaded."""
+    """Makes the device current, seeds random numbers; returns device and corpus."""
     device = rnnlm.get_device(group.device(args.device))
     device.use()
     if args.seed is not None:
@@ -89,23 +89,23 @@ def prepare(args, group=rnnlm.parallel.SINGLE_PROCESS):
 
 
 def go_on(path):
-    """The command that goes on from a file, with the flags that were given."""
+    """Returns the command that resumes from a file, with the same options."""
     return shlex.join(['python', *sys.argv, '--resume', path])
 
 
 def flag_of(name):
-    """The flag that sets a field of the recipe, or else its name."""
+    """Returns the option that sets a field of the recipe, or else its name."""
     found = {field.name: field.metadata['flags'][0]
              for field in dataclasses.fields(rnnlm.Recipe)}
     return found.get(name, name)
 
 
 def run(main):
-    """Runs a script's main; input that cannot be used ends it with one line."""
+    """Runs a script's main; an InputError ends it with a one-line message."""
     try:
         sys.exit(main())
     except rnnlm.InputError as e:
-        # A message about a field of the recipe is one about its flag.
+        # Messages about a field of the recipe name its option.
         name = flag_of(e.name)
         print(f'error: {f"{name}: " if name else ""}{e.problem}', file=sys.stderr)
         sys.exit(2)

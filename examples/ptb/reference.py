@@ -1,9 +1,10 @@
 #!/usr/bin/env python
-"""The language model of Chainer's examples/ptb in the plain, as of v2 and of v1.
+"""The language model of Chainer's examples/ptb in plain Chainer, for v2 and v1.
 
-This is what `rnnlm.RNNForLM` and `rnnlm.v1.RNNForLM` compute, to the bit, by Chainer's
-own links, one step at a time; and the loop of the official example.  To be read, and to
-be compared with; it takes several times as long.
+The models compute the same as `rnnlm.RNNForLM` and `rnnlm.v1.RNNForLM`, with the same
+initial parameters.  They use Chainer's own links, one step at a time, and the training
+loop of the official example.  This is a reference to read and to compare with; it is
+several times slower.
 """
 import rnnlm  # before Chainer
 
@@ -14,7 +15,7 @@ import numpy
 
 
 class RNNForLM(chainer.Chain):
-    """As of Chainer 2 to 7: dropout while ``chainer.config.train`` is true."""
+    """Model of Chainer 2 to 7: dropout while ``chainer.config.train`` is true."""
 
     def __init__(self, n_vocab, n_units):
         super().__init__()
@@ -41,7 +42,7 @@ class RNNForLM(chainer.Chain):
 
 
 class RNNForLMOfV1(RNNForLM):
-    """As of Chainer 1.11 to 1.24: dropout while the flag ``train`` is true."""
+    """Model of Chainer 1.11 to 1.24: dropout while its ``train`` flag is true."""
 
     def __init__(self, n_vocab, n_units, train=True):
         super().__init__(n_vocab, n_units)
@@ -58,14 +59,14 @@ class RNNForLMOfV1(RNNForLM):
 
 
 def update(optimizer, words):
-    """One update by a window of words (T + 1, B); its loss, summed over the steps."""
+    """Trains on a window of words (T + 1, B); returns the loss, summed over steps."""
     model = optimizer.target  # L.Classifier: softmax_cross_entropy, mean over the batch
     loss = 0
     for x, t in zip(words[:-1], words[1:]):
         loss += model(x, t)
     model.cleargrads()
     loss.backward()
-    loss.unchain_backward()  # the next window goes on from here, but not back beyond
+    loss.unchain_backward()  # truncates the gradient, not the state
     optimizer.update()
     return float(loss.array)
 

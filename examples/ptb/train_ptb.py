@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Trains a recurrent language model on the Penn Treebank, with Chainer's Trainer.
 
-The flags are those of Chainer's examples/ptb/train_ptb.py and mean the same.
+The options are those of Chainer's examples/ptb/train_ptb.py.
 """
 import contextlib
 
@@ -20,7 +20,7 @@ def main():
     parser = options.training_options('Trains an RNNLM on PTB.', parallel=True)
     with rnnlm.parallel.only_root_reports():
         args = parser.parse_args()
-    # Several processes under mpiexec; without --communicator this one, alone.
+    # With --communicator the processes of mpiexec; otherwise this one.
     with rnnlm.parallel.joined(args.communicator, args.timeout) as group, \
             contextlib.ExitStack() as stack:
         recipe = group.on_all(lambda: options.recipe_of(args))
@@ -40,38 +40,39 @@ def train(args, recipe, group):
     val_iter = rnnlm.ParallelSequentialIterator(parts[1], 1, repeat=False)
     test_iter = rnnlm.ParallelSequentialIterator(parts[2], 1, repeat=False)
 
-    # The model, and the loss around it.
+    # The model, and a Classifier that computes its loss.
     rnn = rnnlm.RNNForLM(
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale, recipe.n_embed)
     model = L.Classifier(rnn)
-    model.compute_accuracy = False  # only the perplexity is wanted
+    model.compute_accuracy = False  # only the perplexity is needed
     model.to_device(device)
 
     optimizer = chainer.optimizers.SGD(lr=recipe.lr)
     optimizer.setup(model)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(recipe.gradclip))
 
-    group.broadcast(model)  # all processes begin alike, each with dropout of its own
+    # The same initial parameters in all processes, but different dropout masks.
+    group.broadcast(model)
     group.separate_random_streams()
     updater = rnnlm.BPTTUpdater(
         train_iter, optimizer, recipe.bprop_len, device, group=group)
     trainer = training.Trainer(updater, (recipe.epochs, 'epoch'), out=args.out)
 
-    # The same model is evaluated: the evaluator puts its state aside meanwhile.
+    # The evaluator saves and restores the recurrent state of the model.
     trainer.extend(rnnlm.PerplexityEvaluator(val_iter, model, group=group))
     trainer.extend(rnnlm.LearningRateDecay(recipe.decay, recipe.decay_after))
     trainer.extend(rnnlm.Snapshot(n_retains=None))
     best = rnnlm.BestModel(model, args.model)
-    if group.is_root:  # it alone prints and writes
+    if group.is_root:  # only rank 0 prints and writes
         extend(trainer, args, model, best if args.preset else None, corpus)
     if args.resume:
         group.on_all(lambda: rnnlm.resume(args.resume, trainer))
 
-    # Ctrl-C finishes the window and leaves a snapshot.
+    # Ctrl-C finishes the window and writes a snapshot.
     signal, snapshot = rnnlm.run(trainer)
     if signal:
-        print(f'stopped; go on with: {options.go_on(snapshot)}')
+        print(f'stopped; resume with: {options.go_on(snapshot)}')
         return 128 + signal
 
     group.on_root(best.load)
@@ -83,7 +84,7 @@ def train(args, recipe, group):
 
 
 def extend(trainer, args, model, best, corpus):
-    """Adds what prints and writes."""
+    """Adds the extensions that print and write files."""
     if best:
         trainer.extend(best)
     report = rnnlm.ReportTrigger(10 if args.test else 500)
@@ -91,7 +92,7 @@ def extend(trainer, args, model, best, corpus):
     trainer.extend(extensions.PrintReport(
         ['epoch', 'iteration', 'perplexity', 'val_perplexity', 'elapsed_time']),
         trigger=report)
-    if rnnlm.PerplexityPlot.available():  # matplotlib is there
+    if rnnlm.PerplexityPlot.available():  # matplotlib is installed
         trainer.extend(rnnlm.PerplexityPlot(corpus.perplexity_limit), trigger=report)
     trainer.extend(extensions.ProgressBar(update_interval=1 if args.test else 10))
     trainer.extend(extensions.snapshot_object(

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
-"""Trains a recurrent language model on the Penn Treebank, in a loop of its own.
+"""Trains a recurrent language model on the Penn Treebank, without Chainer's Trainer.
 
-What train_ptb.py leaves to Chainer's Trainer stands here in plain sight.
+The training loop is written out, as in Chainer's example of the same name.
 """
 import rnnlm
 
@@ -13,7 +13,7 @@ import options
 
 
 def evaluate(model, words):
-    """Perplexity of `model` on a text."""
+    """Returns the perplexity of `model` on a text."""
     iterator = rnnlm.ParallelSequentialIterator(words, 1, repeat=False)
     result = rnnlm.PerplexityEvaluator(iterator, model)()
     return numpy.exp(result['main/loss'])
@@ -34,7 +34,7 @@ def main():
         len(corpus.vocabulary), recipe.n_units, recipe.n_layers, recipe.dropout,
         recipe.init_scale, recipe.n_embed)
     model = L.Classifier(rnn)
-    model.compute_accuracy = False  # only the perplexity is wanted
+    model.compute_accuracy = False  # only the perplexity is needed
     model.to_device(device)
     optimizer = chainer.optimizers.SGD(lr=recipe.lr)
     optimizer.setup(model)
@@ -47,7 +47,7 @@ def main():
         print(f'test perplexity: {evaluate(model, test)}')
         status = 0
     except KeyboardInterrupt:
-        print(f'stopped; go on from these weights with: {options.go_on(args.model)}')
+        print(f'stopped; continue from these weights with: {options.go_on(args.model)}')
         status = 130
     rnnlm.save_npz(args.model, model)
     rnnlm.save_npz('rnnlm.state', optimizer)
@@ -55,14 +55,14 @@ def main():
 
 
 def run_epochs(rnn, model, optimizer, train_iter, valid, device, recipe, test):
-    """The loop: a window, its gradients, an update."""
-    interval = 1 if test else 20  # windows between two lines of report
+    """Trains: computes the gradients of each window, and updates the parameters."""
+    interval = 1 if test else 20  # windows between two reports
     losses = []
     windows = 0
     while train_iter.epoch < recipe.epochs:
         passed = max(0, train_iter.epoch + 1 - recipe.decay_after)
         optimizer.lr = recipe.lr / recipe.decay ** passed
-        # T + 1 rows of words: those to read, and one step later those to predict.
+        # (T + 1, B): inputs, and targets one step later.
         ids = device.send(train_iter.next_window(recipe.bprop_len))
         loss = rnn.loss(ids[:-1], ids[1:])  # summed over the steps
         model.cleargrads()

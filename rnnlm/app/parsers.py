@@ -75,7 +75,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--dynamic', choices=('sgd', 'rms'),
         help='also print the perplexity with dynamic evaluation (Krause et al. 2018), '
              'with plain gradients or with gradients scaled by their RMS on the '
-             'training text')
+             'training text; lower if the topics of the text change, as in the Penn '
+             'Treebank, but higher on the demo corpus')
     evaluate_parser.add_argument(
         '--dynamic-lr', dest='lr', metavar='LR', type=float,
         help='learning rate of --dynamic (default: 0.07; rms: 0.0001)')
@@ -168,7 +169,7 @@ def make_parser() -> argparse.ArgumentParser:
         'another of them, for ONNX, or as a PyTorch module in Python; never executes '
         'code from the input.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
-        'rnnlm convert model.keras model.npz', 'rnnlm convert result twin.py')
+        'rnnlm convert model.keras model.npz', 'rnnlm convert result exported.py')
     convert_parser.add_argument(
         'input', type=a_name,
         help='the --out folder of a run, or a file: npz or HDF5 of Chainer, .pt, .pth, '
