@@ -148,6 +148,11 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def is_real(value: Any) -> bool:
+    """Returns whether a value is a Python or NumPy number; an array is none."""
+    return isinstance(value, numbers.Real)
+
+
 def require_count(name: str, value: Any, least: int = 1,
                   most: int = 2 ** 31 - 1) -> None:
     """Raises InputError unless `value` is an integer from `least` to `most`."""
@@ -159,13 +164,13 @@ def require_count(name: str, value: Any, least: int = 1,
 def require_ratio(name: str, value: Any) -> None:
     """Raises InputError unless 0 <= value < 1."""
     require(name, value, 'a ratio of at least 0 and less than 1',
-            lambda v: 0 <= v < 1)
+            lambda v: is_real(v) and 0 <= v < 1)
 
 
 def require_positive(name: str, value: Any) -> None:
     """Raises InputError unless `value` is finite and greater than 0."""
     require(name, value, 'a finite number greater than 0',
-            lambda v: v > 0 and math.isfinite(v))
+            lambda v: is_real(v) and v > 0 and math.isfinite(v))
 
 
 def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:

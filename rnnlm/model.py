@@ -1,6 +1,7 @@
 """`RNNForLM`: Chainer's recurrent language model."""
 from __future__ import annotations
 
+import math
 from typing import Any, Iterator, Optional, Sequence
 
 import chainer
@@ -8,7 +9,7 @@ from chainer import links as L
 import numpy
 
 from rnnlm import chain, unaltered
-from rnnlm.errors import require, require_count
+from rnnlm.errors import is_real, require, require_count
 from rnnlm.links import AdaptiveSoftmax, OutputBias
 
 # Numbers that are drawn at once: NumPy draws float64, which takes twice the memory.
@@ -151,7 +152,7 @@ def make_embedding(n_vocab: int, n_embed: int) -> L.EmbedID:
 
 def _require_scale(init_scale: float) -> None:
     require('init_scale', init_scale, 'a finite number of at least 0',
-            lambda v: 0 <= float(v) < numpy.inf)
+            lambda v: is_real(v) and v >= 0 and math.isfinite(v))
 
 
 def _draw(array: Any, scale: float) -> None:
