@@ -17,6 +17,14 @@ GRADIENTS = 'the gradient of x', 'the gradient of W', 'the gradient of b'
 # What a core's cache holds of them.
 BLOCK_ELEMENTS = 2 ** 18
 
+# Elements of the gradient of W that a chunk makes at a time, to add them to those of
+# the chunks before (8 MiB of float32).
+SUM_ELEMENTS = 2 ** 21
+
+# Parts of W begin at multiples of so many rows, where tiles of a BLAS begin, so that
+# each number is computed by the same instructions as in the whole product.
+TILE = 192
+
 
 def linear_softmax_cross_entropy(x, W, b, t, last=None):
     """Linear layer, softmax and cross entropy over a window.
@@ -252,17 +260,55 @@ def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients, see=
         xp.dot(r, W.T, out=y)
         if see and start + chunk >= len(rows):
             see(y)
-        found, gradients = softmax(xp, y, r, W, b, targets[part], weights[part],
-                                   gx[part] if with_gradients else None)
+        found, more_gb, factors = softmax(
+            xp, y, r, W, b, targets[part], weights[part],
+            gx[part] if with_gradients else None)
         loss = loss - found
         if not with_gradients:
             continue
         if gW is None:
-            gW, gb = gradients
+            gW, gb = buffers.empty(xp, W.shape, W.dtype), more_gb
+            _product(xp, gW, y, *factors)
         else:
-            gW += gradients[0]
-            gb += gradients[1]
+            _add_product(xp, gW, y, *factors)
+            gb += more_gb
     return loss, gx, gW, gb
+
+
+def _product(xp, out, y, rows, single=None):
+    """Makes the gradient of W, or of some rows of it.
+
+    Args:
+        out: (V, n), written.
+        y: (M, V), the gradient of the logits, or its part that is not in `single`.
+        rows: (M, n).
+        single: Rows to add besides: int (M,), which ones; and (M, n).
+    """
+    xp.dot(y.T, rows, out=out)
+    if single is not None:
+        add_rows(xp, out, *single)
+
+
+def _add_product(xp, gW, y, rows, single=None):
+    """Adds what `_product` makes to gW.
+
+    On NumPy it makes a part at a time, so that it stays in the cache.
+    """
+    V, n = gW.shape
+    count = max(1, gW.size // SUM_ELEMENTS) if xp is numpy else 1
+    edges = sorted({0, V, *(V * k // count // TILE * TILE for k in range(count))})
+    parts = list(zip(edges, edges[1:]))
+    scratch = buffers.empty(
+        xp, (max(stop - start for start, stop in parts), n), gW.dtype)
+    for start, stop in parts:
+        sums, some = gW[start:stop], single
+        if single is not None and count > 1:
+            targets, more = single
+            here = (start <= targets) & (targets < stop)
+            some = (targets[here] - start, more[here]) if here.any() else None
+        part = scratch[:len(sums)]
+        _product(xp, part, y[:, start:stop], rows, some)
+        sums += part
 
 
 def _last_logits(xp, x, y, W, b):
@@ -309,12 +355,13 @@ def _softmax(xp, y, rows, W, b, targets, weights, gx):
         gx: (M, n), the gradient of the rows, written; None for no gradients.
 
     Returns:
-        tuple: the sum of weights times log probabilities; and the gradients of W and b.
+        tuple: the sum of weights times log probabilities; the gradient of b; and the
+        arguments of `_product` behind y, for that of W.
     """
     log_p, total = _exponentials(xp, y, b, (xp.arange(len(rows)), targets))
     found = xp.dot(weights, log_p - xp.log(total))
     if gx is None:
-        return found, None
+        return found, None, None
     # The gradient of the logits is (softmax - one-hot) * weight.  Its factor
     # weight / total goes into the narrow matrices, its one-hot part into single rows:
     # y, the wide one, is not touched again.
@@ -322,12 +369,9 @@ def _softmax(xp, y, rows, W, b, targets, weights, gx):
     xp.dot(y, W, out=gx)
     gx *= y_scale
     gx -= W[targets] * weights[:, None]
-    gW = buffers.empty(xp, W.shape, y.dtype)
-    xp.dot(y.T, rows * y_scale, out=gW)
     gb = xp.dot(y_scale[:, 0], y)
-    add_rows(xp, gW, targets, rows * -weights[:, None])
     add_rows(xp, gb, targets, -weights)
-    return found, (gW, gb)
+    return found, gb, (rows * y_scale, (targets, rows * -weights[:, None]))
 
 
 def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
@@ -335,12 +379,10 @@ def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
     output = kernels.output_for(xp, y.dtype, len(b))
     targets = targets.astype(numpy.int64, copy=False)
     if gx is None:
-        return xp.dot(weights, output.log_probabilities(y, b, targets)), None
+        return xp.dot(weights, output.log_probabilities(y, b, targets)), None, None
     log_p, gb = output.gradients(y, b, targets, weights)
     xp.dot(y, W, out=gx)
-    gW = buffers.empty(xp, W.shape, y.dtype)
-    xp.dot(y.T, rows, out=gW)
-    return xp.dot(weights, log_p), (gW, gb)
+    return xp.dot(weights, log_p), gb, (rows,)
 
 
 def _exponentials(xp, y, b, index):
