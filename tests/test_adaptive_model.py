@@ -328,6 +328,8 @@ def test_copies_have_parameters_of_their_own():
     (lambda m: m.output.add_link('tail1', L.Bias(1, (1,))), 'is not a Linear'),
     (lambda m: setattr(m.output, 'cutoffs', (3, 7, 16)), 'not of the sizes'),
     (lambda m: setattr(m.output, 'ranks', m.output.ranks[1:]), 'not of the sizes'),
+    (lambda m: m.output.ranks.fill(0), 'not each number once'),
+    (lambda m: setattr(m.output, 'ranks', m.output.ranks - 1), 'not each number once'),
     (lambda m: m.output.tail2.W.__setattr__('array', m.output.tail1.W.array),
      'not of the sizes|share memory'),
     (lambda m: m.output.project1.add_hook(TimerHook()), 'hook')])

@@ -188,8 +188,12 @@ def _units(in_size: int, div_value: float, k: int) -> int:
 
 def is_permutation(ranks: numpy.ndarray) -> bool:
     """Whether an array has each of its indexes once."""
-    return bool(ranks.ndim == 1 and ranks.dtype.kind in 'iu' and (
-        numpy.sort(ranks) == numpy.arange(len(ranks))).all())
+    if ranks.ndim != 1 or ranks.dtype.kind not in 'iu' or not len(ranks) or (
+            ranks.min() < 0 or ranks.max() >= len(ranks)):
+        return False
+    found = numpy.zeros(len(ranks), dtype=bool)
+    found[ranks] = True
+    return bool(found.all())
 
 
 def why_not_window(link: AdaptiveSoftmax) -> str:
@@ -207,8 +211,12 @@ def why_not_window(link: AdaptiveSoftmax) -> str:
              *(project.W.shape for project, _ in tails), link.ranks.shape]
     expected = [(edges[0] + len(tails), n), *zip(numpy.diff(edges), units),
                 *((m, n) for m in units), (link.n_vocab,)]
-    return '' if sizes == expected else (
-        'the parameters of an AdaptiveSoftmax are not of the sizes of its words')
+    if sizes != expected:
+        return 'the parameters of an AdaptiveSoftmax are not of the sizes of its words'
+    # Checked on the host alone: on a GPU it would have to wait for the last window.
+    if isinstance(link.ranks, numpy.ndarray) and not is_permutation(link.ranks):
+        return 'the ranks of an AdaptiveSoftmax are not each number once'
+    return ''
 
 
 def checked_counts(counts: Any, n_vocab: Optional[int] = None) -> numpy.ndarray:
