@@ -6,6 +6,7 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions.embedding import add_rows
+from rnnlm.functions.output_gradient import add_product, product
 from rnnlm.kernels import buffers, proof, threads
 
 # Rows of logits are made this many elements at a time (64 MiB of float32), so
@@ -16,14 +17,6 @@ GRADIENTS = 'the gradient of x', 'the gradient of W', 'the gradient of b'
 
 # What a core's cache holds of them.
 BLOCK_ELEMENTS = 2 ** 18
-
-# Elements of the gradient of W that a chunk makes at a time, to add them to those of
-# the chunks before (8 MiB of float32).
-SUM_ELEMENTS = 2 ** 21
-
-# Parts of W begin at multiples of so many rows, where tiles of a BLAS begin, so that
-# each number is computed by the same instructions as in the whole product.
-TILE = 192
 
 
 def linear_softmax_cross_entropy(x, W, b, t, last=None):
@@ -268,47 +261,11 @@ def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients, see=
             continue
         if gW is None:
             gW, gb = buffers.empty(xp, W.shape, W.dtype), more_gb
-            _product(xp, gW, y, *factors)
+            product(xp, gW, y, *factors)
         else:
-            _add_product(xp, gW, y, *factors)
+            add_product(xp, gW, y, *factors)
             gb += more_gb
     return loss, gx, gW, gb
-
-
-def _product(xp, out, y, rows, single=None):
-    """Makes the gradient of W, or of some rows of it.
-
-    Args:
-        out: (V, n), written.
-        y: (M, V), the gradient of the logits, or its part that is not in `single`.
-        rows: (M, n).
-        single: Rows to add besides: int (M,), which ones; and (M, n).
-    """
-    xp.dot(y.T, rows, out=out)
-    if single is not None:
-        add_rows(xp, out, *single)
-
-
-def _add_product(xp, gW, y, rows, single=None):
-    """Adds what `_product` makes to gW.
-
-    On NumPy it makes a part at a time, so that it stays in the cache.
-    """
-    V, n = gW.shape
-    count = max(1, gW.size // SUM_ELEMENTS) if xp is numpy else 1
-    edges = sorted({0, V, *(V * k // count // TILE * TILE for k in range(count))})
-    parts = list(zip(edges, edges[1:]))
-    scratch = buffers.empty(
-        xp, (max(stop - start for start, stop in parts), n), gW.dtype)
-    for start, stop in parts:
-        sums, some = gW[start:stop], single
-        if single is not None and count > 1:
-            targets, more = single
-            here = (start <= targets) & (targets < stop)
-            some = (targets[here] - start, more[here]) if here.any() else None
-        part = scratch[:len(sums)]
-        _product(xp, part, y[:, start:stop], rows, some)
-        sums += part
 
 
 def _last_logits(xp, x, y, W, b):
@@ -356,7 +313,7 @@ def _softmax(xp, y, rows, W, b, targets, weights, gx):
 
     Returns:
         tuple: the sum of weights times log probabilities; the gradient of b; and the
-        arguments of `_product` behind y, for that of W.
+        arguments of `product` behind y, for that of W.
     """
     log_p, total = _exponentials(xp, y, b, (xp.arange(len(rows)), targets))
     found = xp.dot(weights, log_p - xp.log(total))

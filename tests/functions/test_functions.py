@@ -7,7 +7,7 @@ import oracle
 import pytest
 
 from rnnlm import functions, kernels
-from rnnlm.functions import gates, softmax_loss
+from rnnlm.functions import gates, output_gradient, softmax_loss
 
 
 def test_gate_order_is_that_of_chainer():
@@ -151,7 +151,7 @@ def test_the_gradient_of_a_large_matrix(dtype, compiled, monkeypatch):
         sizes.append(shape) or empty(xp, shape, dtype)))
     found = []
     for elements in 2 ** 40, 2 ** 18:
-        monkeypatch.setattr(softmax_loss, 'SUM_ELEMENTS', elements)
+        monkeypatch.setattr(output_gradient, 'SUM_ELEMENTS', elements)
         sizes.clear()
         given = variables(numpy, x, W, b)
         functions.linear_softmax_cross_entropy(*given, t).backward()
