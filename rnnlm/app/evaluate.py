@@ -29,7 +29,7 @@ def evaluate(args: argparse.Namespace) -> int:
         raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
                          'training text too', 'dynamic')
     trained = load(args.model, args.device)
-    # Before the text, which may take long to read, so that bad options are refused first.
+    # Before the text is read, which may take long: bad options are refused first.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)

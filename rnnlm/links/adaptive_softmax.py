@@ -1,8 +1,6 @@
 """An output layer whose frequent words cost more than its rare ones."""
 from __future__ import annotations
 
-import contextlib
-import itertools
 import math
 from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
 
@@ -12,7 +10,8 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm.errors import InputError, is_real, require, require_count, short_repr
+from rnnlm.errors import (
+    InputError, checked_cutoffs, require, require_count, require_divisor, short_repr)
 
 # Where the clusters end unless cutoffs are given: the most frequent words that make up
 # these parts of the text.
@@ -72,8 +71,7 @@ class AdaptiveSoftmax(chainer.Chain):
                  projected: Optional[Sequence[int]] = None) -> None:
         require_count('in_size', in_size)
         require_count('n_vocab', n_vocab, least=2)
-        require('div_value', div_value, 'a finite number of at least 1',
-                lambda v: is_real(v) and v >= 1 and math.isfinite(v))
+        require_divisor('div_value', div_value)
         found = checked_counts(counts, n_vocab)
         cutoffs = default_cutoffs(found) if cutoffs is None else (
             checked_cutoffs(cutoffs, n_vocab))
@@ -157,26 +155,6 @@ def default_cutoffs(counts: Any) -> Tuple[int, ...]:
         covered = numpy.arange(1.0, len(covered) + 1)
     ranks = numpy.searchsorted(covered, numpy.multiply(COVERED, covered[-1])) + 1
     return tuple(sorted({min(int(rank), len(covered) - 1) for rank in ranks}))
-
-
-def checked_cutoffs(cutoffs: Iterable[int], n_vocab: int) -> Tuple[int, ...]:
-    """Cutoffs as a tuple of ints.
-
-    Raises:
-        rnnlm.errors.InputError: unless they go up from at least 1 to less than
-            `n_vocab`.
-    """
-    def is_good(values: Any) -> bool:
-        edges = [0, *values, n_vocab]
-        return len(edges) > 2 and all(
-            is_real(b) and not isinstance(b, bool) and int(b) == b and a < b
-            for a, b in zip(edges, edges[1:]))
-
-    with contextlib.suppress(TypeError):  # an iterator can be read but once
-        cutoffs = list(itertools.islice(cutoffs, n_vocab))
-    require('cutoffs', cutoffs, 'numbers of words that go up, at least one, each from '
-            f'1 to {n_vocab - 1}, less than there are words', is_good)
-    return tuple(map(int, cutoffs))
 
 
 def _units(in_size: int, div_value: float, k: int) -> int:
