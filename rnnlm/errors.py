@@ -1,11 +1,12 @@
 """Exceptions, and checks of arguments that raise `InputError`."""
 import contextlib
+import itertools
 import json
 import math
 import numbers
 import unicodedata
 from typing import (
-    TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Tuple)
+    TYPE_CHECKING, Any, Callable, Iterable, Iterator, Optional, Sequence, Tuple)
 
 if TYPE_CHECKING:  # the command reads its options without NumPy
     import numpy
@@ -149,6 +150,11 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def is_real(value: Any) -> bool:
+    """Returns whether a value is a Python or NumPy number; an array is none."""
+    return isinstance(value, numbers.Real)
+
+
 def require_count(name: str, value: Any, least: int = 1,
                   most: int = 2 ** 31 - 1) -> None:
     """Raises InputError unless `value` is an integer from `least` to `most`."""
@@ -160,22 +166,22 @@ def require_count(name: str, value: Any, least: int = 1,
 def require_ratio(name: str, value: Any) -> None:
     """Raises InputError unless 0 <= value < 1."""
     require(name, value, 'a ratio of at least 0 and less than 1',
-            lambda v: 0 <= v < 1)
+            lambda v: is_real(v) and 0 <= v < 1)
 
 
 def require_positive(name: str, value: Any) -> None:
     """Raises InputError unless `value` is finite and greater than 0."""
     require(name, value, 'a finite number greater than 0',
-            lambda v: v > 0 and math.isfinite(v))
+            lambda v: is_real(v) and v > 0 and math.isfinite(v))
 
 
 def require_divisor(name: str, value: Any) -> None:
     """Raises InputError unless `value` is finite and at least 1."""
     require(name, value, 'a finite number of at least 1',
-            lambda v: v >= 1 and math.isfinite(v))
+            lambda v: is_real(v) and v >= 1 and math.isfinite(v))
 
 
-def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
+def checked_cutoffs(cutoffs: Iterable[int], n_vocab: int) -> Tuple[int, ...]:
     """Checks the cutoffs of an adaptive softmax, and returns them as a tuple of int.
 
     Raises:
@@ -184,8 +190,11 @@ def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
     def is_good(values: Any) -> bool:
         edges = [0, *values, n_vocab]
         return len(edges) > 2 and all(
-            int(b) == b and a < b for a, b in zip(edges, edges[1:]))
+            is_real(b) and not isinstance(b, bool) and int(b) == b and a < b
+            for a, b in zip(edges, edges[1:]))
 
+    with contextlib.suppress(TypeError):  # an iterator can only be read once
+        cutoffs = list(itertools.islice(cutoffs, n_vocab))
     require('cutoffs', cutoffs,
             f'one or more ascending integers from 1 to {n_vocab - 1}', is_good)
     return tuple(map(int, cutoffs))

@@ -4,6 +4,7 @@ Here are the links and their initialisation; `rnnlm.chain` computes with them.
 """
 from __future__ import annotations
 
+import math
 from typing import Any, Iterator, Optional, Sequence
 
 import chainer
@@ -11,7 +12,7 @@ from chainer import links as L
 import numpy
 
 from rnnlm import chain, unaltered
-from rnnlm.errors import require, require_count
+from rnnlm.errors import is_real, require, require_count
 from rnnlm.links import AdaptiveSoftmax, OutputBias
 
 # Maximum number of float64 numbers that are drawn at once, to save memory.
@@ -154,7 +155,7 @@ def make_embedding(n_vocab: int, n_embed: int) -> L.EmbedID:
 
 def _require_scale(init_scale: float) -> None:
     require('init_scale', init_scale, 'a finite number of at least 0',
-            lambda v: 0 <= float(v) < numpy.inf)
+            lambda v: is_real(v) and v >= 0 and math.isfinite(v))
 
 
 def _draw(array: Any, scale: float) -> None:

@@ -316,3 +316,52 @@ def test_the_pytorch_recipe_goes_on_where_it_was(benchmark, tmp_path):
     assert found['best'] == whole['best'] and found['best'][0] < 7
     assert [e['val_perplexity'] for e in found['log']] == [
         e['val_perplexity'] for e in whole['log']]
+
+
+# --- quality of the softmax, long texts ---
+
+def test_a_run_of_softmax_quality_that_was_stopped_goes_on(
+        benchmark, results, monkeypatch, tmp_path, write, capsys):
+    script = benchmark('softmax_quality')
+    monkeypatch.setattr(script, 'KEPT', str(tmp_path / 'kept.json'))
+    text = write('text', 'a b c d e f g h\n' * 40)
+    calls, stop = [], [True]
+
+    def train(text, recipe, *, out, seed, resume, **kwargs):
+        calls.append((recipe.softmax, seed, resume and os.path.basename(resume)))
+        os.makedirs(out, exist_ok=True)
+        if stop.pop() if stop else False:
+            return {'signal': 15, 'snapshot': 'snapshot_iter_3'}
+        return {'signal': 0, 'valid': 9.0 + seed, 'test': 8.0 + seed}
+
+    monkeypatch.setattr(experiment, 'train', train)
+    arguments = ['--corpus', text, '--epochs', '2', '--folder', str(tmp_path / 'runs')]
+    with pytest.raises(SystemExit) as stopped:
+        script.main(arguments)
+    assert stopped.value.code == 128 + 15
+    monkeypatch.setattr(script, 'newest_or', lambda out, origin: (
+        os.path.join(out, 'snapshot_iter_3') if os.path.isdir(out) else origin))
+    for seed in '0', '0', '4':
+        assert script.main([*arguments, '--seed', seed]) == 0
+    assert calls == [('full', 0, None), ('full', 0, 'snapshot_iter_3'),
+                     ('adaptive', 0, None), ('full', 4, None), ('adaptive', 4, None)]
+    assert not os.listdir(tmp_path / 'runs')
+    assert '| 2 | adaptive | 2 | 11.0 (9.0 to 13.0) | 10.0 (8.0 to 12.0) |' in (
+        results.read_text())
+    other = write('other', 'a b c d e f g a\n' * 40)
+    assert script.main(['--corpus', other, *arguments[2:]]) == 2
+    assert 'corpus: expected the text' in capsys.readouterr().err
+
+
+def test_what_a_long_text_says_of_a_billion_words(benchmark):
+    script = benchmark('large')
+    row = {'words': 10 ** 8, 'bytes': 5 * 10 ** 8, 'cache': 4 * 10 ** 8,
+           'first': {'seconds': 12, 'most': 2 ** 20, 'tokens': 10 ** 8},
+           'second': {'seconds': 1}, 'training': {
+               'words/s': 1e9 / 86400, 'minutes': 5, 'most': 2 ** 20,
+               'vocabulary': 10}}
+    found = script.checked({'1': row, '2': {'words': 10 ** 9, 'first': {}}})
+    for part in ('5.0 GB of text', '4.0 GB of cache', '2.0 minutes for the first pass',
+                 '1.0 days per epoch', 'for 5.0 minutes at 11,574 words/s'):
+        assert part in found
+    assert script.checked({}) == ''

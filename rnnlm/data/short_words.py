@@ -20,6 +20,10 @@ _BLANK = numpy.array([chr(c).isspace() for c in range(256)]) & (numpy.arange(256
 # The first bytes of 8, as many as a word has; none of a longer one.
 _MASKS = numpy.array([2 ** (8 * k) - 1 for k in range(LONGEST + 1)] + [0], 'u8')
 
+# Slots of the table in which a word is looked for.  A word for which they are taken is
+# left to the dictionary, so that words made to collide cost no more than these looks.
+MOST_LOOKS = 32
+
 # Knuth's multiplier: the golden ratio in 64 bits.
 _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 
@@ -39,13 +43,13 @@ class ShortWords:
     def __init__(self, number: Callable[[list[str]], numpy.ndarray]) -> None:
         self._number = number
         self._end = -1  # the number of the end of a line, when it has one
-        self._n = 0
         self._make(16)
 
     def _make(self, bits: int) -> None:
         self._shift = numpy.uint64(64 - bits)
         self._keys = numpy.zeros(2 ** bits, 'u8')  # 0 where there is none
         self._numbers = numpy.zeros(2 ** bits, 'i')
+        self._n = 0  # of them that are taken
 
     def encode(self, text: str) -> numpy.ndarray:
         """int32 (N,): the numbers of the words and the ends of lines of a text.
@@ -82,11 +86,13 @@ class ShortWords:
         numbers = numpy.full(len(keys), -1, 'i')
         places = numpy.arange(len(keys))
         slots = self._slots(keys)
-        while len(places):
+        for _ in range(MOST_LOOKS):
             found = self._keys[slots]
             hit = found == keys[places]
             numbers[places[hit]] = self._numbers[slots[hit]]
             on = numpy.flatnonzero(~hit & (found != 0))
+            if not len(on):
+                break
             places, slots = places[on], self._next(slots[on])
         numbers[keys == 0] = -1
         return numbers
@@ -96,18 +102,20 @@ class ShortWords:
         numbers = numbers[first]
         if len(keys) and not keys[0]:  # of long words, and ends of lines
             keys, numbers = keys[1:], numbers[1:]
-        self._n += len(keys)
-        if 2 * self._n > len(self._keys):
+        if 2 * (self._n + len(keys)) > len(self._keys):
             old = numpy.flatnonzero(self._keys)
             keys = numpy.concatenate([self._keys[old], keys])
             numbers = numpy.concatenate([self._numbers[old], numbers])
-            self._make(int(4 * self._n).bit_length())
+            self._make((4 * len(keys)).bit_length())
         slots = self._slots(keys)
-        while len(keys):
+        for _ in range(MOST_LOOKS):
             free = self._keys[slots] == 0
             self._keys[slots[free]] = keys[free]  # of several in one place the last
             placed = self._keys[slots] == keys
             self._numbers[slots[placed]] = numbers[placed]
+            self._n += int(placed.sum())
+            if placed.all():
+                break
             keys, numbers = keys[~placed], numbers[~placed]
             slots = self._next(slots[~placed])
 

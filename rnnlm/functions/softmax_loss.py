@@ -24,6 +24,7 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions.embedding import add_rows
+from rnnlm.functions.output_gradient import add_product, product
 from rnnlm.kernels import buffers, proof, threads
 
 # Logits per chunk of rows (64 MiB of float32): bounds memory, whatever T * B * V is.
@@ -266,16 +267,18 @@ def cross_entropy_of_rows(xp, rows, W, b, targets, weights, with_gradients,
         xp.dot(r, W.T, out=y)
         if on_last_chunk and start + chunk >= len(rows):
             on_last_chunk(y)
-        found, gradients = softmax(xp, y, r, W, b, targets[part], weights[part],
-                                   gx[part] if with_gradients else None)
+        found, more_gb, factors = softmax(
+            xp, y, r, W, b, targets[part], weights[part],
+            gx[part] if with_gradients else None)
         loss = loss - found
         if not with_gradients:
             continue
         if gW is None:
-            gW, gb = gradients
+            gW, gb = buffers.empty(xp, W.shape, W.dtype), more_gb
+            product(xp, gW, y, *factors)
         else:
-            gW += gradients[0]
-            gb += gradients[1]
+            add_product(xp, gW, y, *factors)
+            gb += more_gb
     return loss, gx, gW, gb
 
 
@@ -327,12 +330,13 @@ def _softmax(xp, y, rows, W, b, targets, weights, gx):
         gx: (M, n), the gradient of the rows, written; None for no gradients.
 
     Returns:
-        tuple: The sum of weights times log probabilities; and (gW, gb), or None.
+        tuple: The sum of weights times log probabilities; the gradient of b; and the
+        arguments of `product` after y, for the gradient of W.
     """
     log_p, total = _exponentials(xp, y, b, (xp.arange(len(rows)), targets))
     found = xp.dot(weights, log_p - xp.log(total))
     if gx is None:
-        return found, None
+        return found, None, None
     # gZ = (exp(z) / total - one-hot) * weight is never stored, because it would take
     # another pass over the large matrix y (M, V).  Both products use y = exp(z): the
     # factor weight / total multiplies the small matrices (M, n), and the one-hot term
@@ -341,12 +345,9 @@ def _softmax(xp, y, rows, W, b, targets, weights, gx):
     xp.dot(y, W, out=gx)
     gx *= y_scale
     gx -= W[targets] * weights[:, None]
-    gW = buffers.empty(xp, W.shape, y.dtype)
-    xp.dot(y.T, rows * y_scale, out=gW)
     gb = xp.dot(y_scale[:, 0], y)
-    add_rows(xp, gW, targets, rows * -weights[:, None])
     add_rows(xp, gb, targets, -weights)
-    return found, (gW, gb)
+    return found, gb, (rows * y_scale, (targets, rows * -weights[:, None]))
 
 
 def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
@@ -354,12 +355,10 @@ def _compiled_softmax(xp, y, rows, W, b, targets, weights, gx):
     output = kernels.output_for(xp, y.dtype, len(b))
     targets = targets.astype(numpy.int64, copy=False)
     if gx is None:
-        return xp.dot(weights, output.log_probabilities(y, b, targets)), None
+        return xp.dot(weights, output.log_probabilities(y, b, targets)), None, None
     log_p, gb = output.gradients(y, b, targets, weights)
     xp.dot(y, W, out=gx)
-    gW = buffers.empty(xp, W.shape, y.dtype)
-    xp.dot(y.T, rows, out=gW)
-    return xp.dot(weights, log_p), (gW, gb)
+    return xp.dot(weights, log_p), gb, (rows,)
 
 
 def _exponentials(xp, y, b, index):

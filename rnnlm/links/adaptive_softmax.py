@@ -1,7 +1,8 @@
 """Output layer for large vocabularies: an adaptive softmax."""
 from __future__ import annotations
 
-from typing import Any, Iterator, Optional, Sequence, Tuple
+import math
+from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
 
 import chainer
 from chainer import backend
@@ -9,7 +10,8 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm.errors import InputError, checked_cutoffs, require, require_count
+from rnnlm.errors import (
+    InputError, checked_cutoffs, require, require_count, require_divisor, short_repr)
 
 # Default cutoffs: the most frequent words that make up these fractions of the text.
 COVERED = 0.8, 0.95
@@ -62,23 +64,22 @@ class AdaptiveSoftmax(chainer.Chain):
     """
 
     def __init__(self, in_size: int, n_vocab: int,
-                 cutoffs: Optional[Sequence[int]] = None,
+                 cutoffs: Optional[Iterable[int]] = None,
                  counts: Any = None, div_value: float = 4.0,
                  head_bias: bool = True,
                  projected: Optional[Sequence[int]] = None) -> None:
         require_count('in_size', in_size)
         require_count('n_vocab', n_vocab, least=2)
-        require('div_value', div_value, 'a finite number of at least 1',
-                lambda v: 1 <= float(v) < numpy.inf)
-        found = _checked_counts(counts, n_vocab)
-        if cutoffs is None:
-            cutoffs = default_cutoffs(found)
-        cutoffs = checked_cutoffs(cutoffs, n_vocab)
+        require_divisor('div_value', div_value)
+        found = checked_counts(counts, n_vocab)
+        cutoffs = default_cutoffs(found) if cutoffs is None else (
+            checked_cutoffs(cutoffs, n_vocab))
         if projected is None:
-            projected = [max(1, int(in_size // float(div_value) ** k))
+            projected = [_units(in_size, float(div_value), k)
                          for k in range(1, len(cutoffs) + 1)]
-        require('projected', projected, f'{len(cutoffs)} sizes, one for each cluster',
-                lambda v: len(v) == len(cutoffs))
+        require('projected', projected,
+                f'a sequence of {len(cutoffs)} sizes, one for each cluster',
+                lambda v: len(v) == len(cutoffs) and v[0])  # sets have no order
         for size in projected:
             require_count('projected', size)
         super().__init__()
@@ -138,15 +139,28 @@ def default_cutoffs(counts: Any) -> Tuple[int, ...]:
     Returns:
         tuple of int: One or two ranks from 1 to V - 1, ascending.
 
+    Raises:
+        rnnlm.errors.InputError: if they are not such numbers.
+
     Example:
         >>> default_cutoffs(1000 / numpy.arange(1, 1001))
         (224, 688)
     """
-    covered = numpy.cumsum(numpy.sort(numpy.asarray(counts, dtype='d'))[::-1])
+    counts = checked_counts(counts)
+    # By a power of two, so that the sum is finite.
+    counts = numpy.ldexp(counts, -numpy.frexp(counts.max())[1])
+    covered = numpy.cumsum(numpy.sort(counts)[::-1])
     if not covered[-1]:
         covered = numpy.arange(1.0, len(covered) + 1)
     ranks = numpy.searchsorted(covered, numpy.multiply(COVERED, covered[-1])) + 1
     return tuple(sorted({min(int(rank), len(covered) - 1) for rank in ranks}))
+
+
+def _units(in_size: int, div_value: float, k: int) -> int:
+    """The units of cluster k."""
+    if k * math.log2(div_value) > 64:  # the power may be more than a float can be
+        return 1
+    return max(1, int(in_size // div_value ** k))
 
 
 def is_permutation(ranks: numpy.ndarray) -> bool:
@@ -182,14 +196,31 @@ def why_not_window(link: AdaptiveSoftmax) -> str:
     return ''
 
 
-def _checked_counts(counts: Any, n_vocab: int) -> numpy.ndarray:
-    """Returns counts as float64; if there are none, those of Zipf's law."""
-    if counts is None:
+def checked_counts(counts: Any, n_vocab: Optional[int] = None) -> numpy.ndarray:
+    """Returns counts as float64; if there are none, those of Zipf's law.
+
+    Raises:
+        rnnlm.errors.InputError: Unless they are finite numbers of at least 0, `n_vocab`
+            of them if that is given, else at least 2.
+    """
+    if counts is None and n_vocab is not None:
         return 1 / numpy.arange(1.0, n_vocab + 1)
-    found = numpy.asarray(counts)
-    if found.shape != (n_vocab,) or found.dtype.kind not in 'iuf' or not (
-            numpy.isfinite(found).all() and (found >= 0).all()):
-        raise InputError(
-            f'expected {n_vocab} numbers of at least 0, one for each word, found '
-            f'{found.dtype} of shape {found.shape}', 'counts')
-    return found.astype('d')
+    try:
+        given = numpy.asarray(counts)
+    except (TypeError, ValueError):  # lists of several lengths, or on a GPU
+        given = numpy.array(None)
+    problem = ''
+    if given.ndim != 1 or given.dtype.kind not in 'iuf':
+        problem = short_repr(counts)
+    elif len(given) < 2 or n_vocab not in (None, len(given)):
+        problem = f'{len(given)} of them'
+    else:
+        with numpy.errstate(over='ignore'):
+            given = given.astype('d')
+        bad = numpy.flatnonzero(~(numpy.isfinite(given) & (given >= 0)))
+        if len(bad):
+            problem = f'{given[bad[0]]} for word {bad[0]}'
+    if problem:
+        raise InputError(f'expected {n_vocab or "at least 2"} finite numbers of at '
+                         f'least 0, one for each word, found {problem}', 'counts')
+    return given

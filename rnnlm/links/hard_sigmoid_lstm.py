@@ -7,8 +7,9 @@ import chainer
 from chainer import functions as F
 from chainer import links as L
 
-from rnnlm.errors import require
+from rnnlm.errors import is_real, require
 from rnnlm.functions.gates import GATES, SLOPES
+from rnnlm.links.sizes import require_sizes
 
 
 class HardSigmoidLSTM(L.LSTM):
@@ -23,7 +24,8 @@ class HardSigmoidLSTM(L.LSTM):
         slope (float): 0.2, as in Keras 1 and 2, or 1/6, as in Keras 3.
 
     Raises:
-        rnnlm.errors.InputError: If the slope is another one.
+        rnnlm.errors.InputError: If the slope is another one, or a size is not an
+            integer of at least 1.
 
     Example:
         >>> layer = HardSigmoidLSTM(3, 2)
@@ -32,8 +34,9 @@ class HardSigmoidLSTM(L.LSTM):
     """
 
     def __init__(self, in_size: int, out_size: int, slope: float = 0.2) -> None:
+        require_sizes(in_size, out_size)
         require('slope', slope, '0.2 or 1/6',
-                lambda v: float(v) in SLOPES.values())
+                lambda v: is_real(v) and v in SLOPES.values())
         super().__init__(in_size, out_size)
         self.slope = float(slope)
         self.register_persistent('slope')

@@ -7,8 +7,9 @@ import chainer
 from chainer import functions as F
 from chainer import links as L
 
-from rnnlm.errors import require_ratio
+from rnnlm.errors import require, require_ratio
 from rnnlm.links import masks
+from rnnlm.links.sizes import require_sizes
 
 
 class WeightDropLSTM(L.LSTM):
@@ -27,7 +28,8 @@ class WeightDropLSTM(L.LSTM):
         ratio (float): Ratio of weights dropped, in [0, 1); later ``lateral.ratio``.
 
     Raises:
-        rnnlm.errors.InputError: If the ratio is out of range.
+        rnnlm.errors.InputError: If the ratio is out of range, or a size is not an
+            integer of at least 1.
 
     Example:
         >>> layer = WeightDropLSTM(3, 2, ratio=0.5)
@@ -45,6 +47,8 @@ class WeightDropLSTM(L.LSTM):
     _last_states: masks.Fingerprint = ()  # after the last step of the window
 
     def __init__(self, in_size: int, out_size: int, ratio: float = 0.5) -> None:
+        require_sizes(in_size, out_size)
+        require_ratio('ratio', ratio)
         super().__init__(in_size, out_size)
         W = self.lateral.W.array
         del self.lateral
@@ -75,9 +79,14 @@ class DroppedLinear(masks.Masked, L.Linear):
     Args:
         W (array): (n_out, n_in).
         ratio (float): Ratio of weights dropped, in [0, 1).
+
+    Raises:
+        rnnlm.errors.InputError: if it is no such array, or the ratio out of its range.
     """
 
     def __init__(self, W: Any, ratio: float) -> None:
+        require('W', W, 'an array (n_out, n_in) of floats',
+                lambda v: len(getattr(v, 'shape', ())) == 2 and v.dtype.kind == 'f')
         require_ratio('ratio', ratio)
         super().__init__(W.shape[1], W.shape[0], nobias=True, initialW=W)
         self.ratio = ratio

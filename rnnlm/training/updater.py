@@ -138,12 +138,14 @@ class BPTTUpdater(training.updaters.StandardUpdater):
 
         def compute():
             if windows:
+                # The forward pass makes gradients: not beside those of the last window.
+                target.cleargrads()
                 rows = self._rows if in_blocks else None
                 loss = self._window_loss(target, rows, window)
             else:
                 loss = loss_by_steps(self, self.loss_func or target)
-            # After the forward pass, as in Chainer's example.
-            target.cleargrads()
+                # After the forward pass, as in Chainer's example.
+                target.cleargrads()
             found = self._backward(loss, scale, windows)
             loss.unchain_backward()  # truncates: the recurrent state is cut here
             return found

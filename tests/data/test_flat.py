@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import token_lists
-from rnnlm.data import cache, files, flat, sources
+from rnnlm.data import cache, files, flat, short_words, sources
 from rnnlm.data import tokens as tokens_module
 from rnnlm.data.corpus import encode_source, load
+from rnnlm.data.short_words import ShortWords
 from rnnlm.data.text import split_text
 from rnnlm.data.tokens import WordIds, tokens_of, words_of
 from rnnlm.data.vocabulary import Vocabulary
@@ -236,6 +237,35 @@ def test_very_many_short_words():
         again = random.choice(list(numbers), 1000).tolist()
         assert found.encode(' '.join(again)).tolist() == [
             numbers[word] for word in again]
+
+
+def colliding_words(n):
+    """Words of 8 bytes that a table of any size puts into one slot."""
+    inverse = pow(int(short_words._MULTIPLIER), -1, 2 ** 64)
+    keys = np.arange(n, dtype='u8') * np.uint64(inverse)  # their products are small
+    letters = keys.view('u1').reshape(-1, 8)
+    good = ((letters < 128) & (letters > 0) & ~short_words._BLANK[letters]).all(axis=1)
+    return [row.tobytes().decode() for row in letters[good]]
+
+
+def test_words_made_to_collide(monkeypatch):
+    """They have their numbers, after a bounded number of looks."""
+    words = colliding_words(2 ** 21)
+    assert len(words) > 2000
+    looks = []
+    after = ShortWords._next
+    monkeypatch.setattr(
+        ShortWords, '_next', lambda *args: looks.append(1) or after(*args))
+    numbers = {word: k for k, word in enumerate(words)}
+    random = np.random.RandomState(0)
+    for known in None, words:
+        found = WordIds(known)
+        for some in words, words[::-1], random.choice(words, 9000).tolist():
+            looks.clear()
+            assert found.encode(' '.join(some)).tolist() == [
+                numbers[word] for word in some]
+            assert len(looks) <= 2 * short_words.MOST_LOOKS
+        assert len(found._short._keys) <= 8 * len(words) + 2 ** 16
 
 
 def test_a_word_longer_than_a_block(write):

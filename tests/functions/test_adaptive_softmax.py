@@ -7,7 +7,6 @@ from hypothesis import given, settings, strategies as st
 import numpy
 import pytest
 
-import rnnlm
 from rnnlm import functions
 from rnnlm.functions import adaptive_softmax, softmax_loss
 from rnnlm.links import AdaptiveSoftmax, adaptive_softmax as links_module
@@ -222,20 +221,6 @@ def test_clusters_without_words():
     found = adaptive_softmax.tails_without_words(
         link.ranks, edges, numpy.array([[ids[0], -1], [ids[4], ids[1]]]))
     assert found == [0, 2]
-
-
-@pytest.mark.parametrize('arguments, match', [
-    (dict(n_vocab=1), 'n_vocab'), (dict(cutoffs=[]), 'cutoffs: expected numbers'),
-    (dict(cutoffs=[0, 3]), 'cutoffs'), (dict(cutoffs=[3, 3]), 'cutoffs'),
-    (dict(cutoffs=[3, 10]), 'cutoffs'), (dict(cutoffs=[2.5]), 'cutoffs'),
-    (dict(cutoffs='ab'), 'cutoffs'), (dict(cutoffs=3), 'cutoffs'),
-    (dict(counts=[1, 2]), 'counts: expected 10 numbers'),
-    (dict(counts=[-1] * 10), 'counts'), (dict(counts=[float('nan')] * 10), 'counts'),
-    (dict(counts=['a'] * 10), 'counts'), (dict(div_value=0.5), 'div_value'),
-    (dict(cutoffs=[3], projected=[2, 2]), 'projected'), (dict(in_size=0), 'in_size')])
-def test_bad_arguments(arguments, match):
-    with pytest.raises(rnnlm.InputError, match=match):
-        AdaptiveSoftmax(**{'in_size': 4, 'n_vocab': 10, **arguments})
 
 
 @pytest.mark.parametrize('counts, expected', [

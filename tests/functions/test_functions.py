@@ -6,8 +6,8 @@ import numpy
 import oracle
 import pytest
 
-from rnnlm import functions
-from rnnlm.functions import gates, softmax_loss
+from rnnlm import functions, kernels
+from rnnlm.functions import gates, output_gradient, softmax_loss
 
 
 def test_gate_order_is_that_of_chainer():
@@ -135,6 +135,30 @@ def test_loss(xp, shape, ignored, dtype, chunk, monkeypatch):
     assert_close(
         given[1].grad, 2 * (flat.T @ x.reshape(-1, x.shape[2])), dtype)
     assert_close(given[2].grad, 2 * flat.sum(0), dtype)
+
+
+@pytest.mark.parametrize('compiled', [True, False])
+@pytest.mark.parametrize('dtype', 'fd')
+def test_the_gradient_of_a_large_matrix(dtype, compiled, monkeypatch):
+    """It exists once, and has the bits that the sum of whole products has."""
+    x, W, b, t = loss_case(4, 20, 64, 20100, dtype)
+    if not compiled:
+        monkeypatch.setattr(kernels, 'output_for', lambda *args: None)
+    monkeypatch.setattr(softmax_loss, 'CHUNK_ELEMENTS', 30 * 20100)
+    sizes = []
+    empty = softmax_loss.buffers.empty
+    monkeypatch.setattr(softmax_loss.buffers, 'empty', lambda xp, shape, dtype: (
+        sizes.append(shape) or empty(xp, shape, dtype)))
+    found = []
+    for elements in 2 ** 40, 2 ** 18:
+        monkeypatch.setattr(output_gradient, 'SUM_ELEMENTS', elements)
+        sizes.clear()
+        given = variables(numpy, x, W, b)
+        functions.linear_softmax_cross_entropy(*given, t).backward()
+        found.append([v.grad for v in given])
+    for actual, expected in zip(*found):
+        numpy.testing.assert_array_equal(actual, expected)
+    assert sizes.count(W.shape) == 1
 
 
 def test_arrays_of_any_layout():

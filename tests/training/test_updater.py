@@ -11,6 +11,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm.functions import softmax_loss
 from rnnlm.training.evaluator import evaluate_perplexity, make_evaluator
 from rnnlm.training.windows import why_not_windows
 
@@ -345,3 +346,17 @@ def test_stock_optimizers_and_hooks(optimizer):
 def test_wrong_recipes_are_refused(kwargs):
     with pytest.raises(rnnlm.InputError, match=next(iter(kwargs)) + ': expected'):
         rnnlm.Recipe(**kwargs)
+
+
+def test_the_gradients_of_two_windows_are_not_kept_together(tmp_path, monkeypatch):
+    model = small()
+    trainer = make_trainer(model, text(), tmp_path, 4, 5, (3, 'iteration'))
+    compute, seen = softmax_loss.cross_entropy_of_rows, []
+
+    def watched(*args):
+        seen.extend(param.grad is None for param in model.params())
+        return compute(*args)
+
+    monkeypatch.setattr(softmax_loss, 'cross_entropy_of_rows', watched)
+    trainer.run()
+    assert seen and all(seen)
