@@ -20,7 +20,7 @@ import tqdm
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.text import PARTS, UNK
-from rnnlm.errors import printable
+from rnnlm.errors import counted, printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
@@ -116,7 +116,8 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
     by = f', {group.size} processes' if group.size > 1 else ''
     size = (f'{recipe.batch_size} sentences, at most' if recipe.sentences
             else f'{recipe.batch_size} x')
-    say(f'training {recipe.epochs} epochs of {updater.windows_per_epoch:,.0f} windows '
+    windows = counted(updater.windows_per_epoch, 'window')
+    say(f'training {counted(recipe.epochs, "epoch")} of {windows} '
         f'({size} {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
     if recipe.sentences:
         say(f'         each sentence from a fresh state; each {corpus.unit} has the '
@@ -173,7 +174,8 @@ def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) 
     minutes = work / (EFFICIENCY * _operations_per_second()) / 60
     if minutes < 1:
         return
-    about = f'{minutes:.0f} minutes' if minutes < 100 else f'{minutes / 60:.0f} hours'
+    about = (counted(round(minutes), 'minute') if minutes < 100
+             else counted(round(minutes / 60), 'hour'))
     say(f'         about {about}; fewer with --unit, --epoch or --vocab-limit')
 
 

@@ -8,7 +8,7 @@ import chainer
 import numpy
 
 from rnnlm.errors import (
-    require, require_count, require_positive, require_ratio, short_repr)
+    counted, require, require_count, require_positive, require_ratio, short_repr)
 from rnnlm.links.adaptive_softmax import checked_cutoffs, default_cutoffs
 from rnnlm.training.learning_rate import require_divisor
 
@@ -203,7 +203,7 @@ class Recipe:
         adam = ' of Adam' if self.optimizer == 'adam' else ''
         softmax = ', adaptive softmax' if self.softmax == 'adaptive' else ''
         return (f'{self.n_layers} x {self.n_units} units{softmax}, dropout '
-                f'{self.dropout:g}, {self.epochs} epochs, learning rate '
+                f'{self.dropout:g}, {counted(self.epochs, "epoch")}, learning rate '
                 f'{self.lr:g}{adam}{decay}')
 
     def operations(self, n_vocab: int) -> float:

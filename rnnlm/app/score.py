@@ -15,7 +15,8 @@ from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.data.lines import Line, name_of, read_lines
 from rnnlm.data.text import UNK
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, about, printable, require
+from rnnlm.errors import (
+    InputError, about, counted, printable, require, short_repr)
 from rnnlm.inference import scoring
 
 
@@ -170,8 +171,9 @@ class Total:
         """A line of words; `unit` is what the tokens are."""
         rate = 100 * self.oov / self.words if self.words else 0.0
         per = '' if unit == 'word' else f' per {unit}'
-        text = (f'total: {self.sentences} sentences, {self.words} {unit}s, '
-                f'{self.oov} of them unknown ({rate:.2f}%), ')
+        sentences, words = self.sentences, self.words
+        text = (f'total: {counted(sentences, "sentence")}, {counted(words, unit)}, '
+                f'{self.oov:,} of them unknown ({rate:.2f}%), ')
         if self.oov:
             text += (f'perplexity {self.perplexity():.6g}{per} without the unknown '
                      f'{unit}s'
@@ -179,7 +181,8 @@ class Total:
                         f', {self.perplexity_with_oov():.6g} with them as {UNK}'))
         else:
             text += f'perplexity {self.perplexity():.6g}{per}'
-        return text + (f'; {self.bad} lines could not be read' if self.bad else '')
+        bad = f'; {counted(self.bad, "line")} could not be read' if self.bad else ''
+        return text + bad
 
 
 def _power(logprob: float, n: int) -> float:
@@ -260,10 +263,9 @@ def score(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> Iterator[List[Line]]:
-    """The lines in groups; of a file with its progress."""
+    """Yields the lines in groups; shows the progress through a file."""
     is_file = args.file not in (None, '-') and os.path.isfile(args.file)
-    hidden = args.quiet or not is_file or not (
-        args.total or args.nbest or not sys.stdout.isatty())
+    hidden = args.quiet or not is_file or not (args.total or not sys.stdout.isatty())
     size = os.path.getsize(args.file) if is_file else 0
     with progress(size, 'B', hidden) as bar:
         for lines in read_lines(args.file, scoring.GROUP):
@@ -299,7 +301,7 @@ def show_unreadable(args: argparse.Namespace, line: Line) -> None:
     """Prints what stands in the place of a line that is not UTF-8."""
     if args.json:
         print(to_json({'sentence': None, 'error': line.problem}))
-    elif not args.srilm:
+    else:
         print()
 
 
@@ -327,17 +329,23 @@ def show_srilm(title: str, total: Total) -> None:
 
 
 def rescore(args: argparse.Namespace, models: Models) -> int:
-    """n-best lists, each sorted by its scores with the model's added."""
+    """Prints n-best lists, each sorted by its scores with the model's added.
+
+    All lines are checked before the first is scored, which may take long.
+    """
+    candidates = [_candidate(args.file, line)
+                  for lines in read_lines(args.file, scoring.GROUP) for line in lines]
     weight = 1.0 if args.lm_weight is None else args.lm_weight
     penalty = args.word_penalty or 0.0
     lists: Dict[str, list] = {}
-    for lines in _read(args):
-        candidates = [_candidate(args.file, line) for line in lines]
-        for parts, score in zip(
-                candidates, models.score([parts[1] for parts in candidates])):
-            total = (float(parts[-1]) + weight * score.log_prob
-                     + penalty * (len(score.tokens) - 1))
-            lists.setdefault(parts[0], []).append((total, parts))
+    with progress(len(candidates), ' lines', args.quiet) as bar:
+        for start in range(0, len(candidates), scoring.GROUP):
+            group = candidates[start:start + scoring.GROUP]
+            for parts, score in zip(group, models.score([one[1] for one in group])):
+                total = (float(parts[-1]) + weight * score.log_prob
+                         + penalty * (len(score.tokens) - 1))
+                lists.setdefault(parts[0], []).append((total, parts))
+            bar.update(len(group))
     for found in lists.values():
         for total, parts in sorted(found, key=lambda c: -c[0]):
             print(printable(' ||| '.join([*parts[:-1], f'{total:.6g}']), keep='\t'))
@@ -347,7 +355,7 @@ def rescore(args: argparse.Namespace, models: Models) -> int:
 def _candidate(path: Optional[str], line: Line) -> List[str]:
     """The fields of a line of an n-best list."""
     if line.text is None:
-        raise InputError(line.problem)
+        raise InputError(f'{line.problem}; no line was scored')
     parts = line.text.split(' ||| ')
     try:
         good = len(parts) >= 3 and math.isfinite(float(parts[-1]))
@@ -357,5 +365,5 @@ def _candidate(path: Optional[str], line: Line) -> List[str]:
         raise InputError(
             f'{name_of(path)}:{line.number}: expected '
             f"'ID ||| SENTENCE ||| ... ||| SCORE' with a finite score, found "
-            f'{line.text!r}')
+            f'{short_repr(line.text)}; no line was scored')
     return parts
