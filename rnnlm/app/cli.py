@@ -6,6 +6,8 @@ import sys
 import textwrap
 from typing import Any, List, NoReturn, Optional
 
+import numpy
+
 from rnnlm import _starting, parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, evaluate, generate, info, score
@@ -49,7 +51,9 @@ def main(argv: Optional[List[str]] = None) -> int:
     if args.name == 'run':
         return _status(args)
     try:
-        return _status(args)
+        # The commands check what they compute; NumPy's warnings would only repeat it.
+        with numpy.errstate(over='ignore', invalid='ignore'):
+            return _status(args)
     finally:
         let_go(sys.stdout)
 

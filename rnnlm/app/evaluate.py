@@ -10,7 +10,7 @@ from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, printable, require
+from rnnlm.errors import InputError, NotFinite, printable, require
 from rnnlm.inference import dynamic, scoring
 from rnnlm.inference.perplexity import Perplexity, without_unknown
 
@@ -29,7 +29,8 @@ def evaluate(args: argparse.Namespace) -> int:
         raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
                          'training text too', 'dynamic')
     trained = load(args.model, args.device)
-    # Before the text, which may take long to read, so that bad options are refused first.
+    # Before the text, which may take long to read, so that bad options are refused
+    # first.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)
@@ -116,11 +117,20 @@ def score_stream_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
 
 def dynamic_perplexity(adaptive: dynamic.DynamicEvaluation, text: TextOfModel,
                        words: numpy.ndarray, quiet: bool) -> float:
-    """Perplexity by dynamic evaluation, of the words that `score_ring` is of."""
+    """Returns the perplexity of a text by dynamic evaluation.
+
+    Raises:
+        rnnlm.errors.NotFinite: If it is not finite: the learning rate is too high.
+    """
     if adaptive.rule == 'rms':
         adaptive.gather(text.part('train').ids)
     with progress(len(words), ' words', quiet) as bar:
-        return adaptive.perplexity(words, bar.update_to, ring=True)
+        found = adaptive.perplexity(words, bar.update_to, ring=True)
+    if not numpy.isfinite(found):
+        raise NotFinite(
+            f'expected a finite perplexity with dynamic evaluation, found {found} at '
+            f'the learning rate {adaptive.lr:g}; lower --dynamic-lr')
+    return found
 
 
 def interpolate(args: argparse.Namespace) -> int:

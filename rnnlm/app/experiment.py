@@ -17,7 +17,7 @@ from rnnlm.app.recipes import Recipe
 from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Corpus
 from rnnlm.devices import get_device
-from rnnlm.errors import InputError, NotFinite, about, require
+from rnnlm.errors import InputError, NotFinite, about, counted, require
 from rnnlm.model import RNNForLM, adaptive_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
@@ -136,7 +136,10 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             made.trainer.extend(results.History(computed, None if resume else seed))
         return made
 
-    with contextlib.ExitStack() as stack, recipe.computing():
+    # What is not finite ends the run with a message of its own; NumPy's warnings about
+    # the same say less.
+    with contextlib.ExitStack() as stack, recipe.computing(), \
+            numpy.errstate(over='ignore', invalid='ignore'):
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
         computed = new_run.computed_by(used_device)
         described = RunDescription.of(corpus, recipe, computed, seed,
@@ -168,8 +171,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             if group.is_root:
                 with best_effort(current.best.path):
                     current.best.write()
-            say(f'stopped  after {current.trainer.updater.iteration} windows; written: '
-                f'{last}')
+            windows = counted(current.trainer.updater.iteration, 'window')
+            say(f'stopped  after {windows}; written: {last}')
             return {'signal': signal, 'snapshot': last}
         _say_early(current.trainer)
 
@@ -205,7 +208,7 @@ def _say_early(trainer: training.Trainer) -> None:
     stop = trainer.stop_trigger
     if trainer.updater.epoch < stop.epochs:
         say(f'stopped  after epoch {trainer.updater.epoch}: no lower validation '
-            f'perplexity for {stop.patience} epochs')
+            f'perplexity for {counted(stop.patience, "epoch")}')
 
 
 def make_training_run(
