@@ -1,6 +1,5 @@
 """The console script `rnnlm`: its options, its errors, its exit status."""
 import argparse
-import contextlib
 import os
 import sys
 import textwrap
@@ -12,12 +11,11 @@ from rnnlm import _starting, parallel
 from rnnlm._version import __version__
 from rnnlm.app import commands, evaluate, generate, info, score
 from rnnlm.app.console import a_name, complain, let_go, open_closed_streams
-from rnnlm.app.prepare import go_on_command
+from rnnlm.app.prepare import possible_go_on_command
 from rnnlm.app.options import (
     add_corpus_options, add_options, add_text_options, add_train_options, seed)
 from rnnlm.errors import InputError, NotFinite, printable
 from rnnlm.legacy import runner
-from rnnlm.serializers.snapshot_files import snapshots_in
 
 # The commands that write nothing but what they print.
 PRINT_ONLY = ('evaluate', 'generate', 'score', 'interpolate', 'inspect', 'info')
@@ -100,7 +98,7 @@ def _hint(args: argparse.Namespace, error: OSError) -> str:
     """How a training run goes on after an error, if it can."""
     if not error.errno:  # those without say it themselves
         return ''
-    command = _go_on(args)
+    command = possible_go_on_command(args)
     return command and (
         f'; earlier snapshots are intact: fix this and go on with: {command}')
 
@@ -109,19 +107,9 @@ def _after_nan(args: argparse.Namespace) -> str:
     """What may be done about a run that met NaN, beside a lower learning rate."""
     if args.name != 'train' or args.on_nan == 'rollback':
         return ''
-    command = _go_on(args, '--on-nan', 'rollback')
+    command = possible_go_on_command(args, '--on-nan', 'rollback')
     return (f', or go back to the last snapshot at half of it with: {command}'
             if command else ' (or use --on-nan rollback)')
-
-
-def _go_on(args: argparse.Namespace, *options: str) -> str:
-    """The command that goes on with the run of a command; '' if it has no snapshot."""
-    if args.name == 'train' and args.out is not None:
-        with contextlib.suppress(InputError):
-            if snapshots_in(args.out):
-                size = parallel.launched_size() if args.communicator else 1
-                return go_on_command(args, size, *options)
-    return ''
 
 
 def _set_up_streams() -> None:

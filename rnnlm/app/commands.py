@@ -12,14 +12,15 @@ import sys
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say, say_results
-from rnnlm.app.prepare import go_on_command, prepare
+from rnnlm.app.prepare import go_on_command, possible_go_on_command, prepare
 from rnnlm.errors import InputError, printable
 from rnnlm.legacy import runner
 from rnnlm.serializers.atomic import require_new
 
 
 def train(args: argparse.Namespace) -> int:
-    with parallel.joined(args.communicator, args.timeout) as group:
+    with parallel.joined(args.communicator, args.timeout,
+                         lambda: possible_go_on_command(args)) as group:
         job = group.on_all(lambda: prepare(args))
         result = experiment.train(
             job.corpus, job.recipe, out=args.out, device=args.device, seed=job.seed,

@@ -7,6 +7,7 @@ import dataclasses
 import os
 from typing import Optional
 
+from rnnlm import parallel
 from rnnlm.app import run_folder, texts
 from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
 from rnnlm.app.initial import InitialModel, load_by
@@ -103,6 +104,16 @@ def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> s
         options += ['--corpus', files.STDIN]  # the text comes there again
     command = resume_command(args.out, *options, *more)
     return command if processes == 1 else f'mpiexec -n {processes} {command}'
+
+
+def possible_go_on_command(args: argparse.Namespace, *options: str) -> str:
+    """Returns `go_on_command`, or '' if the run has no snapshot."""
+    if args.name == 'train' and args.out is not None:
+        with contextlib.suppress(InputError):
+            if snapshots_in(args.out):
+                size = parallel.launched_size() if args.communicator else 1
+                return go_on_command(args, size, *options)
+    return ''
 
 
 def _reads_stdin(args: argparse.Namespace) -> bool:
