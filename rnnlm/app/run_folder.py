@@ -3,6 +3,8 @@ import contextlib
 import errno
 import logging
 import os
+import re
+import shlex
 import stat
 from typing import Iterator, Optional, Tuple
 
@@ -138,6 +140,27 @@ def find_file(path: str) -> str:
             f'{path}: expected the folder of a run, found one without {MODEL} and '
             "without a snapshot; 'rnnlm train' makes a model")
     return newest_snapshot(path) if os.path.isdir(path) else path
+
+
+def convert_command(path: str) -> Optional[str]:
+    """Returns the command that converts a model file of another framework.
+
+    Args:
+        path: A file that could not be loaded.
+
+    Returns:
+        The command; None if the file is not of another framework, or of one that
+        `rnnlm convert` does not read.
+    """
+    from rnnlm.interchange import convert  # slow to import, and rarely needed
+    try:
+        found = convert.format_of(path)
+    except InputError:
+        return None
+    if found in (None, convert.onnx):
+        return None
+    stem = re.sub(r'(\.weights)?\.[^./\\]*$', '', path)
+    return shlex.join(['rnnlm', 'convert', path, f'{stem}.npz'])
 
 
 def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import numpy
 
 from rnnlm.app.console import a_name, complain, progress, to_json
+from rnnlm.app.run_folder import convert_command
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.data.lines import Line, name_of, read_lines
 from rnnlm.data.text import UNK
@@ -79,7 +80,7 @@ def check(args: argparse.Namespace) -> None:
     if args.file is None and os.path.isfile(args.model):
         with open(args.model, 'rb') as f:
             start = f.read(4)
-        if start not in (b'PK\x03\x04', b'\x89HDF'):
+        if start not in (b'PK\x03\x04', b'\x89HDF') and not convert_command(args.model):
             command = shlex.join(['rnnlm', 'score', 'result', args.model])
             raise InputError(
                 f'{args.model}: expected a model, found another kind of file; if it is '

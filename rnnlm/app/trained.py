@@ -298,13 +298,15 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     chosen = get_device(device)
     given = os.fspath(path)
     file, vocabulary = run_folder.find_model(given)
-    with open_verified(file) as archive:
-        found = read_structure(archive)
-        # Before a model of that size is made.
-        if vocabulary is not None and len(vocabulary) != found.n_vocab:
-            raise _another_size(file, vocabulary, found.n_vocab)
-        model = found.build()
-        load_from(archive, model)
+    try:
+        model = _load_model(file, vocabulary)
+    except InputError as e:
+        command = run_folder.convert_command(file)
+        if command is None:
+            raise
+        raise InputError(
+            f'{file}: expected a model of rnnlm or Chainer, found a file of another '
+            f'framework; convert it with: {command}', e.name) from None
     for name, param in model.namedparams():
         if not numpy.isfinite(param.array).all():
             raise InputError(
@@ -312,6 +314,18 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
                 'train it anew, or take an older snapshot')
     model.to_device(chosen)
     return TrainedModel(model, vocabulary, given, run_folder.by_sentences(given))
+
+
+def _load_model(file: str, vocabulary: Optional[Vocabulary]) -> LanguageModel:
+    """Loads the model in an npz or HDF5 file of Chainer."""
+    with open_verified(file) as archive:
+        found = read_structure(archive)
+        # Before memory is allocated for a model of that size.
+        if vocabulary is not None and len(vocabulary) != found.n_vocab:
+            raise _another_size(file, vocabulary, found.n_vocab)
+        model = found.build()
+        load_from(archive, model)
+        return model
 
 
 def _another_size(path: str, vocabulary: Vocabulary, n_vocab: int) -> InputError:
