@@ -159,7 +159,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         else:
             group.on_root(lambda: new_run.begin(out, corpus, described, overwrite))
         if initial:
-            notes = [initial.summary(corpus)]
+            notes = [initial.summary(corpus, recipe.sentences)]
         introduce(corpus, recipe, current.trainer, snapshot, used_device, notes,
                   described.began is not None)
         if on_nan == 'rollback':

@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional, Union
 import numpy
 
 from rnnlm import structure
-from rnnlm.app import trained
+from rnnlm.app import run_folder, trained
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.corpus import Corpus
@@ -29,11 +29,13 @@ class InitialModel:
         sizes: Fields of the recipe that it sets.
         vocabulary: Its tokens; None if there is no file of them.
         arrays: Its parameters by name.
+        sentences: Whether it was trained by sentences.
     """
     path: str
     sizes: Dict[str, Any]
     vocabulary: Optional[Vocabulary]
     arrays: Dict[str, numpy.ndarray]
+    sentences: bool = False
 
     @classmethod
     def load(cls, path: str) -> 'InitialModel':
@@ -65,7 +67,7 @@ class InitialModel:
             os.path.abspath(path),
             {'n_embed': None, 'tied': False, 'softmax': 'full', **sizes},
             vocabulary, {name: param.array for name, param in sorted(
-                found.model.namedparams())})
+                found.model.namedparams())}, run_folder.by_sentences(path))
 
     @property
     def n_vocab(self) -> int:
@@ -170,13 +172,30 @@ class InitialModel:
         return {'model': self.path, 'weights': digest.hexdigest(),
                 'vocabulary': 'extended' if extended else 'kept'}
 
-    def summary(self, text: Corpus) -> str:
-        """What becomes of its vocabulary, in words."""
+    def summary(self, text: Corpus, sentences: bool = False) -> str:
+        """Describes what the run takes from the model.
+
+        Args:
+            text: The text of the run.
+            sentences: Whether the run is by sentences.
+        """
         added = len(text.vocabulary) - self.n_vocab
         if self.vocabulary is None:
-            return f'{self.path}; it has no vocabulary, and gets that of the text'
+            return (f'{self.path}; it has no vocabulary, and gets that of the text'
+                    + self._reading(sentences))
         return (f'{self.path}; its vocabulary of {self.n_vocab:,} {text.unit}s is '
-                + (f'extended by {added:,}' if added else 'kept'))
+                + (f'extended by {added:,}' if added else 'kept')
+                + self._reading(sentences))
+
+    def _reading(self, sentences: bool) -> str:
+        """Describes how model and run read texts, unless both read running text."""
+        if not (sentences or self.sentences):
+            return ''
+        before, now = ('by sentences' if each else 'on running text'
+                       for each in (self.sentences, sentences))
+        if self.sentences == sentences:
+            return '; it was trained by sentences, as this run is'
+        return f'; it was trained {before}, this run is {now}'
 
 
 def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:

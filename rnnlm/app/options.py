@@ -140,6 +140,10 @@ def _of_field(field: dataclasses.Field) -> Option:
 
 
 OPTIONS.update((field.name, _of_field(field)) for field in dataclasses.fields(Recipe))
+OPTIONS['no_sentences'] = _option(
+    'training', '--no-sentences', dest='sentences', action='store_const', const=False,
+    help='train on the running text, also with --init-from a model that was trained '
+         'with --sentences')
 
 
 def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],
@@ -178,7 +182,7 @@ def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],
             shown = '' if defaults[name] is None else str(defaults[name])
         if shown:
             options['help'] += f' (default: {shown})'
-        parser.add_argument(*option.flags, dest=name, **options)
+        parser.add_argument(*option.flags, **{'dest': name, **options})
 
 
 # Those of every command that reads a corpus.

@@ -8,7 +8,7 @@ import os
 from typing import Optional
 
 from rnnlm import parallel
-from rnnlm.app import run_folder, texts
+from rnnlm.app import reading, run_folder, texts
 from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
 from rnnlm.app.initial import InitialModel, load_by
 from rnnlm.app.new_run import resume_command
@@ -277,6 +277,19 @@ def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescrip
     elif sources.is_chainers(args.corpus):
         recipe = PRESETS['chainer']
     else:
-        recipe = recipe_for(
-            len(text.train), len(text.vocabulary), text.tokens, **sizes)
-    return dataclasses.replace(recipe, **sizes)
+        n_sentences = reading.count_sentences(text) if _by_sentences(
+            args, described, initial) else None
+        recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens,
+                            n_sentences, **sizes)
+    return dataclasses.replace(
+        recipe, **sizes, sentences=_by_sentences(args, described, initial))
+
+
+def _by_sentences(args: argparse.Namespace, described: Optional[RunDescription],
+                  initial: Optional[InitialModel]) -> bool:
+    """Returns whether to train by sentences: as given, as the run, as the model."""
+    if args.sentences is not None:
+        return bool(args.sentences)
+    if described:
+        return described.recipe.sentences
+    return initial is not None and initial.sentences

@@ -15,6 +15,9 @@ from rnnlm.training.evaluator import PerplexityEvaluator, make_evaluator
 from rnnlm.training.sentences import SentenceUpdater, make_sentence_evaluator
 from rnnlm.training.updater import BPTTUpdater
 
+# Words that are compared at once.
+_BLOCK = 2 ** 22
+
 
 def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
     """Refuses to train by sentences where that cannot be done.
@@ -31,6 +34,18 @@ def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
             'train on the running text', 'sentences')
     SentenceIterator(corpus.train, recipe.batch_size, _between(corpus.vocabulary),
                      repeat=False)
+
+
+def count_sentences(corpus: Corpus) -> int:
+    """Returns the number of sentences of the training part.
+
+    Raises:
+        rnnlm.errors.InputError: If no token ends a sentence.
+    """
+    between, words = _between(corpus.vocabulary), corpus.train
+    # Block by block: the text need not fit into memory.
+    return int(sum((words[start:start + _BLOCK] == between).sum()
+                   for start in range(0, len(words), _BLOCK)))
 
 
 def _between(vocabulary: Vocabulary) -> int:

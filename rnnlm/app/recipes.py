@@ -262,13 +262,15 @@ PRESETS = {
 BUDGET = 2e14
 
 
-def recipe_for(n_words: int, n_vocab: int, tokens: str, **given: Any) -> Recipe:
-    """The recipe for a text of one's own, by its size alone.
+def recipe_for(n_words: int, n_vocab: int, tokens: str,
+               n_sentences: Optional[int] = None, **given: Any) -> Recipe:
+    """Returns the recipe for a text of one's own, by its size alone.
 
     Args:
         n_words: Tokens of the training part.
         n_vocab: Size of the vocabulary.
         tokens: 'word' or 'char'.
+        n_sentences: Sentences of the training part, if they are what a batch has.
         given: Sizes that are known, by the names of a recipe's fields.
 
     Returns:
@@ -284,9 +286,12 @@ each epoch past 7'
     sizes: Dict[str, Any] = dict(
         n_units=96 if n_words < 50_000 else 200, dropout=0.2,
         bprop_len=50 if tokens == 'char' else 20,
-        batch_size=max(1, min(20, n_words // 20)))
+        batch_size=max(1, min(20, n_words // 20 if n_sentences is None
+                              else n_sentences)))
     sizes.update(given)
-    windows = n_words / (sizes['batch_size'] * sizes['bprop_len'])
+    # A sentence that is shorter than a window has one of its own.
+    steps = max(n_words / sizes['bprop_len'], n_sentences or 0)
+    windows = steps / sizes['batch_size']
     wanted = min(40, max(13, 2500 / windows))
     affordable = BUDGET / (Recipe(**sizes).operations(n_vocab) * n_words)
     epochs = int(max(1, min(wanted, affordable)))
