@@ -4,33 +4,43 @@ from typing import List, Tuple
 
 import numpy
 
+from rnnlm.app import texts
 from rnnlm.app.console import bits, progress, relative_to_limit, to_json
 from rnnlm.app.run_folder import by_sentences
 from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, NotFinite, printable, require
+from rnnlm.errors import InputError, NotFinite, printable, require, require_positive
 from rnnlm.inference import dynamic, scoring
 from rnnlm.inference.perplexity import Perplexity, without_unknown
 
 
-def evaluate(args: argparse.Namespace) -> int:
+def check(args: argparse.Namespace) -> None:
+    """Refuses bad options of `evaluate`, before a model or a text is read."""
+    texts.check(args)
     for flag, value in ('--dynamic-lr', args.lr), ('--dynamic-decay', args.decay):
         if value is not None and not args.dynamic:
             raise InputError(f'{flag} can only be used with --dynamic')
+    if args.lr is not None:
+        require_positive('lr', args.lr)
+    if args.decay is not None:
+        require('decay', args.decay, 'a ratio from 0 to 1', lambda v: 0 <= v <= 1)
+    if args.dynamic == 'rms' and args.text is not None:
+        raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
+                         'training text too', 'dynamic')
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Runs the command `evaluate`; returns the exit status."""
+    check(args)
     sentences = args.sentences or by_sentences(args.model)
     if sentences and args.dynamic:
         raise InputError(
             'expected no --dynamic beside it, found one' if args.sentences else
             f'expected a model of the running text, found that {args.model} was '
             'trained with --sentences', 'sentences' if args.sentences else 'dynamic')
-    if args.dynamic == 'rms' and args.text is not None:
-        raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
-                         'training text too', 'dynamic')
     trained = load(args.model, args.device)
-    # Before the text, which may take long to read, so that bad options are refused
-    # first.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)
@@ -134,6 +144,8 @@ def dynamic_perplexity(adaptive: dynamic.DynamicEvaluation, text: TextOfModel,
 
 
 def interpolate(args: argparse.Namespace) -> int:
+    """Runs the command `interpolate`; returns the exit status."""
+    texts.check(args)
     if args.weight is not None:
         require('weight', args.weight, 'a number between 0 and 1',
                 lambda v: 0 < v < 1)

@@ -14,7 +14,7 @@ from rnnlm.app.initial import InitialModel, load_by
 from rnnlm.app.new_run import resume_command
 from rnnlm.app.options import OPTIONS
 from rnnlm.app.recipes import (
-    PRESETS, Recipe, changed, flag_of, recipe_for, recipe_options)
+    PRESETS, Recipe, changed, check_options, flag_of, recipe_for, recipe_options)
 from rnnlm.data import files, sources
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -135,6 +135,8 @@ def _refuse(args: argparse.Namespace) -> None:
             '--min-count can only be combined with --init-from where --extend-vocab '
             'adds words')
     require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
+    require('save_every', args.save_every, 'minutes, at least 0', lambda v: v >= 0)
+    check_options(args)
 
 
 def _resumed(args: argparse.Namespace) -> Optional[str]:

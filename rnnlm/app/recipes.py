@@ -325,6 +325,14 @@ def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
+def check_options(args: argparse.Namespace) -> None:
+    """Refuses values of `recipe_options` that no recipe can have."""
+    checks = {field.name: field.metadata['check']
+              for field in dataclasses.fields(Recipe)}
+    for name, value in recipe_options(args).items():
+        checks[name](name, value)
+
+
 def changed(recipe: Recipe, given: Dict[str, Any]) -> Recipe:
     """A recipe with other values, and with what else they bring with them.
 

@@ -79,6 +79,12 @@ def reading_of(args: argparse.Namespace) -> Dict[str, Any]:
         progress, unit='B', hidden=bool(getattr(args, 'quiet', False)))}
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuses --text beside --corpus."""
+    if args.text is not None and args.corpus is not None:
+        raise InputError('expected no --corpus beside it, found one', 'text')
+
+
 class TextOfModel:
     """The text that a trained model is tried on, by the vocabulary of the model.
 
@@ -102,8 +108,6 @@ class TextOfModel:
                 f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
                 f'{args.tokens!r}', 'tokens')
         if args.text is not None:
-            if args.corpus is not None:
-                raise InputError('expected no --corpus beside it, found one', 'text')
             if vocabulary is None:
                 raise InputError(
                     f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
