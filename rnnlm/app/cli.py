@@ -1,4 +1,4 @@
-"""The console script `rnnlm`: its options, its errors, its exit status."""
+"""The console script `rnnlm`: parser, error messages and exit status."""
 import argparse
 import os
 import sys
@@ -86,7 +86,7 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _apart(args: argparse.Namespace) -> str:
-    """A hint for runs that mpiexec started side by side, perhaps by mistake."""
+    """Returns a hint for independent runs started by mpiexec, perhaps by mistake."""
     size = parallel.launched_size()
     if args.name != 'train' or args.communicator or size == 1:
         return ''
@@ -95,7 +95,7 @@ def _apart(args: argparse.Namespace) -> str:
 
 
 def _hint(args: argparse.Namespace, error: OSError) -> str:
-    """How a training run goes on after an error, if it can."""
+    """Returns how to resume a training run after an error, or ''."""
     if not error.errno:  # those without say it themselves
         return ''
     command = possible_go_on_command(args)
@@ -104,7 +104,7 @@ def _hint(args: argparse.Namespace, error: OSError) -> str:
 
 
 def _after_nan(args: argparse.Namespace) -> str:
-    """What may be done about a run that met NaN, beside a lower learning rate."""
+    """Returns a remedy for NaN in training, besides a lower learning rate."""
     if args.name != 'train' or args.on_nan == 'rollback':
         return ''
     command = possible_go_on_command(args, '--on-nan', 'rollback')
@@ -113,7 +113,7 @@ def _after_nan(args: argparse.Namespace) -> str:
 
 
 def _set_up_streams() -> None:
-    """Standard input and output in UTF-8 where they are files or pipes."""
+    """Sets standard input and output to UTF-8 where they are files or pipes."""
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a character
     if os.name == 'nt' and 'PYTHONIOENCODING' not in os.environ:
@@ -123,7 +123,7 @@ def _set_up_streams() -> None:
 
 
 def message(error: InputError, parser: argparse.ArgumentParser) -> str:
-    """The message of an error, with the flag that sets the argument it is about.
+    """Returns the message of an error, with the flag that sets the argument at fault.
 
     Args:
         error: An error about an argument or a field that has the name of an option's
@@ -137,7 +137,7 @@ def message(error: InputError, parser: argparse.ArgumentParser) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors do not print all options before themselves.
+    """Parser whose error messages do not list all options.
 
     It also takes an argument that may be left out behind an option: ``score DIR --nbest
     FILE``.  argparse gives FILE its default as soon as it meets DIR.
@@ -157,7 +157,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Returns the parser of all commands."""
     parser = _Parser(
         prog='rnnlm',
         description="Chainer's recurrent language model on today's machines.",
@@ -321,7 +321,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_command(subcommands: Any, name: str, summary: str, description: str,
                 *examples: str) -> argparse.ArgumentParser:
-    """The parser of a command, which is the value of the option ``parser`` too."""
+    """Adds a command; its parser is also the value of the option ``parser``."""
     parser = subcommands.add_parser(
         name, help=summary, description=textwrap.fill(description, 78),
         epilog='\n  '.join(['examples:', *examples]),

@@ -1,4 +1,4 @@
-"""What the commands train, inspect and convert do and print.
+"""The commands train, run, inspect and convert.
 
 Each takes the parsed arguments and returns the exit status; what cannot be used is an
 `InputError`.  What one command alone needs is imported in it: the start of the others

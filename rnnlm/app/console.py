@@ -1,4 +1,4 @@
-"""What a training run prints: its settings, a table, results, and a progress bar.
+"""Terminal output of a training run: settings, table, results and progress bar.
 
 The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
 keeps the training independent of its output.
@@ -26,14 +26,14 @@ from rnnlm.training.updater import BPTTUpdater
 
 
 def a_name(text: str) -> str:
-    """A name of a file or folder on the command line: any that is not empty."""
+    """Parses the name of a file or folder on the command line; refuses an empty one."""
     if not text:
         raise argparse.ArgumentTypeError('expected a name, found an empty one')
     return text
 
 
 def columns(corpus: Corpus) -> List[str]:
-    """Those of the table, as Chainer's PrintReport prints it."""
+    """Returns the columns of the table that Chainer's PrintReport prints."""
     unknown = ['val_known', 'val_unknown'] if corpus.unknown_rate('valid') else []
     return ['epoch', 'perplexity', 'val_perplexity', *unknown, 'lr',
             f'{corpus.unit}s/s', 'elapsed_time']
@@ -75,7 +75,7 @@ def complain(text: str) -> None:
 
 
 def let_go(stream: Any) -> None:
-    """Drops what a stream cannot write, which else fails once more at the exit."""
+    """Discards what a stream cannot write, which would fail again at exit."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -91,7 +91,7 @@ def say(text: str) -> None:
 def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
               resumed: Optional[str], device: Any, notes: Sequence[str] = (),
               initial: bool = False) -> None:
-    """Prints what is going to be trained, and what it goes on from.
+    """Prints what will be trained, and from which snapshot or model.
 
     Args:
         corpus, recipe, trainer, device: The run.
@@ -180,7 +180,7 @@ def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) 
 
 
 def _operations_per_second() -> float:
-    """Of a product of two matrices, the fastest of three."""
+    """Times a matrix product, the fastest of three runs."""
     a = numpy.full((384, 384), 0.5, 'f')
     seconds = []
     for _ in range(3):
@@ -191,7 +191,7 @@ def _operations_per_second() -> float:
 
 
 def without_them(known: float) -> str:
-    """The perplexity without unknown tokens, in words; '' if there are no others."""
+    """Formats the perplexity without unknown tokens; '' if there are no others."""
     return '' if math.isnan(known) else f'; {known:.3f} without them'
 
 
@@ -212,14 +212,14 @@ def say_results(result: Dict[str, Any], out: str) -> None:
 
 
 def bits(perplexity: float, tokens: str) -> str:
-    """The perplexity in bits per character, where the tokens are characters."""
+    """Formats the perplexity in bits per character, if tokens are characters."""
     if tokens != 'char':
         return ''
     return f' per character, {numpy.log2(perplexity):.3f} bits'
 
 
 def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
-    """How far a perplexity is from the lowest possible, if that is known."""
+    """Formats a perplexity relative to the lowest possible, if that is known."""
     if limit is None:
         return ''
     above = 100 * (perplexity / limit - 1)
@@ -227,7 +227,7 @@ def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
 
 
 class _Output:
-    """Standard output, whose errors are ignored.
+    """Standard output without errors.
 
     Whatever happens to it, a closed pipe or a full disk, the training continues.  tqdm
     ignores some of these errors, but not a full disk, nor a pipe that is closed while
@@ -262,7 +262,7 @@ class _Bar(tqdm.tqdm):
 
 
 def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
-    """A progress bar on standard error, if that is a terminal; a context manager.
+    """Returns a progress bar on standard error, shown if that is a terminal.
 
     Args:
         total: What there is to do.
@@ -275,12 +275,12 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
 
 
 def to_json(value: Any) -> str:
-    """JSON in a line.  NaN and infinity, which JSON has not, are null."""
+    """Returns JSON in one line.  NaN and infinity, which JSON lacks, become null."""
     return printable(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
 
 
 def finite(value: Any) -> Any:
-    """The value with None for NaN and infinity, which JSON has not."""
+    """Replaces NaN and infinity, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -289,7 +289,7 @@ def finite(value: Any) -> Any:
 
 
 class Console:
-    """A text stream of whole lines, printed above the progress bar if there is one.
+    """Text stream of complete lines, printed above the progress bar if there is one.
 
     `chainer.training.extensions.PrintReport` writes its lines in pieces; the bar must
     not come between them.
@@ -316,7 +316,7 @@ _FORMATS = ((62, '{desc} |{bar}| {rate_fmt}, {remaining} left'),
 
 
 def _bar_format() -> str:
-    """What of the progress fits in the terminal as it is now."""
+    """Returns the format of the bar that fits the terminal's current width."""
     columns = 80
     with contextlib.suppress(OSError, ValueError, AttributeError):
         columns = os.get_terminal_size(sys.stdout.fileno()).columns or columns
@@ -324,7 +324,7 @@ def _bar_format() -> str:
 
 
 class ProgressBar(training.Extension):
-    """A progress bar with the perplexity, the speed and the time left.
+    """Progress bar with perplexity, speed and time left.
 
     The perplexity is an exponential moving average over the windows at which the bar
     was drawn.

@@ -1,4 +1,4 @@
-"""The commands `evaluate` and `interpolate`: the perplexity of models on a text."""
+"""The commands `evaluate` and `interpolate`: perplexity on a text."""
 import argparse
 from typing import List, Tuple
 
@@ -80,7 +80,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
               quiet: bool) -> Perplexity:
-    """The perplexity of a text that is read as one ring, as in training."""
+    """Computes the perplexity of a text read as one stream, as in training."""
     with progress(len(text.ids), ' words', quiet) as bar:
         value = trained.perplexity(text.ids, bar.update_to)
     known = value
@@ -91,7 +91,7 @@ def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
 
 
 def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexity:
-    """The perplexity of a text, each sentence of which begins with a fresh state."""
+    """Computes the perplexity of a text, starting each sentence with a zero state."""
     log_probs, targets = score_sentences_of(trained, text.ids, quiet)
     return Perplexity.of(
         log_probs, targets, text, trained.require_vocabulary().unknown)
@@ -99,7 +99,7 @@ def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexit
 
 def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
                        ) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """The log probabilities of the words of a text, and the words.
+    """Returns the log probabilities of the words of a text, and the words.
 
     Each sentence begins with a fresh state.
     """
@@ -119,7 +119,7 @@ def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
 
 def score_stream_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
                     ) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """As `score_sentences_of`, of a text that is read as one ring, as in training."""
+    """Works like `score_sentences_of`, but reads the text as one stream."""
     with progress(len(words), ' words', quiet) as bar:
         log_probs = scoring.score_ring(trained.model, words, bar.update_to)
     return log_probs, numpy.roll(words, -1)
@@ -195,7 +195,7 @@ def interpolate(args: argparse.Namespace) -> int:
 
 def _require_same(one: TrainedModel, other: TrainedModel,
                   args: argparse.Namespace) -> None:
-    """Refuses two models with other ids."""
+    """Refuses two models whose vocabularies differ."""
     same = one.model.n_vocab == other.model.n_vocab
     if one.vocabulary is not None and other.vocabulary is not None:
         same = one.vocabulary == other.vocabulary

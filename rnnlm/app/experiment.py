@@ -1,4 +1,4 @@
-"""A whole training run: what `rnnlm train` does, as one function."""
+"""`train`: a complete training run, as done by `rnnlm train`."""
 import contextlib
 import dataclasses
 import os
@@ -55,7 +55,7 @@ class TrainingRun:
         return self.trainer.updater.get_optimizer('main').target
 
     def load_best(self) -> None:
-        """Takes the parameters of the best model."""
+        """Loads the parameters of the best model."""
         self.best.load()
 
 
@@ -193,7 +193,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
 
 
 def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
-    """The snapshot to go on from, of the sizes of the model that will be made."""
+    """Returns the snapshot to resume, after checking that the model's sizes match."""
     with about('resume'):
         snapshot = check_resumable(resume, corpus, recipe)
         require_sizes(
@@ -216,7 +216,7 @@ def make_training_run(
         progress_bar: bool = False, save_every: float = 10.0,
         initial: Optional[InitialModel] = None,
         group: Group = SINGLE_PROCESS) -> TrainingRun:
-    """A run with a new model, as `train` starts it.
+    """Creates the trainer with a new model, as used by `train`.
 
     Args:
         corpus, recipe, out, progress_bar, save_every, group: As for `train`.
@@ -270,7 +270,7 @@ def make_training_run(
 
 
 def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
-    """A new model for a corpus, as a recipe says.
+    """Creates the model of a recipe for a corpus.
 
     The words of an adaptive softmax are sorted by their counts in the training text.
     """
@@ -287,13 +287,13 @@ def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
 
 
 def _rate(trainer: training.Trainer) -> float:
-    """The learning rate that a trainer's optimizer has; Adam's alpha."""
+    """Returns the current learning rate; for Adam, alpha."""
     optimizer = trainer.updater.get_optimizer('main')
     return float(getattr(optimizer, rate_name(optimizer)))
 
 
 class _StopDiverged(training.Extension):
-    """Ends a run whose validation perplexity is more than a float holds.
+    """Trainer extension that ends a run whose validation perplexity overflows.
 
     Its losses are finite, but what they are of is no model: none is written.
     """

@@ -1,4 +1,4 @@
-"""Beginning a run with the weights of a trained model: ``--init-from``."""
+"""Starting a run from the weights of a trained model: ``--init-from``."""
 from __future__ import annotations
 
 import dataclasses
@@ -22,7 +22,7 @@ from rnnlm.model import RNNForLM
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InitialModel:
-    """A trained model that a new one begins with.
+    """Trained model that provides the initial weights of a run.
 
     Attributes:
         path: Where it was loaded from.
@@ -71,13 +71,13 @@ class InitialModel:
 
     @property
     def n_vocab(self) -> int:
-        """The size of its vocabulary."""
+        """Size of its vocabulary."""
         return len(self.arrays['/embed/W'])
 
     def encode(self, spec: Spec, tokens: Optional[str] = None,
                extend: bool = False, min_count: Optional[int] = None,
                **reading: Any) -> Corpus:
-        """A text by the vocabulary of the model.
+        """Encodes a text with the vocabulary of the model.
 
         Args:
             spec: As for `rnnlm.data.corpus.load`.
@@ -128,7 +128,7 @@ class InitialModel:
             'init_from')
 
     def check(self, text: Corpus, recipe: Recipe) -> None:
-        """Refuses a text or a recipe that does not go together with the model."""
+        """Refuses a text or a recipe that does not fit the model."""
         for name, size in self.sizes.items():
             found = getattr(recipe, name)
             if found != size and not (name == 'n_embed' and size is None
@@ -149,7 +149,7 @@ class InitialModel:
                 'those of another one; load the text with vocabulary=', 'corpus')
 
     def fill(self, model: RNNForLM) -> RNNForLM:
-        """Gives its weights to a new model, which may have more tokens.
+        """Copies the weights into a new model, which may have more tokens.
 
         The weights of a new token are the mean over the others, beside what the new
         model has for it.
@@ -163,7 +163,7 @@ class InitialModel:
         return model
 
     def describe(self, text: Corpus) -> Dict[str, str]:
-        """What ``run.json`` keeps of it."""
+        """Returns the entry of ``run.json``."""
         digest = hashlib.sha256()
         for name, array in self.arrays.items():
             digest.update(f'{name} {array.shape} '.encode())
@@ -199,7 +199,7 @@ class InitialModel:
 
 
 def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:
-    """Loads a text by a vocabulary to which nothing is added, if that is possible.
+    """Encodes a text with a vocabulary without extending it, if that is possible.
 
     Where it has ``<unk>`` but no end of a sentence, since its size was limited say,
     that is unknown too.
@@ -215,7 +215,7 @@ def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:
 
 
 def initial_model(given: Union[str, InitialModel, None]) -> Optional[InitialModel]:
-    """The model of an argument ``init_from``, loaded if it is a path."""
+    """Returns the model of an argument ``init_from``, loaded if it is a path."""
     if given is None or isinstance(given, InitialModel):
         return given
     return InitialModel.load(os.fspath(given))

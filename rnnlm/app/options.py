@@ -24,7 +24,7 @@ GROUPS = {
 
 
 def seed(text: str) -> int:
-    """A seed on the command line: an integer from 0 to 2**32 - 1."""
+    """Parses a seed on the command line, an integer from 0 to 2**32 - 1."""
     value = int(text)
     if not 0 <= value < 2 ** 32:
         raise argparse.ArgumentTypeError(
@@ -34,7 +34,7 @@ def seed(text: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of the command line.
+    """Option of the command line.
 
     Attributes:
         group: A key of `GROUPS`.
@@ -200,7 +200,7 @@ def add_corpus_options(
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --text: a text for a model that was trained on another one."""
+    """Adds --text, a text other than the model's corpus."""
     parser.add_argument(
         '--text', metavar='FILE', type=a_name,
         help="another text: a file, also .gz, a folder of documents or '-', read whole "

@@ -1,4 +1,4 @@
-"""What `rnnlm train` is asked for: its text, its recipe and where it begins."""
+"""From the options of `rnnlm train` to its text, recipe and initial model."""
 from __future__ import annotations
 
 import argparse
@@ -37,7 +37,7 @@ _ONLY_THE_END = {'epochs', 'patience', 'log_interval'}
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is to be trained.
+    """Text, recipe and initial state of a run.
 
     Attributes:
         corpus: The text.
@@ -86,7 +86,7 @@ def prepare(args: argparse.Namespace) -> Job:
 
 
 def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> str:
-    """The command that goes on with a run, as it can be typed.
+    """Returns the command that resumes a run, quoted for a shell.
 
     Args:
         args: The arguments of the command that began it.
@@ -122,7 +122,7 @@ def _reads_stdin(args: argparse.Namespace) -> bool:
 
 
 def _refuse(args: argparse.Namespace) -> None:
-    """Refuses options that do not go together."""
+    """Refuses options that exclude each other, and bad values."""
     for name, other, why in _NOT_TOGETHER:
         if getattr(args, name) not in (None, False) and getattr(args, other):
             raise InputError(f'{OPTIONS[name].flags[0]} cannot be combined with '
@@ -140,7 +140,7 @@ def _refuse(args: argparse.Namespace) -> None:
 
 
 def _resumed(args: argparse.Namespace) -> Optional[str]:
-    """The snapshot or folder that is resumed, if any; sets ``args.out``."""
+    """Returns the snapshot or folder to resume, if any; sets ``args.out``."""
     resume = args.resume
     if resume is None:
         args.out = args.out or 'result'
@@ -161,7 +161,7 @@ def _resumed(args: argparse.Namespace) -> Optional[str]:
 
 
 def _repeated(args: argparse.Namespace) -> RunDescription:
-    """The run that --config describes; sets the options that it implies."""
+    """Loads the run that --config describes; sets the options that it implies."""
     path = args.config
     if os.path.isdir(path):
         path = os.path.join(path, RUN)
@@ -195,7 +195,7 @@ def _repeated(args: argparse.Namespace) -> RunDescription:
 
 def _require_same(args: argparse.Namespace, described: RunDescription, text: Corpus,
                   initial: Optional[InitialModel], own_text: bool) -> None:
-    """Refuses a text or a first model that are not any more what --config says."""
+    """Refuses a text or initial model that changed since --config was written."""
     now = RunDescription.of(text, described.recipe)
     if not own_text and (described.text, described.vocabulary) != (
             now.text, now.vocabulary):
@@ -213,7 +213,7 @@ def _require_same(args: argparse.Namespace, described: RunDescription, text: Cor
 
 def _vocabulary_of(args: argparse.Namespace, resume: str,
                    described: Optional[RunDescription]) -> Optional[Vocabulary]:
-    """The vocabulary in the folder of a run that is resumed, if it is the run's."""
+    """Loads the vocabulary of a resumed run, if it is still the run's."""
     if described is None or any(
             getattr(args, name) is not None for name in texts.VOCABULARY):
         return None
@@ -228,7 +228,7 @@ def _vocabulary_of(args: argparse.Namespace, resume: str,
 
 def _text(args: argparse.Namespace, described: Optional[RunDescription],
           by: object) -> Corpus:
-    """The corpus: by its own vocabulary, that of a run or that of a first model."""
+    """Loads the corpus, with its own vocabulary or that of a run or initial model."""
     initial = by if isinstance(by, InitialModel) else None
     min_count = args.min_count
     if initial and described is None:
@@ -268,7 +268,7 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
 
 def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescription],
           initial: Optional[InitialModel]) -> Recipe:
-    """The recipe that the options of the command line change."""
+    """Returns the recipe before the options of the command line are applied."""
     sizes = initial.sizes if initial else {}
     if args.preset:
         recipe = PRESETS[args.preset]

@@ -1,4 +1,4 @@
-"""How a run reads its text: as one stream, or by sentences."""
+"""Updater and evaluators of a run, which reads running text or sentences."""
 from typing import Any
 
 from chainer import links as L
@@ -20,7 +20,7 @@ _BLOCK = 2 ** 22
 
 
 def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
-    """Refuses to train by sentences where that cannot be done.
+    """Refuses to train by sentences where that is impossible.
 
     Raises:
         rnnlm.errors.InputError: if no token ends a sentence, there are fewer sentences
@@ -49,7 +49,7 @@ def count_sentences(corpus: Corpus) -> int:
 
 
 def _between(vocabulary: Vocabulary) -> int:
-    """The id of the token between sentences."""
+    """Returns the id of the token between sentences."""
     between = boundary(vocabulary)
     if between is None:
         raise InputError(
@@ -60,7 +60,7 @@ def _between(vocabulary: Vocabulary) -> int:
 
 def make_updater(corpus: Corpus, recipe: Recipe, optimizer: Any, device: Any,
                  group: Group) -> BPTTUpdater:
-    """The updater that reads the training part as the recipe says."""
+    """Creates the updater, for running text or sentences."""
     if recipe.sentences:
         iterator = SentenceIterator(
             corpus.train, recipe.batch_size, _between(corpus.vocabulary))
@@ -73,7 +73,7 @@ def make_updater(corpus: Corpus, recipe: Recipe, optimizer: Any, device: Any,
 
 def evaluator_of(corpus: Corpus, part: str, recipe: Recipe, classifier: L.Classifier,
                  group: Group) -> PerplexityEvaluator:
-    """The evaluator of 'valid' or 'test', read as the recipe says."""
+    """Creates the evaluator of 'valid' or 'test', for running text or sentences."""
     words, vocabulary = getattr(corpus, part), corpus.vocabulary
     if recipe.sentences:
         return make_sentence_evaluator(

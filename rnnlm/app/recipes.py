@@ -28,7 +28,7 @@ RATES = {'sgd': 1.0, 'adam': 1e-3}
 
 def _field(default: Any, check: Callable[[str, Any], None], *flags: str,
            group: str = 'training', **options: Any) -> Any:
-    """A field of a recipe.
+    """Returns a dataclass field of a recipe.
 
     Args:
         default: Its value unless one is given.
@@ -64,7 +64,7 @@ def _cutoffs(name: str, value: Any) -> None:
 
 
 def cutoffs_of(text: str) -> Tuple[int, ...]:
-    """The cutoffs on the command line, 2000,10000 for example."""
+    """Parses the cutoffs on the command line, 2000,10000 for example."""
     try:
         return checked_cutoffs([int(part) for part in text.split(',')], MOST_WORDS)
     except ValueError:
@@ -75,7 +75,7 @@ def cutoffs_of(text: str) -> Tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """The sizes and rates of a training run.
+    """Sizes and rates of a training run.
 
     Attributes:
         n_units: Units in the embedding and in each layer.
@@ -197,7 +197,7 @@ class Recipe:
                     'are of other sizes than the embedding', lambda v: not v)
 
     def summary(self) -> str:
-        """The sizes and rates in a few words."""
+        """Returns the sizes and rates in a few words."""
         decay = (f', divided by {self.decay:g} after each epoch past '
                  f'{self.decay_after}' if self.decay != 1 else '')
         adam = ' of Adam' if self.optimizer == 'adam' else ''
@@ -207,7 +207,7 @@ class Recipe:
                 f'{self.lr:g}{adam}{decay}')
 
     def operations(self, n_vocab: int) -> float:
-        """Floating point operations of the training on one token, nearly.
+        """Estimates the floating point operations of training on one token.
 
         Twice those of the matrix products, forward and back in three equal parts.
         """
@@ -218,7 +218,7 @@ class Recipe:
         return 6.0 * (products + self._output_products(n_in, n_vocab))
 
     def _output_products(self, n: int, n_vocab: int) -> float:
-        """Products of the output layer for a word, in an average window."""
+        """Estimates the multiplications of the output layer for one word."""
         if self.softmax == 'full' or n_vocab < 2:
             return float(n * n_vocab)
         counts = 1 / numpy.arange(1.0, n_vocab + 1)  # Zipf's law
@@ -232,7 +232,7 @@ class Recipe:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """A context in which Chainer computes as `precision` says."""
+        """Returns a context in which Chainer computes with `precision`."""
         with contextlib.ExitStack() as stack:
             if self.precision == 'tf32':
                 stack.enter_context(chainer.using_config('tf32', True))
@@ -301,13 +301,13 @@ each epoch past 7'
 
 
 def flag_of(name: str) -> str:
-    """The flag that sets a field of a recipe: '--lr' of 'lr'."""
+    """Returns the flag that sets a field of a recipe: '--lr' for 'lr'."""
     field, = (field for field in dataclasses.fields(Recipe) if field.name == name)
     return str(field.metadata['flags'][0])
 
 
 def preset_table() -> List[str]:
-    """Lines that show what each preset sets, by flag."""
+    """Returns the lines of a table of what each preset sets, by flag."""
     rows = [['', *PRESETS]]
     for field in dataclasses.fields(Recipe):
         values = [getattr(recipe, field.name) for recipe in PRESETS.values()]
@@ -319,7 +319,7 @@ def preset_table() -> List[str]:
 
 
 def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
-    """The fields of a recipe that were set on the command line, by their names."""
+    """Returns the fields of a recipe that were set on the command line, by name."""
     given = {field.name: getattr(args, field.name, None)
              for field in dataclasses.fields(Recipe)}
     return {name: value for name, value in given.items() if value is not None}
@@ -334,7 +334,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def changed(recipe: Recipe, given: Dict[str, Any]) -> Recipe:
-    """A recipe with other values, and with what else they bring with them.
+    """Returns a recipe with changed values, and with what they imply.
 
     Another optimizer has a learning rate of its own, and a decay on a plateau takes the
     place of that by the epoch.

@@ -1,4 +1,4 @@
-"""The folder of a run: what it holds, and whether another one may use it."""
+"""The folder of a run: its files, and a lock for the run that writes them."""
 import contextlib
 import errno
 import logging
@@ -31,7 +31,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 
 @contextlib.contextmanager
 def locked(folder: str) -> Iterator[None]:
-    """Keeps a folder for the run in it; the system lets go however the run ends.
+    """Locks a folder; the system releases the lock however the run ends.
 
     What a killed run left half written is deleted; and the folder itself, if it was
     made here and nothing came into it.
@@ -79,7 +79,7 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def _is_link(path: str) -> bool:
-    """Whether what is written to a file would be seen under another name too."""
+    """Returns whether a file is a symbolic or a hard link."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -89,12 +89,12 @@ def _is_link(path: str) -> bool:
 
 
 def folder_of(path: str) -> str:
-    """The folder of a run, given it or a file in it."""
+    """Returns the folder of a run, given it or a file in it."""
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def by_sentences(path: str) -> bool:
-    """Whether a model was trained on each sentence from a fresh state.
+    """Returns whether a model was trained by sentences, each from a zero state.
 
     Args:
         path: As of `find_model`.
@@ -104,7 +104,7 @@ def by_sentences(path: str) -> bool:
 
 
 def dropout_of(path: str) -> Optional[float]:
-    """The dropout that a model was trained with; None if no run.json says it.
+    """Returns the dropout of a model's training; None if there is no run.json.
 
     Args:
         path: As of `find_model`.
@@ -114,7 +114,7 @@ def dropout_of(path: str) -> Optional[float]:
 
 
 def described_of(path: str) -> Optional[RunDescription]:
-    """The description of the run of a model, which may be a link into its folder.
+    """Loads the description of a model's run; the path may be a link into its folder.
 
     Args:
         path: As of `find_model`.
@@ -124,7 +124,7 @@ def described_of(path: str) -> Optional[RunDescription]:
 
 
 def find_file(path: str) -> str:
-    """The file with the parameters: `path`, or that in the folder of a run.
+    """Returns the file with the parameters: `path`, or that in the folder of a run.
 
     Raises:
         rnnlm.errors.InputError: if there is none.
@@ -200,7 +200,7 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
 
 
 def make(folder: str) -> None:
-    """Makes a folder unless it exists.
+    """Creates a folder unless it exists.
 
     Raises:
         rnnlm.errors.InputError: if it cannot be made or written to.

@@ -88,7 +88,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 class Models:
-    """A model, or two whose probabilities are mixed.
+    """One model, or the mixture of two.
 
     Args:
         args: The arguments of the command.
@@ -116,7 +116,7 @@ class Models:
                     f'{len(words & other):,} of them the same', 'mix')
 
     def score(self, lines: Sequence[str]) -> Iterator[SentenceScore]:
-        """The scores of sentences, each as of `TrainedModel.score`."""
+        """Yields the scores of sentences, as `TrainedModel.score` returns them."""
         scores = [model.score(lines) for model in self._models]
         for first, *others in zip(*scores):
             for other in others:
@@ -127,7 +127,7 @@ class Models:
 
 @dataclasses.dataclass
 class Total:
-    """Counts and logarithms, to the base of 10, of sentences.
+    """Counts and log probabilities (base 10) of sentences.
 
     Attributes:
         sentences: How many there are.
@@ -149,16 +149,16 @@ class Total:
             dataclasses.astuple(self), dataclasses.astuple(other))))
 
     def perplexity(self, ends: bool = True) -> float:
-        """Per word, without the unknown ones; `ends` of sentences are words or not."""
+        """Computes the perplexity without unknown words, with or without `ends`."""
         return _power(self.logprob,
                       self.words - self.oov + (self.sentences if ends else 0))
 
     def perplexity_with_oov(self) -> float:
-        """Per word, the unknown ones as <unk> and ends of sentences included."""
+        """Computes the perplexity with unknown words as <unk>, and with ends."""
         return _power(self.logprob + self.unk_logprob, self.words + self.sentences)
 
     def as_dict(self) -> Dict[str, Any]:
-        """Of the JSON."""
+        """Returns the totals for JSON."""
         scored = self.logprob
         if self.unk_logprob > -math.inf:
             scored += self.unk_logprob
@@ -169,7 +169,7 @@ class Total:
                 'perplexity without oov': self.perplexity(), 'unreadable': self.bad}
 
     def as_text(self, unit: str = 'word') -> str:
-        """A line of words; `unit` is what the tokens are."""
+        """Returns the totals as a line of text; `unit` names a token."""
         rate = 100 * self.oov / self.words if self.words else 0.0
         per = '' if unit == 'word' else f' per {unit}'
         sentences, words = self.sentences, self.words
@@ -187,7 +187,7 @@ class Total:
 
 
 def _power(logprob: float, n: int) -> float:
-    """10 ** (-logprob / n): nan of nothing, inf of more than a float holds."""
+    """Computes 10 ** (-logprob / n); nan for n = 0, inf if it overflows."""
     if not n:
         return math.nan
     with numpy.errstate(over='ignore'):
@@ -196,7 +196,7 @@ def _power(logprob: float, n: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is printed of a sentence; its logarithms are to the base of 10."""
+    """Output for one sentence; logarithms have base 10."""
     tokens: List[str]
     values: numpy.ndarray
     oov: numpy.ndarray  # bool (N + 1,)
@@ -204,7 +204,7 @@ class Entry:
     @classmethod
     def of(cls, score: SentenceScore, vocabulary: Vocabulary, srilm: bool,
            unk: bool) -> 'Entry':
-        """The entry of a score.
+        """Creates the entry of a score.
 
         Args:
             score: Its score.
@@ -219,18 +219,18 @@ class Entry:
 
     @property
     def logprob(self) -> float:
-        """The sum of the logarithms that are not -inf."""
+        """Sum of the logarithms that are not -inf."""
         return float(self.values[self.values > -math.inf].sum())
 
     def total(self) -> Total:
-        """As of a text of this sentence."""
+        """Returns the totals of this sentence."""
         return Total(1, len(self.tokens) - 1, int(self.oov.sum()),
                      float(self.values[~self.oov].sum()),
                      float(self.values[self.oov].sum()))
 
 
 def score(args: argparse.Namespace) -> int:
-    """The command.
+    """Runs the command; returns the exit status.
 
     Lines are answered when no more of them are waiting to be read, or `scoring.GROUP`
     are there, so that a program that writes one and waits gets its answer.
@@ -299,7 +299,7 @@ def show(args: argparse.Namespace, line: str, entry: Entry) -> None:
 
 
 def show_unreadable(args: argparse.Namespace, line: Line) -> None:
-    """Prints what stands in the place of a line that is not UTF-8."""
+    """Prints a placeholder for a line that is not UTF-8."""
     if args.json:
         print(to_json({'sentence': None, 'error': line.problem}))
     else:
@@ -308,7 +308,7 @@ def show_unreadable(args: argparse.Namespace, line: Line) -> None:
 
 def show_total(args: argparse.Namespace, total: Total, vocabulary: Vocabulary
                ) -> None:
-    """Prints the total of a text, where it belongs."""
+    """Prints the totals of a text, to standard output or standard error."""
     unit = 'character' if vocabulary.by_character else 'word'
     if args.srilm:
         show_srilm(f'file {printable(args.file or "-")}:', total)
@@ -354,7 +354,7 @@ def rescore(args: argparse.Namespace, models: Models) -> int:
 
 
 def _candidate(path: Optional[str], line: Line) -> List[str]:
-    """The fields of a line of an n-best list."""
+    """Parses and checks a line of an n-best list."""
     if line.text is None:
         raise InputError(f'{line.problem}; no line was scored')
     parts = line.text.split(' ||| ')
