@@ -100,7 +100,7 @@ def _hint(args: argparse.Namespace, error: OSError) -> str:
         return ''
     command = possible_go_on_command(args)
     return command and (
-        f'; earlier snapshots are intact: fix this and go on with: {command}')
+        f'; earlier snapshots are intact: fix this and continue with: {command}')
 
 
 def _after_nan(args: argparse.Namespace) -> str:
@@ -189,7 +189,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_options(evaluate_parser, 'device')
     evaluate_parser.add_argument(
         '--sentences', action='store_true',
-        help='begin each line in a fresh state, as score does (default: as the run)')
+        help='reset the recurrent state before each line, as score does (default: as '
+             'in training)')
     evaluate_parser.add_argument(
         '--part', choices=('test', 'valid', 'train'), default='test',
         help='part of the corpus (default: test)')
@@ -228,7 +229,7 @@ def make_parser() -> argparse.ArgumentParser:
         'Reads sentences, one per line, and prints for each the logarithm (base 10) of '
         'its probability, the number of unknown words, and each word with its own log '
         'probability, end of sentence included.  Unknown words are scored as <unk>; if '
-        'the vocabulary has none, they are left out and counted.',
+        'the vocabulary has none, they are skipped and counted.',
         "echo 'a sleepy king sleeps' | rnnlm score",
         'rnnlm score --srilm small sentences.txt',
         'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt',
@@ -270,8 +271,8 @@ def make_parser() -> argparse.ArgumentParser:
              "or a release such as 1.24 (default: auto, from the script's source)")
     run_parser.add_argument(
         '--explain', action='store_true',
-        help='run nothing; print, line by line, what the script uses that is gone or '
-             'changed, since which release, and what to write today')
+        help='run nothing; print, line by line, what the script uses that was removed '
+             'or changed, in which release, and what to write today')
     run_parser.add_argument('script', type=a_name, help='Python script')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')
@@ -280,7 +281,7 @@ def make_parser() -> argparse.ArgumentParser:
     inspect_parser = add_command(
         subcommands, 'inspect', 'show what a snapshot or a file of weights contains',
         'Prints the format of a file, what wrote it, the sizes of its model or why it '
-        'is none, and the names, shapes and dtypes of its arrays; never executes code '
+        'has none, and the names, shapes and dtypes of its arrays; never executes code '
         'from the file.',
         'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
     inspect_parser.add_argument(

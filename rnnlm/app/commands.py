@@ -28,7 +28,7 @@ def train(args: argparse.Namespace) -> int:
             progress_bar=sys.stdout.isatty(), save_every=args.save_every,
             on_nan=args.on_nan, group=group)
         if result['signal']:
-            say(f'go on    with: {go_on_command(args, group.size)}')
+            say(f'resume   with: {go_on_command(args, group.size)}')
             return 128 + result['signal']
         say_results(result, args.out)
         return 0

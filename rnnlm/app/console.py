@@ -111,7 +111,7 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
         f'{target.count_params():,} parameters, dropout {recipe.dropout:g}')
     if not resumed:
         for note in notes:
-            say(f'begins   with {note}')
+            say(f'starts   from {note}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     size = (f'{recipe.batch_size} sentences, at most' if recipe.sentences

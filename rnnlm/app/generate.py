@@ -19,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
              'new sentence)')
     parser.add_argument(
         '--skip-unknown', action='store_true',
-        help='leave out the words of TEXT that are not in the vocabulary')
+        help='skip the words of TEXT that are not in the vocabulary')
     parser.add_argument(
         '--length', type=int, default=100,
         help='number of words or characters to generate (default: 100)')
@@ -94,7 +94,7 @@ def generate(args: argparse.Namespace) -> int:
     except InputError as e:
         if e.name == 'prime' and not args.skip_unknown and text.strip():
             raise InputError(
-                f'{e.problem}; --skip-unknown leaves such words out', 'prime') from None
+                f'{e.problem}; --skip-unknown skips such words', 'prime') from None
         raise
     if args.seed is not None:
         numpy.random.seed(args.seed)

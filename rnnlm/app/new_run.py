@@ -74,7 +74,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
         if newer:
             raise InputError(
                 f'{snapshot}: expected the newest snapshot of its folder, found '
-                f'{newer}; go on from that one with: {resume_command(folder)}; or '
+                f'{newer}; resume that one with: {resume_command(folder)}; or '
                 'choose another folder with --out')
         _describe(folder, corpus, described)
         return
@@ -191,7 +191,7 @@ def _in_use(folder: str, old: Sequence[str]) -> InputError:
     return InputError(
         f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
         f'{", ..." if len(old) > 3 else ""}; '
-        + (f'go on with that run: {resume_command(folder)}; or ' if can_go_on else '')
+        + (f'resume that run with: {resume_command(folder)}; or ' if can_go_on else '')
         + 'choose another folder with --out, or delete it with --overwrite')
 
 

@@ -18,7 +18,7 @@ GROUPS = {
     'text': 'what is read, and its vocabulary',
     'model': 'the sizes of a new model; their defaults are those of the preset below',
     'training': 'their defaults are those of the preset below',
-    'output': 'where the run is written, and how it goes on',
+    'output': 'where results are written, and how to resume',
     'several processes': 'started by mpiexec',
 }
 
@@ -76,16 +76,16 @@ OPTIONS = {
         shown='2; 1 for ptb, demo and texts that have <unk>'),
     'vocabulary': _option(
         'text', '--vocab', metavar='FILE', type=a_name,
-        help='take this vocabulary: vocabulary.json of a run, or a list of tokens, one '
-             'a line'),
+        help='use this vocabulary: vocabulary.json of a run, or a list of tokens, one '
+             'per line'),
     'init_from': _option(
         'model', '--init-from', metavar='DIR', type=a_name,
-        help='begin with the weights of a trained model, the --out folder of a run or '
-             'a model.npz, which gives the sizes and the vocabulary; words of the text '
-             'that it lacks are <unk>'),
+        help='start from the weights of a trained model, the --out folder of a run or '
+             'a model.npz, with its sizes and vocabulary; other words of the text '
+             'become <unk>'),
     'extend_vocab': _option(
         'model', '--extend-vocab', action='store_true',
-        help='with --init-from: add the words that its vocabulary lacks, those that '
+        help='with --init-from: add the words that its vocabulary lacks and that '
              '--min-count keeps, with weights near the mean of the others'),
     'preset': _option(
         'training', '--preset', choices=sorted(PRESETS),
@@ -95,8 +95,8 @@ OPTIONS = {
               'a CPU, by its length'),
     'config': _option(
         'training', '--config', metavar='FILE', type=a_name,
-        help='repeat the run that a run.json describes, to the bit; other options '
-             'beside it win'),
+        help='repeat the run that a run.json describes, bit-identically; other options '
+             'override it'),
     'seed': _option(
         'training', '--seed', '-s', type=seed, help='random seed', shown='0'),
     'device': _option(
@@ -112,8 +112,8 @@ OPTIONS = {
         help='output folder', shown='result; with --resume, the folder of the run'),
     'resume': _option(
         'output', '--resume', '-r', type=a_name, nargs='?', const=True, metavar='DIR',
-        help='go on with the run in DIR, or from one snapshot file, with its text and '
-             'options; other ones that are given hold from here on', shown='--out'),
+        help='resume the run in DIR, or one snapshot file, with its text and options; '
+             'options that are given take effect from there', shown='--out'),
     'overwrite': _option(
         'output', '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder'),
@@ -203,8 +203,8 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Adds --text, a text other than the model's corpus."""
     parser.add_argument(
         '--text', metavar='FILE', type=a_name,
-        help="another text: a file, also .gz, a folder of documents or '-', read whole "
-             "by the model's own vocabulary; unknown words are counted")
+        help="another text: a file, also .gz, a folder of documents or '-', all of "
+             "it read with the model's own vocabulary; unknown words are counted")
 
 
 _OTHER_TEXT = (

@@ -25,7 +25,7 @@ from rnnlm.serializers.snapshot_files import all_snapshots_in, snapshots_in
 _NOT_TOGETHER = [
     ('overwrite', 'resume', ''),
     ('init_from', 'resume', ': the weights are those of the snapshot'),
-    ('config', 'resume', ': a run goes on by its own run.json'),
+    ('config', 'resume', ': a run is resumed with its own run.json'),
     ('preset', 'config', ': the file has all values'),
     ('vocabulary', 'init_from', ': the vocabulary is that of the model'),
     ('vocab_limit', 'init_from', ': the vocabulary is that of the model'),
@@ -156,7 +156,8 @@ def _resumed(args: argparse.Namespace) -> Optional[str]:
         args.out = args.out or run_folder.folder_of(resume) or '.'
         if os.path.isdir(resume) and not all_snapshots_in(resume):
             raise InputError(
-                f'{resume}: expected a whole snapshot_iter_N to go on from, found none')
+                f'{resume}: expected an undamaged snapshot_iter_N to resume, found '
+                'none')
     return str(resume)
 
 

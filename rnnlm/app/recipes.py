@@ -128,7 +128,7 @@ class Recipe:
         39, require_count, '--epoch', '-e', type=int, help='number of epochs')
     lr: float = _field(
         None, require_positive, '--lr', type=float,
-        help='learning rate (Adam: alpha); with --resume, that from here on')
+        help='learning rate (Adam: alpha); with --resume, from there on')
     decay: float = _field(
         1.0, require_positive, '--decay', type=float,
         help='divide the learning rate by this after each epoch past DECAY_AFTER')
@@ -179,9 +179,9 @@ class Recipe:
              '1,000 windows, else none)')
     sentences: bool = _field(
         False, _switch, '--sentences', action='store_const', const=True,
-        help='train, validate and test on each line from a fresh state, as score reads '
-             'them (for rescoring in speech recognition, say); --batchsize is then in '
-             'sentences')
+        help='reset the recurrent state before each line in training, validation and '
+             'test, as score does (for rescoring in speech recognition, for example); '
+             '--batchsize then counts sentences')
 
     def __post_init__(self) -> None:
         if self.lr is None:

@@ -29,8 +29,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         '--srilm', action='store_true',
-        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are left out "
-             'of logprob and perplexity, as there')
+        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are "
+             'excluded from logprob and perplexity, as there')
     form.add_argument(
         '--nbest', action='store_true',
         help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="with --srilm: score unknown words as <unk>, as SRILM's -unk")
     parser.add_argument(
         '--total', action='store_true',
-        help='print the total alone (otherwise it is printed on standard error)')
+        help='print only the total (otherwise it goes to standard error)')
     parser.add_argument(
         '--mix', metavar='DIR', type=a_name,
         help='interpolate with this model, of the same vocabulary')

@@ -311,7 +311,7 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
         if not numpy.isfinite(param.array).all():
             raise InputError(
                 f'{file}: expected finite weights, found NaN or infinity in {name}; '
-                'train it anew, or take an older snapshot')
+                'train it again, or use an older snapshot')
     model.to_device(chosen)
     return TrainedModel(model, vocabulary, given, run_folder.by_sentences(given))
 
