@@ -33,40 +33,42 @@ _starting.begin()
 # of clock cycles.  The default, 26, keeps a core from the work between products.
 _os.environ.setdefault('OPENBLAS_THREAD_TIMEOUT', '16')
 
-from rnnlm._compat import patches as _patches
-
-_patches.apply()  # before anything imports Chainer
-
 # flake8: noqa: E402
-from rnnlm import functions, links, parallel, parts, v1
 from rnnlm._version import __version__
-from rnnlm.app.experiment import train
-from rnnlm.app.options import add_options
-from rnnlm.app.recipes import PRESETS, Recipe
-from rnnlm.app.trained import SentenceScore, TrainedModel, load
-from rnnlm.chain import LanguageModel
-from rnnlm.data.corpus import Corpus, load as load_corpus
-from rnnlm.data.iterators import ParallelSequentialIterator
-from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.devices import get_device
-from rnnlm.errors import InputError, NotFinite, ProcessLost
-from rnnlm.inference.dynamic import DynamicEvaluation
-from rnnlm.inference.generate import beam_search, generate
-from rnnlm.inference.scoring import score_sentences, score_text
-from rnnlm.model import RNNForLM, adaptive_model
-from rnnlm.serializers.model_files import load_model
-from rnnlm.serializers.npz import save_npz
-from rnnlm.serializers.snapshot_files import resume
-from rnnlm.training.evaluator import PerplexityEvaluator
-from rnnlm.training.best_model import BestModel
-from rnnlm.training.extensions import Log, Snapshot, add_perplexity
-from rnnlm.training.learning_rate import LearningRateDecay
-from rnnlm.training.plotting import PerplexityPlot
-from rnnlm.training.run import run
-from rnnlm.training.triggers import (
-    EarlyStoppingTrigger, ReportTrigger, SnapshotTrigger)
-from rnnlm.training.updater import BPTTUpdater
-from rnnlm.training.writers import DurableWriter
+
+if not _starting.waiting:  # only the command waits, until it has read its options
+    from rnnlm._compat import patches as _patches
+
+    _patches.apply()  # before anything imports Chainer
+
+    from rnnlm import functions, links, parallel, parts, v1
+    from rnnlm.app.experiment import train
+    from rnnlm.app.options import add_options
+    from rnnlm.app.recipes import PRESETS, Recipe
+    from rnnlm.app.trained import SentenceScore, TrainedModel, load
+    from rnnlm.chain import LanguageModel
+    from rnnlm.data.corpus import Corpus, load as load_corpus
+    from rnnlm.data.iterators import ParallelSequentialIterator
+    from rnnlm.data.vocabulary import Vocabulary
+    from rnnlm.devices import get_device
+    from rnnlm.errors import InputError, NotFinite, ProcessLost
+    from rnnlm.inference.dynamic import DynamicEvaluation
+    from rnnlm.inference.generate import beam_search, generate
+    from rnnlm.inference.scoring import score_sentences, score_text
+    from rnnlm.model import RNNForLM, adaptive_model
+    from rnnlm.serializers.model_files import load_model
+    from rnnlm.serializers.npz import save_npz
+    from rnnlm.serializers.snapshot_files import resume
+    from rnnlm.training.evaluator import PerplexityEvaluator
+    from rnnlm.training.best_model import BestModel
+    from rnnlm.training.extensions import Log, Snapshot, add_perplexity
+    from rnnlm.training.learning_rate import LearningRateDecay
+    from rnnlm.training.plotting import PerplexityPlot
+    from rnnlm.training.run import run
+    from rnnlm.training.triggers import (
+        EarlyStoppingTrigger, ReportTrigger, SnapshotTrigger)
+    from rnnlm.training.updater import BPTTUpdater
+    from rnnlm.training.writers import DurableWriter
 
 __all__ = [
     'BPTTUpdater', 'BestModel', 'Corpus', 'DurableWriter', 'DynamicEvaluation',

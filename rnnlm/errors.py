@@ -4,10 +4,11 @@ import json
 import math
 import numbers
 import unicodedata
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import (
+    TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Tuple)
 
-import numpy
-
+if TYPE_CHECKING:  # the command reads its options without NumPy
+    import numpy
 
 LONGEST_MESSAGE = 4000
 
@@ -179,7 +180,29 @@ def require_positive(name: str, value: Any) -> None:
             lambda v: v > 0 and math.isfinite(v))
 
 
-def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
+def require_divisor(name: str, value: Any) -> None:
+    """Raises InputError unless `value` is finite and at least 1."""
+    require(name, value, 'a finite number of at least 1',
+            lambda v: v >= 1 and math.isfinite(v))
+
+
+def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
+    """Converts the cutoffs of an adaptive softmax to a tuple of ints.
+
+    Raises:
+        InputError: Unless they go up from at least 1 to less than `n_vocab`.
+    """
+    def is_good(values: Any) -> bool:
+        edges = [0, *values, n_vocab]
+        return len(edges) > 2 and all(
+            int(b) == b and a < b for a, b in zip(edges, edges[1:]))
+
+    require('cutoffs', cutoffs, 'numbers of words that go up, at least one, each from '
+            f'1 to {n_vocab - 1}, less than there are words', is_good)
+    return tuple(map(int, cutoffs))
+
+
+def require_ids(name: str, ids: Any, least: int = 1) -> 'numpy.ndarray':
     """Converts token ids to an array.
 
     Args:
@@ -193,6 +216,7 @@ def require_ids(name: str, ids: Any, least: int = 1) -> numpy.ndarray:
     Raises:
         InputError: If they are not such ids.
     """
+    import numpy
     try:
         array = numpy.asarray(ids)
     except (TypeError, ValueError, OverflowError):
@@ -227,6 +251,7 @@ def require_words(name: str, ids: Any, n_vocab: int, least: Optional[int] = None
     Returns:
         The smallest id, except ignored ones; on a GPU 0.
     """
+    import numpy
     if not hasattr(ids, 'dtype'):
         raise InputError(
             f'expected an array or a Variable, found {type(ids).__name__}', name)

@@ -6,7 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
+import numpy
 import pytest
 
 from rnnlm.app import experiment, info, recipes
@@ -271,3 +273,23 @@ def test_the_pieces_of_a_window(benchmark):
     assert all(value > 0 for value in found.values())
     assert set(pieces.floors(20, 4, 3, 50, 1e9)) < set(found)
     assert before == [getattr(owner, name) for _, owner, name in pieces.called()]
+
+
+def test_the_pytorch_recipe_goes_on_where_it_was(benchmark, tmp_path):
+    torch = pytest.importorskip('torch')
+    script = benchmark('word_language_model')
+    ids = numpy.arange(2000, dtype='i') % 7
+    text = types.SimpleNamespace(vocabulary=range(7), train=ids, valid=ids[:300],
+                                 test=ids[:200])
+    args = types.SimpleNamespace(
+        seed=1, emsize=6, nhid=6, dropout=0.2, batch_size=4, bptt=5, epochs=3,
+        minutes=1, save=None)
+    whole = script.train(args, text)
+    weights = torch.get_rng_state()
+    args.save = str(tmp_path / 'wlm.pt')
+    for args.epochs in (1, 3):
+        found = script.train(args, text)
+    assert torch.equal(torch.get_rng_state(), weights)
+    assert found['best'] == whole['best'] and found['best'][0] < 7
+    assert [e['val_perplexity'] for e in found['log']] == [
+        e['val_perplexity'] for e in whole['log']]

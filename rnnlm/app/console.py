@@ -3,7 +3,6 @@
 The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
 keeps the training independent of its output.
 """
-import argparse
 import contextlib
 import json
 import math
@@ -25,62 +24,11 @@ from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
 
-def a_name(text: str) -> str:
-    """Parses the name of a file or folder on the command line; refuses an empty one."""
-    if not text:
-        raise argparse.ArgumentTypeError('expected a name, found an empty one')
-    return text
-
-
 def columns(corpus: Corpus) -> List[str]:
     """Returns the columns of the table that Chainer's PrintReport prints."""
     unknown = ['val_known', 'val_unknown'] if corpus.unknown_rate('valid') else []
     return ['epoch', 'perplexity', 'val_perplexity', *unknown, 'lr',
             f'{corpus.unit}s/s', 'elapsed_time']
-
-
-def open_closed_streams() -> List[str]:
-    """Opens the null device in place of the standard streams that are closed.
-
-    Else the next file that is opened, a snapshot say, would get the number of one, and
-    what some library prints would go into it.
-
-    Returns:
-        The names of those that were closed, 'stdout' for example.
-    """
-    closed = []
-    for number, (name, mode) in enumerate((('stdin', 'r'), ('stdout', 'w'),
-                                           ('stderr', 'w'))):
-        if getattr(sys, name) is None:
-            closed.append(name)
-            if not _is_open(number):
-                os.open(os.devnull, os.O_RDWR)  # which has this number, the lowest
-            setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))
-    return closed
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
-
-
-def complain(text: str) -> None:
-    """Prints lines on standard error, if that is possible."""
-    with contextlib.suppress(OSError, ValueError):
-        print(printable(text, keep='\n'), file=sys.stderr, flush=True)
-    let_go(sys.stderr)
-
-
-def let_go(stream: Any) -> None:
-    """Discards what a stream cannot write, which would fail again at exit."""
-    try:
-        stream.flush()
-    except (OSError, ValueError):
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def say(text: str) -> None:

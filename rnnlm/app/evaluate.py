@@ -41,6 +41,7 @@ def evaluate(args: argparse.Namespace) -> int:
             f'expected a model of the running text, found that {args.model} was '
             'trained with --sentences', 'sentences' if args.sentences else 'dynamic')
     trained = load(args.model, args.device)
+    # Before the text is read, which may take long: bad options are refused first.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)

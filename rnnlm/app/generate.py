@@ -3,52 +3,10 @@ import argparse
 
 import numpy
 
+from rnnlm.app.parsers import SEPARATOR
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.errors import InputError, printable, require, require_count
 from rnnlm.inference import generate as generating
-
-# Between two texts.
-SEPARATOR = '-' * 10
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command but --device and the model."""
-    parser.add_argument(
-        '--primetext', '-p', dest='prime', metavar='TEXT',
-        help='text to continue, in which a line feed ends a sentence (default: start a '
-             'new sentence)')
-    parser.add_argument(
-        '--skip-unknown', action='store_true',
-        help='skip the words of TEXT that are not in the vocabulary')
-    parser.add_argument(
-        '--length', type=int, default=100,
-        help='number of words or characters to generate (default: 100)')
-    parser.add_argument(
-        '--sentence', action='store_true',
-        help='end at the end of a sentence (by character: of a line)')
-    parser.add_argument(
-        '--no-unk', action='store_true', help='never generate <unk>')
-    parser.add_argument(
-        '--greedy', action='store_true',
-        help='take the most probable word at each step')
-    parser.add_argument(
-        '--temperature', type=float,
-        help='divide the logits by this; below 1 likely words become likelier '
-             '(default: 1)')
-    parser.add_argument(
-        '--top-k', type=int, metavar='K',
-        help='sample from the K most probable words')
-    parser.add_argument(
-        '--top-p', type=float, metavar='P',
-        help='sample from the smallest set of words with total probability P (nucleus '
-             'sampling)')
-    parser.add_argument(
-        '--samples', type=int, metavar='N',
-        help=f'number of texts (default: 1), with a line {SEPARATOR} between them; '
-             'with --sentence each is one line')
-    parser.add_argument(
-        '--beam', type=int, metavar='WIDTH',
-        help='find the most probable text by beam search of this width')
 
 
 def check(args: argparse.Namespace) -> None:

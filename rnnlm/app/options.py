@@ -9,7 +9,6 @@ import dataclasses
 from typing import Any, Optional, Union
 
 from rnnlm import parallel
-from rnnlm.app.console import a_name
 from rnnlm.app.recipes import PRESETS, Recipe, preset_table
 from rnnlm.errors import require
 
@@ -21,6 +20,13 @@ GROUPS = {
     'output': 'where results are written, and how to resume',
     'several processes': 'started by mpiexec',
 }
+
+
+def a_name(text: str) -> str:
+    """A name of a file or folder on the command line: any that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError('expected a name, found an empty one')
+    return text
 
 
 def seed(text: str) -> int:

@@ -1,16 +1,15 @@
-"""Recipes: the sizes and rates of training runs, their flags, and presets."""
+"""Recipes: the sizes and rates of training runs, their flags, and presets.
+
+The parsers are made of them, before Chainer and NumPy are imported.
+"""
 import argparse
 import contextlib
 import dataclasses
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-import chainer
-import numpy
-
 from rnnlm.errors import (
-    counted, require, require_count, require_positive, require_ratio, short_repr)
-from rnnlm.links.adaptive_softmax import checked_cutoffs, default_cutoffs
-from rnnlm.training.learning_rate import require_divisor
+    checked_cutoffs, counted, require, require_count, require_divisor, require_positive,
+    require_ratio, short_repr)
 
 # How one computes: as `chainer.config.dtype` says, which is float32; with products
 # rounded to TF32 on a GPU; or with weights and products of float16, and sums, states
@@ -221,6 +220,8 @@ class Recipe:
         """Estimates the multiplications of the output layer for one word."""
         if self.softmax == 'full' or n_vocab < 2:
             return float(n * n_vocab)
+        import numpy
+        from rnnlm.links.adaptive_softmax import default_cutoffs
         counts = 1 / numpy.arange(1.0, n_vocab + 1)  # Zipf's law
         cutoffs = self.cutoffs or default_cutoffs(counts)
         products = float(n * (cutoffs[0] + len(cutoffs)))
@@ -232,7 +233,8 @@ class Recipe:
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """Returns a context in which Chainer computes with `precision`."""
+        """A context in which Chainer computes as `precision` says."""
+        import chainer
         with contextlib.ExitStack() as stack:
             if self.precision == 'tf32':
                 stack.enter_context(chainer.using_config('tf32', True))

@@ -10,8 +10,9 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 
 import numpy
 
-from rnnlm.app.console import a_name, complain, progress, to_json
+from rnnlm.app.console import progress, to_json
 from rnnlm.app.run_folder import convert_command
+from rnnlm.app.streams import complain
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.data.lines import Line, name_of, read_lines
 from rnnlm.data.text import UNK
@@ -19,45 +20,6 @@ from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
     InputError, about, counted, printable, require, short_repr)
 from rnnlm.inference import scoring
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command but --json, --device and the model."""
-    parser.add_argument(
-        'file', nargs='?', metavar='FILE', type=a_name,
-        help='a text file in UTF-8 (default, and -: standard input)')
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument(
-        '--srilm', action='store_true',
-        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are "
-             'excluded from logprob and perplexity, as there')
-    form.add_argument(
-        '--nbest', action='store_true',
-        help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
-             'their new score and are sorted by it within each ID')
-    form.add_argument(
-        '--json', action='store_true', help='print JSON, an object a line')
-    parser.add_argument(
-        '--unk', action='store_true',
-        help="with --srilm: score unknown words as <unk>, as SRILM's -unk")
-    parser.add_argument(
-        '--total', action='store_true',
-        help='print only the total (otherwise it goes to standard error)')
-    parser.add_argument(
-        '--mix', metavar='DIR', type=a_name,
-        help='interpolate with this model, of the same vocabulary')
-    parser.add_argument(
-        '--weight', type=float,
-        help='with --mix: weight of the first model (default: 0.5)')
-    parser.add_argument(
-        '--lm-weight', type=float,
-        help='with --nbest: weight of the natural log probability (default: 1)')
-    parser.add_argument(
-        '--word-penalty', type=float,
-        help='with --nbest: added to the score for each word (default: 0)')
-    parser.add_argument(
-        '--quiet', '-q', action='store_true',
-        help='print no total and no progress on standard error')
 
 
 def check(args: argparse.Namespace) -> None:

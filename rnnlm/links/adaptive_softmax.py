@@ -9,7 +9,7 @@ from chainer import functions as F
 from chainer import links as L
 import numpy
 
-from rnnlm.errors import InputError, require, require_count
+from rnnlm.errors import InputError, checked_cutoffs, require, require_count
 
 # Where the clusters end unless cutoffs are given: the most frequent words that make up
 # these parts of the text.
@@ -148,23 +148,6 @@ def default_cutoffs(counts: Any) -> Tuple[int, ...]:
         covered = numpy.arange(1.0, len(covered) + 1)
     ranks = numpy.searchsorted(covered, numpy.multiply(COVERED, covered[-1])) + 1
     return tuple(sorted({min(int(rank), len(covered) - 1) for rank in ranks}))
-
-
-def checked_cutoffs(cutoffs: Sequence[int], n_vocab: int) -> Tuple[int, ...]:
-    """Cutoffs as a tuple of ints.
-
-    Raises:
-        rnnlm.errors.InputError: unless they go up from at least 1 to less than
-            `n_vocab`.
-    """
-    def is_good(values: Any) -> bool:
-        edges = [0, *values, n_vocab]
-        return len(edges) > 2 and all(
-            int(b) == b and a < b for a, b in zip(edges, edges[1:]))
-
-    require('cutoffs', cutoffs, 'numbers of words that go up, at least one, each from '
-            f'1 to {n_vocab - 1}, less than there are words', is_good)
-    return tuple(map(int, cutoffs))
 
 
 def is_permutation(ranks: numpy.ndarray) -> bool:

@@ -1,4 +1,7 @@
-"""Joining the processes that mpiexec started, and ending them together."""
+"""Joining the processes that mpiexec started, and ending them together.
+
+The command parses its options with this, before Chainer and NumPy are imported.
+"""
 import contextlib
 import os
 import sys
@@ -6,10 +9,7 @@ import threading
 import time
 import traceback
 
-import threadpoolctl
-
 from rnnlm.errors import InputError, NotFinite, ProcessLost, require
-from rnnlm.kernels import threads
 from rnnlm.parallel.single import SINGLE_PROCESS
 
 # ChainerMN's names of communicators.
@@ -151,6 +151,8 @@ def _own_cores(n_processes):
     if 'OMP_NUM_THREADS' in os.environ:
         yield
         return
+    import threadpoolctl
+    from rnnlm.kernels import threads
     n_threads = max(1, threads.count() // n_processes)
     os.environ['OMP_NUM_THREADS'] = str(n_threads)
     threads.count.cache_clear()

@@ -7,7 +7,7 @@ from typing import Any, Optional
 import chainer
 from chainer import training
 
-from rnnlm.errors import InputError, require, require_count, require_positive
+from rnnlm.errors import InputError, require_count, require_divisor, require_positive
 from rnnlm.serializers.loading import MISSING
 
 
@@ -128,12 +128,6 @@ class LearningRateDecay(training.Extension):
             self.waited = int(serializer('waited', self.waited))
         except MISSING:  # one of before there were these
             self._since, self.best, self.waited = 0, math.inf, 0
-
-
-def require_divisor(name: str, value: Any) -> None:
-    """Raises InputError unless `value` is finite and at least 1."""
-    require(name, value, 'a finite number of at least 1',
-            lambda v: v >= 1 and math.isfinite(v))
 
 
 def rate_name(optimizer: chainer.Optimizer) -> str:

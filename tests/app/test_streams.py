@@ -6,7 +6,7 @@ import sys
 from helpers import ROOT
 import pytest
 
-from rnnlm.app import console
+from rnnlm.app.streams import open_closed_streams
 
 pytestmark = pytest.mark.slow
 
@@ -65,7 +65,7 @@ def test_errors_without_a_place_for_them(folder):
 
 
 def test_no_file_gets_the_number_of_a_closed_stream(folder):
-    script = ('import os, rnnlm; from rnnlm.app.console import open_closed_streams; '
+    script = ('import os, rnnlm; from rnnlm.app.streams import open_closed_streams; '
               'closed = open_closed_streams(); f = open("text"); '
               'rest = (f.fileno() > 2, sorted(closed)); '
               'open("found", "w").write(repr(rest))')
@@ -76,5 +76,5 @@ def test_no_file_gets_the_number_of_a_closed_stream(folder):
 
 def test_streams_that_are_open_stay():
     before = sys.stdin, sys.stdout, sys.stderr
-    assert console.open_closed_streams() == []
+    assert open_closed_streams() == []
     assert before == (sys.stdin, sys.stdout, sys.stderr)
