@@ -112,6 +112,17 @@ class ProcessLost(RuntimeError):
     """
 
 
+def counted(n: float, noun: str) -> str:
+    """Returns a number with its noun in the singular or plural: '1 epoch'.
+
+    Example:
+        >>> counted(1, 'epoch'), counted(20000, 'window'), counted(0.4, 'window')
+        ('1 epoch', '20,000 windows', '0.4 windows')
+    """
+    number = f'{n:,.0f}' if n >= 10 or n == int(n) else f'{n:.2g}'
+    return f'{number} {noun}' + ('' if number == '1' else 's')
+
+
 def short_repr(value: Any) -> str:
     """Returns a `repr` short enough for a message, for any value."""
     try:

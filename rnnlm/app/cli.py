@@ -1,6 +1,5 @@
-"""The console script `rnnlm`: its options, its errors, its exit status."""
+"""The console script `rnnlm`: parser, error messages and exit status."""
 import argparse
-import contextlib
 import os
 import sys
 from typing import List, Optional
@@ -57,7 +56,12 @@ def _command(args: argparse.Namespace) -> int:
            'interpolate': evaluate.interpolate, 'run': commands.run,
            'inspect': commands.inspect, 'convert': commands.convert,
            'info': lambda args: info.main(args.json)}[args.name]
-    return run(args)
+    if args.name == 'run':  # a script has NumPy's warnings
+        return run(args)
+    import numpy
+    # The commands check what they compute; NumPy's warnings would only repeat it.
+    with numpy.errstate(over='ignore', invalid='ignore'):
+        return run(args)
 
 
 def _status(args: argparse.Namespace) -> int:
@@ -90,7 +94,7 @@ def _status(args: argparse.Namespace) -> int:
 
 
 def _apart(args: argparse.Namespace) -> str:
-    """A hint for runs that mpiexec started side by side, perhaps by mistake."""
+    """Returns a hint for independent runs started by mpiexec, perhaps by mistake."""
     size = parallel.launched_size()
     if args.name != 'train' or args.communicator or size == 1:
         return ''
@@ -99,37 +103,27 @@ def _apart(args: argparse.Namespace) -> str:
 
 
 def _hint(args: argparse.Namespace, error: OSError) -> str:
-    """How a training run goes on after an error, if it can."""
+    """Returns how to resume a training run after an error, or ''."""
     if not error.errno:  # those without say it themselves
         return ''
-    command = _go_on(args)
+    from rnnlm.app.prepare import possible_go_on_command
+    command = possible_go_on_command(args)
     return command and (
-        f'; earlier snapshots are intact: fix this and go on with: {command}')
+        f'; earlier snapshots are intact: fix this and continue with: {command}')
 
 
 def _after_nan(args: argparse.Namespace) -> str:
-    """What may be done about a run that met NaN, beside a lower learning rate."""
+    """Returns a remedy for NaN in training, besides a lower learning rate."""
     if args.name != 'train' or args.on_nan == 'rollback':
         return ''
-    command = _go_on(args, '--on-nan', 'rollback')
+    from rnnlm.app.prepare import possible_go_on_command
+    command = possible_go_on_command(args, '--on-nan', 'rollback')
     return (f', or go back to the last snapshot at half of it with: {command}'
             if command else ' (or use --on-nan rollback)')
 
 
-def _go_on(args: argparse.Namespace, *options: str) -> str:
-    """The command that goes on with the run of a command; '' if it has no snapshot."""
-    from rnnlm.app.prepare import go_on_command
-    from rnnlm.serializers.snapshot_files import snapshots_in
-    if args.name == 'train' and args.out is not None:
-        with contextlib.suppress(InputError):
-            if snapshots_in(args.out):
-                size = parallel.launched_size() if args.communicator else 1
-                return go_on_command(args, size, *options)
-    return ''
-
-
 def _set_up_streams() -> None:
-    """Standard input and output in UTF-8 where they are files or pipes."""
+    """Sets standard input and output to UTF-8 where they are files or pipes."""
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a character
     if os.name == 'nt' and 'PYTHONIOENCODING' not in os.environ:
@@ -139,7 +133,7 @@ def _set_up_streams() -> None:
 
 
 def message(error: InputError, parser: argparse.ArgumentParser) -> str:
-    """The message of an error, with the flag that sets the argument it is about.
+    """Returns the message of an error, with the flag that sets the argument at fault.
 
     Args:
         error: An error about an argument or a field that has the name of an option's

@@ -1,4 +1,4 @@
-"""What the commands train, inspect and convert do and print.
+"""The commands train, run, inspect and convert.
 
 Each takes the parsed arguments and returns the exit status; what cannot be used is an
 `InputError`.  What one command alone needs is imported in it: the start of the others
@@ -12,14 +12,15 @@ import sys
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say, say_results
-from rnnlm.app.prepare import go_on_command, prepare
+from rnnlm.app.prepare import go_on_command, possible_go_on_command, prepare
 from rnnlm.errors import InputError, printable
 from rnnlm.legacy import runner
 from rnnlm.serializers.atomic import require_new
 
 
 def train(args: argparse.Namespace) -> int:
-    with parallel.joined(args.communicator, args.timeout) as group:
+    with parallel.joined(args.communicator, args.timeout,
+                         lambda: possible_go_on_command(args)) as group:
         job = group.on_all(lambda: prepare(args))
         result = experiment.train(
             job.corpus, job.recipe, out=args.out, device=args.device, seed=job.seed,
@@ -27,7 +28,7 @@ def train(args: argparse.Namespace) -> int:
             progress_bar=sys.stdout.isatty(), save_every=args.save_every,
             on_nan=args.on_nan, group=group)
         if result['signal']:
-            say(f'go on    with: {go_on_command(args, group.size)}')
+            say(f'resume   with: {go_on_command(args, group.size)}')
             return 128 + result['signal']
         say_results(result, args.out)
         return 0

@@ -1,4 +1,4 @@
-"""What a training run prints: its settings, a table, results, and a progress bar.
+"""Terminal output of a training run: settings, table, results and progress bar.
 
 The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
 keeps the training independent of its output.
@@ -19,13 +19,13 @@ import tqdm
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.text import PARTS, UNK
-from rnnlm.errors import printable
+from rnnlm.errors import counted, printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
 
 
 def columns(corpus: Corpus) -> List[str]:
-    """Those of the table, as Chainer's PrintReport prints it."""
+    """Returns the columns of the table that Chainer's PrintReport prints."""
     unknown = ['val_known', 'val_unknown'] if corpus.unknown_rate('valid') else []
     return ['epoch', 'perplexity', 'val_perplexity', *unknown, 'lr',
             f'{corpus.unit}s/s', 'elapsed_time']
@@ -39,7 +39,7 @@ def say(text: str) -> None:
 def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
               resumed: Optional[str], device: Any, notes: Sequence[str] = (),
               initial: bool = False) -> None:
-    """Prints what is going to be trained, and what it goes on from.
+    """Prints what will be trained, and from which snapshot or model.
 
     Args:
         corpus, recipe, trainer, device: The run.
@@ -59,12 +59,13 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
         f'{target.count_params():,} parameters, dropout {recipe.dropout:g}')
     if not resumed:
         for note in notes:
-            say(f'begins   with {note}')
+            say(f'starts   from {note}')
     group = updater.group
     by = f', {group.size} processes' if group.size > 1 else ''
     size = (f'{recipe.batch_size} sentences, at most' if recipe.sentences
             else f'{recipe.batch_size} x')
-    say(f'training {recipe.epochs} epochs of {updater.windows_per_epoch:,.0f} windows '
+    windows = counted(updater.windows_per_epoch, 'window')
+    say(f'training {counted(recipe.epochs, "epoch")} of {windows} '
         f'({size} {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
     if recipe.sentences:
         say(f'         each sentence from a fresh state; each {corpus.unit} has the '
@@ -121,12 +122,13 @@ def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) 
     minutes = work / (EFFICIENCY * _operations_per_second()) / 60
     if minutes < 1:
         return
-    about = f'{minutes:.0f} minutes' if minutes < 100 else f'{minutes / 60:.0f} hours'
+    about = (counted(round(minutes), 'minute') if minutes < 100
+             else counted(round(minutes / 60), 'hour'))
     say(f'         about {about}; fewer with --unit, --epoch or --vocab-limit')
 
 
 def _operations_per_second() -> float:
-    """Of a product of two matrices, the fastest of three."""
+    """Times a matrix product, the fastest of three runs."""
     a = numpy.full((384, 384), 0.5, 'f')
     seconds = []
     for _ in range(3):
@@ -137,7 +139,7 @@ def _operations_per_second() -> float:
 
 
 def without_them(known: float) -> str:
-    """The perplexity without unknown tokens, in words; '' if there are no others."""
+    """Formats the perplexity without unknown tokens; '' if there are no others."""
     return '' if math.isnan(known) else f'; {known:.3f} without them'
 
 
@@ -158,14 +160,14 @@ def say_results(result: Dict[str, Any], out: str) -> None:
 
 
 def bits(perplexity: float, tokens: str) -> str:
-    """The perplexity in bits per character, where the tokens are characters."""
+    """Formats the perplexity in bits per character, if tokens are characters."""
     if tokens != 'char':
         return ''
     return f' per character, {numpy.log2(perplexity):.3f} bits'
 
 
 def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
-    """How far a perplexity is from the lowest possible, if that is known."""
+    """Formats a perplexity relative to the lowest possible, if that is known."""
     if limit is None:
         return ''
     above = 100 * (perplexity / limit - 1)
@@ -173,7 +175,7 @@ def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
 
 
 class _Output:
-    """Standard output, whose errors are ignored.
+    """Standard output without errors.
 
     Whatever happens to it, a closed pipe or a full disk, the training continues.  tqdm
     ignores some of these errors, but not a full disk, nor a pipe that is closed while
@@ -208,7 +210,7 @@ class _Bar(tqdm.tqdm):
 
 
 def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
-    """A progress bar on standard error, if that is a terminal; a context manager.
+    """Returns a progress bar on standard error, shown if that is a terminal.
 
     Args:
         total: What there is to do.
@@ -221,12 +223,12 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
 
 
 def to_json(value: Any) -> str:
-    """JSON in a line.  NaN and infinity, which JSON has not, are null."""
+    """Returns JSON in one line.  NaN and infinity, which JSON lacks, become null."""
     return printable(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
 
 
 def finite(value: Any) -> Any:
-    """The value with None for NaN and infinity, which JSON has not."""
+    """Replaces NaN and infinity, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -235,7 +237,7 @@ def finite(value: Any) -> Any:
 
 
 class Console:
-    """A text stream of whole lines, printed above the progress bar if there is one.
+    """Text stream of complete lines, printed above the progress bar if there is one.
 
     `chainer.training.extensions.PrintReport` writes its lines in pieces; the bar must
     not come between them.
@@ -262,7 +264,7 @@ _FORMATS = ((62, '{desc} |{bar}| {rate_fmt}, {remaining} left'),
 
 
 def _bar_format() -> str:
-    """What of the progress fits in the terminal as it is now."""
+    """Returns the format of the bar that fits the terminal's current width."""
     columns = 80
     with contextlib.suppress(OSError, ValueError, AttributeError):
         columns = os.get_terminal_size(sys.stdout.fileno()).columns or columns
@@ -270,7 +272,7 @@ def _bar_format() -> str:
 
 
 class ProgressBar(training.Extension):
-    """A progress bar with the perplexity, the speed and the time left.
+    """Progress bar with perplexity, speed and time left.
 
     The perplexity is an exponential moving average over the windows at which the bar
     was drawn.

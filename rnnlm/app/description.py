@@ -1,4 +1,4 @@
-"""What a run trains on and how, as ``run.json`` keeps it, and whether it may go on."""
+"""The description of a run (``run.json``), and checks before it is resumed."""
 import dataclasses
 import hashlib
 import json
@@ -22,7 +22,7 @@ MAY_CHANGE = ('dropout', 'batch_size', 'bprop_len', 'epochs', 'lr', 'decay',
 
 @dataclasses.dataclass(frozen=True)
 class RunDescription:
-    """What a run trains on and how: ``run.json`` in its folder.
+    """Text, recipe and history of a run: ``run.json`` in its folder.
 
     Attributes:
         corpus: Name of the corpus.
@@ -63,14 +63,14 @@ class RunDescription:
                    corpus.source or {}, recipe, computed or {}, seed, began)
 
     def recipe_at(self, window: int) -> Recipe:
-        """The recipe by which a snapshot of a window was written."""
+        """Returns the recipe that was in effect when a snapshot was written."""
         before = {name: values[0] for change in reversed(self.changes)
                   if change['window'] >= window
                   for name, values in change['recipe'].items()}
         return dataclasses.replace(self.recipe, **before)
 
     def gone_on(self, now: 'RunDescription', window: int) -> 'RunDescription':
-        """The description of this run where it goes on from a window.
+        """Returns the description of this run when it is resumed at a window.
 
         Args:
             now: Its text, its recipe and what computes it from there on.
@@ -88,7 +88,7 @@ class RunDescription:
 
     @classmethod
     def load(cls, folder: str) -> Optional['RunDescription']:
-        """The description in the folder of a run; None if there is none.
+        """Loads the description in the folder of a run; None if there is none.
 
         Raises:
             rnnlm.errors.InputError: if the file is damaged, or has values that a run
@@ -99,7 +99,7 @@ class RunDescription:
 
     @classmethod
     def read(cls, path: str) -> 'RunDescription':
-        """The description in a file; raises `InputError` as `load` does."""
+        """Loads the description in a file; raises `InputError` as `load` does."""
         found = reading.read_json(path, 'the description of a run')
         try:
             return cls._from_json(found)
@@ -108,7 +108,7 @@ class RunDescription:
 
     @classmethod
     def _from_json(cls, found: Any) -> 'RunDescription':
-        """Checks all of it: a file can hold anything."""
+        """Creates a description from JSON, and checks every value."""
         require('run', found, 'a JSON object', lambda v: isinstance(v, dict))
         source, recipe = found.get('source'), found.get('recipe')
         text, computed = found.get('text'), found.get('computed by')
@@ -146,7 +146,7 @@ class RunDescription:
         return described
 
     def to_json(self) -> Dict[str, Any]:
-        """The fields as the file has them."""
+        """Returns the fields as stored in the file."""
         return {'corpus': self.corpus, 'tokens': self.tokens,
                 'training words': self.training_words, 'vocabulary': self.vocabulary,
                 'text': self.text, 'source': self.source or None,
@@ -155,7 +155,7 @@ class RunDescription:
                 'computed by': self.computed or None}
 
     def to_bytes(self) -> bytes:
-        """The content of the file."""
+        """Returns the content of the file."""
         return json.dumps(self.to_json(), indent=1).encode()
 
     def save(self, folder: str) -> None:
@@ -169,18 +169,18 @@ class RunDescription:
 
 
 def hash_of_vocabulary(vocabulary: Vocabulary) -> str:
-    """16 hexadecimal digits of the SHA-256 of the tokens in their order."""
+    """Returns 16 hexadecimal digits of the SHA-256 of the tokens in order."""
     words = '\n'.join(vocabulary.words).encode('utf-8', 'surrogatepass')
     return hashlib.sha256(words).hexdigest()[:16]
 
 
 def hash_of_text(corpus: Corpus) -> str:
-    """64 hexadecimal digits of the SHA-256 of the three parts' ids."""
+    """Returns the SHA-256 of the three parts' ids, in hexadecimal."""
     return corpus.digest()
 
 
 def _known(recipe: Dict[str, Any]) -> Dict[str, Any]:
-    """The fields of a recipe among the entries of an object."""
+    """Selects the entries that are fields of a recipe."""
     names = {field.name for field in dataclasses.fields(Recipe)}
     return {name: value for name, value in recipe.items() if name in names}
 
@@ -205,7 +205,7 @@ def _is_source(value: Any) -> bool:
 
 
 def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
-    """Refuses to resume a run on another text or with another model.
+    """Refuses to resume a run with another text or model.
 
     Args:
         snapshot (str): snapshot file, or a folder for its newest whole one.  It is
@@ -266,7 +266,7 @@ def _check_text(path: str, earlier: RunDescription, now: RunDescription) -> None
 
 
 def fingerprint(corpus: Corpus, recipe: Recipe) -> str:
-    """A string that is the same for runs on the same text with the same recipe."""
+    """Returns a string that identifies a text and a recipe."""
     description = RunDescription.of(corpus, recipe).to_json()
     del description['source']
     return json.dumps(description)

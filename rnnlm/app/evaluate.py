@@ -1,33 +1,45 @@
-"""The commands `evaluate` and `interpolate`: the perplexity of models on a text."""
+"""The commands `evaluate` and `interpolate`: perplexity on a text."""
 import argparse
 from typing import List, Tuple
 
 import numpy
 
+from rnnlm.app import texts
 from rnnlm.app.console import bits, progress, relative_to_limit, to_json
 from rnnlm.app.run_folder import by_sentences
 from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, printable, require
+from rnnlm.errors import InputError, NotFinite, printable, require, require_positive
 from rnnlm.inference import dynamic, scoring
 from rnnlm.inference.perplexity import Perplexity, without_unknown
 
 
-def evaluate(args: argparse.Namespace) -> int:
+def check(args: argparse.Namespace) -> None:
+    """Refuses bad options of `evaluate`, before a model or a text is read."""
+    texts.check(args)
     for flag, value in ('--dynamic-lr', args.lr), ('--dynamic-decay', args.decay):
         if value is not None and not args.dynamic:
             raise InputError(f'{flag} can only be used with --dynamic')
+    if args.lr is not None:
+        require_positive('lr', args.lr)
+    if args.decay is not None:
+        require('decay', args.decay, 'a ratio from 0 to 1', lambda v: 0 <= v <= 1)
+    if args.dynamic == 'rms' and args.text is not None:
+        raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
+                         'training text too', 'dynamic')
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Runs the command `evaluate`; returns the exit status."""
+    check(args)
     sentences = args.sentences or by_sentences(args.model)
     if sentences and args.dynamic:
         raise InputError(
             'expected no --dynamic beside it, found one' if args.sentences else
             f'expected a model of the running text, found that {args.model} was '
             'trained with --sentences', 'sentences' if args.sentences else 'dynamic')
-    if args.dynamic == 'rms' and args.text is not None:
-        raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
-                         'training text too', 'dynamic')
     trained = load(args.model, args.device)
     # Before the text is read, which may take long: bad options are refused first.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
@@ -69,7 +81,7 @@ def evaluate(args: argparse.Namespace) -> int:
 
 def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
               quiet: bool) -> Perplexity:
-    """The perplexity of a text that is read as one ring, as in training."""
+    """Computes the perplexity of a text read as one stream, as in training."""
     with progress(len(text.ids), ' words', quiet) as bar:
         value = trained.perplexity(text.ids, bar.update_to)
     known = value
@@ -80,7 +92,7 @@ def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
 
 
 def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexity:
-    """The perplexity of a text, each sentence of which begins with a fresh state."""
+    """Computes the perplexity of a text, starting each sentence with a zero state."""
     log_probs, targets = score_sentences_of(trained, text.ids, quiet)
     return Perplexity.of(
         log_probs, targets, text, trained.require_vocabulary().unknown)
@@ -88,7 +100,7 @@ def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexit
 
 def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
                        ) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """The log probabilities of the words of a text, and the words.
+    """Returns the log probabilities of the words of a text, and the words.
 
     Each sentence begins with a fresh state.
     """
@@ -108,7 +120,7 @@ def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
 
 def score_stream_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
                     ) -> Tuple[numpy.ndarray, numpy.ndarray]:
-    """As `score_sentences_of`, of a text that is read as one ring, as in training."""
+    """Works like `score_sentences_of`, but reads the text as one stream."""
     with progress(len(words), ' words', quiet) as bar:
         log_probs = scoring.score_ring(trained.model, words, bar.update_to)
     return log_probs, numpy.roll(words, -1)
@@ -116,14 +128,25 @@ def score_stream_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
 
 def dynamic_perplexity(adaptive: dynamic.DynamicEvaluation, text: TextOfModel,
                        words: numpy.ndarray, quiet: bool) -> float:
-    """Perplexity by dynamic evaluation, of the words that `score_ring` is of."""
+    """Returns the perplexity of a text by dynamic evaluation.
+
+    Raises:
+        rnnlm.errors.NotFinite: If it is not finite: the learning rate is too high.
+    """
     if adaptive.rule == 'rms':
         adaptive.gather(text.part('train').ids)
     with progress(len(words), ' words', quiet) as bar:
-        return adaptive.perplexity(words, bar.update_to, ring=True)
+        found = adaptive.perplexity(words, bar.update_to, ring=True)
+    if not numpy.isfinite(found):
+        raise NotFinite(
+            f'expected a finite perplexity with dynamic evaluation, found {found} at '
+            f'the learning rate {adaptive.lr:g}; lower --dynamic-lr')
+    return found
 
 
 def interpolate(args: argparse.Namespace) -> int:
+    """Runs the command `interpolate`; returns the exit status."""
+    texts.check(args)
     if args.weight is not None:
         require('weight', args.weight, 'a number between 0 and 1',
                 lambda v: 0 < v < 1)
@@ -173,7 +196,7 @@ def interpolate(args: argparse.Namespace) -> int:
 
 def _require_same(one: TrainedModel, other: TrainedModel,
                   args: argparse.Namespace) -> None:
-    """Refuses two models with other ids."""
+    """Refuses two models whose vocabularies differ."""
     same = one.model.n_vocab == other.model.n_vocab
     if one.vocabulary is not None and other.vocabulary is not None:
         same = one.vocabulary == other.vocabulary

@@ -1,4 +1,4 @@
-"""A whole training run: what `rnnlm train` does, as one function."""
+"""`train`: a complete training run, as done by `rnnlm train`."""
 import contextlib
 import dataclasses
 import os
@@ -17,7 +17,7 @@ from rnnlm.app.recipes import Recipe
 from rnnlm.chain import LanguageModel
 from rnnlm.data.corpus import Corpus
 from rnnlm.devices import get_device
-from rnnlm.errors import InputError, NotFinite, about, require
+from rnnlm.errors import InputError, NotFinite, about, counted, require
 from rnnlm.model import RNNForLM, adaptive_model
 from rnnlm.parallel import SINGLE_PROCESS
 from rnnlm.parallel.group import Group
@@ -55,7 +55,7 @@ class TrainingRun:
         return self.trainer.updater.get_optimizer('main').target
 
     def load_best(self) -> None:
-        """Takes the parameters of the best model."""
+        """Loads the parameters of the best model."""
         self.best.load()
 
 
@@ -136,7 +136,10 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             made.trainer.extend(results.History(computed, None if resume else seed))
         return made
 
-    with contextlib.ExitStack() as stack, recipe.computing():
+    # What is not finite ends the run with a message of its own; NumPy's warnings about
+    # the same say less.
+    with contextlib.ExitStack() as stack, recipe.computing(), \
+            numpy.errstate(over='ignore', invalid='ignore'):
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
         computed = new_run.computed_by(used_device)
         described = RunDescription.of(corpus, recipe, computed, seed,
@@ -156,7 +159,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         else:
             group.on_root(lambda: new_run.begin(out, corpus, described, overwrite))
         if initial:
-            notes = [initial.summary(corpus)]
+            notes = [initial.summary(corpus, recipe.sentences)]
         introduce(corpus, recipe, current.trainer, snapshot, used_device, notes,
                   described.began is not None)
         if on_nan == 'rollback':
@@ -168,8 +171,8 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             if group.is_root:
                 with best_effort(current.best.path):
                     current.best.write()
-            say(f'stopped  after {current.trainer.updater.iteration} windows; written: '
-                f'{last}')
+            windows = counted(current.trainer.updater.iteration, 'window')
+            say(f'stopped  after {windows}; written: {last}')
             return {'signal': signal, 'snapshot': last}
         _say_early(current.trainer)
 
@@ -200,7 +203,7 @@ def _plot_test(trainer: training.Trainer, result: Dict[str, Any]) -> None:
 
 
 def _snapshot_of(resume: str, corpus: Corpus, recipe: Recipe) -> str:
-    """The snapshot to go on from, of the sizes of the model that will be made."""
+    """Returns the snapshot to resume, after checking that the model's sizes match."""
     with about('resume'):
         snapshot = check_resumable(resume, corpus, recipe)
         require_sizes(
@@ -215,7 +218,7 @@ def _say_early(trainer: training.Trainer) -> None:
     stop = trainer.stop_trigger
     if trainer.updater.epoch < stop.epochs:
         say(f'stopped  after epoch {trainer.updater.epoch}: no lower validation '
-            f'perplexity for {stop.patience} epochs')
+            f'perplexity for {counted(stop.patience, "epoch")}')
 
 
 def make_training_run(
@@ -223,7 +226,7 @@ def make_training_run(
         progress_bar: bool = False, save_every: float = 10.0,
         initial: Optional[InitialModel] = None,
         group: Group = SINGLE_PROCESS) -> TrainingRun:
-    """A run with a new model, as `train` starts it.
+    """Creates the trainer with a new model, as used by `train`.
 
     Args:
         corpus, recipe, out, progress_bar, save_every, group: As for `train`.
@@ -277,7 +280,7 @@ def make_training_run(
 
 
 def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
-    """A new model for a corpus, as a recipe says.
+    """Creates the model of a recipe for a corpus.
 
     The words of an adaptive softmax are sorted by their counts in the training text.
     """
@@ -294,13 +297,13 @@ def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
 
 
 def _rate(trainer: training.Trainer) -> float:
-    """The learning rate that a trainer's optimizer has; Adam's alpha."""
+    """Returns the current learning rate; for Adam, alpha."""
     optimizer = trainer.updater.get_optimizer('main')
     return float(getattr(optimizer, rate_name(optimizer)))
 
 
 class _StopDiverged(training.Extension):
-    """Ends a run whose validation perplexity is more than a float holds.
+    """Trainer extension that ends a run whose validation perplexity overflows.
 
     Its losses are finite, but what they are of is no model: none is written.
     """

@@ -1,4 +1,4 @@
-"""``rnnlm generate``: text that a model writes."""
+"""The command `generate`: text sampled from a model."""
 import argparse
 
 import numpy
@@ -41,7 +41,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def generate(args: argparse.Namespace) -> int:
-    """The command."""
+    """Runs the command; returns the exit status."""
     check(args)
     trained = load(args.model, args.device)
     vocabulary, text = trained.require_vocabulary(), args.prime
@@ -52,7 +52,7 @@ def generate(args: argparse.Namespace) -> int:
     except InputError as e:
         if e.name == 'prime' and not args.skip_unknown and text.strip():
             raise InputError(
-                f'{e.problem}; --skip-unknown leaves such words out', 'prime') from None
+                f'{e.problem}; --skip-unknown skips such words', 'prime') from None
         raise
     if args.seed is not None:
         numpy.random.seed(args.seed)
@@ -70,7 +70,7 @@ def generate(args: argparse.Namespace) -> int:
 
 
 def _pieces(args: argparse.Namespace, trained: TrainedModel):
-    """The text token by token."""
+    """Returns an iterator over the generated tokens as text."""
     if args.beam is None:
         return trained.stream(
             args.prime, args.length,

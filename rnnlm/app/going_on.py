@@ -1,4 +1,4 @@
-"""How a run goes on: from a snapshot, with other values than before, after NaN."""
+"""Resuming a run: from a snapshot, with changed options, after NaN."""
 import os
 from typing import Any, Callable, List, Optional, Tuple
 
@@ -18,7 +18,7 @@ LEAST_FACTOR = 1e-3
 
 
 def describe(snapshot: str, now: RunDescription) -> Tuple[RunDescription, List[str]]:
-    """The description of a run that goes on, and in words what is not as it was."""
+    """Returns the description of a resumed run, and its differences in words."""
     before = RunDescription.load(os.path.dirname(snapshot))
     if before is None:
         return now, []
@@ -34,7 +34,7 @@ def describe(snapshot: str, now: RunDescription) -> Tuple[RunDescription, List[s
 
 def resume(snapshot: str, trainer: training.Trainer,
            described: RunDescription) -> None:
-    """Resumes a snapshot with what has been changed since it was written.
+    """Resumes a snapshot, and applies the options changed since it was written.
 
     Args:
         snapshot: Its path.
@@ -96,7 +96,7 @@ def run_with_rollbacks(made: Any, make: Callable[[], Any],
 
 
 def newest_or(folder: str, origin: Optional[str]) -> Optional[str]:
-    """The newest snapshot in a folder; `origin` if there is none that is whole."""
+    """Returns the newest undamaged snapshot in a folder, or `origin` without one."""
     try:
         return newest_snapshot(folder)
     except InputError:

@@ -1,4 +1,4 @@
-"""Versions, BLAS, compiled kernels and GPUs: `rnnlm info`.
+"""The command `info`: versions, BLAS, compiled kernels and GPUs.
 
 Training is about as fast as the BLAS, whose kernel and number of threads environment
 variables can change; so a measured speed says nothing without them.
@@ -55,14 +55,14 @@ OPTIONAL = {
 
 
 def describe() -> Dict[str, Any]:
-    """Versions, processor, BLAS, compiled kernels and GPUs, as a dict for JSON."""
+    """Returns versions, processor, BLAS, compiled kernels and GPUs, for JSON."""
     return {'versions': versions(), 'platform': platform.platform(), 'cpu': cpu(),
             'cores': cores(), 'blas': blas(), 'variables': variables(),
             'kernels': compiled_kernels(), 'gpu': gpus(), 'notes': notes()}
 
 
 def versions() -> Dict[str, Optional[str]]:
-    """dict: name -> version, None for what is not installed."""
+    """Returns versions by name, None for what is not installed."""
     found: Dict[str, Optional[str]] = {
         'Python': platform.python_version(), 'rnnlm': __version__,
         'Chainer': chainer.__version__, 'NumPy': numpy.__version__}
@@ -79,7 +79,7 @@ def _version(distribution: str) -> Optional[str]:
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Returns the name of the processor."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as f:
             for line in f:
@@ -91,7 +91,7 @@ def cpu() -> str:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
@@ -99,7 +99,7 @@ def cores() -> int:
 
 
 def blas() -> List[Dict[str, Any]]:
-    """The BLAS libraries of this process, NumPy's among them.
+    """Returns the BLAS libraries loaded in this process, NumPy's among them.
 
     Returns:
         list of dict: 'library', 'version', 'kernel' (the processor that its code was
@@ -116,7 +116,7 @@ def blas() -> List[Dict[str, Any]]:
 
 
 def _thread_timeout(path: str) -> Optional[int]:
-    """What OpenBLAS holds of the variable; it only says so, nothing is changed."""
+    """Returns the time-out that OpenBLAS uses, or None if unknown."""
     try:
         return int(ctypes.CDLL(path).openblas_thread_timeout())
     except (OSError, AttributeError):  # another library, or a build without threads
@@ -124,7 +124,7 @@ def _thread_timeout(path: str) -> Optional[int]:
 
 
 def _as_built() -> Dict[str, Any]:
-    """What NumPy says of its BLAS where threadpoolctl sees none: Accelerate's, say."""
+    """Returns NumPy's build information on its BLAS, if threadpoolctl finds none."""
     try:
         built: Dict[str, Any] = dict(
             numpy.show_config('dicts')['Build Dependencies']['blas'])
@@ -135,13 +135,13 @@ def _as_built() -> Dict[str, Any]:
 
 
 def variables() -> Dict[str, str]:
-    """dict: the variables that are set of all that change the speed."""
+    """Returns the environment variables that are set and affect the speed."""
     return {name: os.environ[name] for name in FIXING + THREADS + OTHERS
             if os.environ.get(name)}
 
 
 def fixing(found: Optional[Dict[str, str]] = None) -> Dict[str, str]:
-    """dict: those of the variables that fix a kernel.
+    """Returns the variables among them that force a kernel.
 
     Args:
         found: variables; those of this process if None.
@@ -152,7 +152,7 @@ def fixing(found: Optional[Dict[str, str]] = None) -> Dict[str, str]:
 
 
 def compiled_kernels() -> Dict[str, Any]:
-    """dict: 'on', whether the loop compiled for this processor is used; and 'why'."""
+    """Returns whether compiled kernels are used ('on'), and 'why'."""
     if not kernels.enabled:
         return {'on': False, 'why': 'switched off by ' + (
             'RNNLM_FAST=0' if os.environ.get('RNNLM_FAST') == '0'
@@ -172,7 +172,7 @@ def compiled_kernels() -> Dict[str, Any]:
 
 
 def gpus() -> Dict[str, Any]:
-    """dict: 'names' of the GPUs that CuPy can use; 'why none', or None."""
+    """Returns the 'names' of the GPUs that CuPy can use, and 'why none' or None."""
     try:
         get_device(0)
     except InputError as e:
@@ -187,7 +187,7 @@ def _text(name: Union[bytes, str]) -> str:
 
 
 def notes() -> List[str]:
-    """list of str: what makes this process slower than it need be."""
+    """Returns what makes this process slower than necessary."""
     found = [f'{name}={value} overrides the choice of a library'
              for name, value in fixing().items()]
     if any(name.startswith('OPENBLAS_') for name in fixing()):
@@ -204,14 +204,14 @@ def notes() -> List[str]:
 
 
 def too_late() -> bool:
-    """Whether a BLAS was loaded before the time-out was in the environment."""
+    """Returns whether a BLAS was loaded before the time-out was set."""
     wanted = os.environ.get(TIMEOUT, '')
     return wanted.isdigit() and any(
         library['thread timeout'] not in (None, int(wanted)) for library in blas())
 
 
 def _other_kernel() -> Iterator[str]:
-    """What OpenBLAS would choose without such variables, asked of a new process."""
+    """Yields what OpenBLAS would choose without these variables, in a new process."""
     free = {name: value for name, value in os.environ.items() if name not in FIXING}
     script = ('import numpy, threadpoolctl\n'
               'print(next(found["architecture"] for found in '
@@ -226,7 +226,7 @@ def _other_kernel() -> Iterator[str]:
 
 
 def blas_line(library: Dict[str, Any]) -> str:
-    """One BLAS in words."""
+    """Formats one entry of `blas`."""
     parts = [' '.join(filter(None, (library['library'] or 'unknown',
                                     library['version'])))]
     if library['kernel']:
@@ -237,7 +237,7 @@ def blas_line(library: Dict[str, Any]) -> str:
 
 
 def text(found: Dict[str, Any]) -> str:
-    """What `describe` found, for people."""
+    """Formats the result of `describe` as text."""
     lines = [('versions', ', '.join(
         f'{name} {version or "not installed"}'
         for name, version in found['versions'].items())),
@@ -254,7 +254,7 @@ def text(found: Dict[str, Any]) -> str:
 
 
 def main(as_json: bool = False) -> int:
-    """Prints it; the exit status."""
+    """Prints the result of `describe`; returns the exit status."""
     found = describe()
     print(json.dumps(found, indent=1) if as_json else text(found))
     return 0

@@ -1,4 +1,4 @@
-"""Beginning a run with the weights of a trained model: ``--init-from``."""
+"""Starting a run from the weights of a trained model: ``--init-from``."""
 from __future__ import annotations
 
 import dataclasses
@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional, Union
 import numpy
 
 from rnnlm import structure
-from rnnlm.app import trained
+from rnnlm.app import run_folder, trained
 from rnnlm.app.recipes import Recipe
 from rnnlm.data import corpus
 from rnnlm.data.corpus import Corpus
@@ -22,18 +22,20 @@ from rnnlm.model import RNNForLM
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InitialModel:
-    """A trained model that a new one begins with.
+    """Trained model that provides the initial weights of a run.
 
     Attributes:
         path: Where it was loaded from.
         sizes: Fields of the recipe that it sets.
         vocabulary: Its tokens; None if there is no file of them.
         arrays: Its parameters by name.
+        sentences: Whether it was trained by sentences.
     """
     path: str
     sizes: Dict[str, Any]
     vocabulary: Optional[Vocabulary]
     arrays: Dict[str, numpy.ndarray]
+    sentences: bool = False
 
     @classmethod
     def load(cls, path: str) -> 'InitialModel':
@@ -65,17 +67,17 @@ class InitialModel:
             os.path.abspath(path),
             {'n_embed': None, 'tied': False, 'softmax': 'full', **sizes},
             vocabulary, {name: param.array for name, param in sorted(
-                found.model.namedparams())})
+                found.model.namedparams())}, run_folder.by_sentences(path))
 
     @property
     def n_vocab(self) -> int:
-        """The size of its vocabulary."""
+        """Size of its vocabulary."""
         return len(self.arrays['/embed/W'])
 
     def encode(self, spec: Spec, tokens: Optional[str] = None,
                extend: bool = False, min_count: Optional[int] = None,
                **reading: Any) -> Corpus:
-        """A text by the vocabulary of the model.
+        """Encodes a text with the vocabulary of the model.
 
         Args:
             spec: As for `rnnlm.data.corpus.load`.
@@ -126,7 +128,7 @@ class InitialModel:
             'init_from')
 
     def check(self, text: Corpus, recipe: Recipe) -> None:
-        """Refuses a text or a recipe that does not go together with the model."""
+        """Refuses a text or a recipe that does not fit the model."""
         for name, size in self.sizes.items():
             found = getattr(recipe, name)
             if found != size and not (name == 'n_embed' and size is None
@@ -147,7 +149,7 @@ class InitialModel:
                 'those of another one; load the text with vocabulary=', 'corpus')
 
     def fill(self, model: RNNForLM) -> RNNForLM:
-        """Gives its weights to a new model, which may have more tokens.
+        """Copies the weights into a new model, which may have more tokens.
 
         The weights of a new token are the mean over the others, beside what the new
         model has for it.
@@ -161,7 +163,7 @@ class InitialModel:
         return model
 
     def describe(self, text: Corpus) -> Dict[str, str]:
-        """What ``run.json`` keeps of it."""
+        """Returns the entry of ``run.json``."""
         digest = hashlib.sha256()
         for name, array in self.arrays.items():
             digest.update(f'{name} {array.shape} '.encode())
@@ -170,17 +172,34 @@ class InitialModel:
         return {'model': self.path, 'weights': digest.hexdigest(),
                 'vocabulary': 'extended' if extended else 'kept'}
 
-    def summary(self, text: Corpus) -> str:
-        """What becomes of its vocabulary, in words."""
+    def summary(self, text: Corpus, sentences: bool = False) -> str:
+        """Describes what the run takes from the model.
+
+        Args:
+            text: The text of the run.
+            sentences: Whether the run is by sentences.
+        """
         added = len(text.vocabulary) - self.n_vocab
         if self.vocabulary is None:
-            return f'{self.path}; it has no vocabulary, and gets that of the text'
+            return (f'{self.path}; it has no vocabulary, and gets that of the text'
+                    + self._reading(sentences))
         return (f'{self.path}; its vocabulary of {self.n_vocab:,} {text.unit}s is '
-                + (f'extended by {added:,}' if added else 'kept'))
+                + (f'extended by {added:,}' if added else 'kept')
+                + self._reading(sentences))
+
+    def _reading(self, sentences: bool) -> str:
+        """Describes how model and run read texts, unless both read running text."""
+        if not (sentences or self.sentences):
+            return ''
+        before, now = ('by sentences' if each else 'on running text'
+                       for each in (self.sentences, sentences))
+        if self.sentences == sentences:
+            return '; it was trained by sentences, as this run is'
+        return f'; it was trained {before}, this run is {now}'
 
 
 def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:
-    """Loads a text by a vocabulary to which nothing is added, if that is possible.
+    """Encodes a text with a vocabulary without extending it, if that is possible.
 
     Where it has ``<unk>`` but no end of a sentence, since its size was limited say,
     that is unknown too.
@@ -196,7 +215,7 @@ def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:
 
 
 def initial_model(given: Union[str, InitialModel, None]) -> Optional[InitialModel]:
-    """The model of an argument ``init_from``, loaded if it is a path."""
+    """Returns the model of an argument ``init_from``, loaded if it is a path."""
     if given is None or isinstance(given, InitialModel):
         return given
     return InitialModel.load(os.fspath(given))

@@ -1,4 +1,4 @@
-"""Beginning a run in a folder: what may be there already, and what takes its place."""
+"""Starting or resuming a run in a folder, which may hold an earlier run."""
 import filecmp
 import os
 import shlex
@@ -27,7 +27,7 @@ _BEST_LOSS = 'extensions/BestModel/loss'
 
 def begin(folder: str, corpus: Corpus, described: RunDescription,
           overwrite: bool = False) -> None:
-    """Makes the folder of a new run, and writes its description and vocabulary there.
+    """Creates the folder of a new run, with its description and vocabulary.
 
     Of an earlier run nothing is deleted before the new files are on the disk.
 
@@ -74,7 +74,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
         if newer:
             raise InputError(
                 f'{snapshot}: expected the newest snapshot of its folder, found '
-                f'{newer}; go on from that one with: {resume_command(folder)}; or '
+                f'{newer}; resume that one with: {resume_command(folder)}; or '
                 'choose another folder with --out')
         _describe(folder, corpus, described)
         return
@@ -95,7 +95,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
 
 
 def check_places(folder: str, corpus: Corpus) -> None:
-    """Refuses a folder where something that is no file of a run has a name of one.
+    """Refuses a folder in which a file of the run cannot be written safely.
 
     Args:
         folder: the folder of a run, which exists.
@@ -120,7 +120,7 @@ def check_places(folder: str, corpus: Corpus) -> None:
 
 
 def computed_by(device: object) -> Dict[str, str]:
-    """What computes on a device in this process, as ``run.json`` keeps it.
+    """Returns device, library versions and BLAS, for ``run.json``.
 
     Args:
         device (chainer.backend.Device): The device.
@@ -132,7 +132,7 @@ def computed_by(device: object) -> Dict[str, str]:
 
 
 def changes(before: Dict[str, str], now: Dict[str, str]) -> List[str]:
-    """What computes otherwise than before, in words; [] if that is not known."""
+    """Returns the differences of `computed_by`, in words; [] if unknown."""
     return [f'{name}: {before[name]} before, now {now[name]}'
             for name in now if before.get(name, now[name]) != now[name]]
 
@@ -158,7 +158,7 @@ def _describe(folder: str, corpus: Corpus, described: RunDescription,
 
 
 def _delete(folder: str, names: Sequence[str]) -> None:
-    """Deletes results, those that are missed the least first.
+    """Deletes results, the least important first.
 
     Raises:
         OSError: if one cannot be deleted; the others are left then.
@@ -180,7 +180,7 @@ def _results(folder: str) -> List[str]:
 
 
 def _is_result(name: str) -> bool:
-    """Whether a file of a run took training to make."""
+    """Returns whether a file is a result of training."""
     return name in (MODEL, LOG, PICTURE, RESULT) or snapshot_number(name) is not None
 
 
@@ -191,12 +191,12 @@ def _in_use(folder: str, old: Sequence[str]) -> InputError:
     return InputError(
         f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
         f'{", ..." if len(old) > 3 else ""}; '
-        + (f'go on with that run: {resume_command(folder)}; or ' if can_go_on else '')
+        + (f'resume that run with: {resume_command(folder)}; or ' if can_go_on else '')
         + 'choose another folder with --out, or delete it with --overwrite')
 
 
 def resume_command(folder: str, *options: str) -> str:
-    """The command that goes on with the run in a folder, as it can be typed.
+    """Returns the command that resumes the run in a folder, quoted for a shell.
 
     Args:
         folder: The folder.
@@ -206,13 +206,13 @@ def resume_command(folder: str, *options: str) -> str:
 
 
 def _newer(folder: str, window: int) -> Optional[str]:
-    """The newest whole snapshot of a folder, if it is of a later window."""
+    """Returns the newest undamaged snapshot, if it is of a later window."""
     return next((path for path in all_snapshots_in(folder)
                  if (window_in(path) or 0) > window and is_whole(path)), None)
 
 
 def _has_best_of(origin: str, snapshot: str, window: int) -> bool:
-    """Whether the model in a folder is the best of the run up to a snapshot."""
+    """Returns whether the model in a folder is the best up to a snapshot."""
     newer = _newer(origin, window)
     return newer is None or _best_loss(newer) == _best_loss(snapshot)
 
@@ -233,7 +233,7 @@ def _copy(source: str, path: str) -> None:
 
 
 def _texts(corpus: Corpus) -> List[str]:
-    """The files that a corpus was read from, as far as that is known."""
+    """Returns the files that a corpus was read from, as far as known."""
     source = corpus.source or {}
     paths = source.get('corpus', [])
     found = []

@@ -17,7 +17,7 @@ GROUPS = {
     'text': 'what is read, and its vocabulary',
     'model': 'the sizes of a new model; their defaults are those of the preset below',
     'training': 'their defaults are those of the preset below',
-    'output': 'where the run is written, and how it goes on',
+    'output': 'where results are written, and how to resume',
     'several processes': 'started by mpiexec',
 }
 
@@ -30,7 +30,7 @@ def a_name(text: str) -> str:
 
 
 def seed(text: str) -> int:
-    """A seed on the command line: an integer from 0 to 2**32 - 1."""
+    """Parses a seed on the command line, an integer from 0 to 2**32 - 1."""
     value = int(text)
     if not 0 <= value < 2 ** 32:
         raise argparse.ArgumentTypeError(
@@ -40,7 +40,7 @@ def seed(text: str) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """An option of the command line.
+    """Option of the command line.
 
     Attributes:
         group: A key of `GROUPS`.
@@ -82,16 +82,16 @@ OPTIONS = {
         shown='2; 1 for ptb, demo and texts that have <unk>'),
     'vocabulary': _option(
         'text', '--vocab', metavar='FILE', type=a_name,
-        help='take this vocabulary: vocabulary.json of a run, or a list of tokens, one '
-             'a line'),
+        help='use this vocabulary: vocabulary.json of a run, or a list of tokens, one '
+             'per line'),
     'init_from': _option(
         'model', '--init-from', metavar='DIR', type=a_name,
-        help='begin with the weights of a trained model, the --out folder of a run or '
-             'a model.npz, which gives the sizes and the vocabulary; words of the text '
-             'that it lacks are <unk>'),
+        help='start from the weights of a trained model, the --out folder of a run or '
+             'a model.npz, with its sizes and vocabulary; other words of the text '
+             'become <unk>'),
     'extend_vocab': _option(
         'model', '--extend-vocab', action='store_true',
-        help='with --init-from: add the words that its vocabulary lacks, those that '
+        help='with --init-from: add the words that its vocabulary lacks and that '
              '--min-count keeps, with weights near the mean of the others'),
     'preset': _option(
         'training', '--preset', choices=sorted(PRESETS),
@@ -101,8 +101,8 @@ OPTIONS = {
               'a CPU, by its length'),
     'config': _option(
         'training', '--config', metavar='FILE', type=a_name,
-        help='repeat the run that a run.json describes, to the bit; other options '
-             'beside it win'),
+        help='repeat the run that a run.json describes, bit-identically; other options '
+             'override it'),
     'seed': _option(
         'training', '--seed', '-s', type=seed, help='random seed', shown='0'),
     'device': _option(
@@ -118,8 +118,8 @@ OPTIONS = {
         help='output folder', shown='result; with --resume, the folder of the run'),
     'resume': _option(
         'output', '--resume', '-r', type=a_name, nargs='?', const=True, metavar='DIR',
-        help='go on with the run in DIR, or from one snapshot file, with its text and '
-             'options; other ones that are given hold from here on', shown='--out'),
+        help='resume the run in DIR, or one snapshot file, with its text and options; '
+             'options that are given take effect from there', shown='--out'),
     'overwrite': _option(
         'output', '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder'),
@@ -146,6 +146,10 @@ def _of_field(field: dataclasses.Field) -> Option:
 
 
 OPTIONS.update((field.name, _of_field(field)) for field in dataclasses.fields(Recipe))
+OPTIONS['no_sentences'] = _option(
+    'training', '--no-sentences', dest='sentences', action='store_const', const=False,
+    help='train on the running text, also with --init-from a model that was trained '
+         'with --sentences')
 
 
 def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],
@@ -184,7 +188,7 @@ def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],
             shown = '' if defaults[name] is None else str(defaults[name])
         if shown:
             options['help'] += f' (default: {shown})'
-        parser.add_argument(*option.flags, dest=name, **options)
+        parser.add_argument(*option.flags, **{'dest': name, **options})
 
 
 # Those of every command that reads a corpus.
@@ -202,11 +206,11 @@ def add_corpus_options(
 
 
 def add_text_options(parser: argparse.ArgumentParser) -> None:
-    """Adds --text: a text for a model that was trained on another one."""
+    """Adds --text, a text other than the model's corpus."""
     parser.add_argument(
         '--text', metavar='FILE', type=a_name,
-        help="another text: a file, also .gz, a folder of documents or '-', read whole "
-             "by the model's own vocabulary; unknown words are counted")
+        help="another text: a file, also .gz, a folder of documents or '-', all of "
+             "it read with the model's own vocabulary; unknown words are counted")
 
 
 _OTHER_TEXT = (

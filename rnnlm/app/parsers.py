@@ -67,7 +67,8 @@ def make_parser() -> argparse.ArgumentParser:
     add_options(evaluate_parser, 'device')
     evaluate_parser.add_argument(
         '--sentences', action='store_true',
-        help='begin each line in a fresh state, as score does (default: as the run)')
+        help='reset the recurrent state before each line, as score does (default: as '
+             'in training)')
     evaluate_parser.add_argument(
         '--part', choices=('test', 'valid', 'train'), default='test',
         help='part of the corpus (default: test)')
@@ -105,7 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
         'Reads sentences, one per line, and prints for each the logarithm (base 10) of '
         'its probability, the number of unknown words, and each word with its own log '
         'probability, end of sentence included.  Unknown words are scored as <unk>; if '
-        'the vocabulary has none, they are left out and counted.',
+        'the vocabulary has none, they are skipped and counted.',
         "echo 'a sleepy king sleeps' | rnnlm score",
         'rnnlm score --srilm small sentences.txt',
         'rnnlm score --nbest --lm-weight 0.7 small < nbest.txt > best.txt',
@@ -145,8 +146,8 @@ def make_parser() -> argparse.ArgumentParser:
              "or a release such as 1.24 (default: auto, from the script's source)")
     run_parser.add_argument(
         '--explain', action='store_true',
-        help='run nothing; print, line by line, what the script uses that is gone or '
-             'changed, since which release, and what to write today')
+        help='run nothing; print, line by line, what the script uses that was removed '
+             'or changed, in which release, and what to write today')
     run_parser.add_argument('script', type=a_name, help='Python script')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')
@@ -226,7 +227,7 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
              'new sentence)')
     parser.add_argument(
         '--skip-unknown', action='store_true',
-        help='leave out the words of TEXT that are not in the vocabulary')
+        help='skip the words of TEXT that are not in the vocabulary')
     parser.add_argument(
         '--length', type=int, default=100,
         help='number of words or characters to generate (default: 100)')
@@ -266,8 +267,8 @@ def add_score_options(parser: argparse.ArgumentParser) -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         '--srilm', action='store_true',
-        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are left out "
-             'of logprob and perplexity, as there')
+        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are "
+             'excluded from logprob and perplexity, as there')
     form.add_argument(
         '--nbest', action='store_true',
         help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
@@ -279,7 +280,7 @@ def add_score_options(parser: argparse.ArgumentParser) -> None:
         help="with --srilm: score unknown words as <unk>, as SRILM's -unk")
     parser.add_argument(
         '--total', action='store_true',
-        help='print the total alone (otherwise it is printed on standard error)')
+        help='print only the total (otherwise it goes to standard error)')
     parser.add_argument(
         '--mix', metavar='DIR', type=a_name,
         help='interpolate with this model, of the same vocabulary')

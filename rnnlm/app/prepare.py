@@ -1,4 +1,4 @@
-"""What `rnnlm train` is asked for: its text, its recipe and where it begins."""
+"""From the options of `rnnlm train` to its text, recipe and initial model."""
 from __future__ import annotations
 
 import argparse
@@ -7,13 +7,14 @@ import dataclasses
 import os
 from typing import Optional
 
-from rnnlm.app import run_folder, texts
+from rnnlm import parallel
+from rnnlm.app import reading, run_folder, texts
 from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
 from rnnlm.app.initial import InitialModel, load_by
 from rnnlm.app.new_run import resume_command
 from rnnlm.app.options import OPTIONS
 from rnnlm.app.recipes import (
-    PRESETS, Recipe, changed, flag_of, recipe_for, recipe_options)
+    PRESETS, Recipe, changed, check_options, flag_of, recipe_for, recipe_options)
 from rnnlm.data import files, sources
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -24,7 +25,7 @@ from rnnlm.serializers.snapshot_files import all_snapshots_in, snapshots_in
 _NOT_TOGETHER = [
     ('overwrite', 'resume', ''),
     ('init_from', 'resume', ': the weights are those of the snapshot'),
-    ('config', 'resume', ': a run goes on by its own run.json'),
+    ('config', 'resume', ': a run is resumed with its own run.json'),
     ('preset', 'config', ': the file has all values'),
     ('vocabulary', 'init_from', ': the vocabulary is that of the model'),
     ('vocab_limit', 'init_from', ': the vocabulary is that of the model'),
@@ -36,7 +37,7 @@ _ONLY_THE_END = {'epochs', 'patience', 'log_interval'}
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What is to be trained.
+    """Text, recipe and initial state of a run.
 
     Attributes:
         corpus: The text.
@@ -85,7 +86,7 @@ def prepare(args: argparse.Namespace) -> Job:
 
 
 def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> str:
-    """The command that goes on with a run, as it can be typed.
+    """Returns the command that resumes a run, quoted for a shell.
 
     Args:
         args: The arguments of the command that began it.
@@ -105,13 +106,23 @@ def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> s
     return command if processes == 1 else f'mpiexec -n {processes} {command}'
 
 
+def possible_go_on_command(args: argparse.Namespace, *options: str) -> str:
+    """Returns `go_on_command`, or '' if the run has no snapshot."""
+    if args.name == 'train' and args.out is not None:
+        with contextlib.suppress(InputError):
+            if snapshots_in(args.out):
+                size = parallel.launched_size() if args.communicator else 1
+                return go_on_command(args, size, *options)
+    return ''
+
+
 def _reads_stdin(args: argparse.Namespace) -> bool:
     paths = [args.corpus] if isinstance(args.corpus, str) else args.corpus or []
     return files.STDIN in paths
 
 
 def _refuse(args: argparse.Namespace) -> None:
-    """Refuses options that do not go together."""
+    """Refuses options that exclude each other, and bad values."""
     for name, other, why in _NOT_TOGETHER:
         if getattr(args, name) not in (None, False) and getattr(args, other):
             raise InputError(f'{OPTIONS[name].flags[0]} cannot be combined with '
@@ -124,10 +135,12 @@ def _refuse(args: argparse.Namespace) -> None:
             '--min-count can only be combined with --init-from where --extend-vocab '
             'adds words')
     require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
+    require('save_every', args.save_every, 'minutes, at least 0', lambda v: v >= 0)
+    check_options(args)
 
 
 def _resumed(args: argparse.Namespace) -> Optional[str]:
-    """The snapshot or folder that is resumed, if any; sets ``args.out``."""
+    """Returns the snapshot or folder to resume, if any; sets ``args.out``."""
     resume = args.resume
     if resume is None:
         args.out = args.out or 'result'
@@ -143,12 +156,13 @@ def _resumed(args: argparse.Namespace) -> Optional[str]:
         args.out = args.out or run_folder.folder_of(resume) or '.'
         if os.path.isdir(resume) and not all_snapshots_in(resume):
             raise InputError(
-                f'{resume}: expected a whole snapshot_iter_N to go on from, found none')
+                f'{resume}: expected an undamaged snapshot_iter_N to resume, found '
+                'none')
     return str(resume)
 
 
 def _repeated(args: argparse.Namespace) -> RunDescription:
-    """The run that --config describes; sets the options that it implies."""
+    """Loads the run that --config describes; sets the options that it implies."""
     path = args.config
     if os.path.isdir(path):
         path = os.path.join(path, RUN)
@@ -182,7 +196,7 @@ def _repeated(args: argparse.Namespace) -> RunDescription:
 
 def _require_same(args: argparse.Namespace, described: RunDescription, text: Corpus,
                   initial: Optional[InitialModel], own_text: bool) -> None:
-    """Refuses a text or a first model that are not any more what --config says."""
+    """Refuses a text or initial model that changed since --config was written."""
     now = RunDescription.of(text, described.recipe)
     if not own_text and (described.text, described.vocabulary) != (
             now.text, now.vocabulary):
@@ -200,7 +214,7 @@ def _require_same(args: argparse.Namespace, described: RunDescription, text: Cor
 
 def _vocabulary_of(args: argparse.Namespace, resume: str,
                    described: Optional[RunDescription]) -> Optional[Vocabulary]:
-    """The vocabulary in the folder of a run that is resumed, if it is the run's."""
+    """Loads the vocabulary of a resumed run, if it is still the run's."""
     if described is None or any(
             getattr(args, name) is not None for name in texts.VOCABULARY):
         return None
@@ -215,7 +229,7 @@ def _vocabulary_of(args: argparse.Namespace, resume: str,
 
 def _text(args: argparse.Namespace, described: Optional[RunDescription],
           by: object) -> Corpus:
-    """The corpus: by its own vocabulary, that of a run or that of a first model."""
+    """Loads the corpus, with its own vocabulary or that of a run or initial model."""
     initial = by if isinstance(by, InitialModel) else None
     min_count = args.min_count
     if initial and described is None:
@@ -255,7 +269,7 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
 
 def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescription],
           initial: Optional[InitialModel]) -> Recipe:
-    """The recipe that the options of the command line change."""
+    """Returns the recipe before the options of the command line are applied."""
     sizes = initial.sizes if initial else {}
     if args.preset:
         recipe = PRESETS[args.preset]
@@ -266,6 +280,19 @@ def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescrip
     elif sources.is_chainers(args.corpus):
         recipe = PRESETS['chainer']
     else:
-        recipe = recipe_for(
-            len(text.train), len(text.vocabulary), text.tokens, **sizes)
-    return dataclasses.replace(recipe, **sizes)
+        n_sentences = reading.count_sentences(text) if _by_sentences(
+            args, described, initial) else None
+        recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens,
+                            n_sentences, **sizes)
+    return dataclasses.replace(
+        recipe, **sizes, sentences=_by_sentences(args, described, initial))
+
+
+def _by_sentences(args: argparse.Namespace, described: Optional[RunDescription],
+                  initial: Optional[InitialModel]) -> bool:
+    """Returns whether to train by sentences: as given, as the run, as the model."""
+    if args.sentences is not None:
+        return bool(args.sentences)
+    if described:
+        return described.recipe.sentences
+    return initial is not None and initial.sentences

@@ -1,4 +1,4 @@
-"""How a run reads its text: as one stream, or by sentences."""
+"""Updater and evaluators of a run, which reads running text or sentences."""
 from typing import Any
 
 from chainer import links as L
@@ -15,9 +15,12 @@ from rnnlm.training.evaluator import PerplexityEvaluator, make_evaluator
 from rnnlm.training.sentences import SentenceUpdater, make_sentence_evaluator
 from rnnlm.training.updater import BPTTUpdater
 
+# Words that are compared at once.
+_BLOCK = 2 ** 22
+
 
 def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
-    """Refuses to train by sentences where that cannot be done.
+    """Refuses to train by sentences where that is impossible.
 
     Raises:
         rnnlm.errors.InputError: if no token ends a sentence, there are fewer sentences
@@ -33,8 +36,20 @@ def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
                      repeat=False)
 
 
+def count_sentences(corpus: Corpus) -> int:
+    """Returns the number of sentences of the training part.
+
+    Raises:
+        rnnlm.errors.InputError: If no token ends a sentence.
+    """
+    between, words = _between(corpus.vocabulary), corpus.train
+    # Block by block: the text need not fit into memory.
+    return int(sum((words[start:start + _BLOCK] == between).sum()
+                   for start in range(0, len(words), _BLOCK)))
+
+
 def _between(vocabulary: Vocabulary) -> int:
-    """The id of the token between sentences."""
+    """Returns the id of the token between sentences."""
     between = boundary(vocabulary)
     if between is None:
         raise InputError(
@@ -45,7 +60,7 @@ def _between(vocabulary: Vocabulary) -> int:
 
 def make_updater(corpus: Corpus, recipe: Recipe, optimizer: Any, device: Any,
                  group: Group) -> BPTTUpdater:
-    """The updater that reads the training part as the recipe says."""
+    """Creates the updater, for running text or sentences."""
     if recipe.sentences:
         iterator = SentenceIterator(
             corpus.train, recipe.batch_size, _between(corpus.vocabulary))
@@ -58,7 +73,7 @@ def make_updater(corpus: Corpus, recipe: Recipe, optimizer: Any, device: Any,
 
 def evaluator_of(corpus: Corpus, part: str, recipe: Recipe, classifier: L.Classifier,
                  group: Group) -> PerplexityEvaluator:
-    """The evaluator of 'valid' or 'test', read as the recipe says."""
+    """Creates the evaluator of 'valid' or 'test', for running text or sentences."""
     words, vocabulary = getattr(corpus, part), corpus.vocabulary
     if recipe.sentences:
         return make_sentence_evaluator(

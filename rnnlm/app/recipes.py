@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from rnnlm.errors import (
-    checked_cutoffs, require, require_count, require_divisor, require_positive,
+    checked_cutoffs, counted, require, require_count, require_divisor, require_positive,
     require_ratio, short_repr)
 
 # How one computes: as `chainer.config.dtype` says, which is float32; with products
@@ -27,7 +27,7 @@ RATES = {'sgd': 1.0, 'adam': 1e-3}
 
 def _field(default: Any, check: Callable[[str, Any], None], *flags: str,
            group: str = 'training', **options: Any) -> Any:
-    """A field of a recipe.
+    """Returns a dataclass field of a recipe.
 
     Args:
         default: Its value unless one is given.
@@ -63,7 +63,7 @@ def _cutoffs(name: str, value: Any) -> None:
 
 
 def cutoffs_of(text: str) -> Tuple[int, ...]:
-    """The cutoffs on the command line, 2000,10000 for example."""
+    """Parses the cutoffs on the command line, 2000,10000 for example."""
     try:
         return checked_cutoffs([int(part) for part in text.split(',')], MOST_WORDS)
     except ValueError:
@@ -74,7 +74,7 @@ def cutoffs_of(text: str) -> Tuple[int, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """The sizes and rates of a training run.
+    """Sizes and rates of a training run.
 
     Attributes:
         n_units: Units in the embedding and in each layer.
@@ -127,7 +127,7 @@ class Recipe:
         39, require_count, '--epoch', '-e', type=int, help='number of epochs')
     lr: float = _field(
         None, require_positive, '--lr', type=float,
-        help='learning rate (Adam: alpha); with --resume, that from here on')
+        help='learning rate (Adam: alpha); with --resume, from there on')
     decay: float = _field(
         1.0, require_positive, '--decay', type=float,
         help='divide the learning rate by this after each epoch past DECAY_AFTER')
@@ -178,9 +178,9 @@ class Recipe:
              '1,000 windows, else none)')
     sentences: bool = _field(
         False, _switch, '--sentences', action='store_const', const=True,
-        help='train, validate and test on each line from a fresh state, as score reads '
-             'them (for rescoring in speech recognition, say); --batchsize is then in '
-             'sentences')
+        help='reset the recurrent state before each line in training, validation and '
+             'test, as score does (for rescoring in speech recognition, for example); '
+             '--batchsize then counts sentences')
 
     def __post_init__(self) -> None:
         if self.lr is None:
@@ -196,17 +196,17 @@ class Recipe:
                     'are of other sizes than the embedding', lambda v: not v)
 
     def summary(self) -> str:
-        """The sizes and rates in a few words."""
+        """Returns the sizes and rates in a few words."""
         decay = (f', divided by {self.decay:g} after each epoch past '
                  f'{self.decay_after}' if self.decay != 1 else '')
         adam = ' of Adam' if self.optimizer == 'adam' else ''
         softmax = ', adaptive softmax' if self.softmax == 'adaptive' else ''
         return (f'{self.n_layers} x {self.n_units} units{softmax}, dropout '
-                f'{self.dropout:g}, {self.epochs} epochs, learning rate '
+                f'{self.dropout:g}, {counted(self.epochs, "epoch")}, learning rate '
                 f'{self.lr:g}{adam}{decay}')
 
     def operations(self, n_vocab: int) -> float:
-        """Floating point operations of the training on one token, nearly.
+        """Estimates the floating point operations of training on one token.
 
         Twice those of the matrix products, forward and back in three equal parts.
         """
@@ -217,7 +217,7 @@ class Recipe:
         return 6.0 * (products + self._output_products(n_in, n_vocab))
 
     def _output_products(self, n: int, n_vocab: int) -> float:
-        """Products of the output layer for a word, in an average window."""
+        """Estimates the multiplications of the output layer for one word."""
         if self.softmax == 'full' or n_vocab < 2:
             return float(n * n_vocab)
         import numpy
@@ -264,13 +264,15 @@ PRESETS = {
 BUDGET = 2e14
 
 
-def recipe_for(n_words: int, n_vocab: int, tokens: str, **given: Any) -> Recipe:
-    """The recipe for a text of one's own, by its size alone.
+def recipe_for(n_words: int, n_vocab: int, tokens: str,
+               n_sentences: Optional[int] = None, **given: Any) -> Recipe:
+    """Returns the recipe for a text of one's own, by its size alone.
 
     Args:
         n_words: Tokens of the training part.
         n_vocab: Size of the vocabulary.
         tokens: 'word' or 'char'.
+        n_sentences: Sentences of the training part, if they are what a batch has.
         given: Sizes that are known, by the names of a recipe's fields.
 
     Returns:
@@ -286,9 +288,12 @@ each epoch past 7'
     sizes: Dict[str, Any] = dict(
         n_units=96 if n_words < 50_000 else 200, dropout=0.2,
         bprop_len=50 if tokens == 'char' else 20,
-        batch_size=max(1, min(20, n_words // 20)))
+        batch_size=max(1, min(20, n_words // 20 if n_sentences is None
+                              else n_sentences)))
     sizes.update(given)
-    windows = n_words / (sizes['batch_size'] * sizes['bprop_len'])
+    # A sentence that is shorter than a window has one of its own.
+    steps = max(n_words / sizes['bprop_len'], n_sentences or 0)
+    windows = steps / sizes['batch_size']
     wanted = min(40, max(13, 2500 / windows))
     affordable = BUDGET / (Recipe(**sizes).operations(n_vocab) * n_words)
     epochs = int(max(1, min(wanted, affordable)))
@@ -298,13 +303,13 @@ each epoch past 7'
 
 
 def flag_of(name: str) -> str:
-    """The flag that sets a field of a recipe: '--lr' of 'lr'."""
+    """Returns the flag that sets a field of a recipe: '--lr' for 'lr'."""
     field, = (field for field in dataclasses.fields(Recipe) if field.name == name)
     return str(field.metadata['flags'][0])
 
 
 def preset_table() -> List[str]:
-    """Lines that show what each preset sets, by flag."""
+    """Returns the lines of a table of what each preset sets, by flag."""
     rows = [['', *PRESETS]]
     for field in dataclasses.fields(Recipe):
         values = [getattr(recipe, field.name) for recipe in PRESETS.values()]
@@ -316,14 +321,22 @@ def preset_table() -> List[str]:
 
 
 def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
-    """The fields of a recipe that were set on the command line, by their names."""
+    """Returns the fields of a recipe that were set on the command line, by name."""
     given = {field.name: getattr(args, field.name, None)
              for field in dataclasses.fields(Recipe)}
     return {name: value for name, value in given.items() if value is not None}
 
 
+def check_options(args: argparse.Namespace) -> None:
+    """Refuses values of `recipe_options` that no recipe can have."""
+    checks = {field.name: field.metadata['check']
+              for field in dataclasses.fields(Recipe)}
+    for name, value in recipe_options(args).items():
+        checks[name](name, value)
+
+
 def changed(recipe: Recipe, given: Dict[str, Any]) -> Recipe:
-    """A recipe with other values, and with what else they bring with them.
+    """Returns a recipe with changed values, and with what they imply.
 
     Another optimizer has a learning rate of its own, and a decay on a plateau takes the
     place of that by the epoch.

@@ -1,4 +1,4 @@
-"""``result.json``: what a completed run found, and all that a citation of it needs."""
+"""``result.json``: the results of a complete run, and what to cite with them."""
 from __future__ import annotations
 
 import contextlib
@@ -26,7 +26,7 @@ _FORMAT = 'rnnlm result'
 
 
 class History(training.Extension):
-    """Trainer extension that remembers, in the snapshots, how a run was computed.
+    """Trainer extension that records in the snapshots how a run was computed.
 
     A run that is stopped and resumed has several parts.  A part that was lost, because
     the run went on from an older snapshot, is not in the list.
@@ -76,7 +76,7 @@ class History(training.Extension):
 
 
 def command_line() -> str:
-    """The command that started this process, as it would be typed."""
+    """Returns the command that started this process, quoted for a shell."""
     program, *args = sys.argv or ['']
     name = os.path.basename(program)
     if name in ('rnnlm', 'rnnlm.exe', '__main__.py'):
@@ -102,7 +102,7 @@ def write(trainer: training.Trainer, corpus: Corpus, result: dict[str, Any]) -> 
 
 def describe(trainer: training.Trainer, corpus: Corpus, result: dict[str, Any]
              ) -> dict[str, Any]:
-    """The content of ``result.json``; arguments as of `write`.
+    """Returns the content of ``result.json``; arguments as for `write`.
 
     Returns:
         'valid' and 'test' as `rnnlm evaluate --json` prints them; 'limit'; 'run', which
@@ -137,7 +137,7 @@ def describe(trainer: training.Trainer, corpus: Corpus, result: dict[str, Any]
 
 
 def of_part(part: str, corpus: Corpus, result: dict[str, Any]) -> dict[str, Any]:
-    """The perplexities of a part, as `rnnlm evaluate --json` prints them."""
+    """Returns the results on a part, as `rnnlm evaluate --json` prints them."""
     found = {'part': part, 'tokens': corpus.tokens,
              'words': len(getattr(corpus, part)),
              'perplexity': result[part], 'unknown': result[f'{part}_unknown'],

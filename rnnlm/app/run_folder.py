@@ -1,8 +1,10 @@
-"""The folder of a run: what it holds, and whether another one may use it."""
+"""The folder of a run: its files, and a lock for the run that writes them."""
 import contextlib
 import errno
 import logging
 import os
+import re
+import shlex
 import stat
 from typing import Iterator, Optional, Tuple
 
@@ -29,7 +31,7 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 
 @contextlib.contextmanager
 def locked(folder: str) -> Iterator[None]:
-    """Keeps a folder for the run in it; the system lets go however the run ends.
+    """Locks a folder; the system releases the lock however the run ends.
 
     What a killed run left half written is deleted; and the folder itself, if it was
     made here and nothing came into it.
@@ -77,7 +79,7 @@ def locked(folder: str) -> Iterator[None]:
 
 
 def _is_link(path: str) -> bool:
-    """Whether what is written to a file would be seen under another name too."""
+    """Returns whether a file is a symbolic or a hard link."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -87,12 +89,12 @@ def _is_link(path: str) -> bool:
 
 
 def folder_of(path: str) -> str:
-    """The folder of a run, given it or a file in it."""
+    """Returns the folder of a run, given it or a file in it."""
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def by_sentences(path: str) -> bool:
-    """Whether a model was trained on each sentence from a fresh state.
+    """Returns whether a model was trained by sentences, each from a zero state.
 
     Args:
         path: As of `find_model`.
@@ -102,7 +104,7 @@ def by_sentences(path: str) -> bool:
 
 
 def dropout_of(path: str) -> Optional[float]:
-    """The dropout that a model was trained with; None if no run.json says it.
+    """Returns the dropout of a model's training; None if there is no run.json.
 
     Args:
         path: As of `find_model`.
@@ -112,7 +114,7 @@ def dropout_of(path: str) -> Optional[float]:
 
 
 def described_of(path: str) -> Optional[RunDescription]:
-    """The description of the run of a model, which may be a link into its folder.
+    """Loads the description of a model's run; the path may be a link into its folder.
 
     Args:
         path: As of `find_model`.
@@ -122,7 +124,7 @@ def described_of(path: str) -> Optional[RunDescription]:
 
 
 def find_file(path: str) -> str:
-    """The file with the parameters: `path`, or that in the folder of a run.
+    """Returns the file with the parameters: `path`, or that in the folder of a run.
 
     Raises:
         rnnlm.errors.InputError: if there is none.
@@ -138,6 +140,27 @@ def find_file(path: str) -> str:
             f'{path}: expected the folder of a run, found one without {MODEL} and '
             "without a snapshot; 'rnnlm train' makes a model")
     return newest_snapshot(path) if os.path.isdir(path) else path
+
+
+def convert_command(path: str) -> Optional[str]:
+    """Returns the command that converts a model file of another framework.
+
+    Args:
+        path: A file that could not be loaded.
+
+    Returns:
+        The command; None if the file is not of another framework, or of one that
+        `rnnlm convert` does not read.
+    """
+    from rnnlm.interchange import convert  # slow to import, and rarely needed
+    try:
+        found = convert.format_of(path)
+    except InputError:
+        return None
+    if found in (None, convert.onnx):
+        return None
+    stem = re.sub(r'(\.weights)?\.[^./\\]*$', '', path)
+    return shlex.join(['rnnlm', 'convert', path, f'{stem}.npz'])
 
 
 def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
@@ -177,7 +200,7 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
 
 
 def make(folder: str) -> None:
-    """Makes a folder unless it exists.
+    """Creates a folder unless it exists.
 
     Raises:
         rnnlm.errors.InputError: if it cannot be made or written to.

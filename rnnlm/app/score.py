@@ -11,12 +11,14 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence
 import numpy
 
 from rnnlm.app.console import progress, to_json
+from rnnlm.app.run_folder import convert_command
 from rnnlm.app.streams import complain
 from rnnlm.app.trained import SentenceScore, TrainedModel, load
 from rnnlm.data.lines import Line, name_of, read_lines
 from rnnlm.data.text import UNK
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, about, printable, require
+from rnnlm.errors import (
+    InputError, about, counted, printable, require, short_repr)
 from rnnlm.inference import scoring
 
 
@@ -40,7 +42,7 @@ def check(args: argparse.Namespace) -> None:
     if args.file is None and os.path.isfile(args.model):
         with open(args.model, 'rb') as f:
             start = f.read(4)
-        if start not in (b'PK\x03\x04', b'\x89HDF'):
+        if start not in (b'PK\x03\x04', b'\x89HDF') and not convert_command(args.model):
             command = shlex.join(['rnnlm', 'score', 'result', args.model])
             raise InputError(
                 f'{args.model}: expected a model, found another kind of file; if it is '
@@ -48,7 +50,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 class Models:
-    """A model, or two whose probabilities are mixed.
+    """One model, or the mixture of two.
 
     Args:
         args: The arguments of the command.
@@ -76,7 +78,7 @@ class Models:
                     f'{len(words & other):,} of them the same', 'mix')
 
     def score(self, lines: Sequence[str]) -> Iterator[SentenceScore]:
-        """The scores of sentences, each as of `TrainedModel.score`."""
+        """Yields the scores of sentences, as `TrainedModel.score` returns them."""
         scores = [model.score(lines) for model in self._models]
         for first, *others in zip(*scores):
             for other in others:
@@ -87,7 +89,7 @@ class Models:
 
 @dataclasses.dataclass
 class Total:
-    """Counts and logarithms, to the base of 10, of sentences.
+    """Counts and log probabilities (base 10) of sentences.
 
     Attributes:
         sentences: How many there are.
@@ -109,16 +111,16 @@ class Total:
             dataclasses.astuple(self), dataclasses.astuple(other))))
 
     def perplexity(self, ends: bool = True) -> float:
-        """Per word, without the unknown ones; `ends` of sentences are words or not."""
+        """Computes the perplexity without unknown words, with or without `ends`."""
         return _power(self.logprob,
                       self.words - self.oov + (self.sentences if ends else 0))
 
     def perplexity_with_oov(self) -> float:
-        """Per word, the unknown ones as <unk> and ends of sentences included."""
+        """Computes the perplexity with unknown words as <unk>, and with ends."""
         return _power(self.logprob + self.unk_logprob, self.words + self.sentences)
 
     def as_dict(self) -> Dict[str, Any]:
-        """Of the JSON."""
+        """Returns the totals for JSON."""
         scored = self.logprob
         if self.unk_logprob > -math.inf:
             scored += self.unk_logprob
@@ -129,11 +131,12 @@ class Total:
                 'perplexity without oov': self.perplexity(), 'unreadable': self.bad}
 
     def as_text(self, unit: str = 'word') -> str:
-        """A line of words; `unit` is what the tokens are."""
+        """Returns the totals as a line of text; `unit` names a token."""
         rate = 100 * self.oov / self.words if self.words else 0.0
         per = '' if unit == 'word' else f' per {unit}'
-        text = (f'total: {self.sentences} sentences, {self.words} {unit}s, '
-                f'{self.oov} of them unknown ({rate:.2f}%), ')
+        sentences, words = self.sentences, self.words
+        text = (f'total: {counted(sentences, "sentence")}, {counted(words, unit)}, '
+                f'{self.oov:,} of them unknown ({rate:.2f}%), ')
         if self.oov:
             text += (f'perplexity {self.perplexity():.6g}{per} without the unknown '
                      f'{unit}s'
@@ -141,11 +144,12 @@ class Total:
                         f', {self.perplexity_with_oov():.6g} with them as {UNK}'))
         else:
             text += f'perplexity {self.perplexity():.6g}{per}'
-        return text + (f'; {self.bad} lines could not be read' if self.bad else '')
+        bad = f'; {counted(self.bad, "line")} could not be read' if self.bad else ''
+        return text + bad
 
 
 def _power(logprob: float, n: int) -> float:
-    """10 ** (-logprob / n): nan of nothing, inf of more than a float holds."""
+    """Computes 10 ** (-logprob / n); nan for n = 0, inf if it overflows."""
     if not n:
         return math.nan
     with numpy.errstate(over='ignore'):
@@ -154,7 +158,7 @@ def _power(logprob: float, n: int) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What is printed of a sentence; its logarithms are to the base of 10."""
+    """Output for one sentence; logarithms have base 10."""
     tokens: List[str]
     values: numpy.ndarray
     oov: numpy.ndarray  # bool (N + 1,)
@@ -162,7 +166,7 @@ class Entry:
     @classmethod
     def of(cls, score: SentenceScore, vocabulary: Vocabulary, srilm: bool,
            unk: bool) -> 'Entry':
-        """The entry of a score.
+        """Creates the entry of a score.
 
         Args:
             score: Its score.
@@ -177,18 +181,18 @@ class Entry:
 
     @property
     def logprob(self) -> float:
-        """The sum of the logarithms that are not -inf."""
+        """Sum of the logarithms that are not -inf."""
         return float(self.values[self.values > -math.inf].sum())
 
     def total(self) -> Total:
-        """As of a text of this sentence."""
+        """Returns the totals of this sentence."""
         return Total(1, len(self.tokens) - 1, int(self.oov.sum()),
                      float(self.values[~self.oov].sum()),
                      float(self.values[self.oov].sum()))
 
 
 def score(args: argparse.Namespace) -> int:
-    """The command.
+    """Runs the command; returns the exit status.
 
     Lines are answered when no more of them are waiting to be read, or `scoring.GROUP`
     are there, so that a program that writes one and waits gets its answer.
@@ -222,10 +226,9 @@ def score(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> Iterator[List[Line]]:
-    """The lines in groups; of a file with its progress."""
+    """Yields the lines in groups; shows the progress through a file."""
     is_file = args.file not in (None, '-') and os.path.isfile(args.file)
-    hidden = args.quiet or not is_file or not (
-        args.total or args.nbest or not sys.stdout.isatty())
+    hidden = args.quiet or not is_file or not (args.total or not sys.stdout.isatty())
     size = os.path.getsize(args.file) if is_file else 0
     with progress(size, 'B', hidden) as bar:
         for lines in read_lines(args.file, scoring.GROUP):
@@ -258,16 +261,16 @@ def show(args: argparse.Namespace, line: str, entry: Entry) -> None:
 
 
 def show_unreadable(args: argparse.Namespace, line: Line) -> None:
-    """Prints what stands in the place of a line that is not UTF-8."""
+    """Prints a placeholder for a line that is not UTF-8."""
     if args.json:
         print(to_json({'sentence': None, 'error': line.problem}))
-    elif not args.srilm:
+    else:
         print()
 
 
 def show_total(args: argparse.Namespace, total: Total, vocabulary: Vocabulary
                ) -> None:
-    """Prints the total of a text, where it belongs."""
+    """Prints the totals of a text, to standard output or standard error."""
     unit = 'character' if vocabulary.by_character else 'word'
     if args.srilm:
         show_srilm(f'file {printable(args.file or "-")}:', total)
@@ -289,17 +292,23 @@ def show_srilm(title: str, total: Total) -> None:
 
 
 def rescore(args: argparse.Namespace, models: Models) -> int:
-    """n-best lists, each sorted by its scores with the model's added."""
+    """Prints n-best lists, each sorted by its scores with the model's added.
+
+    All lines are checked before the first is scored, which may take long.
+    """
+    candidates = [_candidate(args.file, line)
+                  for lines in read_lines(args.file, scoring.GROUP) for line in lines]
     weight = 1.0 if args.lm_weight is None else args.lm_weight
     penalty = args.word_penalty or 0.0
     lists: Dict[str, list] = {}
-    for lines in _read(args):
-        candidates = [_candidate(args.file, line) for line in lines]
-        for parts, score in zip(
-                candidates, models.score([parts[1] for parts in candidates])):
-            total = (float(parts[-1]) + weight * score.log_prob
-                     + penalty * (len(score.tokens) - 1))
-            lists.setdefault(parts[0], []).append((total, parts))
+    with progress(len(candidates), ' lines', args.quiet) as bar:
+        for start in range(0, len(candidates), scoring.GROUP):
+            group = candidates[start:start + scoring.GROUP]
+            for parts, score in zip(group, models.score([one[1] for one in group])):
+                total = (float(parts[-1]) + weight * score.log_prob
+                         + penalty * (len(score.tokens) - 1))
+                lists.setdefault(parts[0], []).append((total, parts))
+            bar.update(len(group))
     for found in lists.values():
         for total, parts in sorted(found, key=lambda c: -c[0]):
             print(printable(' ||| '.join([*parts[:-1], f'{total:.6g}']), keep='\t'))
@@ -307,9 +316,9 @@ def rescore(args: argparse.Namespace, models: Models) -> int:
 
 
 def _candidate(path: Optional[str], line: Line) -> List[str]:
-    """The fields of a line of an n-best list."""
+    """Parses and checks a line of an n-best list."""
     if line.text is None:
-        raise InputError(line.problem)
+        raise InputError(f'{line.problem}; no line was scored')
     parts = line.text.split(' ||| ')
     try:
         good = len(parts) >= 3 and math.isfinite(float(parts[-1]))
@@ -319,5 +328,5 @@ def _candidate(path: Optional[str], line: Line) -> List[str]:
         raise InputError(
             f'{name_of(path)}:{line.number}: expected '
             f"'ID ||| SENTENCE ||| ... ||| SCORE' with a finite score, found "
-            f'{line.text!r}')
+            f'{short_repr(line.text)}; no line was scored')
     return parts

@@ -1,4 +1,4 @@
-"""The text that a command reads: its options, and what a run remembers of its own."""
+"""The text that a command reads: from its options, or from ``run.json``."""
 import argparse
 import functools
 import os
@@ -20,7 +20,7 @@ VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
 
 def choose_corpus(args: argparse.Namespace,
                   described: Optional[RunDescription]) -> None:
-    """Sets the options of a corpus that were not given to those of a run, or the demo.
+    """Fills in corpus options that were not given: those of a run, or the demo.
 
     Args:
         args: The arguments, which are changed.
@@ -47,7 +47,7 @@ def choose_corpus(args: argparse.Namespace,
 
 
 def _check_source(args: argparse.Namespace) -> None:
-    """Says whence a corpus comes that nobody gave; no pipe or device is read."""
+    """Refuses a corpus of ``run.json`` that does not exist; prints its name."""
     paths = [args.corpus] if isinstance(args.corpus, str) else args.corpus
     paths = [path for path in paths if path not in ('demo', 'ptb')]
     for path in paths:
@@ -62,7 +62,7 @@ def _check_source(args: argparse.Namespace) -> None:
 
 
 def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
-    """The corpus of a run, after `choose_corpus`."""
+    """Loads the corpus, after `choose_corpus`."""
     given = args.vocab_limit, args.min_count
     if args.vocabulary is not None and given != (None, None):
         raise InputError(
@@ -74,13 +74,19 @@ def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
 
 
 def reading_of(args: argparse.Namespace) -> Dict[str, Any]:
-    """How a long text is read: 'cache' and 'progress', as of `corpus.load`."""
+    """Returns the arguments 'cache' and 'progress' of `corpus.load`."""
     return {'cache': args.cache, 'progress': functools.partial(
         progress, unit='B', hidden=bool(getattr(args, 'quiet', False)))}
 
 
+def check(args: argparse.Namespace) -> None:
+    """Refuses --text beside --corpus."""
+    if args.text is not None and args.corpus is not None:
+        raise InputError('expected no --corpus beside it, found one', 'text')
+
+
 class TextOfModel:
-    """The text that a trained model is tried on, by the vocabulary of the model.
+    """Text to evaluate a trained model on, encoded with the model's vocabulary.
 
     Args:
         args: The arguments, with ``corpus``, ``tokens`` and ``text``.
@@ -102,8 +108,6 @@ class TextOfModel:
                 f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
                 f'{args.tokens!r}', 'tokens')
         if args.text is not None:
-            if args.corpus is not None:
-                raise InputError('expected no --corpus beside it, found one', 'text')
             if vocabulary is None:
                 raise InputError(
                     f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
@@ -144,7 +148,7 @@ class TextOfModel:
         return corpus.encode_source(source, self.vocabulary, **reading_of(args))
 
     def part(self, name: str) -> corpus.Encoded:
-        """The ids of a part; of --text all of it, whatever the part.
+        """Returns the ids of a part; with --text the complete text.
 
         Raises:
             rnnlm.errors.InputError: If too few of its tokens are known.

@@ -23,7 +23,7 @@ from rnnlm.training.evaluator import (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SentenceScore:
-    """The probability of one sentence, token by token.
+    """Probability of one sentence, token by token.
 
     Attributes:
         tokens: The N tokens of the sentence and the one that ends it, N + 1 in all.
@@ -48,7 +48,7 @@ class SentenceScore:
 
 
 class TrainedModel:
-    """A trained model and its vocabulary; made by `rnnlm.load`.
+    """Trained model with its vocabulary, as returned by `rnnlm.load`.
 
     Args:
         model: The model.
@@ -90,7 +90,7 @@ class TrainedModel:
         return f'<TrainedModel of {structure.of_model(self.model)}>'
 
     def require_vocabulary(self) -> Vocabulary:
-        """The vocabulary.
+        """Returns the vocabulary.
 
         Raises:
             rnnlm.InputError: If there is none.
@@ -102,7 +102,7 @@ class TrainedModel:
         return self.vocabulary
 
     def require_boundary(self) -> int:
-        """The id of the token between sentences: ``<eos>``, or a line feed.
+        """Returns the id of the token between sentences: ``<eos>``, or a line feed.
 
         Raises:
             rnnlm.InputError: If the vocabulary has no such token.
@@ -115,7 +115,7 @@ class TrainedModel:
         return between
 
     def score(self, sentences: Sequence[str]) -> list[SentenceScore]:
-        """Log probabilities of sentences, each on its own.
+        """Computes log probabilities of sentences, each from a zero state.
 
         Args:
             sentences: Each a str of words between blanks, or of characters if those
@@ -150,7 +150,7 @@ class TrainedModel:
                  temperature: float = 1.0, top_k: Optional[int] = None,
                  top_p: Optional[float] = None, seed: Optional[int] = None,
                  one_sentence: bool = False, no_unknown: bool = False) -> str:
-        """Draws a continuation of a text from the model.
+        """Generates a continuation of a text.
 
         Args:
             prime: Text to continue; by default the beginning of a sentence.
@@ -179,7 +179,7 @@ class TrainedModel:
                sample: bool = True, one_sentence: bool = False,
                no_unknown: bool = False, skip_unknown: bool = False
                ) -> Iterator[str]:
-        """The pieces of the text of `generate`, each as soon as it is drawn.
+        """Yields the text of `generate` in pieces, as soon as they are drawn.
 
         Args:
             prime, length, temperature, top_k, top_p, seed, one_sentence, no_unknown: As
@@ -205,17 +205,17 @@ class TrainedModel:
 
     @property
     def fresh_after(self) -> Optional[int]:
-        """The id of the token after which it forgets its state; None if of none."""
+        """Id of the token after which the state is reset; None if there is none."""
         return scoring.boundary(self.require_vocabulary()) if self._sentences else None
 
     def unknown_ids(self) -> list[int]:
-        """The id of ``<unk>``; none if the vocabulary has no such token."""
+        """Returns the id of ``<unk>`` in a list, empty if the vocabulary has none."""
         vocabulary = self.require_vocabulary()
         return vocabulary.encode([UNK]).tolist() if UNK in vocabulary else []
 
     def encode_prime(self, prime: Optional[str] = None,
                      skip_unknown: bool = False) -> numpy.ndarray:
-        """Ids of a text to continue; by default of the token before a sentence.
+        """Encodes a text to continue; by default the token before a sentence.
 
         Args:
             prime: The text.
@@ -235,7 +235,7 @@ class TrainedModel:
 
     def perplexity(self, text: Union[str, Sequence[int], numpy.ndarray],
                    progress: Optional[Callable[[int], object]] = None) -> float:
-        """Perplexity of a text, per token.
+        """Computes the perplexity of a text, per token.
 
         Args:
             text: Either a str, split into tokens as a corpus of the model is: by word,
@@ -298,20 +298,34 @@ def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> Trained
     chosen = get_device(device)
     given = os.fspath(path)
     file, vocabulary = run_folder.find_model(given)
-    with open_verified(file) as archive:
-        found = read_structure(archive)
-        # Before a model of that size is made.
-        if vocabulary is not None and len(vocabulary) != found.n_vocab:
-            raise _another_size(file, vocabulary, found.n_vocab)
-        model = found.build()
-        load_from(archive, model)
+    try:
+        model = _load_model(file, vocabulary)
+    except InputError as e:
+        command = run_folder.convert_command(file)
+        if command is None:
+            raise
+        raise InputError(
+            f'{file}: expected a model of rnnlm or Chainer, found a file of another '
+            f'framework; convert it with: {command}', e.name) from None
     for name, param in model.namedparams():
         if not numpy.isfinite(param.array).all():
             raise InputError(
                 f'{file}: expected finite weights, found NaN or infinity in {name}; '
-                'train it anew, or take an older snapshot')
+                'train it again, or use an older snapshot')
     model.to_device(chosen)
     return TrainedModel(model, vocabulary, given, run_folder.by_sentences(given))
+
+
+def _load_model(file: str, vocabulary: Optional[Vocabulary]) -> LanguageModel:
+    """Loads the model in an npz or HDF5 file of Chainer."""
+    with open_verified(file) as archive:
+        found = read_structure(archive)
+        # Before memory is allocated for a model of that size.
+        if vocabulary is not None and len(vocabulary) != found.n_vocab:
+            raise _another_size(file, vocabulary, found.n_vocab)
+        model = found.build()
+        load_from(archive, model)
+        return model
 
 
 def _another_size(path: str, vocabulary: Vocabulary, n_vocab: int) -> InputError:

@@ -1,4 +1,4 @@
-"""The ids of long texts, kept in the user's cache folder and mapped from there.
+"""Cache of the ids of long texts, files mapped into memory.
 
 A file of it holds 64 bytes that say how long the rest is, the ids, and a JSON document:
 of which files and by which rule the ids were made, the vocabulary, and what is known of
@@ -53,7 +53,7 @@ PATIENCE = 600.0
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A text as ids.
+    """Ids of a text, with the vocabulary.
 
     Attributes:
         parts: int32 (N,) of each part.
@@ -73,7 +73,7 @@ Build = Callable[[flat.Store, Callable[[str], Iterator[bytes]]],
 
 
 class Cache:
-    """The place of one text in the cache.
+    """Entry of one text in the cache.
 
     Args:
         paths: The files that the text is read from.
@@ -96,7 +96,7 @@ class Cache:
 
     def get(self, build: Build, progress: Optional[Callable[[int], object]] = None
             ) -> Kept:
-        """The ids of the text, which are made unless they are there.
+        """Returns the ids of the text, from the cache or computed.
 
         Args:
             build: What makes them.
@@ -118,7 +118,7 @@ class Cache:
         return found
 
     def _find(self) -> Optional[Kept]:
-        """What is kept of the text as it is now; None if there is nothing."""
+        """Loads the entry of the unchanged text; None if there is none."""
         try:
             f = _open(self.path)
         except FileNotFoundError:
@@ -157,7 +157,7 @@ class Cache:
             flat.parts_of(ids, facts.lengths), vocabulary, facts, found['digest'])
 
     def _is_of_now(self, found: dict[str, Any]) -> bool:
-        """Whether the files are as they were; their content is read in doubt."""
+        """Returns whether the files are unchanged; reads them in case of doubt."""
         states = [_state(path) for path in self._paths]
         if found['states'] == states and found['settled']:
             return True
@@ -205,13 +205,13 @@ class Cache:
 
 
 def is_long(paths: Sequence[str]) -> bool:
-    """Whether a text is long enough to be kept."""
+    """Returns whether a text is long enough for the cache."""
     return LEAST <= sum(os.path.getsize(path) * (PACKED if path.endswith('.gz') else 1)
                         for path in paths)
 
 
 def _noted(blocks: Iterable[bytes], digests: list[str]) -> Iterator[bytes]:
-    """The blocks of a file, whose SHA-256 is added to `digests` at their end."""
+    """Yields the blocks of a file; appends their SHA-256 to `digests` at the end."""
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
@@ -220,14 +220,14 @@ def _noted(blocks: Iterable[bytes], digests: list[str]) -> Iterator[bytes]:
 
 
 def _state(path: str) -> list[int]:
-    """What changes with the content of a file: size, times, and which file it is."""
+    """Returns size, times and inode of a file, to detect changes."""
     found = os.stat(path)
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino,
             found.st_dev]
 
 
 def _folder() -> str:
-    """The folder of the cache, which is made if it is not there.
+    """Returns the folder of the cache, and creates it if missing.
 
     Raises:
         OSError: If it cannot be, or belongs to somebody else.
@@ -272,7 +272,7 @@ def _open(path: str) -> IO[bytes]:
 
 @contextlib.contextmanager
 def _alone(path: str) -> Iterator[bool]:
-    """Keeps others from making a file too, where files can be locked: yields whether.
+    """Locks a file that is being made, if possible; yields whether it is locked.
 
     Without that two of them make it, each whole, and that of one stays.
     """

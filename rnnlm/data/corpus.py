@@ -19,7 +19,7 @@ from rnnlm.errors import InputError, about, require, require_count
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text in three parts, as ids.
+    """Text in three parts, as ids.
 
     `load_corpus` makes one; make one yourself to train on ids of your own.
 
@@ -59,24 +59,24 @@ class Corpus:
         return dict(vars(self), _kept=None)  # the arrays of a copy may change
 
     def with_source(self, source: Optional[dict]) -> Corpus:
-        """The same corpus with other arguments as its `source`."""
+        """Returns the same corpus with another `source`."""
         found = dataclasses.replace(self, source=source)
         object.__setattr__(found, '_kept', self._kept)
         return found
 
     def summary(self) -> str:
-        """One line: name, tokens of the three parts, size of the vocabulary."""
+        """Returns name, numbers of tokens and size of the vocabulary in one line."""
         sizes = ' / '.join(f'{len(getattr(self, part)):,}' for part in PARTS)
         return (f'{self.name}: {sizes} {self.unit}s, vocabulary '
                 f'{len(self.vocabulary):,}')
 
     @property
     def unit(self) -> str:
-        """'word' or 'character', a token in reports."""
+        """'word' or 'character', the name of a token in reports."""
         return 'word' if self.tokens == 'word' else 'character'
 
     def unknown_rate(self, part: str) -> float:
-        """The share of the tokens of a part that are ``<unk>``, from 0 to 1.
+        """Returns the share of tokens of a part that are ``<unk>``, from 0 to 1.
 
         Args:
             part: 'train', 'valid' or 'test'.
@@ -90,7 +90,7 @@ class Corpus:
         return n_unknown / len(ids)
 
     def digest(self) -> str:
-        """64 hexadecimal digits of the SHA-256 of the ids of the three parts."""
+        """Computes the SHA-256 of the ids of the three parts, in hexadecimal."""
         if self._kept is not None and self._kept.digest is not None:
             return self._kept.digest
         return flat.digest_of([self.train, self.valid, self.test])
@@ -197,7 +197,7 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
 
 def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
                     tokens: str) -> Vocabulary:
-    """A vocabulary: as it is, of a vocabulary.json, or of a list, one token a line."""
+    """Reads a vocabulary from a vocabulary.json or a list of tokens, one per line."""
     if isinstance(vocabulary, Vocabulary):
         return vocabulary
     path = os.fsdecode(vocabulary)
@@ -219,7 +219,7 @@ def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Encoded:
-    """A text as ids of a vocabulary that was not made for it.
+    """Text encoded with a vocabulary that was not built from it.
 
     Attributes:
         ids: int32 (N,).
@@ -233,7 +233,7 @@ class Encoded:
 
     @property
     def rate(self) -> float:
-        """The share of the tokens that are unknown, from 0 to 1."""
+        """Share of the tokens that are unknown, from 0 to 1."""
         return self.n_unknown / max(1, self.n_tokens)
 
 

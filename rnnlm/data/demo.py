@@ -95,7 +95,7 @@ LEXICON = {
 
 
 def _expand(rules, lexicon):
-    """Fill in {g} and {v}: dict of nonterminal -> [(weight, tuple of symbols)]."""
+    """Expands {g} and {v}; returns nonterminal -> [(weight, tuple of symbols)]."""
     table = {}
     total = sum(SHARES.values())
     forms = {g: dict(g=g, v='p' if g == 'p' else 's') for g in SHARES}
@@ -117,7 +117,7 @@ def _expand(rules, lexicon):
 
 
 class Grammar:
-    """A probabilistic context-free grammar, with its exact figures.
+    """Probabilistic context-free grammar, with its exact statistics.
 
     Args:
         rules (dict): nonterminal (str) -> list of (weight, symbols), weight a
@@ -157,7 +157,7 @@ class Grammar:
         self._moves = self._expected_moves()
 
     def _first_words(self, symbol, path):
-        """The set of words that `symbol` can begin with."""
+        """Returns the set of words that `symbol` can begin with."""
         if symbol not in self._bodies:
             return {symbol}
         if symbol in path:
@@ -169,7 +169,7 @@ class Grammar:
         return self._first[symbol]
 
     def _expected_moves(self):
-        """(n, n) matrix: expected number of uses of j in one rewriting of i."""
+        """Computes an (n, n) matrix: expected uses of j in one rewriting of i."""
         at = {head: i for i, head in enumerate(self._heads)}
         moves = np.zeros((len(at), len(at)))
         for head, i in at.items():
@@ -183,13 +183,13 @@ class Grammar:
         return moves
 
     def _total(self, own):
-        """Expected sum over a derivation of `own[head]`, one term per rewriting."""
+        """Computes the expected sum of `own[head]` over a derivation."""
         own = np.array([own[head] for head in self._heads])
         x = np.linalg.solve(np.eye(len(own)) - self._moves, own)
         return float(x[self._heads.index(self.start)])
 
     def expected(self, measure):
-        """Expected sum of `measure(word)` over the words of a sentence, a float.
+        """Computes the expected sum of `measure(word)` over the words of a sentence.
 
         The end mark is not a word of the grammar and is not counted.
         """
@@ -200,11 +200,11 @@ class Grammar:
             for head, bodies in self._bodies.items()})
 
     def expected_length(self):
-        """Expected number of tokens of a sentence, with `<eos>`, a float."""
+        """Computes the expected number of tokens of a sentence, with `<eos>`."""
         return self.expected(lambda word: 1) + 1
 
     def entropy(self):
-        """Entropy of a derivation in nats, a float.
+        """Computes the entropy of a derivation in nats.
 
         It is the entropy of the sentence when the grammar is unambiguous.
         """
@@ -213,7 +213,7 @@ class Grammar:
             for head, log_probs in self._log_probs.items()})
 
     def perplexity(self, tokens='word'):
-        """Lowest expected perplexity any model can reach on sentences, a float.
+        """Computes the lowest expected perplexity any model can reach on sentences.
 
         Args:
             tokens (str): 'word', per token with `<eos>`, or 'char', per character
@@ -224,7 +224,7 @@ class Grammar:
         return math.exp(self.entropy() / self.expected_length())
 
     def sentence(self, rng):
-        """Draw one sentence: a list of str without `<eos>`.
+        """Draws one sentence, a list of str without `<eos>`.
 
         Args:
             rng: random generator; only its `random()` in [0, 1) is used.
@@ -244,7 +244,7 @@ class Grammar:
         return words
 
     def sample(self, n_tokens, rng):
-        """Draw whole sentences until there are at least `n_tokens` tokens.
+        """Draws complete sentences until there are at least `n_tokens` tokens.
 
         The same generator state gives the same text everywhere: use
         `random.Random(seed)`.  The global generators are not touched.
@@ -263,7 +263,7 @@ class Grammar:
         return tokens
 
     def parse(self, sentence):
-        """Probability and number of derivations of a sentence.
+        """Computes the probability and the number of derivations of a sentence.
 
         Args:
             sentence (str or sequence of str): words, or a text to be split at
@@ -310,7 +310,7 @@ class Grammar:
         return spans(self.start, 0).get(n, (0., 0))
 
     def log_probability(self, sentence):
-        """Natural logarithm of the probability of a sentence, a float.
+        """Computes the natural logarithm of the probability of a sentence.
 
         -inf if the grammar does not make it.  `sentence` as in :meth:`parse`.
         """
@@ -318,7 +318,7 @@ class Grammar:
         return math.log(p) if p > 0 else -math.inf
 
     def sample_perplexity(self, tokens):
-        """Perplexity of the true distribution on a given text, a float.
+        """Computes the perplexity of the true distribution on a given text.
 
         What a model that knows the grammar gets on exactly these sentences; it
         scatters around :meth:`perplexity` as samples do.
@@ -351,17 +351,17 @@ class Grammar:
 
 @functools.lru_cache(maxsize=None)
 def demo():
-    """The :class:`Grammar` of the demo corpus (the same object at each call)."""
+    """Returns the :class:`Grammar` of the demo corpus (always the same object)."""
     return Grammar(_expand(RULES, LEXICON))
 
 
 def sample_perplexity(tokens):
-    """:meth:`Grammar.sample_perplexity` of the demo grammar."""
+    """Computes :meth:`Grammar.sample_perplexity` of the demo grammar."""
     return demo().sample_perplexity(tokens)
 
 
 def corpus():
-    """The demo corpus: (train, valid, test), each a list of str with `<eos>`.
+    """Returns the demo corpus: (train, valid, test), lists of str with `<eos>`.
 
     It is the same on every machine, and draws nothing from NumPy's generator.
     """

@@ -1,4 +1,4 @@
-"""From a source to ids: in memory, or by the cache."""
+"""Encoding of a source as ids, in memory or in the cache."""
 from __future__ import annotations
 
 import contextlib
@@ -21,7 +21,7 @@ Progress = Callable[[int], ContextManager[Any]]
 
 def encode(source: Source, rule: Union[rules.Fitted, rules.Given],
            use_cache: bool = True, progress: Optional[Progress] = None) -> Kept:
-    """The ids of a text.
+    """Encodes a text as ids.
 
     A text of files that are long is read once, and then mapped from the cache.  Where
     that cannot be written, a warning is logged, and the ids are in memory.

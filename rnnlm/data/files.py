@@ -1,4 +1,4 @@
-"""The files that a text is read from: one, several, a folder, gzip, standard input."""
+"""Reading the files of a text: one, several, a folder, gzip, standard input."""
 from __future__ import annotations
 
 import contextlib
@@ -42,7 +42,7 @@ MOST_PACKED = 20
 
 
 def read_any(path: Union[str, os.PathLike], most: int = MOST_STREAMED) -> str:
-    """The text of a file in UTF-8, which may be compressed (``.gz``); or of `STDIN`.
+    """Reads the text of a UTF-8 file, compressed (``.gz``) or not, or of `STDIN`.
 
     Args:
         path: The file, or ``-``.
@@ -62,7 +62,7 @@ def read_any(path: Union[str, os.PathLike], most: int = MOST_STREAMED) -> str:
 
 
 def absolute(path: str) -> str:
-    """A path that leads to the same file from any folder.
+    """Returns an absolute path to the same file.
 
     `os.path.abspath` cuts ``link/..`` short, which leads from the folder that the link
     leads to; here such a path is that without links.
@@ -76,13 +76,13 @@ def absolute(path: str) -> str:
 
 
 def name_of(path: str) -> str:
-    """What a file is called in messages."""
+    """Returns the name of a file in messages."""
     return 'standard input' if path == STDIN else path
 
 
 def read_blocks(path: str, progress: Optional[Callable[[int], object]] = None
                 ) -> Iterator[bytes]:
-    """The bytes of a file, which may be compressed (``.gz``), or of `STDIN`.
+    """Yields the bytes of a file, compressed (``.gz``) or not, or of `STDIN`.
 
     Args:
         path: A regular file; a stream of this process, ``/dev/stdin`` or what the
@@ -132,7 +132,7 @@ def _opened(path: str) -> ContextManager[IO[bytes]]:
 
 
 def _state(stream: IO[bytes]) -> Sequence[int]:
-    """Size and time of the last change of a regular file; () of anything else."""
+    """Returns size and time of change of a regular file; () for anything else."""
     try:
         found = os.fstat(stream.fileno())
     except OSError:  # what replaced standard input may be no file
@@ -154,7 +154,7 @@ def _blocks(stream: IO[bytes], name: str, packed: bool) -> Iterator[bytes]:
 
 
 def changed(path: str) -> InputError:
-    """The error of a file that does not stay as it is while it is read."""
+    """Returns the error for a file that changes while it is read."""
     return InputError(
         f'{path}: expected a text that stays as it is, found one that changed while it '
         'was read; wait until it is written, and begin anew')
@@ -162,7 +162,7 @@ def changed(path: str) -> InputError:
 
 def tokenise(paths: Union[str, Sequence[str]], tokens: str, blank_lines: bool = True,
              read: Callable[[str], Iterable[bytes]] = read_blocks) -> Iterator[Tokens]:
-    """Tokens of one file, or of several in a row: as of `tokens_of`.
+    """Yields the tokens of one file or of several in a row, as `tokens_of`.
 
     Args:
         paths: The files.
@@ -178,7 +178,7 @@ def tokenise(paths: Union[str, Sequence[str]], tokens: str, blank_lines: bool = 
 
 
 def part_files(directory: str) -> Optional[list[str]]:
-    """Paths of the three files of the parts in a folder; None if it has documents.
+    """Returns the paths of the three parts in a folder; None if it has documents.
 
     Raises:
         rnnlm.errors.InputError: If one or two of three are there, or no text at all.
@@ -211,7 +211,7 @@ def _part_file(directory: str, prefix: str, part: str, suffix: str) -> Optional[
 
 
 def documents(directory: str) -> list[str]:
-    """The documents in a folder and the folders in it, in the order of their paths.
+    """Lists the documents in a folder and its subfolders, sorted by path.
 
     Those are all files that end in `DOCUMENTS`, hidden ones left out.
 
@@ -232,5 +232,5 @@ def documents(directory: str) -> list[str]:
 
 
 def is_ptb(path: str) -> bool:
-    """Whether a path is that of a folder with the names of the Penn Treebank."""
+    """Returns whether a path is a folder with the Penn Treebank's file names."""
     return all(_part_file(path, PTB_NAMES[0], part, PTB_NAMES[1]) for part in PARTS)

@@ -1,4 +1,4 @@
-"""A text as ids in flat memory: an array, or a file that is mapped into memory.
+"""Ids of a text in flat memory: an array, or a file mapped into memory.
 
 A text is read once.  Its tokens are numbered in the order in which they appear; when
 all are counted, their numbers become ids of the vocabulary, in place.
@@ -29,7 +29,7 @@ MIN_TOKENS = 20
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What is known of the ids of a text.
+    """Properties of the ids of a text.
 
     Attributes:
         lengths: Ids of each part.
@@ -44,23 +44,23 @@ class Facts:
 
 
 class Store(Protocol):
-    """Where ids are put one behind the other."""
+    """Destination that ids are appended to."""
 
     def append(self, ids: numpy.ndarray) -> None:
         """Adds int32 (N,) at the end."""
 
     def read(self, start: int, stop: int) -> numpy.ndarray:
-        """int32 (stop - start,), the ids from `start` on."""
+        """Returns the ids from `start` to `stop` - 1, int32 (stop - start,)."""
 
     def write(self, start: int, ids: numpy.ndarray) -> None:
         """Replaces the ids from `start` on, or adds to them."""
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Returns the number of ids."""
 
 
 class Memory:
-    """A `Store` in memory, an array that grows."""
+    """`Store` in memory, an array that grows."""
 
     def __init__(self) -> None:
         self._ids = array.array('i')
@@ -81,12 +81,12 @@ class Memory:
         return len(self._ids)
 
     def array(self) -> numpy.ndarray:
-        """int32 (N,): all of them, without a copy."""
+        """Returns all ids without a copy, int32 (N,)."""
         return numpy.frombuffer(self._ids, 'i')
 
 
 class Disk:
-    """A `Store` in a file.
+    """`Store` in a file.
 
     Args:
         f: The file, open for reading and writing.
@@ -116,7 +116,7 @@ class Disk:
 
 
 class Rule(Protocol):
-    """How the tokens of a text become ids: `rnnlm.data.rules` has those that there are.
+    """Rule from tokens to ids; the rules are in `rnnlm.data.rules`.
 
     Attributes:
         tokens: 'word', 'char' or 'byte'.
@@ -130,7 +130,7 @@ class Rule(Protocol):
 
     def fit(self, store: Store, lengths: Sequence[int], names: Sequence[str]
             ) -> tuple[Vocabulary, numpy.ndarray]:
-        """The vocabulary, and of each number its id: int32 (V,); -1 to leave it out.
+        """Returns the vocabulary, and the id of each number, int32 (V,); -1 to skip it.
 
         Args:
             store: The numbers of all tokens.
@@ -176,7 +176,7 @@ def build(store: Store, parts: Iterable[Iterable[Tokens]], rule: Rule,
 
 
 def _cut(n: int, name: str) -> list[int]:
-    """The lengths of contiguous parts 90/5/5 of n tokens."""
+    """Returns the lengths of contiguous parts 90/5/5 of n tokens."""
     if n < MIN_TOKENS:
         raise InputError(
             f'{name}: expected at least {MIN_TOKENS} tokens, to be cut 90/5/5 into '
@@ -206,7 +206,7 @@ def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 
 def count(store: Store, start: int, stop: int, n: int) -> numpy.ndarray:
-    """int64 (n,): how often each number from 0 to n - 1 occurs between two places."""
+    """Counts each number from 0 to n - 1 between two positions; int64 (n,)."""
     found = numpy.zeros(n, numpy.int64)
     for block in _blocks(start, stop):
         found += numpy.bincount(store.read(*block), minlength=n)
@@ -214,7 +214,7 @@ def count(store: Store, start: int, stop: int, n: int) -> numpy.ndarray:
 
 
 def contains(store: Store, stop: int, numbers: Sequence[int]) -> bool:
-    """Whether some numbers stand in a row before a place."""
+    """Returns whether given numbers occur in a row before a position."""
     for begin, end in _blocks(0, stop):
         block = store.read(begin, min(end + len(numbers) - 1, stop))
         n = max(0, len(block) - len(numbers) + 1)
@@ -252,13 +252,13 @@ def _encode(store: Store, lengths: Sequence[int], table: numpy.ndarray,
 
 
 def parts_of(ids: numpy.ndarray, lengths: Sequence[int]) -> list[numpy.ndarray]:
-    """Parts of ids that follow each other, without a copy."""
+    """Splits ids into consecutive parts, without a copy."""
     ends = numpy.cumsum(lengths).tolist()
     return [ids[end - length:end] for end, length in zip(ends, lengths)]
 
 
 def digest_in(store: Store, lengths: Sequence[int]) -> str:
-    """As `digest_of`, of the parts in a store."""
+    """Computes `digest_of` for the parts in a store."""
     digest, start = hashlib.sha256(), 0
     for length in lengths:
         digest.update(f'{length} '.encode())
@@ -269,19 +269,19 @@ def digest_in(store: Store, lengths: Sequence[int]) -> str:
 
 
 def ring(ids: numpy.ndarray, start: int, stop: int) -> numpy.ndarray:
-    """The ids of the places from `start` to `stop` - 1; the first follows the last."""
+    """Returns the ids at `start` to `stop` - 1; the first follows the last."""
     return ids[numpy.arange(start, stop) % len(ids)]
 
 
 def blocks_of(ids: numpy.ndarray) -> Iterator[numpy.ndarray]:
-    """Parts of ids (N,) in a row; of a mapped file few pages stay in memory."""
+    """Yields ids (N,) in blocks; few pages of a mapped file stay in memory."""
     for begin, end in _blocks(0, len(ids)):
         yield ids[begin:end]
         let_go(ids)
 
 
 def let_go(ids: Any) -> None:
-    """Lets the pages of a file that ids are mapped from go; the system reads them anew.
+    """Releases the pages of a mapped file; the system reads them again if needed.
 
     They would count as memory of this process else.
     """
@@ -292,7 +292,7 @@ def let_go(ids: Any) -> None:
 
 
 def digest_of(parts: Iterable[numpy.ndarray]) -> str:
-    """64 hexadecimal digits of the SHA-256 of the ids of some parts."""
+    """Computes the SHA-256 of the ids of some parts, in hexadecimal."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f'{len(part)} '.encode())
@@ -302,5 +302,5 @@ def digest_of(parts: Iterable[numpy.ndarray]) -> str:
 
 
 def count_of(ids: numpy.ndarray, number: int) -> int:
-    """How often a number is among ids (N,)."""
+    """Counts a number among ids (N,)."""
     return sum(int((numpy.asarray(block) == number).sum()) for block in blocks_of(ids))

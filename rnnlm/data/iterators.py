@@ -100,13 +100,13 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         return list(zip(words, next_words))
 
     def get_words(self) -> list:
-        """The word that each stream stands at."""
+        """Returns the current word of each stream."""
         n_words = len(self.dataset)
         return [self.dataset[(offset + self.iteration) % n_words]
                 for offset in self.offsets[self.rows]]
 
     def next_window(self, length: int) -> numpy.ndarray:
-        """The next `length` steps of all streams.
+        """Returns the next `length` steps of all streams.
 
         Counts as one call: `is_new_epoch` says whether an epoch ended anywhere in
         the window, `previous_epoch_detail` is that of its beginning.
@@ -142,14 +142,14 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         return self.whole[:, self.rows]
 
     def _words_at(self, places: numpy.ndarray) -> numpy.ndarray:
-        """int32 of the shape of `places`: read anew, since the dataset may change."""
+        """Returns the words at `places`, int32; read again, as they can change."""
         if not isinstance(self.dataset, numpy.ndarray):
             words = [self.dataset[k] for k in places.ravel().tolist()]
             return numpy.asarray(words, numpy.int32).reshape(places.shape)
         return self.dataset[places].astype(numpy.int32, copy=False)
 
     def _left(self) -> Optional[int]:
-        """Steps that are left; None if there is no end."""
+        """Returns the number of steps left; None if there is no end."""
         if self.repeat:
             return None
         return max(0, -(-len(self.dataset) // self.batch_size) - self.iteration)
@@ -167,7 +167,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
 
     @property
     def current_position(self) -> int:
-        """The same as `iteration`; Chainer's progress bars ask for it."""
+        """The same as `iteration`, for Chainer's progress bars."""
         return self.iteration
 
     @property
@@ -190,11 +190,11 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
 
 
 def has_ids(dataset: Any) -> bool:
-    """Whether all elements of a dataset are known before they are read."""
+    """Returns whether all elements of a dataset are known before it is read."""
     return type(dataset) in SEQUENCES and getattr(dataset, 'dtype', int) != object
 
 
 def _is_dataset(value: Any) -> bool:
-    """Whether a value may be a dataset of Chainer's, whose elements are unknown."""
+    """Returns whether a value may be a Chainer dataset, with unknown elements."""
     return hasattr(value, '__len__') and hasattr(value, '__getitem__') and not (
         isinstance(value, (str, dict)))

@@ -1,4 +1,4 @@
-"""`read_lines`: the lines of a file or of standard input, as they come."""
+"""`read_lines`: the lines of a file or of standard input, as they arrive."""
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +18,7 @@ STANDARD_INPUT = 'standard input'
 
 
 class Line(NamedTuple):
-    """A line of a text.
+    """Line of a text.
 
     Attributes:
         number: Its number, from 1.
@@ -33,12 +33,12 @@ class Line(NamedTuple):
 
 
 def name_of(path: Optional[str]) -> str:
-    """What a text is called in messages."""
+    """Returns the name of a text in messages."""
     return STANDARD_INPUT if path in (None, '-') else str(path)
 
 
 def read_lines(path: Optional[str], most: int) -> Iterator[list[Line]]:
-    r"""Lines of a text in UTF-8, in groups: those that are there, without waiting.
+    r"""Yields the lines of a UTF-8 text in groups, as many as are available.
 
     A line ends with ``\n`` or ``\r\n`` and nothing else.  A byte order mark at the
     beginning is left out.  A line that is not UTF-8 has its `problem`; those after it

@@ -1,4 +1,4 @@
-"""The Penn Treebank, from Chainer's cache or by its download."""
+"""The Penn Treebank, from Chainer's cache or downloaded."""
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +24,7 @@ DOWNLOAD_TIMEOUT = 15.
 
 
 def load_ptb(tokens: str) -> Sequence[Tokens]:
-    """Penn Treebank: three lists of words, or three str by character."""
+    """Loads the Penn Treebank: three lists of words, or three str by character."""
     # Not at the top: the rest of this file works without Chainer.
     from chainer.dataset import download
     from chainer.datasets import ptb
@@ -64,7 +64,7 @@ def _words_of(path: str) -> list[str]:
 
 
 def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
-    """Refuse a file that was cut short, or a web page in its place."""
+    """Refuses a truncated file, or a web page in its place."""
     for path, part, n in zip(paths, parts, PTB_WORDS):
         if len(part) != n:
             raise InputError(f'{path}: expected {n:,} words, found {len(part):,}')
@@ -75,7 +75,7 @@ def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
 
 
 def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
-    """Words from the ids that Chainer has made earlier, without the texts."""
+    """Decodes the ids that Chainer has cached, if it did not keep the texts."""
     parts = []
     try:
         words = Vocabulary(read_any(made[-1]).split())
@@ -94,7 +94,7 @@ def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
 
 def _download(download: Any, paths: Sequence[str], urls: Sequence[str],
               ways: str) -> None:
-    """Let Chainer download the texts that its cache lacks."""
+    """Downloads the texts that Chainer's cache lacks, with Chainer."""
     # urlretrieve takes no timeout of its own, and without one waits for ever on a
     # network that swallows packets.
     before = socket.getdefaulttimeout()

@@ -1,4 +1,4 @@
-"""How the tokens of a text become ids: by a vocabulary of its own, or a given one."""
+"""Rules from tokens to ids, by the text's own vocabulary or a given one."""
 from __future__ import annotations
 
 import hashlib
@@ -17,7 +17,7 @@ MIN_COUNT = 2
 
 
 class Fitted:
-    """The vocabulary of the training part, as of `Vocabulary.from_tokens`.
+    """Rule that builds the vocabulary from the training part.
 
     It has ``<unk>`` if another part has tokens that it lacks.
 
@@ -57,7 +57,7 @@ class Fitted:
 
     def _has_unknown(self, store: flat.Store, length: int, names: Sequence[str],
                      counts: numpy.ndarray) -> bool:
-        """Whether the training part has ``<unk>``: as a word, or in its characters."""
+        """Returns whether the training part has ``<unk>``, also in characters."""
         if self.tokens == 'word':
             return UNK in names and bool(counts[names.index(UNK)])
         return set(UNK) <= set(names) and flat.contains(
@@ -65,7 +65,7 @@ class Fitted:
 
 
 class Given:
-    """A vocabulary that was not made for the text.
+    """Rule that uses a given vocabulary.
 
     Args:
         vocabulary: It.
@@ -100,7 +100,7 @@ class Given:
 
 
 def _table(names: Sequence[str], vocabulary: Vocabulary) -> numpy.ndarray:
-    """int32 (V,): the ids of tokens; that of ``<unk>``, or else -1, of unknown ones."""
+    """Returns the ids of tokens, int32 (V,); unknown ones are ``<unk>`` or else -1."""
     unknown = -1 if vocabulary.unknown is None else vocabulary.unknown
     return numpy.fromiter(
         map(vocabulary.ids.get, names, itertools.repeat(unknown)), 'i', len(names))

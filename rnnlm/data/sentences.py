@@ -1,4 +1,4 @@
-"""`SentenceIterator`: the sentences of a text in batches, each from its beginning."""
+"""`SentenceIterator`: the sentences of a text in batches."""
 from __future__ import annotations
 
 from typing import Any, Optional
@@ -99,14 +99,14 @@ class SentenceIterator(chainer.dataset.Iterator):
         return -(-self.n_sentences // self.batch_size)
 
     def windows_per_epoch(self, length: int) -> int:
-        """How many windows of at most `length` steps an epoch has."""
+        """Returns the number of windows of at most `length` steps in an epoch."""
         ends = numpy.minimum(
             numpy.arange(1, self.n_batches + 1) * self.batch_size, self.n_sentences)
         longest = numpy.sort(self._lengths)[ends - 1]
         return int((-(-longest // length)).sum())
 
     def next_window(self, length: int) -> numpy.ndarray:
-        """The next steps of a batch, at most `length`.
+        """Returns the next steps of a batch, at most `length`.
 
         Args:
             length: Steps T, at least 1.
@@ -142,7 +142,7 @@ class SentenceIterator(chainer.dataset.Iterator):
         return self._order[start:start + self.batch_size]
 
     def _window(self, chosen: numpy.ndarray, steps: numpy.ndarray) -> numpy.ndarray:
-        """The tokens (T + 1, B) of sentences at steps (T + 1, 1) of each."""
+        """Returns the tokens (T + 1, B) of sentences at steps (T + 1, 1)."""
         lengths = self._lengths[chosen]
         places = numpy.clip(self._starts[chosen] + steps - 1, 0, len(self.dataset) - 1)
         window = numpy.full((len(steps), self.batch_size), PADDING, numpy.int32)

@@ -1,4 +1,4 @@
-"""A table of numbers of short words, which is asked for many words at once.
+"""Hash table of short words, looked up many at a time.
 
 A dictionary of a large vocabulary waits for memory in each look-up; NumPy waits for
 many at a time.
@@ -29,12 +29,12 @@ _MULTIPLIER = numpy.uint64(0x9E3779B97F4A7C15)
 
 
 def fits(text: str) -> bool:
-    """Whether words of a text may be looked up here."""
+    """Returns whether the words of a text can be looked up here."""
     return text.isascii() and '\0' not in text
 
 
 class ShortWords:
-    """Numbers of words of at most `LONGEST` bytes, by open addressing.
+    """Hash table of words of at most `LONGEST` bytes, with open addressing.
 
     Args:
         number: What gives the numbers of a list of words that are not in the table.
@@ -52,7 +52,7 @@ class ShortWords:
         self._n = 0  # of them that are taken
 
     def encode(self, text: str) -> numpy.ndarray:
-        """int32 (N,): the numbers of the words and the ends of lines of a text.
+        """Returns the numbers of the words and line ends of a text, int32 (N,).
 
         Args:
             text: One that `fits`; words are cut by blanks, and whole.
@@ -82,7 +82,7 @@ class ShortWords:
         return numbers
 
     def _look_up(self, keys: numpy.ndarray) -> numpy.ndarray:
-        """int32 (N,): the numbers of keys; -1 of those that are not in the table."""
+        """Returns the numbers of keys, int32 (N,); -1 for those not in the table."""
         numbers = numpy.full(len(keys), -1, 'i')
         places = numpy.arange(len(keys))
         slots = self._slots(keys)
@@ -120,7 +120,7 @@ class ShortWords:
             slots = self._next(slots[~placed])
 
     def _slots(self, keys: numpy.ndarray) -> numpy.ndarray:
-        """int (N,): where keys are looked for first."""
+        """Returns the slots at which keys are looked up first, int (N,)."""
         return ((keys * _MULTIPLIER) >> self._shift).astype(int)
 
     def _next(self, slots: numpy.ndarray) -> numpy.ndarray:

@@ -1,4 +1,4 @@
-"""What a corpus is read from: the built-in ones, files, folders, standard input."""
+"""Sources of a corpus: built-in ones, files, folders, standard input."""
 from __future__ import annotations
 
 import dataclasses
@@ -19,7 +19,7 @@ Spec = Union[str, os.PathLike, Sequence[Union[str, os.PathLike]]]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Source:
-    """Where the tokens of a text come from.
+    """Source of the tokens of a text.
 
     Attributes:
         name: The text's name in reports.
@@ -44,17 +44,17 @@ class Source:
 
     @property
     def all_files(self) -> list[str]:
-        """All files, in the order in which they are read."""
+        """Returns all files, in the order in which they are read."""
         return [path for part in self.parts for path in part] if self.in_files else []
 
     def is_streamed(self) -> bool:
-        """Whether a part can be read but once: standard input, or a pipe."""
+        """Returns whether a part can be read only once: standard input, or a pipe."""
         return any(path == files.STDIN or reading.is_stream(path)
                    for path in self.all_files)
 
     def read(self, tokens: str, read: Callable[[str], Iterable[bytes]]
              ) -> Iterator[Iterable[Tokens]]:
-        """The tokens of each part.
+        """Returns the tokens of each part.
 
         Args:
             tokens: 'word', 'char' or 'byte'.
@@ -66,7 +66,7 @@ class Source:
 
 
 def find(spec: Spec, tokens: str = 'word') -> Source:
-    """The source of a corpus in three parts; arguments and errors as of `load_corpus`.
+    """Returns the source of a corpus in three parts; arguments as for `load_corpus`.
     """
     paths = paths_of(spec)
     path = paths[0]
@@ -98,7 +98,7 @@ def find(spec: Spec, tokens: str = 'word') -> Source:
 
 
 def find_whole(spec: Spec) -> Source:
-    """The source of a text that is not cut into parts.
+    """Returns the source of a text that is not split into parts.
 
     Args:
         spec: Paths of files or of folders of documents, or standard input.
@@ -122,13 +122,13 @@ def find_whole(spec: Spec) -> Source:
 
 
 def is_chainers(spec: Spec) -> bool:
-    """Whether a corpus is read as Chainer's example reads it: the Penn Treebank."""
+    """Returns whether a corpus is the Penn Treebank, as Chainer's example reads it."""
     paths = paths_of(spec)
     return len(paths) == 1 and (paths[0] == 'ptb' or files.is_ptb(paths[0]))
 
 
 def paths_of(spec: Spec) -> list[str]:
-    """The paths that a corpus is given by.
+    """Returns the paths that specify a corpus.
 
     Raises:
         rnnlm.InputError: If it is given by something else.

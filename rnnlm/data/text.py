@@ -1,4 +1,4 @@
-"""Reading a text and cutting it into tokens."""
+"""Reading a text and splitting it into tokens."""
 from __future__ import annotations
 
 from typing import Sequence, Union
@@ -16,7 +16,7 @@ PARTS = ('train', 'valid', 'test')
 
 def split_text(text: str, tokens: str,
                blank_lines: bool = True) -> Union[str, list[str]]:
-    """Tokens of a text: list of str by word, a str by character.
+    """Splits a text into tokens: a list of str by word, a str by character.
 
     `blank_lines` tells if a line without a word gives an `<eos>`.
     """

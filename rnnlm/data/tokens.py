@@ -1,4 +1,4 @@
-"""The tokens of files, a block at a time, and their numbers in order of appearance."""
+"""Tokenizers that work block by block, and number tokens by first appearance."""
 from __future__ import annotations
 
 import codecs
@@ -26,7 +26,7 @@ _BLANK_LINES = re.compile(r'\n\s*\n')
 
 def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
               blank_lines: bool = True, several: bool = False) -> Iterator[Tokens]:
-    """Tokens of texts in UTF-8 that follow each other.
+    """Yields the tokens of consecutive texts in UTF-8.
 
     They are those of `rnnlm.data.text.split_text`, however the blocks are cut.
 
@@ -49,7 +49,7 @@ def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
 
 
 def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
-    """The text of blocks, which may be cut within a character."""
+    """Decodes blocks, which may be cut within a character."""
     rest, offset, n_characters, blank = b'', 0, 0, True
     for block in itertools.chain(blocks, [None]):
         data = rest + (block or b'')
@@ -73,7 +73,7 @@ def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def _lines_of(pieces: Iterable[str], ended: bool) -> Iterator[str]:
-    """A text whose lines end with a line feed; the last one too, if `ended`."""
+    """Returns a text with line feeds as line ends; also at its end, if `ended`."""
     decoder = io.IncrementalNewlineDecoder(None, translate=True)
     last = '\n'
     for piece in itertools.chain(pieces, [None]):
@@ -86,12 +86,12 @@ def _lines_of(pieces: Iterable[str], ended: bool) -> Iterator[str]:
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text whose lines end with a line feed, and ``<eos>`` for that."""
+    """Splits a text into words, with ``<eos>`` for each line feed."""
     return text.replace('\n', f' {EOS} ').split()
 
 
 def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[str]:
-    """Texts of whole words, of a text that ends with a line feed."""
+    """Yields pieces of complete words of a text that ends with a line feed."""
     begun: list[str] = []  # of a word that goes on in the next piece
     length = 0  # of that
     blank = True  # whether the line has no word so far
@@ -119,7 +119,7 @@ def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[str]
 
 
 class WordIds:
-    """Numbers of words, in the order in which they are met.
+    """Numbering of words by first appearance.
 
     Args:
         known: If given, the words that have numbers; all others have one together, the
@@ -133,7 +133,7 @@ class WordIds:
         self._short = ShortWords(self._number)
 
     def encode(self, tokens: Tokens) -> numpy.ndarray:
-        """int32 (N,): the numbers of N words."""
+        """Returns the numbers of N words, int32 (N,)."""
         if not isinstance(tokens, str):
             return self._number(tokens)
         if fits(tokens):
@@ -149,12 +149,12 @@ class WordIds:
 
     @property
     def names(self) -> list[str]:
-        """The words that have a number of their own, in their order."""
+        """Returns the numbered words, in order."""
         return list(self._ids)
 
 
 class _Growing(dict):
-    """Numbers of keys, made when a key is asked for that has none."""
+    """Numbering of keys; a new key gets the next number when it is looked up."""
 
     def __missing__(self, key: str) -> int:
         self[key] = number = len(self)
@@ -162,7 +162,7 @@ class _Growing(dict):
 
 
 class CharacterIds:
-    """Numbers of characters, as `WordIds` has those of words.
+    """Numbering of characters by first appearance.
 
     Args:
         known: As for `WordIds`; tokens of more than one character are never met.
@@ -180,7 +180,7 @@ class CharacterIds:
                 self._ids[ord(name)] = number
 
     def encode(self, tokens: Tokens) -> numpy.ndarray:
-        """int32 (N,): the numbers of N characters, or of the bytes of some."""
+        """Returns the numbers of N characters or bytes, int32 (N,)."""
         codes = numpy.frombuffer(
             ''.join(tokens).encode(self._codec, 'surrogatepass'), self._type)
         ids = self._ids[codes]
@@ -195,12 +195,12 @@ class CharacterIds:
 
 def make_ids(tokens: str, known: Optional[Sequence[str]] = None
              ) -> Union[WordIds, CharacterIds]:
-    """What numbers tokens of a kind: 'word', 'char' or 'byte'."""
+    """Returns the numbering for tokens of a kind: 'word', 'char' or 'byte'."""
     if tokens == 'word':
         return WordIds(known)
     return CharacterIds(known, tokens == 'byte')
 
 
 def end_of(tokens: str) -> str:
-    """The token that ends a line."""
+    """Returns the token that ends a line."""
     return EOS if tokens == 'word' else '\n'

@@ -22,7 +22,7 @@ MOST_BYTES = 2 ** 28
 
 
 class Vocabulary:
-    """An ordered list of distinct tokens; the id of a token is its position.
+    """Ordered list of distinct tokens; the id of a token is its position.
 
     Args:
         words: The tokens, at least one, all different.
@@ -96,7 +96,7 @@ class Vocabulary:
     def from_tokens(cls, tokens: Iterable[str], limit: Optional[int] = None,
                     unknown: bool = False, min_count: int = 1,
                     kind: Optional[str] = None) -> Vocabulary:
-        """The vocabulary of a text, in order of first appearance.
+        """Builds the vocabulary of a text, in order of first appearance.
 
         Args:
             tokens: The tokens of the text.
@@ -136,7 +136,7 @@ class Vocabulary:
     def from_counts(cls, tokens: Sequence[str], counts: numpy.ndarray,
                     limit: Optional[int] = None, unknown: bool = False,
                     min_count: int = 1, kind: Optional[str] = None) -> Vocabulary:
-        """The vocabulary of a text whose tokens are counted; as of `from_tokens`.
+        """Builds the vocabulary from token counts, like `from_tokens`.
 
         Args:
             tokens: The different tokens, in order of first appearance.
@@ -187,21 +187,21 @@ class Vocabulary:
 
     @property
     def by_character(self) -> bool:
-        """Whether the tokens are characters (and perhaps ``<unk>``)."""
+        """Whether tokens are characters (and perhaps ``<unk>``)."""
         return self.tokens in ('char', 'byte')
 
     @property
     def ids(self) -> Mapping[str, int]:
-        """The id of each token."""
+        """Id of each token."""
         return self._ids
 
     @property
     def unknown(self) -> Optional[int]:
-        """The id of ``<unk>``; None if there is none."""
+        """Id of ``<unk>``; None if there is none."""
         return self._ids.get(UNK)
 
     def split(self, text: str) -> Union[str, list[str]]:
-        """Cuts a text as the tokens are: into words, characters or bytes.
+        """Splits a text into words, characters or bytes, as the vocabulary has.
 
         Args:
             text: The text; one line, if it is cut into words.
@@ -214,7 +214,7 @@ class Vocabulary:
         return text if self.by_character else text.split()
 
     def encode(self, tokens: Iterable[str]) -> numpy.ndarray:
-        """Ids of tokens.
+        """Encodes tokens as ids.
 
         Args:
             tokens: N tokens; a str is taken as N characters.
@@ -249,7 +249,7 @@ class Vocabulary:
         return ids
 
     def decode(self, ids: Ids) -> list[str]:
-        """Tokens of ids.
+        """Decodes ids as tokens.
 
         Args:
             ids: Ids (N,), from 0 to ``len(self) - 1``.
@@ -276,7 +276,7 @@ class Vocabulary:
         return [self.words[i] for i in array.tolist()]
 
     def to_bytes(self) -> bytes:
-        """The content of the file that `save` writes."""
+        """Returns the content of the file that `save` writes."""
         found = {'format': _FORMAT, 'version': _VERSION, 'tokens': self.tokens,
                  'words': self.words}
         if self.by_byte:  # which an older version would take for characters

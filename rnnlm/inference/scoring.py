@@ -24,7 +24,7 @@ CHUNK_ELEMENTS = 2 ** 24
 
 NAN_PROBABILITY = (
     'model: expected finite weights, found some that give NaN or infinity for the next '
-    'word; train it anew, or take an older snapshot')
+    'word; train it again, or use an older snapshot')
 
 
 def boundary(vocabulary: Vocabulary) -> Optional[int]:

@@ -55,7 +55,7 @@ def only_root_reports():
 
 
 @contextlib.contextmanager
-def joined(name, timeout=300.0):
+def joined(name, timeout=300.0, resume_command=None):
     """Yields the group of the processes that mpiexec started.
 
     Only rank 0 prints within the context.  An error that is not `shared` by all ranks
@@ -65,6 +65,8 @@ def joined(name, timeout=300.0):
         name (str): ChainerMN's communicator, one of `COMMUNICATORS`; None for a single
             process.
         timeout (float): Seconds after which an unresponsive process counts as lost.
+        resume_command (callable): Function that returns the command that resumes the
+            run after a process was lost, for the message; '' if there is no snapshot.
 
     Yields:
         rnnlm.parallel.Group: An `MPIGroup`, if there are several processes.
@@ -105,7 +107,7 @@ def joined(name, timeout=300.0):
             raise
         except BaseException as e:
             if not getattr(e, 'shared', isinstance(e, NotFinite)):
-                _end_all(communicator, e)
+                _end_all(communicator, e, resume_command)
             if not communicator.rank:
                 raise
             sys.exit(0)  # rank 0 reports it and sets the exit status
@@ -162,11 +164,13 @@ def _own_cores(n_processes):
         threads.count.cache_clear()
 
 
-def _end_all(communicator, error):
+def _end_all(communicator, error, resume_command):
     """Prints an error, and ends all processes of the job."""
     if isinstance(error, ProcessLost):
-        text = f'{error}.  All processes end; the last snapshot is intact: continue ' \
-               'with the same command and --resume'
+        text = f'{error}.  All processes end'
+        command = resume_command() if resume_command else ''
+        if command:
+            text += f'; the last snapshot is intact: continue with: {command}'
     elif isinstance(error, KeyboardInterrupt):
         text = f'rank {communicator.rank}: interrupted'
     else:

@@ -130,3 +130,22 @@ def test_a_part_without_a_known_word(here, capsys):
     (['train', '--out', 'text'], 'choose another one with --out')])
 def test_names_and_options_that_do_not_fit(argv, part, here, capsys):
     assert part in refused(argv, capsys)
+
+
+@pytest.mark.parametrize('name, flag', [
+    (name, flag) for name in ('evaluate', 'generate', 'score', 'interpolate', 'train')
+    for flag in sorted({flag for flag, _ in values_of(commands()[name])})])
+def test_an_option_is_refused_before_model_and_text_are_read(
+        name, flag, here, capsys, monkeypatch):
+    def read(*args, **kwargs):
+        raise AssertionError('read before the options were checked')
+
+    if flag in ('--corpus', '--text', '--mix', '--device', '--primetext', '--vocab',
+                '--init-from', '--resume', '--config', '--out'):
+        return  # names of what is read or written, and a text for the vocabulary
+    monkeypatch.setattr('rnnlm.data.sources.find', read)
+    for module in 'evaluate', 'generate', 'score':
+        monkeypatch.setattr(f'rnnlm.app.{module}.load', read)
+    monkeypatch.setattr('rnnlm.data.sources.find_whole', read)
+    for value in [v for f, v in values_of(commands()[name]) if f == flag]:
+        assert flag in refused([name, *WITH[name], f'{flag}={value}'], capsys)

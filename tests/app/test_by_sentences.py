@@ -199,3 +199,41 @@ def test_a_trained_model_generates_so(run):
     assert run('generate', '--seed', '1').rstrip('\n') == trained.generate(
         seed=1).rstrip('\n')
     run('generate', '--beam', '3', '--length', '9')
+
+
+# --- sizes of a text of one's own, and models to begin with ---
+
+@pytest.mark.parametrize('n, length', [(1, 200), (7, 90), (25, 30), (300, 2)])
+def test_the_batch_is_sized_by_the_number_of_sentences(run, n, length):
+    line = ' '.join(f'w{k}' for k in range(length)) + '\n'
+    os.mkdir('parts')
+    for part in 'train', 'valid', 'test':
+        with open(f'parts/{part}.txt', 'w') as f:
+            f.write(line * n)
+    run('train', '--corpus', 'parts', '--sentences', '-u', '4', '-e', '1')
+    with open('result/run.json') as f:
+        assert json.load(f)['recipe']['batch_size'] == min(20, n)
+
+
+def test_a_model_by_sentences_is_trained_further_by_sentences(run):
+    run('train', '--corpus', 'text', '--sentences', *SMALL, '-e', '1')
+    run('train', '--corpus', 'text', *SMALL, '-e', '1', '--out', 'stream')
+    new = 'train --corpus text -e 1 -b 4 --overwrite --out new'.split()
+    for model, more, says, sentences in (
+            ('result', [], 'it was trained by sentences, as this run is', True),
+            ('result', ['--sentences'], 'by sentences, as this run is', True),
+            ('result', ['--no-sentences'],
+             'it was trained by sentences, this run is on running text', False),
+            ('stream', ['--sentences'],
+             'it was trained on running text, this run is by sentences', True),
+            ('stream', [], 'vocabulary of 12 words is kept\n', False)):
+        out = run(*new, '--init-from', model, *more)
+        assert says in out, (model, more)
+        with open('new/run.json') as f:
+            assert json.load(f)['recipe']['sentences'] is sentences
+    # A run that is repeated or resumed does as it did.
+    run('train', '--config', 'new', '--init-from', 'result', '--out', 'again')
+    with open('again/run.json') as f:
+        assert json.load(f)['recipe']['sentences'] is False
+    assert '--sentences: expected True' in run('train', '--resume', 'result',
+                                               '--no-sentences', status=2)

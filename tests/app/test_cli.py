@@ -366,7 +366,7 @@ def test_ctrl_c(tmp_path, story):
     assert 'SIGINT: finishing the window' in err and 'Traceback' not in err
     snapshot = re.search(r'written: (\S+)', out).group(1)
     assert (tmp_path / snapshot).exists()
-    assert 'go on    with: rnnlm train --resume result\n' in out
+    assert 'resume   with: rnnlm train --resume result\n' in out
     done = int(snapshot.split('_')[-1]) // 11 + 2
     again = subprocess.run(
         [*args, str(done), '--resume'], cwd=tmp_path, env=env, capture_output=True,

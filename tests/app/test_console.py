@@ -9,6 +9,7 @@ import chainer
 import numpy
 import pytest
 
+import rnnlm
 from rnnlm.app import cli
 from rnnlm.app.console import Console, ProgressBar, say
 
@@ -136,3 +137,16 @@ def test_no_bar_without_a_terminal(tmp_path, capsys):
                      '-l', '5', '-e', '1', '--out', str(tmp_path / 'out')]) == 0
     out, err = capsys.readouterr()
     assert '\r' not in out and '\033' not in out and err == ''
+
+
+@pytest.mark.parametrize('batch_size, epochs, says', [
+    (4, 1, '1 epoch of 20 windows'), (81, 2, '2 epochs of 1 window '),
+    (200, 1, '1 epoch of 0.41 windows')])
+def test_counts_of_a_run_are_true(tmp_path, capsys, batch_size, epochs, says):
+    # 406 words to train on.
+    (tmp_path / 'text').write_text('the cat sees the dog\n' * 75)
+    recipe = rnnlm.Recipe(
+        n_units=2, batch_size=batch_size, bprop_len=5, epochs=epochs)
+    rnnlm.train(rnnlm.load_corpus(str(tmp_path / 'text')), recipe,
+                out=str(tmp_path / 'out'))
+    assert says in capsys.readouterr().out

@@ -65,7 +65,7 @@ def test_it_begins_with_the_weights(here, monkeypatch, name, capsys):
     new = started(monkeypatch, [
         'train', '--init-from', name, '--corpus', 'second', '--extend-vocab', *NEXT])
     n = len(old.vocabulary)
-    assert 'begins   with ' in capsys.readouterr().out
+    assert 'starts   from ' in capsys.readouterr().out
     words = rnnlm.Vocabulary.load('result/vocabulary.json').words
     assert words == (*old.vocabulary.words, 'horse', 'zebra')
     for path, array in weights(old.model).items():

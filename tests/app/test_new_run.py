@@ -302,7 +302,7 @@ def test_a_run_in_another_folder_goes_on_from_any_point(tmp_path, monkeypatch):
             with pytest.raises(KeyboardInterrupt):
                 train(out, two, resume=snapshot, save_every=0)
         if (out / 'snapshot_iter_16').exists():
-            with pytest.raises(rnnlm.InputError, match='go on with that run: rnnlm'):
+            with pytest.raises(rnnlm.InputError, match='resume that run with: rnnlm'):
                 train(out, two, resume=snapshot)
             train(out, two, resume=str(out))
         else:  # the same command again

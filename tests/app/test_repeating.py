@@ -216,7 +216,7 @@ def stopped(argv, **kwargs):
 def test_the_hint_after_ctrl_c_is_a_command(here, options):
     out = stopped(['-m', 'rnnlm', 'train', *SMALL, '-e', '100000', '-u', '5',
                    '--seed', '2', *options])
-    hint, = re.findall(r'go on    with: (.*)', out)
+    hint, = re.findall(r'resume   with: (.*)', out)
     name, *argv = shlex.split(hint)
     assert name == 'rnnlm' and argv[-len(options[2:]):] == options[2:] or not options
     folder = 'a folder' if options else 'result'
@@ -263,7 +263,7 @@ def test_a_resumed_run_stays_in_its_folder(here):
 
 def test_the_advice_about_a_folder_in_use_is_a_command(here, capsys):
     assert cli.main(['train', *SMALL, '--out', 'first']) == 2
-    hint = re.search(r'go on with that run: (.*?);', capsys.readouterr().err).group(1)
+    hint = re.search(r'resume that run with: (.*?);', capsys.readouterr().err).group(1)
     assert cli.main(shlex.split(hint)[1:]) == 0
     older, newer = rnnlm.serializers.snapshot_files.snapshots_in('first')[::-1][:2]
     capsys.readouterr()
@@ -281,7 +281,7 @@ def test_hints_name_folders_with_blanks(here, capsys):
     assert cli.main(['train', *SMALL, '--out', 'my first']) == 2
     err = capsys.readouterr().err
     assert 'snapshot_iter_' in err or 'model.npz' in err
-    assert 'go on' not in err and '--out' in err
+    assert 'resume that run' not in err and '--out' in err
 
 
 def test_the_advice_after_nan_is_a_command(here, capsys):

@@ -13,6 +13,7 @@ import pytest
 
 import rnnlm
 from rnnlm.app import cli
+from rnnlm.app import score as score_command
 from rnnlm.data import lines
 
 WORDS = ('<eos>', 'the', 'cat', 'dog', 'sleeps', 'sees', '<unk>')
@@ -239,7 +240,10 @@ def test_a_bad_line_loses_no_good_one(folder, tmp_path, stdin, score, place, for
             'the cat', None, 'the dog', None]
     elif form == []:  # the lines of the output stay beside those of the input
         assert [bool(line) for line in out.splitlines()] == [True, False, True, False]
-    else:
+    else:  # a sentence is three tokens, two lines of counts and an empty line
+        found = [bool(line) for line in out.splitlines()]
+        sentence = [True] * 6 + [False]
+        assert found == sentence + [False] + sentence + [False] + [True] * 2
         assert '2 sentences, 4 words' in out
 
 
@@ -312,10 +316,22 @@ def test_rescoring(folder, stdin, score):
         assert abs(float(total) - expected[words][1]) < 1e-3
     assert [line[0] for line in found] == ['0', '0', '1']
     assert float(found[0][3]) >= float(found[1][3])
-    for line in '0 ||| the cat', '0 ||| a ||| nan', '0 ||| a ||| x', '0 ||| a ||| inf':
-        stdin(f'1 ||| the ||| -1\n{line}\n')
-        out, err = score(folder, '--nbest', status=2)
-        assert out == '' and 'standard input:2: expected' in err
+
+
+@pytest.mark.parametrize('line, found', [
+    *((line, repr(line)) for line in (
+        '0 ||| the cat', '0 ||| a ||| nan', '0 ||| a ||| x', '0 ||| a ||| inf', '')),
+    ('0 ||| \udce0 ||| -1', 'byte 0xe0')])
+def test_a_bad_line_of_n_best_lists_is_refused_before_any_is_scored(
+        folder, stdin, score, monkeypatch, line, found):
+    scored = []
+    monkeypatch.setattr(
+        score_command.Models, 'score', lambda self, lines: scored.append(lines))
+    many = '1 ||| the ||| -1\n' * 100
+    stdin((many + line + '\n').encode('utf-8', 'surrogateescape') + many.encode())
+    out, err = score(folder, '--nbest', status=2)
+    assert out == '' and 'standard input:101: expected' in err and found in err
+    assert err.endswith('; no line was scored\n') and not scored
 
 
 def test_weights_that_give_nan(folder, stdin, score):

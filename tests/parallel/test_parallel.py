@@ -2,6 +2,7 @@
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -378,6 +379,9 @@ def test_a_rank_that_hangs_ends_all(tmp_path, story):
     assert status == 1
     assert 'within 10 seconds, found none after 10; found ' in err
     assert f'rank 1 (process {pids[1]}) stopped' in err
+    command = shlex.join(['rnnlm', 'train', '--resume', str(tmp_path / 'out')])
+    assert f'the last snapshot is intact: continue with: mpiexec -n 2 {command} ' in err
+    assert ' --communicator naive --timeout 10\n' in err
 
 
 @needs_mpi
