@@ -4,8 +4,10 @@ Both release Python's global lock while they compute.  Matrix products are not r
 because BLAS has its own threads.
 """
 import concurrent.futures
+import contextlib
 import functools
 import os
+import queue
 import threading
 
 
@@ -37,38 +39,57 @@ def run(work, n_threads, give_up=lambda: None):
     if n_threads == 1:
         work(0)
         return
+    # Ctrl-C may come at any moment, even after a call was submitted and before its
+    # future is returned.  So futures are not used: these lists are always up to date.
+    begun, ended, errors, stopped = [], [], [], []
+    wake = queue.SimpleQueue()
 
     def guarded(k):
+        begun.append(k)
         try:
-            work(k)
-        except BaseException:
+            if not stopped:
+                work(k)
+        except BaseException as e:
+            errors.append(e)
             give_up()
-            raise
+        finally:
+            ended.append(k)
+            wake.put(k)
+
+    def is_over():
+        return len(ended) >= (len(begun) if stopped else n_threads - 1)
 
     with _lock:
-        pool, others = _pool(n_threads), []
+        pool = _pool(n_threads)
         try:
             for k in range(1, n_threads):
-                others.append(pool.submit(guarded, k))
+                pool.submit(guarded, k)
             work(0)
         except BaseException:
+            stopped.append(True)  # a call that has not begun does nothing
             give_up()
             raise
         finally:
-            _wait(others)
-        for other in others:
-            other.result()
+            _wait(is_over, wake)
+    if errors:
+        raise errors[0]
 
 
-def _wait(futures):
-    """Waits until all futures have ended, and raises an interrupt only then.
+def _wait(is_over, wake):
+    """Waits until ``is_over()``, and raises an interrupt only then.
 
     The arrays of the threads may be reused as soon as `run` returns.
+
+    Args:
+        is_over: Function that returns whether all calls have ended.
+        wake (queue.SimpleQueue): Gets an item when a call has ended.
     """
     interrupt = None
     while True:
         try:
-            concurrent.futures.wait(futures)
+            while not is_over():
+                with contextlib.suppress(queue.Empty):
+                    wake.get(timeout=0.1)  # an interrupt may lose the item
             break
         except BaseException as e:
             interrupt = e
@@ -101,10 +122,10 @@ def _pool(n_threads):
     try:
         for _ in range(n_threads - 1):
             pool.submit(together.wait)
-    except BaseException:
+        together.wait()
+    except BaseException:  # also Ctrl-C: else they would wait for ever
         together.abort()
         raise
-    together.wait()
     return pool
 
 

@@ -1,5 +1,6 @@
 """All parts of a work are done once, whatever the number of threads."""
-import concurrent.futures
+import os
+import signal
 import threading
 import time
 
@@ -36,9 +37,10 @@ def test_an_error_is_raised():
 
 @pytest.mark.parametrize('raising', [0, 1])
 def test_it_ends_when_all_have_ended(raising):
-    ended = []
+    ended, begin = [], threading.Barrier(3)
 
     def work(k):
+        begin.wait(timeout=30)
         if k == raising:
             raise ZeroDivisionError
         time.sleep(0.1)
@@ -62,49 +64,88 @@ def test_nobody_waits_for_one_that_raised(raising):
         threads.run(work, 3, given_up.set)
 
 
-def test_an_interrupt_before_all_have_begun(monkeypatch):
-    """Ctrl-C between two submissions: those that were submitted end, and then it."""
-    given_up, ended = threading.Event(), []
+@pytest.mark.parametrize('submitted_first', [False, True])
+def test_an_interrupt_before_all_have_begun(monkeypatch, submitted_first):
+    """Ctrl-C before or just after a submission: what has begun ends, and then it."""
+    given_up, begun, ended = threading.Event(), threading.Event(), []
     pool = threads._pool(3)
 
     def submit(function, k):
+        if k == 1 or submitted_first:
+            submitted(function, k)
         if k == 2:
+            assert begun.wait(timeout=30)
             raise KeyboardInterrupt
-        return submitted(function, k)
 
     submitted = pool.submit
     monkeypatch.setattr(pool, 'submit', submit)
+    last = 2 if submitted_first else 1
 
     def work(k):
+        if k == last:
+            begun.set()
         assert given_up.wait(timeout=30)
         time.sleep(0.1)
         ended.append(k)
 
     with pytest.raises(KeyboardInterrupt):
         threads.run(work, 3, given_up.set)
-    assert ended == [1]
+    assert sorted(ended) == list(range(1, last + 1))
 
 
-def test_an_interrupt_while_others_work(monkeypatch):
-    waits, ended = [], []
-    wait = concurrent.futures.wait
+def test_a_call_that_begins_after_an_interrupt_does_nothing(monkeypatch):
+    calls, called = [], []
+    pool = threads._pool(2)
+    monkeypatch.setattr(pool, 'submit', lambda *call: calls.append(call))
 
-    def interrupted(futures):
-        waits.append(1)
-        if len(waits) == 1:
-            raise KeyboardInterrupt
-        return wait(futures)
+    def work(k):
+        called.append(k)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr(concurrent.futures, 'wait', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        threads.run(work, 2)
+    (function, k), = calls
+    function(k)
+    assert called == [0]
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='no signals to oneself')
+def test_interrupts_while_others_work():
+    """The last one is raised when all have ended."""
+    ended = []
 
     def work(k):
         if k:
-            time.sleep(0.1)
+            for _ in range(3):
+                time.sleep(0.05)  # meanwhile the main thread has ended
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
         ended.append(k)
 
     with pytest.raises(KeyboardInterrupt):
         threads.run(work, 2)
     assert sorted(ended) == [0, 1]
+
+
+def test_an_interrupt_while_threads_start(monkeypatch):
+    """None of them is left waiting; the next run has its threads."""
+    wait = threading.Barrier.wait
+
+    def interrupted(barrier, timeout=None):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        return wait(barrier, timeout)
+
+    threads._pool.cache_clear()
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Barrier, 'wait', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(lambda k: None, 3)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=30)
+        assert not thread.is_alive()
+    threads.run(lambda k: None, 3)
 
 
 def test_a_thread_that_cannot_start(monkeypatch):
