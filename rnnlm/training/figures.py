@@ -49,11 +49,14 @@ def new_figure(height: float, width: float = WIDTH) -> Iterator[Any]:
     Args:
         height, width: Inches.
     """
-    from matplotlib import rc_context
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context(STYLE):
+    with matplotlib.rc_context():
+        # Not in a user's style, which may need LaTeX for one.
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(width, height), dpi=DPI, layout='constrained')
         FigureCanvasAgg(figure)
         yield figure

@@ -27,7 +27,7 @@ def available() -> bool:
     backend = os.environ.pop('MPLBACKEND', None)
     try:
         import matplotlib.figure  # noqa: F401
-    except ImportError:  # missing, or built for another NumPy
+    except Exception:  # missing, built for another NumPy, a matplotlibrc in Latin-1
         return False
     finally:
         if backend is not None:

@@ -1,5 +1,6 @@
 """The plot of a training curve."""
 import sys
+import types
 
 from helpers import TINY, extend, make_trainer, small, text, tiny_corpus
 import pytest
@@ -28,6 +29,19 @@ def test_picture_of_an_empty_log(tmp_path):
 def test_without_matplotlib(monkeypatch):
     for name in 'matplotlib', 'matplotlib.figure':
         monkeypatch.setitem(sys.modules, name, None)
+    assert not plotting.available()
+
+
+def test_without_a_matplotlib_that_can_be_imported(monkeypatch):
+    """As where a matplotlibrc is not UTF-8."""
+    def find_spec(name, path=None, target=None):
+        if name.startswith('matplotlib'):
+            raise UnicodeDecodeError('utf-8', b'\xe9', 0, 1, 'unexpected end of data')
+
+    for name in [name for name in sys.modules if name.split('.')[0] == 'matplotlib']:
+        monkeypatch.delitem(sys.modules, name)
+    finder = types.SimpleNamespace(find_spec=find_spec)
+    monkeypatch.setattr(sys, 'meta_path', [finder, *sys.meta_path])
     assert not plotting.available()
 
 
@@ -81,12 +95,14 @@ def test_the_same_log_gives_the_same_bytes_whatever_the_users_style(tmp_path):
     matplotlib = pytest.importorskip('matplotlib')
     log = [{'iteration': 10 * k, 'perplexity': 9 - k} for k in range(1, 4)]
     found = []
-    for size in 8, 20:
-        with matplotlib.rc_context({'font.size': size, 'lines.linewidth': size}):
+    for style in ({}, {'font.size': 20, 'lines.linewidth': 20, 'text.usetex': True},
+                  {'savefig.bbox': 'tight', 'savefig.facecolor': 'k', 'path.sketch':
+                   (1, 100, 2), 'axes.xmargin': 0.5, 'savefig.transparent': True}):
+        with matplotlib.rc_context(style):
             plotting.draw(log, 10, str(tmp_path / 'p.png'))
-            assert matplotlib.rcParams['font.size'] == size
+            assert all(matplotlib.rcParams[name] == style[name] for name in style)
         found.append((tmp_path / 'p.png').read_bytes())
-    assert found[0] == found[1] and b'tEXt' not in found[0]
+    assert found[0] == found[1] == found[2] and b'tEXt' not in found[0]
 
 
 @pytest.mark.parametrize('low, high, expected', [
