@@ -185,10 +185,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.lr is None:
             object.__setattr__(self, 'lr', RATES.get(str(self.optimizer), 1.0))
+        if self.cutoffs is not None:  # a list in a file, or an iterator
+            object.__setattr__(
+                self, 'cutoffs', checked_cutoffs(self.cutoffs, MOST_WORDS))
         for field in dataclasses.fields(self):
             field.metadata['check'](field.name, getattr(self, field.name))
-        if self.cutoffs is not None:  # a list in a file
-            object.__setattr__(self, 'cutoffs', tuple(map(int, self.cutoffs)))
+        if self.cutoffs is not None:
             require('cutoffs', self.softmax, 'none beside a full softmax; give '
                     '--softmax adaptive', lambda v: v == 'adaptive')
         if self.softmax == 'adaptive':

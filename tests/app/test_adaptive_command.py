@@ -80,6 +80,11 @@ def test_recipes_that_cannot_be(arguments, match):
         Recipe(**arguments)
 
 
+def test_cutoffs_that_are_read_once():
+    for cutoffs in [4, 10], iter([4, 10]), numpy.array([4., 10.]):
+        assert Recipe(softmax='adaptive', cutoffs=cutoffs).cutoffs == (4, 10)
+
+
 @pytest.mark.parametrize('text', ['', 'a', '3,', '4,3', '0,3', '3,3', '2.5'])
 def test_cutoffs_that_cannot_be(text, texts, tmp_path, capsys):
     with pytest.raises(argparse.ArgumentTypeError, match='expected numbers that go up'):
