@@ -26,10 +26,10 @@ from rnnlm.app.going_on import newest_or
 from rnnlm.app.recipes import PRESETS, SOFTMAXES
 
 import common
-from ptb import KEPT as PTB
 from report_ptb import finished, spread
 
 KEPT = os.path.join(common.HERE, 'softmax_quality.json')
+PTB = os.path.join(common.HERE, 'ptb.json')
 COMMAND = 'benchmarks/softmax_quality.py'
 CUTOFFS = 2000, 5000
 
