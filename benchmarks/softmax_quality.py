@@ -64,7 +64,8 @@ def done_by_ptb(softmax, args):
     if softmax != 'full' or args.epochs or args.quick:
         return None
     found = finished(common.kept(PTB), 'small').get(str(args.seed))
-    return found and {name: found[name] for name in ('valid', 'test', 'minutes', 'rnnlm')}
+    names = 'valid', 'test', 'minutes', 'rnnlm'
+    return found and {name: found[name] for name in names}
 
 
 def cut(text):
