@@ -120,13 +120,13 @@ class Grammar:
     """Probabilistic context-free grammar, with its exact statistics.
 
     Args:
-        rules (dict): nonterminal (str) -> list of (weight, symbols), weight a
+        rules (dict): Nonterminal (str) -> list of (weight, symbols), weight a
             positive int, symbols a non-empty tuple of str.  A symbol that is no
             key of `rules` is a word.
-        start (str): the nonterminal of a sentence.
+        start (str): The nonterminal of a sentence.
 
     Raises:
-        ValueError: if a rule is empty or its weight is not a positive int, if a
+        ValueError: If a rule is empty or its weight is not a positive int, if a
             nonterminal can begin with itself (the parser goes from left to right),
             or if sentences have no finite expected length.
     """
@@ -227,7 +227,7 @@ class Grammar:
         """Draws one sentence, a list of str without `<eos>`.
 
         Args:
-            rng: random generator; only its `random()` in [0, 1) is used.
+            rng: Random generator; only its `random()` in [0, 1) is used.
         """
         words = []
         stack = [self.start]
@@ -250,11 +250,11 @@ class Grammar:
         `random.Random(seed)`.  The global generators are not touched.
 
         Args:
-            n_tokens (int): tokens wanted, `<eos>` included.
-            rng: random generator; only its `random()` in [0, 1) is used.
+            n_tokens (int): Tokens wanted, `<eos>` included.
+            rng: Random generator; only its `random()` in [0, 1) is used.
 
         Returns:
-            list of str: words, with `<eos>` after each sentence.
+            list of str: Words, with `<eos>` after each sentence.
         """
         tokens = []
         while len(tokens) < n_tokens:
@@ -266,7 +266,7 @@ class Grammar:
         """Computes the probability and the number of derivations of a sentence.
 
         Args:
-            sentence (str or sequence of str): words, or a text to be split at
+            sentence (str or sequence of str): Words, or a text to be split at
                 blanks; a last `<eos>` is ignored.
 
         Returns:
@@ -324,10 +324,10 @@ class Grammar:
         scatters around :meth:`perplexity` as samples do.
 
         Args:
-            tokens (sequence of str): whole sentences, each with its `<eos>`.
+            tokens (sequence of str): Whole sentences, each with its `<eos>`.
 
         Raises:
-            InputError: if there is no token, if the last is not `<eos>`, or if a
+            InputError: If there is no token, if the last is not `<eos>`, or if a
                 sentence is none of the grammar's.
         """
         tokens = list(tokens)

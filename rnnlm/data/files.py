@@ -216,7 +216,7 @@ def documents(directory: str) -> list[str]:
     Those are all files that end in `DOCUMENTS`, hidden ones left out.
 
     Raises:
-        rnnlm.errors.InputError: if folders are in each other more than `DEEPEST` times.
+        rnnlm.errors.InputError: If folders are in each other more than `DEEPEST` times.
     """
     found = []
     for folder, inner, files in os.walk(directory):

@@ -112,7 +112,7 @@ class SentenceIterator(chainer.dataset.Iterator):
             length: Steps T, at least 1.
 
         Returns:
-            int32 (T + 1, B): rows t and t + 1 are the words of step t and the words to
+            int32 (T + 1, B): Rows t and t + 1 are the words of step t and the words to
             predict, where they are not `PADDING`.
 
         Raises:

@@ -159,9 +159,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         """Reports the mean loss of the words that are not ``<unk>``, if there are any.
 
         Args:
-            loss (float): the sum over the steps of the mean over the streams.
-            steps, n_unknown: of the text.
-            of_unknown (float): the sum over the unknown words.
+            loss (float): The sum over the steps of the mean over the streams.
+            steps, n_unknown: Of the text.
+            of_unknown (float): The sum over the unknown words.
         """
         streams = self._iterators['main'].batch_size
         n_known = steps * streams - n_unknown

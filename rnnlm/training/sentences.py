@@ -39,7 +39,7 @@ class SentenceUpdater(BPTTUpdater):
         device: As for `BPTTUpdater`.
 
     Raises:
-        rnnlm.errors.InputError: by `update`, if the model cannot be computed a window
+        rnnlm.errors.InputError: By `update`, if the model cannot be computed a window
             at a time, or the lossfun is another.
     """
 

@@ -72,10 +72,10 @@ def update(optimizer, rows, check=None):
     """Does what ``optimizer.update()`` does.
 
     Args:
-        optimizer: one for which `why_not_blocks` knows no reason.
-        rows (rnnlm.functions.RowGradient): the parameters whose gradients it knows are
+        optimizer: One for which `why_not_blocks` knows no reason.
+        rows (rnnlm.functions.RowGradient): The parameters whose gradients it knows are
             touched in their rows alone.
-        check: called with the L2 norm of the gradient before anything changes; what
+        check: Called with the L2 norm of the gradient before anything changes; what
             it raises ends the update.
     """
     optimizer.reallocate_cleared_grads()
@@ -123,7 +123,7 @@ def _units(param, ids):
     """The pieces of a parameter for `kernels.sgd`; None if it is not for that.
 
     Returns:
-        list of tuples: numbers of rows, elements of a row, the addresses of gradient
+        list of tuples: Numbers of rows, elements of a row, the addresses of gradient
         and parameter, the learning rate; and the arrays, which must live.
     """
     compiled = kernels.compiled('sgd', numpy, param.dtype)

@@ -14,7 +14,7 @@ from rnnlm import functions, parts
 from rnnlm.chain import language_model
 from rnnlm.errors import require, require_count
 from rnnlm.parallel import SINGLE_PROCESS, Group
-from rnnlm.training import cuda_graph, graph_proof, nan_check, sgd, state
+from rnnlm.training import cuda_graph, graph_verification, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps
 from rnnlm.training.windows import why_not_windows, window_loss
 
@@ -151,7 +151,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             return found
 
         if windows and target.xp is not numpy and self._exchange is None:
-            found = graph_proof.with_retry(target, compute)
+            found = graph_verification.with_retry(target, compute)
         else:
             found = compute()
         check = None
@@ -193,7 +193,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         window = self._next_window(target)
         graph, self._graph = self._graph, None  # its memory can be reused
         with chainer.using_device(target.device):
-            self._graph, loss = graph_proof.update(
+            self._graph, loss = graph_verification.update(
                 graph, target, optimizer, window, refuse)
             if self._graph is None:  # the verification failed
                 self._update(target, optimizer, True, window)

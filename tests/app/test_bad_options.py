@@ -123,7 +123,7 @@ def test_a_part_without_a_known_word(here, capsys):
     (['convert', '', 'x.npz'], 'argument input: expected a name'),
     (['convert', 'run', ''], 'argument output: expected a name'),
     (['evaluate', 'folder'], "found one without model.npz and without a snapshot; "
-                             "'rnnlm train' makes a model"),
+                             "train a model with 'rnnlm train'"),
     (['evaluate', 'run', '--text', 'demo'], '--text: demo: expected a file'),
     (['evaluate', 'run', '--dynamic-lr', '1'], 'only be used with --dynamic'),
     (['evaluate', 'run', '--dynamic-decay', '1'], 'only be used with --dynamic'),
