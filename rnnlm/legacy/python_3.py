@@ -146,7 +146,7 @@ def seed(original):
 
 
 def whole(original):
-    """`random.randrange` and `randint` of whole floats such as 10.0, until 3.11."""
+    """`random.randrange` and `randint` of integral floats such as 10.0, until 3.11."""
     def ranged(self, *args, **kwargs):
         return original(self, *map(_whole, args),
                         **{name: _whole(value) for name, value in kwargs.items()})

@@ -1,4 +1,4 @@
-"""Update of a whole window on a GPU as one CUDA graph.
+"""Update of a window on a GPU as one CUDA graph.
 
 Chainer's graph of Python objects is not built.  Instead, everything that
 `RNNForLM.loss`, its backward pass, GradientClipping and SGD would do is a sequence of

@@ -1,8 +1,8 @@
 """Verification of the first windows on a GPU against Chainer's own update.
 
 `rnnlm.kernels.verification` compares the functions of a window one by one.  This module
-compares whole windows: the parameters after a CUDA graph.  It also repeats a window
-without kernels if a kernel turned out to be wrong in the middle of it.
+compares complete windows: the parameters after a CUDA graph.  It also repeats a window
+without kernels if a kernel turned out to be wrong during it.
 """
 import chainer
 import numpy

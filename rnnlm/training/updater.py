@@ -138,7 +138,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
 
         def compute():
             if windows:
-                # The forward pass makes gradients: not beside those of the last window.
+                # Frees the last gradients, because the forward pass computes new ones.
                 target.cleargrads()
                 rows = self._rows if in_blocks else None
                 loss = self._window_loss(target, rows, window)
@@ -174,11 +174,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         if reason:
             way = f'step by step: {reason}'
         elif not no_graph:
-            way = 'in whole windows, each a CUDA graph'
+            way = 'in windows, each a CUDA graph'
         elif no_graph == NO_GPU:
-            way = 'in whole windows'
+            way = 'in windows'
         else:
-            way = f'in whole windows, without a CUDA graph: {no_graph}'
+            way = f'in windows, without a CUDA graph: {no_graph}'
         if way != self._logged:
             # A warning for an RNNForLM, which is several times as fast in windows.
             wants_windows = language_model(self.get_optimizer('main').target)

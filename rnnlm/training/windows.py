@@ -1,6 +1,6 @@
-"""Decides which targets can be computed in whole windows, and computes them.
+"""Decides which targets can be computed in windows, and computes them.
 
-The links that can are in `rnnlm.parts`.
+The links for which this is possible are listed in `rnnlm.parts`.
 """
 import functools
 

@@ -131,7 +131,7 @@ def test_what_makes_no_sense_is_refused(run):
     assert '--dynamic: expected a model trained on running text' in err
     err = run('train', '--corpus', 'text', '--sentences', '-b', '999', '--out', 'new',
               status=2)
-    assert '--batchsize: expected a text of at least 999 sentences' in err
+    assert '--batchsize: expected at least 999 sentences' in err
     assert not os.path.exists('new')
 
 

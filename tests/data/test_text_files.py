@@ -129,7 +129,7 @@ def test_a_vocabulary_that_is_given(write, tmp_path):
     assert found.source['vocabulary'] is None
     assert load(text, vocabulary=tmp_path / 'v.json').source['vocabulary'] == str(
         tmp_path / 'v.json')
-    with refused('v:2: expected one word a line', "'a rose'"):
+    with refused('v:2: expected one word per line', "'a rose'"):
         load(text, vocabulary=write('v', 'is\na rose\n'))
     with refused('vocabulary: expected no limit'):
         load(text, min_count=2, vocabulary=vocabulary)
