@@ -19,7 +19,7 @@ from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.atomic import same_file, writing
 from rnnlm.serializers.reading import open_regular
 from rnnlm.serializers.snapshot_files import (
-    all_snapshots_in, is_whole, snapshot_number, window_in)
+    all_snapshots_in, is_undamaged, snapshot_number, window_in)
 
 # Key of the lowest validation loss so far in a snapshot.
 _BEST_LOSS = 'extensions/BestModel/loss'
@@ -212,7 +212,7 @@ def resume_folder_command(folder: str, *options: str) -> str:
 def _newer(folder: str, window: int) -> Optional[str]:
     """Returns the newest undamaged snapshot, if its window is later than `window`."""
     return next((path for path in all_snapshots_in(folder)
-                 if (window_in(path) or 0) > window and is_whole(path)), None)
+                 if (window_in(path) or 0) > window and is_undamaged(path)), None)
 
 
 def _has_best_of(origin: str, snapshot: str, window: int) -> bool:

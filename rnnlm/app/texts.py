@@ -54,7 +54,7 @@ def _check_source(args: argparse.Namespace) -> None:
         if not os.path.isfile(path) and not os.path.isdir(path):
             raise InputError(
                 f'expected the corpus that {run_folder.RUN} names, but {path} '
-                + ('is no file or folder' if os.path.exists(path) else 'does not exist')
+                + ('is not a file or folder' if os.path.exists(path) else 'does not exist')
                 + '; give the corpus', 'corpus')
     if paths and sys.stderr.isatty() and not getattr(args, 'quiet', False):
         print(f'rnnlm {args.name}: corpus {printable(", ".join(paths), 300)}, which '
@@ -102,7 +102,7 @@ class TextOfModel:
     def __init__(self, args: argparse.Namespace, path: str,
                  vocabulary: Optional[Vocabulary], n_vocab: int) -> None:
         self.vocabulary = vocabulary
-        self._whole: Optional[corpus.Encoded] = None
+        self._unsplit: Optional[corpus.Encoded] = None
         if vocabulary is not None and args.tokens not in (None, vocabulary.tokens):
             raise InputError(
                 f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
@@ -114,7 +114,7 @@ class TextOfModel:
                     'none')
             self.name, self.limit = args.text, None
             with about('text'):
-                self._whole, = self._encode(sources.find_whole(args.text), args)
+                self._unsplit, = self._encode(sources.find_unsplit(args.text), args)
             return
         described = run_folder.described_of(path)
         if args.corpus is None and described is None:
@@ -154,7 +154,7 @@ class TextOfModel:
         Raises:
             rnnlm.errors.InputError: If too few of its tokens are known.
         """
-        found = self._ids[name] if self._whole is None else self._whole
+        found = self._ids[name] if self._unsplit is None else self._unsplit
         if len(found.ids) < 2:
             raise InputError(
                 f'{self.name}: expected at least 2 tokens of the vocabulary of the '

@@ -157,11 +157,11 @@ class Grammar:
         self._moves = self._expected_moves()
 
     def _first_words(self, symbol, path):
-        """Returns the set of words that `symbol` can begin with."""
+        """Returns the set of words that `symbol` can start with."""
         if symbol not in self._bodies:
             return {symbol}
         if symbol in path:
-            raise ValueError(f'nonterminal {symbol!r} can begin with itself')
+            raise ValueError(f'nonterminal {symbol!r} can start with itself')
         if symbol not in self._first:
             self._first[symbol] = set().union(
                 *(self._first_words(body[0], path + (symbol,))

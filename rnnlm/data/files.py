@@ -192,7 +192,7 @@ def part_files(directory: str) -> Optional[list[str]]:
         if not missing:
             return [path for path in found if path is not None]
         complaints.append((len(missing), prefix, suffix, missing))
-    # The message is about the set of names of which most files exist.
+    # The message lists what the most complete set of names lacks.
     n_missing, prefix, suffix, missing = min(complaints, key=lambda c: c[0])
     if n_missing == len(PARTS) and documents(directory):
         return None

@@ -277,10 +277,10 @@ def blocks_of(ids: numpy.ndarray) -> Iterator[numpy.ndarray]:
     """Yields ids (N,) in blocks; few pages of a mapped file stay in memory."""
     for begin, end in _blocks(0, len(ids)):
         yield ids[begin:end]
-        let_go(ids)
+        release_pages(ids)
 
 
-def let_go(ids: Any) -> None:
+def release_pages(ids: Any) -> None:
     """Releases the pages of a mapped file; the system reads them again if needed.
 
     Otherwise they would count as memory of this process.

@@ -134,7 +134,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self._unreleased += places.size
         if self._unreleased > flat.MOST_PAGED:
             self._unreleased = 0
-            flat.let_go(self.dataset)
+            flat.release_pages(self.dataset)
 
         self._previous_epoch_detail = self.epoch_detail
         self.iteration += length

@@ -97,7 +97,7 @@ def find(spec: Spec, tokens: str = 'word') -> Source:
     return Source(name, path, [found], known[0], split=True, blank_lines=False)
 
 
-def find_whole(spec: Spec) -> Source:
+def find_unsplit(spec: Spec) -> Source:
     """Returns the source of a text that is not split into parts.
 
     Args:

@@ -102,7 +102,7 @@ def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
         for column, k in enumerate(batch):
             window[1:len(sentences[k]) + 1, column] = sentences[k]
             wanted[:len(sentences[k]) + 1, column] = True
-        with _fresh_state(model):
+        with _reset_state(model):
             scores = log_probabilities(model, window, wanted)
         for column, k in enumerate(batch):
             found[k] = scores[:len(sentences[k]) + 1, column].copy()
@@ -207,7 +207,7 @@ def score_windows(model: LanguageModel, text: numpy.ndarray, n: int, chunk: int 
         (T,), and the words.  The first word of the text is not predicted, unless n is
         the length of the text.
     """
-    with _fresh_state(model):
+    with _reset_state(model):
         for start in range(0, n, chunk):
             window = flat.ring(text, start, min(start + chunk, n) + 1)[:, None]
             yield start, log_probabilities(model, window)[:, 0], window[1:, 0]
@@ -261,7 +261,7 @@ def mix(one: numpy.ndarray, other: numpy.ndarray, weight: float) -> numpy.ndarra
     return numpy.logaddexp(numpy.log(weight) + one, numpy.log1p(-weight) + other)
 
 
-class _fresh_state:
+class _reset_state:
     """Resets the recurrent state of a model, and restores it afterwards."""
 
     def __init__(self, model: LanguageModel) -> None:

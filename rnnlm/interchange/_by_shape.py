@@ -2,7 +2,7 @@
 
 The embedding (V, m) is the matrix without a bias, the output layer (V, n) the one with
 a bias.  Without an embedding, the input is one-hot and the embedding the identity.
-Without a matrix of its own, the output layer is tied.
+If the output layer has no matrix, it is tied.
 """
 import re
 from typing import NamedTuple, Optional

@@ -10,9 +10,9 @@ For the CPU, compiled by llvmlite (the extra ``fast``) if it is installed:
 | `sgd` | norm of the gradient, SGD step | `rnnlm.training.sgd` |
 
 `vector` generates their code, `machine` compiles it, and `threads` and `buffers` are
-their threads and memory.  `cuda` has the kernels for a GPU; `verification` verifies them
-against CuPy before use.  Set ``rnnlm.kernels.enabled = False``, or RNNLM_FAST=0 in the
-environment, to disable all kernels.
+their threads and memory.  `cuda` has the kernels for a GPU, and `verification` compares
+them with CuPy before use.  Set ``rnnlm.kernels.enabled = False``, or RNNLM_FAST=0 in
+the environment, to disable all kernels.
 """
 import functools
 import importlib

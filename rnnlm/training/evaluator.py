@@ -41,9 +41,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         kwargs: Arguments of Chainer's Evaluator, such as ``progress_bar=True``.
             Without an ``eval_hook`` each evaluation starts from a reset state; with
             one, from the state of the last evaluation as the hook leaves it.
-        unknown (int): If given, the id of ``<unk>``.  If windows are computed as a
-            whole, '.../main/known_loss' is then reported too, the mean over the other
-            words of the same text.
+        unknown (int): If given, the id of ``<unk>``.  If windows are fused, the mean
+            over all other words of the text is then reported too, as
+            '.../main/known_loss'.
 
     Attributes:
         progress: Function called with the number of words read, after each window.

@@ -26,7 +26,7 @@ _official = {'loss': F.softmax_cross_entropy, 'accuracy': F.accuracy}
 
 def why_not_windows(target, iterator=None, converter=convert.concat_examples,
                     any_loss=False, forget=False):
-    """Returns why windows of `target` cannot be computed as a whole, or ''.
+    """Returns why windows of `target` cannot be fused, or ''.
 
     Args:
         target: The link that computes the loss.

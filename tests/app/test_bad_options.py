@@ -146,6 +146,6 @@ def test_an_option_is_refused_before_model_and_text_are_read(
     monkeypatch.setattr('rnnlm.data.sources.find', read)
     for module in 'evaluate', 'generate', 'score':
         monkeypatch.setattr(f'rnnlm.app.{module}.load', read)
-    monkeypatch.setattr('rnnlm.data.sources.find_whole', read)
+    monkeypatch.setattr('rnnlm.data.sources.find_unsplit', read)
     for value in [v for f, v in values_of(commands()[name]) if f == flag]:
         assert flag in refused([name, *WITH[name], f'{flag}={value}'], capsys)

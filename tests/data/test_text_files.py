@@ -7,7 +7,7 @@ import pytest
 
 import rnnlm
 from rnnlm.data.corpus import Vocabulary, encode, encode_source, load
-from rnnlm.data.sources import find_whole
+from rnnlm.data.sources import find_unsplit
 
 TEXT = 'a rose is a rose\n' * 20
 
@@ -41,7 +41,7 @@ def test_a_folder_of_documents(write, tmp_path):
     assert tokens_of(found) == tokens_of(
         load(write('w', TEXT + 'the rose\n' + other)))
     assert found.name == 'd'
-    whole, = encode_source(find_whole(str(tmp_path / 'd')), found.vocabulary)
+    whole, = encode_source(find_unsplit(str(tmp_path / 'd')), found.vocabulary)
     assert found.vocabulary.decode(whole.ids[:3]) == ['a', 'rose', 'is']
 
 
@@ -56,7 +56,7 @@ def test_a_folder_without_documents(tmp_path):
     with refused('expected a directory with ptb.train.txt', 'or with documents'):
         load(tmp_path)
     with refused('a folder of documents', 'found a folder without'):
-        find_whole(tmp_path)
+        find_unsplit(tmp_path)
 
 
 @pytest.mark.parametrize('names', [
