@@ -76,10 +76,10 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
     if resumed:
         rate = trainer.get_extension('LearningRateDecay').rate(trainer)
         say(f'resumed  {resumed} at window {updater.iteration}, with its random '
-            f'numbers; learning rate {rate:g}')
+            f'state; learning rate {rate:g}')
         if updater.resumed_from != group.size:
             say(f'         (written by {updater.resumed_from} processes, now '
-                f'{group.size}: all but rank 0 draw new random numbers)')
+                f'{group.size}: all ranks except 0 get new random states)')
         for note in notes:
             say(f'         {note}')
 

@@ -139,8 +139,8 @@ class InitialModel:
         words = text.vocabulary.words
         if self.vocabulary is None and len(words) != self.n_vocab:
             raise InputError(
-                f'{self.path}: expected a vocabulary.json in its folder, or a text '
-                f'with {self.n_vocab:,} different tokens like the training text, found '
+                f'{self.path}: expected a model with a vocabulary.json, or a text with '
+                f'{self.n_vocab:,} different tokens like the training text, found '
                 f'neither: {text.name} has {len(words):,}', 'init_from')
         if self.vocabulary is not None and (
                 words[:self.n_vocab] != self.vocabulary.words):

@@ -68,7 +68,7 @@ def prepare(args: argparse.Namespace) -> Job:
         described = RunDescription.load(run_folder.folder_of(resume))
         if args.seed is not None and not (described and described.seed == args.seed):
             raise InputError('--seed cannot be combined with --resume: the random '
-                             'numbers continue from the snapshot')
+                             'state continues from the snapshot')
         text = _text(args, described, _vocabulary_of(args, resume, described))
     else:
         if args.config:

@@ -54,7 +54,8 @@ def _check_source(args: argparse.Namespace) -> None:
         if not os.path.isfile(path) and not os.path.isdir(path):
             raise InputError(
                 f'expected the corpus that {run_folder.RUN} names, but {path} '
-                + ('is not a file or folder' if os.path.exists(path) else 'does not exist')
+                + ('is not a file or folder' if os.path.exists(path)
+                   else 'does not exist')
                 + '; give the corpus', 'corpus')
     if paths and sys.stderr.isatty() and not getattr(args, 'quiet', False):
         print(f'rnnlm {args.name}: corpus {printable(", ".join(paths), 300)}, which '
@@ -110,7 +111,7 @@ class TextOfModel:
         if args.text is not None:
             if vocabulary is None:
                 raise InputError(
-                    f'{path}: expected a {run_folder.VOCABULARY} in its folder, found '
+                    f'{path}: expected a model with a {run_folder.VOCABULARY}, found '
                     'none')
             self.name, self.limit = args.text, None
             with about('text'):

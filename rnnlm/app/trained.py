@@ -97,8 +97,8 @@ class TrainedModel:
         """
         if self.vocabulary is None:
             raise InputError(
-                f'{self._path}: expected a {run_folder.VOCABULARY} in its folder, '
-                'found none')
+                f'{self._path}: expected a model with a {run_folder.VOCABULARY}, found '
+                'none')
         return self.vocabulary
 
     def require_boundary(self) -> int:
@@ -331,5 +331,5 @@ def _load_model(file: str, vocabulary: Optional[Vocabulary]) -> LanguageModel:
 
 def _another_size(path: str, vocabulary: Vocabulary, n_vocab: int) -> InputError:
     return InputError(
-        f'{path}: expected a model of {len(vocabulary):,} words, as in the '
-        f'{run_folder.VOCABULARY} in its folder, found one of {n_vocab:,}')
+        f'{path}: expected a model of {len(vocabulary):,} words, as in its '
+        f'{run_folder.VOCABULARY}, found one of {n_vocab:,}')

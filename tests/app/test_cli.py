@@ -171,7 +171,7 @@ def test_words_and_weights_belong_together(command, tmp_path, story):
     (tmp_path / 'result' / 'run.json').unlink()
     assert 'expected a model of 8 words' in command('generate', status=2)
     vocabulary.unlink()
-    assert 'vocabulary.json in its folder' in command('generate', status=2)
+    assert 'a model with a vocabulary.json' in command('generate', status=2)
 
 
 def test_output_that_nobody_reads_does_not_stop_the_training(tmp_path, story):
