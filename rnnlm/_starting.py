@@ -1,11 +1,12 @@
 """Startup of the `rnnlm` command, before Chainer is imported.
 
-Importing Chainer and NumPy would take most of the time of `rnnlm --version`, of printing
-help or of reporting a wrong option, which do not need them.  So in the command `import
-rnnlm` imports neither, and `load` imports them after the options have been read.
+Importing Chainer and NumPy would take most of the time of `rnnlm --version`, of help
+and of errors about options, which do not need them.  So in the command `import rnnlm`
+imports neither, and `load` imports them after the options have been read.
 
-In any other program `import rnnlm` imports everything.  Chainer's functions at that
-moment count as unchanged (`rnnlm.unaltered`), so no user code may run before it.
+In any other program `import rnnlm` imports everything.  The functions of Chainer that
+are found then count as unchanged (`rnnlm.unaltered`), so user code must not run between
+`import rnnlm` and `load`.
 """
 import importlib
 import os
@@ -40,7 +41,7 @@ def load():
 
 
 def _is_console_script():
-    """Returns whether the console script is running, so that no user code ran before."""
+    """Returns whether the console script is running, without user code before it."""
     script = sys.modules.get('rnnlm_command')
     return bool(getattr(script, 'running', False))
 
