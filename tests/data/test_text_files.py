@@ -48,7 +48,7 @@ def test_a_folder_of_documents(write, tmp_path):
 def test_folders_that_are_too_deep(tmp_path):
     """Of a thousand Python's own walk makes a RecursionError, before 3.12."""
     os.makedirs(os.path.join(tmp_path, *['x'] * 101))
-    with refused('at most 100 times'):
+    with refused('at most 100 deep'):
         load(str(tmp_path))
 
 
