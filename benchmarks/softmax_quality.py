@@ -22,7 +22,7 @@ import time
 
 import rnnlm
 from rnnlm.app import experiment
-from rnnlm.app.going_on import newest_or
+from rnnlm.app.resuming import newest_or
 from rnnlm.app.recipes import PRESETS, SOFTMAXES
 
 import common

@@ -14,11 +14,10 @@ extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perple
               `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
-more          `LanguageModel`, a model of other links; `links` and `parts`, which
-              there are and how they are computed; `adaptive_model`, the one for large
-              vocabularies; `get_device`; `functions`, the
-              LSTM and the loss of a whole window; `parallel`, training by several
-              processes; `v1`, Chainer 1's model
+more          `LanguageModel`, a model made of any links; `links` and `parts`, the links
+              that can be fused; `adaptive_model`, for large vocabularies;
+              `get_device`; `functions`, the fused LSTM and loss; `parallel`, training
+              with several processes; `v1`, the model of Chainer 1
 ============  =====================================================================
 """
 from __future__ import annotations
@@ -86,5 +85,5 @@ del annotations
 
 
 def __dir__() -> list[str]:
-    """The public names; the packages inside can be imported all the same."""
+    """Returns the public names; other modules can still be imported."""
     return sorted([*__all__, *(name for name in globals() if name.startswith('__'))])

@@ -1,12 +1,12 @@
-"""The start of the command, before Chainer is imported.
+"""Startup of the `rnnlm` command, before Chainer is imported.
 
-Importing Chainer and NumPy takes most of the time in which `rnnlm --version`, a help or
-a wrong option could be answered, and none of these needs them.  So in the command
-`import rnnlm` imports neither, and `load` does when the options have been read.
+Importing Chainer and NumPy would take most of the time of `rnnlm --version`, of help
+and of errors about options, which do not need them.  So in the command `import rnnlm`
+imports neither, and `load` imports them after the options have been read.
 
-Any other program gets all of it from `import rnnlm`.  What Chainer's functions were at
-that moment is taken for Chainer's own (`rnnlm.unaltered`), so no code of a user may run
-between the two.
+In any other program `import rnnlm` imports everything.  The functions of Chainer that
+are found then count as unchanged (`rnnlm.unaltered`), so user code must not run between
+`import rnnlm` and `load`.
 """
 import importlib
 import os
@@ -14,7 +14,7 @@ import sys
 
 _COMMANDS = 'rnnlm', 'rnnlm.exe', 'rnnlm-script.py'
 
-# Whether Chainer and the public names are left to `load`; None before `begin`.
+# Whether `load` must import Chainer and the public names; None before `begin`.
 waiting = None
 
 
@@ -31,7 +31,7 @@ def begin():
 
 
 def load():
-    """Imports what `import rnnlm` left, and removes the handler of `begin`."""
+    """Imports what `import rnnlm` skipped, and removes the handler of `begin`."""
     global waiting
     if waiting:
         waiting = False
@@ -41,7 +41,7 @@ def load():
 
 
 def _is_console_script():
-    """Returns whether the console script runs, and so no code of a user before it."""
+    """Returns whether the console script is running, without user code before it."""
     script = sys.modules.get('rnnlm_command')
     return bool(getattr(script, 'running', False))
 

@@ -6,7 +6,7 @@ from typing import Union
 import chainer
 
 from rnnlm.errors import InputError
-from rnnlm.kernels import proof
+from rnnlm.kernels import verification
 
 
 def get_device(spec: Union[str, int]) -> chainer.backend.Device:
@@ -37,7 +37,7 @@ def get_device(spec: Union[str, int]) -> chainer.backend.Device:
             "'chainer-rnnlm[cuda12]' or 'chainer-rnnlm[cuda13]', and NVIDIA's "
             'driver', 'device') from None
     try:
-        proof.read_mode()
+        verification.read_mode()
     except ValueError as e:
         raise InputError(str(e)) from None
     return device

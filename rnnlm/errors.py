@@ -162,7 +162,7 @@ def is_integer(value: Any) -> bool:
 
 
 def is_real(value: Any) -> bool:
-    """Returns whether a value is a Python or NumPy number; an array is none."""
+    """Returns whether a value is a Python or NumPy number; false for an array."""
     return isinstance(value, numbers.Real)
 
 

@@ -15,7 +15,7 @@ from rnnlm import chain, unaltered
 from rnnlm.errors import is_real, require, require_count
 from rnnlm.links import AdaptiveSoftmax, OutputBias
 
-# Maximum number of float64 numbers that are drawn at once, to save memory.
+# Maximum number of float64 numbers drawn at a time, to save memory.
 DRAWN = 2 ** 22
 
 # Maximum number of layers; a larger number is a mistake.
@@ -103,10 +103,10 @@ def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float
 
     Args:
         n_vocab, n_units, n_layers, dropout, init_scale, n_embed: As for `RNNForLM`.
-        cutoffs (sequence of int): The ranks by frequency at which the clusters begin;
+        cutoffs (sequence of int): The ranks by frequency at which the clusters start;
             by default those at which words make up 80 and 95 % of the text.
         counts (sequence of int): Frequency of each word in the training text, (V,); by
-            default ids are taken to be sorted by frequency.
+            default ids are assumed to be sorted by frequency.
 
     Returns:
         rnnlm.LanguageModel: Embedding, `n_layers` LSTM layers, and a

@@ -40,7 +40,7 @@ SETTINGS = 'slope', 'ranks'
 
 
 class Adaptive(NamedTuple):
-    """Sizes of an `AdaptiveSoftmax`: where its clusters begin, and their units."""
+    """Sizes of an `AdaptiveSoftmax`: where its clusters start, and their units."""
     cutoffs: Tuple[int, ...]
     projected: Tuple[int, ...]
     head_bias: bool = True
@@ -205,7 +205,7 @@ def guess(shapes: Mapping[str, Shape], where: str = 'the model') -> Structure:
     layers = []
     for k in range(1, max(1, n_layers) + 1):
         n_units = _matrix(shapes, f'l{k}/lateral/W', where)[1]
-        # The type of gates is recognised by what is saved beside the matrices.
+        # The type of gates is recognised by values saved with the matrices.
         link = next((link for link, (_, saved) in reversed(LAYERS.items())
                      if all(f'l{k}/{name}' in shapes for name in saved)))
         layers.append(Layer(link, n_units))

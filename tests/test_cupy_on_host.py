@@ -7,7 +7,7 @@ import pytest
 
 import rnnlm
 from rnnlm import kernels
-from rnnlm.kernels import proof
+from rnnlm.kernels import verification
 
 pytestmark = pytest.mark.gpu
 on_host = pytest.mark.skipif(not ON_HOST, reason='this is about the stand-in alone')
@@ -228,7 +228,7 @@ def test_a_window_never_waits_for_its_own_work(tmp_path, graph):
     counts = cupy._device.counts
     updater = make_gpu_trainer('@cupy:0', tmp_path, dropout=0.5, optimizer=(
         optimizers.SGD if graph else optimizers.Adam)).updater
-    for _ in range(1 + proof.TIMES):  # kernels are verified first
+    for _ in range(1 + verification.TIMES):  # kernels are verified first
         updater.update()
     for _ in range(5):
         counts.reset()
@@ -254,7 +254,7 @@ def test_nor_do_steps(tmp_path):
 @on_host
 def test_a_window_without_the_check_reads_nothing(tmp_path):
     updater = make_gpu_trainer('@cupy:0', tmp_path, optimizer=optimizers.Adam).updater
-    for _ in range(proof.TIMES):  # kernels are verified first
+    for _ in range(verification.TIMES):  # kernels are verified first
         updater.update()
     updater = rnnlm.BPTTUpdater(
         updater.get_iterator('main'), updater.get_optimizer('main'), 5,

@@ -97,7 +97,7 @@ def test_a_stream_has_an_end(monkeypatch):
     read, write = os.pipe()
     os.write(write, b'x' * 1000)
     os.close(write)
-    with refused('at most 10 bytes', 'write them into a file'):
+    with refused('at most 10 bytes', 'write the text to a file'):
         rnnlm.load_corpus(f'/dev/fd/{read}')
     os.close(read)
     with open('/dev/zero') as f, refused('found a device'):

@@ -1,6 +1,6 @@
 """The table of patches that Chainer 7.8.1 (January 2022) needs today.
 
-`ROWS` is the whole table, assembled from the modules `rows_*` (one for each cause).  A
+`ROWS` is the complete table, from the modules `rows_*` (one for each cause).  A
 row says what broke, in which Chainer module, since which release of which package,
 whether this machine needs the patch, and the edits: a piece of Chainer's source and its
 replacement.  The replacements may call functions of `edited`.

@@ -2,7 +2,7 @@
 
 `ROWS` are rows of the table in `patches` that are always needed: (what, module, edits).
 With them a resumed run equals an uninterrupted one.  Snapshots stay readable by Chainer
-and the other way round: values that were added have names of their own.
+and the other way round, because added values have new names.
 """
 import numpy
 

@@ -1,4 +1,4 @@
-"""A patch that lets Chainer's Classifier take whole windows (T, B) of words.
+"""A patch that lets Chainer's Classifier take windows (T, B) of words.
 
 Its loss and accuracy expect logits (B, V).  The logits of a window, (T, B, V), are
 reshaped to T B rows: the loss is the mean over all words of the window.

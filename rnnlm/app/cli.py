@@ -6,11 +6,11 @@ from typing import List, Optional
 
 from rnnlm import _starting, parallel
 from rnnlm.app.parsers import make_parser
-from rnnlm.app.streams import complain, let_go, open_closed_streams
+from rnnlm.app.streams import complain, discard_unwritten, open_closed_streams
 from rnnlm.errors import InputError, NotFinite, printable
 from rnnlm.legacy import runner
 
-# The commands that write nothing but what they print.
+# The commands whose only output is what they print.
 PRINT_ONLY = ('evaluate', 'generate', 'score', 'interpolate', 'inspect', 'info')
 
 
@@ -18,14 +18,14 @@ def main(argv: Optional[List[str]] = None) -> int:
     """Runs one command.
 
     Args:
-        argv: Arguments; those of the process if None.
+        argv: Arguments; by default those of the process.
 
     Returns:
-        The exit status: 0; 1 for a failed run; 2 for input that cannot be used; 128 +
-        the number of the signal that stopped the training.
+        The exit status: 0 for success, 1 for a failed run, 2 for invalid input, and
+        128 + the number of the signal if one stopped the training.
     """
     given, of_script = runner.split_arguments(sys.argv[1:] if argv is None else argv)
-    # A script finds its streams as python gives them to it.
+    # A script gets the streams as Python set them up.
     closed = [] if given[:1] == ['run'] else open_closed_streams()
     with parallel.only_root_reports():
         args, unknown = make_parser().parse_known_args(given)
@@ -44,19 +44,19 @@ def main(argv: Optional[List[str]] = None) -> int:
     try:
         return _status(args)
     finally:
-        let_go(sys.stdout)
+        discard_unwritten(sys.stdout)
 
 
 def _command(args: argparse.Namespace) -> int:
     """Runs the command; returns the exit status."""
-    # Imported here: what is above needs neither Chainer nor NumPy.
+    # Imported here because parsing needs neither Chainer nor NumPy.
     from rnnlm.app import commands, evaluate, generate, info, score
     run = {'train': commands.train, 'evaluate': evaluate.evaluate,
            'generate': generate.generate, 'score': score.score,
            'interpolate': evaluate.interpolate, 'run': commands.run,
            'inspect': commands.inspect, 'convert': commands.convert,
            'info': lambda args: info.main(args.json)}[args.name]
-    if args.name == 'run':  # a script has NumPy's warnings
+    if args.name == 'run':  # a script keeps NumPy's warnings
         return run(args)
     import numpy
     # The commands check what they compute; NumPy's warnings would only repeat it.
@@ -84,8 +84,8 @@ def _status(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         complain(f'rnnlm {args.name}: interrupted')
         return 130
-    except BrokenPipeError:  # the reader, `head` say, has exited
-        let_go(sys.stdout)
+    except BrokenPipeError:  # the reader, such as `head`, has exited
+        discard_unwritten(sys.stdout)
         return 1
     except OSError as e:  # a full disk, a folder that was deleted
         what = (f'{e.filename or "cannot write"}: {e.strerror}' if e.errno else str(e))
@@ -98,16 +98,16 @@ def _apart(args: argparse.Namespace) -> str:
     size = parallel.launched_size()
     if args.name != 'train' or args.communicator or size == 1:
         return ''
-    return (f' (mpiexec started {size} processes, and each trains a model of its own; '
-            'to train one together, add --communicator naive)')
+    return (f' (mpiexec started {size} processes, and each trains its own model; to '
+            'train one model together, add --communicator naive)')
 
 
 def _hint(args: argparse.Namespace, error: OSError) -> str:
     """Returns how to resume a training run after an error, or ''."""
-    if not error.errno:  # those without say it themselves
+    if not error.errno:  # the message of such an error says it
         return ''
-    from rnnlm.app.prepare import possible_go_on_command
-    command = possible_go_on_command(args)
+    from rnnlm.app.prepare import resume_command_if_possible
+    command = resume_command_if_possible(args)
     return command and (
         f'; earlier snapshots are intact: fix this and continue with: {command}')
 
@@ -116,9 +116,9 @@ def _after_nan(args: argparse.Namespace) -> str:
     """Returns a remedy for NaN in training, besides a lower learning rate."""
     if args.name != 'train' or args.on_nan == 'rollback':
         return ''
-    from rnnlm.app.prepare import possible_go_on_command
-    command = possible_go_on_command(args, '--on-nan', 'rollback')
-    return (f', or go back to the last snapshot at half of it with: {command}'
+    from rnnlm.app.prepare import resume_command_if_possible
+    command = resume_command_if_possible(args, '--on-nan', 'rollback')
+    return (f', or resume the last snapshot with half the learning rate: {command}'
             if command else ' (or use --on-nan rollback)')
 
 
@@ -133,14 +133,13 @@ def _set_up_streams() -> None:
 
 
 def message(error: InputError, parser: argparse.ArgumentParser) -> str:
-    """Returns the message of an error, with the flag that sets the argument at fault.
+    """Returns the message of an error, with the flag of the option that caused it.
 
     Args:
-        error: An error about an argument or a field that has the name of an option's
-            ``dest``, or about something else.
-        parser: The parser with the option.
+        error: The error.  Its name may be the ``dest`` of an option.
+        parser: The parser with the options.
     """
-    for action in parser._actions:  # argparse has no public way to its options
+    for action in parser._actions:  # argparse has no public list of its options
         if action.dest == error.name and action.option_strings:
             return f'{max(action.option_strings, key=len)}: {error.problem}'
     return str(error)

@@ -1,8 +1,8 @@
 """The commands train, run, inspect and convert.
 
-Each takes the parsed arguments and returns the exit status; what cannot be used is an
-`InputError`.  What one command alone needs is imported in it: the start of the others
-need not wait.
+Each takes the parsed arguments, returns the exit status, and raises an `InputError` for
+invalid input.  Modules that only one command needs are imported in it, so that the
+others start faster.
 """
 import argparse
 import json
@@ -12,7 +12,7 @@ import sys
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say, say_results
-from rnnlm.app.prepare import go_on_command, possible_go_on_command, prepare
+from rnnlm.app.prepare import prepare, resume_command, resume_command_if_possible
 from rnnlm.errors import InputError, printable
 from rnnlm.legacy import runner
 from rnnlm.serializers.atomic import require_new
@@ -20,7 +20,7 @@ from rnnlm.serializers.atomic import require_new
 
 def train(args: argparse.Namespace) -> int:
     with parallel.joined(args.communicator, args.timeout,
-                         lambda: possible_go_on_command(args)) as group:
+                         lambda: resume_command_if_possible(args)) as group:
         job = group.on_all(lambda: prepare(args))
         result = experiment.train(
             job.corpus, job.recipe, out=args.out, device=args.device, seed=job.seed,
@@ -28,7 +28,7 @@ def train(args: argparse.Namespace) -> int:
             progress_bar=sys.stdout.isatty(), save_every=args.save_every,
             on_nan=args.on_nan, group=group)
         if result['signal']:
-            say(f'resume   with: {go_on_command(args, group.size)}')
+            say(f'resume   with: {resume_command(args, group.size)}')
             return 128 + result['signal']
         say_results(result, args.out)
         return 0

@@ -1,7 +1,7 @@
 """Terminal output of a training run: settings, table, results and progress bar.
 
-The bar is tqdm's, which knows about narrow and resized terminals.  What is here besides
-keeps the training independent of its output.
+The bar is tqdm's, which adapts to narrow and resized terminals.  An error while writing
+output never stops the training.
 """
 import contextlib
 import json
@@ -43,10 +43,10 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
 
     Args:
         corpus, recipe, trainer, device: The run.
-        resumed: The snapshot that it resumes, or None.
-        notes: What is not as it was in a run that is resumed, in words; else what a
-            new one begins with.
-        initial: Whether it began with a trained model.
+        resumed: The snapshot that is resumed, or None.
+        notes: For a resumed run, descriptions of what has changed; for a new run, of
+            the model it starts from.
+        initial: Whether the run started from a trained model.
     """
     updater = trainer.updater
     target = updater.get_optimizer('main').target
@@ -68,28 +68,28 @@ def introduce(corpus: Corpus, recipe: Recipe, trainer: training.Trainer,
     say(f'training {counted(recipe.epochs, "epoch")} of {windows} '
         f'({size} {recipe.bprop_len} {corpus.unit}s) on {device}{by}')
     if recipe.sentences:
-        say(f'         each sentence from a fresh state; each {corpus.unit} has the '
-            'same weight: loss = sum / batch size')
+        say(f'         the state is reset before each sentence; each {corpus.unit} has '
+            'the same weight: loss = sum / batch size')
     say_time(corpus, recipe, updater, device)
     if not plotting.available():
         say('         without perplexity.png: matplotlib cannot be imported')
     if resumed:
         rate = trainer.get_extension('LearningRateDecay').rate(trainer)
         say(f'resumed  {resumed} at window {updater.iteration}, with its random '
-            f'numbers; learning rate {rate:g}')
+            f'state; learning rate {rate:g}')
         if updater.resumed_from != group.size:
             say(f'         (written by {updater.resumed_from} processes, now '
-                f'{group.size}: all but rank 0 draw new random numbers)')
+                f'{group.size}: all ranks except 0 get new random states)')
         for note in notes:
             say(f'         {note}')
 
 
 def say_unknown(corpus: Corpus, initial: bool = False) -> None:
-    """Prints how many tokens of each part are unknown, if some are or <unk> is.
+    """Prints the share of unknown tokens in each part, if the vocabulary has <unk>.
 
     Args:
         corpus: The text.
-        initial: Whether the run began with a trained model, which may know <unk>.
+        initial: Whether the run started from a trained model, which may know <unk>.
     """
     if UNK not in corpus.vocabulary:
         return
@@ -97,7 +97,7 @@ def say_unknown(corpus: Corpus, initial: bool = False) -> None:
     shares = ' / '.join(f'{100 * rate:.3g}%' for rate in rates)
     say(f'unknown  {shares} of the {corpus.unit}s are {UNK}')
     if not rates[0]:
-        # These options cannot be given beside a vocabulary.
+        # These options cannot be combined with a vocabulary.
         given = initial or (corpus.source or {}).get('vocabulary') is not None
         trained = 'not trained on this text' if initial else 'never trained'
         say(f'         {UNK} is not in the training part, and so {trained}: '
@@ -105,15 +105,15 @@ def say_unknown(corpus: Corpus, initial: bool = False) -> None:
             + ('' if given else ', or use --min-count or --vocab-limit'))
 
 
-# The part of the speed of large matrix products at which training runs, about.
+# Approximate speed of training as a fraction of that of large matrix products.
 EFFICIENCY = 0.4
 
 
 def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) -> None:
-    """Prints about how long a run will take on this CPU, unless that is soon.
+    """Prints about how long a run will take on this CPU, if more than a minute.
 
-    By the floating point operations of all its tokens, at `EFFICIENCY` of the speed of
-    a matrix product that is timed.
+    The estimate is the number of floating point operations for all tokens, divided by
+    `EFFICIENCY` times the measured speed of a matrix product.
     """
     if device.xp is not numpy:
         return
@@ -124,11 +124,11 @@ def say_time(corpus: Corpus, recipe: Recipe, updater: BPTTUpdater, device: Any) 
         return
     about = (counted(round(minutes), 'minute') if minutes < 100
              else counted(round(minutes / 60), 'hour'))
-    say(f'         about {about}; fewer with --unit, --epoch or --vocab-limit')
+    say(f'         about {about}; reduce with --unit, --epoch or --vocab-limit')
 
 
 def _operations_per_second() -> float:
-    """Times a matrix product, the fastest of three runs."""
+    """Measures the speed of a matrix product, the fastest of three runs."""
     a = numpy.full((384, 384), 0.5, 'f')
     seconds = []
     for _ in range(3):
@@ -153,7 +153,7 @@ def say_results(result: Dict[str, Any], out: str) -> None:
             + without_them(result[f'{part}_known']))
         say(f'{part:9}perplexity {result[part]:.3f}'
             + bits(result[part], result['tokens'])
-            + (', each sentence on its own' if result.get('sentences') else '')
+            + (', state reset before each sentence' if result.get('sentences') else '')
             + relative_to_limit(result[part], result['limit']) + unknown)
     command = shlex.join(['rnnlm', 'generate', out])
     say(f'written  {out}/; generate text with: {command}')
@@ -177,9 +177,9 @@ def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:
 class _Output:
     """Standard output without errors.
 
-    Whatever happens to it, a closed pipe or a full disk, the training continues.  tqdm
-    ignores some of these errors, but not a full disk, nor a pipe that is closed while
-    text for it is still buffered.
+    The training continues after a closed pipe or a full disk.  tqdm ignores some of
+    these errors, but not a full disk, nor a pipe that is closed while text for it is
+    still buffered.
     """
 
     def write(self, text: str) -> None:
@@ -202,7 +202,7 @@ _OUTPUT = _Output()
 
 
 class _Bar(tqdm.tqdm):
-    monitor_interval = 0  # no thread that wakes a bar whose updates are rare
+    monitor_interval = 0  # no thread that redraws a bar between updates
 
     def update_to(self, n: int) -> None:
         """Moves the bar to `n` of its total."""
@@ -213,9 +213,9 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
     """Returns a progress bar on standard error, shown if that is a terminal.
 
     Args:
-        total: What there is to do.
-        unit: Its unit, with a blank before a word.
-        hidden: Whether nothing is shown at a terminal either.
+        total: Value of the bar at the end.
+        unit: Unit of `total`, with a leading blank if it is a word.
+        hidden: Whether to hide the bar at a terminal too.
     """
     return _Bar(total=total, unit=unit, unit_scale=True, file=sys.stderr,
                 dynamic_ncols=True, leave=False,
@@ -223,7 +223,7 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
 
 
 def to_json(value: Any) -> str:
-    """Returns JSON in one line.  NaN and infinity, which JSON lacks, become null."""
+    """Returns JSON in one line; NaN and infinity, which JSON lacks, become null."""
     return printable(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
 
 
@@ -258,7 +258,7 @@ class Console:
         _OUTPUT.flush()
 
 
-# What fits in a terminal of so many columns.
+# Minimum number of columns of the terminal, and the format that fits.
 _FORMATS = ((62, '{desc} |{bar}| {rate_fmt}, {remaining} left'),
             (46, '{desc}, {remaining} left'), (0, '{desc}'))
 
@@ -278,10 +278,10 @@ class ProgressBar(training.Extension):
     was drawn.
 
     Args:
-        epochs: Epochs in all.
-        words: Words of an epoch.
+        epochs: Number of epochs.
+        words: Words per epoch.
         interval: Seconds between two updates of the bar.
-        unit: What is counted.
+        unit: Name of a token, such as 'word'.
     """
     trigger = 1, 'iteration'
     priority = training.PRIORITY_READER
@@ -305,9 +305,9 @@ class ProgressBar(training.Extension):
         bar = self._bar
         if bar is None or not bar.update(self._done(trainer) - bar.n):
             return
-        # Only now: on a GPU it waits until the window is computed.
+        # Read only when drawn, because on a GPU this waits for the window.
         loss = trainer.observation['main/loss']
-        # With its weight, if that is not the same for all windows.
+        # A tuple holds the loss and its weight, if weights of windows differ.
         loss = float((loss[0] if isinstance(loss, tuple) else loss).array)
         bar.bar_format = _bar_format()
         self._loss = loss if self._loss is None else 0.8 * self._loss + 0.2 * loss
@@ -316,7 +316,7 @@ class ProgressBar(training.Extension):
             f'{math.exp(min(self._loss, 99)):.4g}')
 
     def _done(self, trainer: Any) -> int:
-        # The last window may reach into the epoch after the last.
+        # The last window may extend beyond the last epoch.
         return round(min(trainer.updater.epoch_detail, self._epochs) * self._words)
 
     def finalize(self) -> None:

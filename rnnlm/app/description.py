@@ -22,25 +22,25 @@ MAY_CHANGE = ('dropout', 'batch_size', 'bprop_len', 'epochs', 'lr', 'decay',
 
 @dataclasses.dataclass(frozen=True)
 class RunDescription:
-    """Text, recipe and history of a run: ``run.json`` in its folder.
+    """Text, recipe and history of a run, the content of ``run.json``.
 
     Attributes:
         corpus: Name of the corpus.
         tokens: 'word' or 'char'.
         training_words: Tokens of the training text.
         vocabulary: 16 hexadecimal digits of the SHA-256 of the vocabulary.
-        text: Hexadecimal digits of the SHA-256 of all ids; None if a version that did
-            not keep it wrote the file.
+        text: SHA-256 of all ids, in hexadecimal; None if the file was written by a
+            version that did not store it.
         source: Arguments of `rnnlm.data.corpus.load` that load the corpus: 'corpus',
-            'tokens', 'vocab_limit', and since there are such 'min_count' and
-            'vocabulary'; empty if they are not known.
-        recipe: The recipe, with what was changed on the way.
-        computed: What computed it, by name; empty if that is not known.
-        seed: Seed of the random numbers; None if it is not known.
-        began: What it began with if not with random weights: 'model', the file;
-            'weights', the SHA-256 of what is in it; 'vocabulary', 'kept' or 'extended'.
-        changes: Of each resume with other values, 'window' and 'recipe': by the names
-            of fields, what they were before and from there on.
+            'tokens', 'vocab_limit' and, unless an older version wrote the file,
+            'min_count' and 'vocabulary'; empty if unknown.
+        recipe: The current recipe, including changes made when resuming.
+        computed: Device, library versions and BLAS, by name; empty if unknown.
+        seed: Random seed; None if unknown.
+        began: The model that the run started from, None for random weights: 'model',
+            its path; 'weights', their SHA-256; 'vocabulary', 'kept' or 'extended'.
+        changes: One dict for each resume with other values: 'window', and 'recipe', a
+            dict of the changed fields, each with its values before and after.
     """
     corpus: str
     tokens: str
@@ -69,11 +69,11 @@ class RunDescription:
                   for name, values in change['recipe'].items()}
         return dataclasses.replace(self.recipe, **before)
 
-    def gone_on(self, now: 'RunDescription', window: int) -> 'RunDescription':
-        """Returns the description of this run when it is resumed at a window.
+    def resumed_at(self, now: 'RunDescription', window: int) -> 'RunDescription':
+        """Returns the description of this run after it is resumed at a window.
 
         Args:
-            now: Its text, its recipe and what computes it from there on.
+            now: The description of the resumed run, without its history.
             window: The window of the snapshot.
         """
         before, after = (dataclasses.asdict(recipe) for recipe in (
@@ -91,8 +91,7 @@ class RunDescription:
         """Loads the description in the folder of a run; None if there is none.
 
         Raises:
-            rnnlm.errors.InputError: if the file is damaged, or has values that a run
-                cannot have.
+            rnnlm.errors.InputError: If the file is damaged or contains invalid values.
         """
         path = os.path.join(folder, RUN)
         return cls.read(path) if os.path.exists(path) else None
@@ -135,14 +134,14 @@ class RunDescription:
                     for name in ('model', 'weights', 'vocabulary')))
         require('changes', changes, 'a list of windows and recipes',
                 lambda v: isinstance(v, list) and all(map(_is_change, v)))
-        # A field that is younger than the run has its default, as it had in effect;
-        # those of a later version are not known here.
+        # A field added after the run was made gets its default, which was the behaviour
+        # then.  Fields of later versions are ignored.
         described = cls(
             found['corpus'], found['tokens'], found['training words'],
             found['vocabulary'], text, source or {}, Recipe(**_known(recipe)),
             computed or {}, seed, began,
             [{**change, 'recipe': _known(change['recipe'])} for change in changes])
-        described.recipe_at(0)  # refuses values that cannot be
+        described.recipe_at(0)  # refuses invalid values
         return described
 
     def to_json(self) -> Dict[str, Any]:
@@ -162,7 +161,7 @@ class RunDescription:
         """Writes the file, atomically.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: If it cannot be written.
         """
         with writing(os.path.join(folder, RUN), follow=False) as f:
             f.write(self.to_bytes())
@@ -208,17 +207,17 @@ def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
     """Refuses to resume a run with another text or model.
 
     Args:
-        snapshot (str): snapshot file, or a folder for its newest whole one.  It is
-            compared with the description beside it; without one there is nothing to
-            compare.
-        corpus, recipe: of the resumed run.
+        snapshot (str): Snapshot file, or a folder for its newest undamaged one.  The
+            corpus and the recipe are compared with the ``run.json`` in its folder, if
+            there is one.
+        corpus, recipe: Those of the resumed run.
 
     Returns:
-        str: the snapshot file.
+        str: The snapshot file.
 
     Raises:
-        rnnlm.errors.InputError: if there is no snapshot, the text is another one, or
-            the recipes differ in more than `MAY_CHANGE`.
+        rnnlm.errors.InputError: If there is no snapshot, if the text differs, or if the
+            recipes differ in other fields than `MAY_CHANGE`.
     """
     if os.path.isdir(snapshot):
         snapshot = newest_snapshot(snapshot)
@@ -233,36 +232,36 @@ def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
         if name not in MAY_CHANGE and before != now:
             raise InputError(
                 f'expected {short_repr(before)}, as in the run to be resumed ({path}), '
-                f'found {short_repr(now)}; that can only be set for a new run, which '
-                'may begin with the weights of this one by --init-from', name)
+                f'found {short_repr(now)}; it can only be set for a new run, which can '
+                'start from the weights of this one with --init-from', name)
     return snapshot
 
 
 def _check_text(path: str, earlier: RunDescription, now: RunDescription) -> None:
-    """Refuses another text than that of a run, by what is in it.
+    """Refuses a text that differs from that of the run to be resumed.
 
-    A file that was renamed or moved has the same text.  Runs of before there were
-    hashes are known by the name and the length alone.
+    The content is compared, so a file may be renamed or moved.  Older runs did not
+    store hashes, and are compared by name and length.
     """
     if earlier.tokens != now.tokens:
         raise InputError(
             f'expected {earlier.tokens!r}, as in the run to be resumed ({path}), found '
-            f'{now.tokens!r}; begin a new run', 'tokens')
+            f'{now.tokens!r}; start a new run', 'tokens')
     found = None
     if earlier.training_words != now.training_words:
-        found = (f'one of {now.training_words:,} training tokens, not '
+        found = (f'a text of {now.training_words:,} training tokens instead of '
                  f'{earlier.training_words:,}')
     elif earlier.vocabulary != now.vocabulary:
-        found = 'one with another vocabulary'
+        found = 'a text with another vocabulary'
     elif earlier.text is not None and earlier.text != now.text:
-        found = 'one with as many words but other ones'
+        found = 'a different text of the same length'
     elif earlier.text is None and earlier.corpus != now.corpus:
-        found = f'{short_repr(now.corpus)}, not {short_repr(earlier.corpus)}'
+        found = f'{short_repr(now.corpus)} instead of {short_repr(earlier.corpus)}'
     if found:
         raise InputError(
             f'{now.corpus}: expected the text of the run to be resumed ({path}), found '
-            f'{found}; resume with that text, or begin a new run, which may begin with '
-            'the weights of this one by --init-from', 'corpus')
+            f'{found}; resume with the original text, or start a new run, which can '
+            'start from the weights of this one with --init-from', 'corpus')
 
 
 def fingerprint(corpus: Corpus, recipe: Recipe) -> str:

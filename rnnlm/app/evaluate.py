@@ -37,11 +37,11 @@ def evaluate(args: argparse.Namespace) -> int:
     sentences = args.sentences or by_sentences(args.model)
     if sentences and args.dynamic:
         raise InputError(
-            'expected no --dynamic beside it, found one' if args.sentences else
-            f'expected a model of the running text, found that {args.model} was '
-            'trained with --sentences', 'sentences' if args.sentences else 'dynamic')
+            'expected no --dynamic with it, found one' if args.sentences else
+            f'expected a model trained on running text, found {args.model}, trained '
+            'with --sentences', 'sentences' if args.sentences else 'dynamic')
     trained = load(args.model, args.device)
-    # Before the text is read, which may take long: bad options are refused first.
+    # Checks its options, so it is created before the text is read, which may take long.
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)
@@ -67,7 +67,7 @@ def evaluate(args: argparse.Namespace) -> int:
         print(to_json(result))
         return 0
     unit = 'character' if vocabulary.by_character else 'word'
-    how = ', each sentence on its own' if sentences else ''
+    how = ', state reset before each sentence' if sentences else ''
     print(f'{name:9}perplexity {found.value:.3f}'
           + bits(found.value, vocabulary.tokens) + how
           + relative_to_limit(found.value, None if found.rate else text.limit)
@@ -92,7 +92,7 @@ def of_stream(trained: TrainedModel, text: Encoded, vocabulary: Vocabulary,
 
 
 def of_sentences(trained: TrainedModel, text: Encoded, quiet: bool) -> Perplexity:
-    """Computes the perplexity of a text, starting each sentence with a zero state."""
+    """Computes the perplexity of a text, resetting the state before each sentence."""
     log_probs, targets = score_sentences_of(trained, text.ids, quiet)
     return Perplexity.of(
         log_probs, targets, text, trained.require_vocabulary().unknown)
@@ -102,7 +102,7 @@ def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
                        ) -> Tuple[numpy.ndarray, numpy.ndarray]:
     """Returns the log probabilities of the words of a text, and the words.
 
-    Each sentence begins with a fresh state.
+    The recurrent state is reset before each sentence.
     """
     between = trained.require_boundary()
     ends = numpy.flatnonzero(words == between)
@@ -152,8 +152,8 @@ def interpolate(args: argparse.Namespace) -> int:
                 lambda v: 0 < v < 1)
     if args.text is not None and args.weight is None:
         raise InputError(
-            'expected a weight beside --text, found none: there is no validation part '
-            'to find the best one', 'weight')
+            'expected a weight with --text, found none; give one, because there is no '
+            'validation part to choose the best', 'weight')
     one = load(args.model, args.device)
     other = load(args.other, args.device)
     text = TextOfModel(args, args.model, one.vocabulary, one.model.n_vocab)
@@ -185,7 +185,7 @@ def interpolate(args: argparse.Namespace) -> int:
     name = 'test' if args.text is None else 'text'
     unit = 'character' if vocabulary.by_character else 'word'
     weights = f'interpolated, weights {weight:.3f} and {1 - weight:.3f}'
-    how = ', each sentence on its own' if sentences else ''
+    how = ', state reset before each sentence' if sentences else ''
     for key, label in (('first', args.model), ('second', args.other),
                        ('mixture', weights)):
         print(f'{name:9}perplexity {found[key].value:.3f}'
@@ -204,4 +204,5 @@ def _require_same(one: TrainedModel, other: TrainedModel,
         raise InputError(
             f'{args.other}: expected the vocabulary of {args.model}, '
             f'{one.model.n_vocab:,} tokens, found another one of '
-            f'{other.model.n_vocab:,}; train both on one corpus, or with --vocab')
+            f'{other.model.n_vocab:,}; train both on the same corpus, or with the same '
+            '--vocab')

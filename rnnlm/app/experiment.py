@@ -9,7 +9,7 @@ from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.app import going_on, new_run, reading, results, run_folder
+from rnnlm.app import new_run, reading, results, resuming, run_folder
 from rnnlm.app.console import Console, ProgressBar, columns, introduce, say
 from rnnlm.app.description import RunDescription, check_resumable, fingerprint
 from rnnlm.app.initial import InitialModel, initial_model
@@ -32,7 +32,7 @@ from rnnlm.training.learning_rate import LearningRateDecay, rate_name
 from rnnlm.training.run import run
 from rnnlm.training.triggers import EpochsTrigger, ReportTrigger, SnapshotTrigger
 
-# Words that are counted at once.
+# Number of words counted at a time.
 COUNTED = 2 ** 22
 
 
@@ -67,46 +67,46 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
           group: Group = SINGLE_PROCESS) -> Dict[str, Any]:
     """Trains an `RNNForLM` on a corpus and writes the results to `out`.
 
-    `out` then holds ``model.npz`` and ``vocabulary.json``, ``run.json``, the ``log``,
-    the last two snapshots, ``perplexity.png`` if matplotlib is installed, and when the
-    run is complete ``result.json``.
+    `out` then contains ``model.npz``, ``vocabulary.json``, ``run.json``, the ``log``,
+    the last two snapshots, ``perplexity.png`` if matplotlib is installed, and
+    ``result.json`` if the run was completed.
 
     Args:
         corpus: The text.
         recipe: Sizes and rates.
-        out: Folder.
+        out: The output folder.
         device: As for `rnnlm.devices.get_device`.
-        seed: Seed of the random numbers; None leaves them as they are.
-        init_from: A trained model to begin with, the folder of a run or a model file.
-            The corpus has its vocabulary, to which tokens may have been added at the
-            end, and the recipe its sizes.
-        resume: Snapshot to resume, with its random numbers; a folder means the newest
-            one in it.  Another recipe than before holds from there on; the model, the
-            optimizer and the precision stay.
+        seed: Random seed; None keeps the current random state.
+        init_from: A trained model to start from: the folder of a run, or a model file.
+            The corpus must be encoded with its vocabulary, which may be extended at the
+            end, and the recipe must have its sizes.
+        resume: Snapshot to resume, including its random state; or a folder for the
+            newest one in it.  A changed recipe takes effect from there; the model, the
+            optimizer and the precision cannot be changed.
         overwrite: Whether an earlier run in `out` may be deleted.
         progress_bar: Whether to show a progress bar on standard output.
         save_every: Minutes between snapshots, which are also written after each epoch;
             0 for one after every window.
-        on_nan: What NaN or infinity in the loss or the gradient does: 'stop'
-            ends the run; 'rollback' resumes the last snapshot with half the learning
-            rate.
-        group: The processes that train together; all of them make this call.
+        on_nan: What to do at NaN or infinity in the loss or the gradient: 'stop' ends
+            the run; 'rollback' resumes the last snapshot with half the learning rate.
+        group: The processes that train together; all of them must call this function.
 
     Returns:
-        'signal', the number of the signal that ended the run or 0; 'snapshot', what was
-        written then; and if the run was completed, 'valid' and 'test', the perplexities
-        of the model with the lowest one in validation, which is that of ``model.npz``;
-        'valid_unknown' and 'test_unknown', the shares of tokens that are ``<unk>``;
-        'valid_known' and 'test_known', the perplexities without them; 'limit', the
-        lowest possible one or None; and 'tokens', 'word' or 'char'.
+        A dict with 'signal', the number of the signal that ended the run, or 0.  After
+        a signal it also has 'snapshot', the path of the snapshot.  After a completed
+        run it has 'valid' and 'test', the perplexities of the model with the lowest
+        validation perplexity, which is ``model.npz``; 'valid_unknown' and
+        'test_unknown', the fractions of ``<unk>``; 'valid_known' and 'test_known', the
+        perplexities without them; 'limit', the lowest possible perplexity or None; and
+        'tokens', 'word' or 'char'.
 
     Raises:
-        rnnlm.errors.InputError: for anything given that cannot be used; nothing
-            was trained or written then.
-        rnnlm.errors.NotFinite: if the loss, a gradient or a parameter is NaN or
-            infinite, and `on_nan` is 'stop' or no learning rate helps.
-        OSError: if at the end a file cannot be written.
-        rnnlm.errors.ProcessLost: if a process of the group is lost.
+        rnnlm.errors.InputError: If an argument is invalid; nothing has been trained or
+            written then.
+        rnnlm.errors.NotFinite: If the loss, a gradient or a parameter is NaN or
+            infinite, and `on_nan` is 'stop' or lower learning rates did not help.
+        OSError: If a file cannot be written at the end.
+        rnnlm.errors.ProcessLost: If a process of the group is lost.
     """
     require('on_nan', on_nan, "'stop' or 'rollback'",
             lambda v: v in ('stop', 'rollback'))
@@ -114,7 +114,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
     reading.require_readable(corpus, recipe, group)
     initial = None
     if init_from is not None:
-        require('init_from', resume, 'no resume beside it', lambda v: v is None)
+        require('init_from', resume, 'no resume with it', lambda v: v is None)
         initial = group.on_all(lambda: initial_model(init_from))
         initial.check(corpus, recipe)
     used_device = group.on_all(lambda: get_device(group.device(device)))
@@ -136,8 +136,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
             made.trainer.extend(results.History(computed, None if resume else seed))
         return made
 
-    # What is not finite ends the run with a message of its own; NumPy's warnings about
-    # the same say less.
+    # NaN and infinity end the run with an error, which says more than NumPy's warnings.
     with contextlib.ExitStack() as stack, recipe.computing(), \
             numpy.errstate(over='ignore', invalid='ignore'):
         group.on_root(lambda: stack.enter_context(run_folder.locked(out)))
@@ -149,10 +148,10 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         if resume:
             snapshot = group.on_root(lambda: _snapshot_of(resume, corpus, recipe))
             described, notes = group.on_root(
-                lambda: going_on.describe(snapshot, described))
+                lambda: resuming.describe(snapshot, described))
         current = group.on_all(make)
         if snapshot is not None:
-            group.on_all(lambda: going_on.resume(
+            group.on_all(lambda: resuming.resume(
                 snapshot, current.trainer, described))
             group.on_root(lambda: new_run.prepare_to_resume(
                 out, snapshot, corpus, described, current.trainer.updater.iteration))
@@ -163,7 +162,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         introduce(corpus, recipe, current.trainer, snapshot, used_device, notes,
                   described.began is not None)
         if on_nan == 'rollback':
-            current, signal, last = going_on.run_with_rollbacks(
+            current, signal, last = resuming.run_with_rollbacks(
                 current, make, snapshot, described)
         else:
             signal, last = run(current.trainer)
@@ -231,7 +230,7 @@ def make_training_run(
     Args:
         corpus, recipe, out, progress_bar, save_every, group: As for `train`.
         device (chainer.backend.Device): The device.
-        initial: The model that it begins with, if there is one.
+        initial: The model to start from, if any.
     """
     if len(corpus.train) < recipe.batch_size:
         raise InputError(
@@ -282,7 +281,7 @@ def make_training_run(
 def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
     """Creates the model of a recipe for a corpus.
 
-    The words of an adaptive softmax are sorted by their counts in the training text.
+    An adaptive softmax ranks the words by their counts in the training text.
     """
     n_vocab = len(corpus.vocabulary)
     sizes = (n_vocab, recipe.n_units, recipe.n_layers, recipe.dropout,
@@ -290,7 +289,7 @@ def make_model(corpus: Corpus, recipe: Recipe) -> LanguageModel:
     if recipe.softmax == 'full':
         return RNNForLM(*sizes, recipe.tied)
     counts = numpy.zeros(n_vocab, dtype='i8')
-    for start in range(0, len(corpus.train), COUNTED):  # it need not fit into memory
+    for start in range(0, len(corpus.train), COUNTED):  # it may not fit into memory
         counts += numpy.bincount(
             corpus.train[start:start + COUNTED], minlength=n_vocab)
     return adaptive_model(*sizes, recipe.cutoffs, counts)
@@ -305,10 +304,10 @@ def _rate(trainer: training.Trainer) -> float:
 class _StopDiverged(training.Extension):
     """Trainer extension that ends a run whose validation perplexity overflows.
 
-    Its losses are finite, but what they are of is no model: none is written.
+    The losses are still finite, but the model is useless, so it is not saved.
     """
     trigger = 1, 'epoch'
-    priority = training.PRIORITY_EDITOR  # after the evaluation, before what writes
+    priority = training.PRIORITY_EDITOR  # after evaluation, before writing
 
     def __call__(self, trainer: training.Trainer) -> None:
         loss = float(trainer.observation.get('validation/main/loss', 0.0))

@@ -21,9 +21,8 @@ def check(args: argparse.Namespace) -> None:
     if drawing and (args.greedy or args.beam is not None):
         one = '--greedy' if args.beam is None else '--beam'
         raise InputError(
-            f'{one} cannot be combined with {", ".join(drawing)}: it draws nothing at '
-            'random' + ('' if '--greedy' not in drawing else
-                        ', and --greedy is --beam 1'))
+            f'{one} cannot be combined with {", ".join(drawing)}: it does not sample'
+            + ('' if '--greedy' not in drawing else ', and --greedy is --beam 1'))
     require_count('length', args.length, least=0)
     if args.samples is not None:
         require_count('samples', args.samples)
@@ -41,7 +40,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def generate(args: argparse.Namespace) -> int:
-    """Runs the command; returns the exit status."""
+    """Runs the command `generate`; returns the exit status."""
     check(args)
     trained = load(args.model, args.device)
     vocabulary, text = trained.require_vocabulary(), args.prime

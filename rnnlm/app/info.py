@@ -1,7 +1,7 @@
 """The command `info`: versions, BLAS, compiled kernels and GPUs.
 
-Training is about as fast as the BLAS, whose kernel and number of threads environment
-variables can change; so a measured speed says nothing without them.
+The speed of training depends mostly on the BLAS.  Environment variables can change its
+kernel and number of threads, so a measured speed should be reported with them.
 """
 import ctypes
 import importlib
@@ -23,8 +23,8 @@ from rnnlm.devices import get_device
 from rnnlm.errors import InputError
 from rnnlm.functions import lateral
 
-# Variables that take the choice of a kernel, of its instructions, blocks or digits
-# from a library.  A library that is left alone chooses what is best for the processor.
+# Variables that override a library's choice of kernels, instructions, block sizes or
+# precision.  Without them a library chooses what is best for the processor.
 FIXING = (
     'OPENBLAS_CORETYPE', 'OPENBLAS_L2_SIZE', 'OPENBLAS_BLOCK_FACTOR',
     'MKL_ENABLE_INSTRUCTIONS', 'MKL_CBWR', 'MKL_DEBUG_CPU_TYPE',
@@ -34,12 +34,12 @@ FIXING = (
     'ONEDNN_DEFAULT_FPMATH_MODE', 'DNNL_DEFAULT_FPMATH_MODE', 'RNNLM_FAST',
     'RNNLM_CUDA')
 
-# Variables that set how many threads there are.
+# Variables that set the number of threads.
 THREADS = (
     'OPENBLAS_NUM_THREADS', 'OPENBLAS_DEFAULT_NUM_THREADS', 'GOTO_NUM_THREADS',
     'OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'BLIS_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS')
 
-# Others that change how fast the threads are.
+# Other variables that affect the speed of threads.
 OTHERS = (
     'OPENBLAS_THREAD_TIMEOUT', 'OPENBLAS_MAIN_FREE', 'OMP_DYNAMIC', 'OMP_WAIT_POLICY',
     'OMP_PROC_BIND', 'OMP_PLACES', 'OMP_THREAD_LIMIT', 'GOMP_CPU_AFFINITY',
@@ -48,7 +48,7 @@ OTHERS = (
 
 TIMEOUT = 'OPENBLAS_THREAD_TIMEOUT'
 
-# Module -> the distributions that have it.
+# Optional dependency -> the distributions that provide it.
 OPTIONAL = {
     'llvmlite': ('llvmlite',), 'CuPy': ('cupy', 'cupy-cuda12x', 'cupy-cuda13x'),
     'matplotlib': ('matplotlib',), 'h5py': ('h5py',), 'mpi4py': ('mpi4py',)}
@@ -62,7 +62,7 @@ def describe() -> Dict[str, Any]:
 
 
 def versions() -> Dict[str, Optional[str]]:
-    """Returns versions by name, None for what is not installed."""
+    """Returns versions by name, None for packages that are not installed."""
     found: Dict[str, Optional[str]] = {
         'Python': platform.python_version(), 'rnnlm': __version__,
         'Chainer': chainer.__version__, 'NumPy': numpy.__version__}
@@ -99,12 +99,12 @@ def cores() -> int:
 
 
 def blas() -> List[Dict[str, Any]]:
-    """Returns the BLAS libraries loaded in this process, NumPy's among them.
+    """Returns the BLAS libraries loaded in this process, including NumPy's.
 
     Returns:
-        list of dict: 'library', 'version', 'kernel' (the processor that its code was
-        written for), 'threads', 'threading' and 'thread timeout' (the exponent that
-        OpenBLAS read when it was loaded, 0 for its default), each None if unknown.
+        list of dict: 'library', 'version', 'kernel' (the processor it is optimised
+        for), 'threads', 'threading' and 'thread timeout' (the exponent that OpenBLAS
+        read when it was loaded, 0 for its default), each None if unknown.
     """
     found = [{'library': library['internal_api'], 'version': library['version'],
               'kernel': library.get('architecture'), 'threads': library['num_threads'],
@@ -141,10 +141,10 @@ def variables() -> Dict[str, str]:
 
 
 def fixing(found: Optional[Dict[str, str]] = None) -> Dict[str, str]:
-    """Returns the variables among them that force a kernel.
+    """Returns the environment variables that force a kernel.
 
     Args:
-        found: variables; those of this process if None.
+        found: The result of `variables`; by default that of this process.
     """
     found = variables() if found is None else found
     return {name: found[name] for name in FIXING if name in found
@@ -211,7 +211,10 @@ def too_late() -> bool:
 
 
 def _other_kernel() -> Iterator[str]:
-    """Yields what OpenBLAS would choose without these variables, in a new process."""
+    """Yields a note if OpenBLAS would choose another kernel without these variables.
+
+    This is tested in a new process.
+    """
     free = {name: value for name, value in os.environ.items() if name not in FIXING}
     script = ('import numpy, threadpoolctl\n'
               'print(next(found["architecture"] for found in '

@@ -25,9 +25,9 @@ class InitialModel:
     """Trained model that provides the initial weights of a run.
 
     Attributes:
-        path: Where it was loaded from.
-        sizes: Fields of the recipe that it sets.
-        vocabulary: Its tokens; None if there is no file of them.
+        path: The path that it was loaded from.
+        sizes: Fields of the recipe that the model determines.
+        vocabulary: Its vocabulary; None if there is no vocabulary file.
         arrays: Its parameters by name.
         sentences: Whether it was trained by sentences.
     """
@@ -39,14 +39,14 @@ class InitialModel:
 
     @classmethod
     def load(cls, path: str) -> 'InitialModel':
-        """Loads one.
+        """Loads a trained model.
 
         Args:
             path: The folder of a run, or a model or snapshot file.
 
         Raises:
-            rnnlm.errors.InputError: if it is none, or cannot be trained further: it is
-                no `RNNForLM`, or its tokens are bytes.
+            rnnlm.errors.InputError: If there is no model, or if it cannot be trained
+                further: it is not an `RNNForLM`, or its tokens are bytes.
         """
         with about('init_from'):
             found = trained.load(path)
@@ -71,7 +71,7 @@ class InitialModel:
 
     @property
     def n_vocab(self) -> int:
-        """Size of its vocabulary."""
+        """Vocabulary size."""
         return len(self.arrays['/embed/W'])
 
     def encode(self, spec: Spec, tokens: Optional[str] = None,
@@ -81,16 +81,16 @@ class InitialModel:
 
         Args:
             spec: As for `rnnlm.data.corpus.load`.
-            tokens: 'word' or 'char'; None for those of the vocabulary.
-            extend: Whether the words that the vocabulary lacks are added at its end;
-                else they are unknown.
-            min_count: Of these words, those that occur fewer times in the training part
-                are unknown all the same; None for the default of `load`.
-            reading: Of `load`: 'cache' and 'progress'.
+            tokens: 'word' or 'char'; None for the vocabulary's kind.
+            extend: Whether to add words that are not in the vocabulary at its end;
+                otherwise they are unknown.
+            min_count: New words that occur fewer times in the training part stay
+                unknown; None for the default of `load`.
+            reading: Arguments of `load`: 'cache' and 'progress'.
 
         Raises:
-            rnnlm.errors.InputError: if the text cannot be used, or has tokens that the
-                vocabulary has no place for.
+            rnnlm.errors.InputError: If the text cannot be read, or has unknown tokens
+                and the vocabulary has no ``<unk>``.
         """
         if self.vocabulary is None:
             return corpus.load(spec, tokens or 'word', None, min_count, **reading)
@@ -113,7 +113,7 @@ class InitialModel:
         return text.with_source(own.source)
 
     def _require_no_more(self, text: Corpus) -> None:
-        """Refuses a text that needs <unk> or the end of a sentence to be added."""
+        """Refuses a text for which <unk> or <eos> would have to be added."""
         assert self.vocabulary is not None
         more = text.vocabulary.words[len(self.vocabulary):]
         if not more:
@@ -134,25 +134,25 @@ class InitialModel:
             if found != size and not (name == 'n_embed' and size is None
                                       and found == recipe.n_units):
                 raise InputError(
-                    f'expected {size}, as {self.path} has, found {found}; leave it '
-                    'out', name)
+                    f'expected {size}, as in {self.path}, found {found}; omit this '
+                    'option', name)
         words = text.vocabulary.words
         if self.vocabulary is None and len(words) != self.n_vocab:
             raise InputError(
-                f'{self.path}: expected a vocabulary.json beside it, or a text of '
-                f'{self.n_vocab:,} different tokens as the one that it was trained on, '
-                f'found neither: {text.name} has {len(words):,}', 'init_from')
+                f'{self.path}: expected a model with a vocabulary.json, or a text with '
+                f'{self.n_vocab:,} different tokens like the training text, found '
+                f'neither: {text.name} has {len(words):,}', 'init_from')
         if self.vocabulary is not None and (
                 words[:self.n_vocab] != self.vocabulary.words):
             raise InputError(
                 f'{text.name}: expected ids of the vocabulary of {self.path}, found '
-                'those of another one; load the text with vocabulary=', 'corpus')
+                'ids of another one; load the text with vocabulary=', 'corpus')
 
     def fill(self, model: RNNForLM) -> RNNForLM:
         """Copies the weights into a new model, which may have more tokens.
 
-        The weights of a new token are the mean over the others, beside what the new
-        model has for it.
+        The weights of a new token are those of the new model plus the mean over the
+        tokens of the trained model.
         """
         for name, param in model.namedparams():
             old = self.arrays[name]
@@ -181,14 +181,14 @@ class InitialModel:
         """
         added = len(text.vocabulary) - self.n_vocab
         if self.vocabulary is None:
-            return (f'{self.path}; it has no vocabulary, and gets that of the text'
+            return (f'{self.path}; it has no vocabulary, and uses that of the text'
                     + self._reading(sentences))
         return (f'{self.path}; its vocabulary of {self.n_vocab:,} {text.unit}s is '
                 + (f'extended by {added:,}' if added else 'kept')
                 + self._reading(sentences))
 
     def _reading(self, sentences: bool) -> str:
-        """Describes how model and run read texts, unless both read running text."""
+        """Describes how model and run read texts; '' if both read running text."""
         if not (sentences or self.sentences):
             return ''
         before, now = ('by sentences' if each else 'on running text'
@@ -199,15 +199,15 @@ class InitialModel:
 
 
 def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:
-    """Encodes a text with a vocabulary without extending it, if that is possible.
+    """Encodes a text with a vocabulary, extending it only if it has no ``<unk>``.
 
-    Where it has ``<unk>`` but no end of a sentence, since its size was limited say,
-    that is unknown too.
+    If it has ``<unk>`` but no ``<eos>``, for example because its size was limited, the
+    ends of sentences are unknown tokens too.
 
     Args:
         vocabulary: The vocabulary.
-        spec: As for `rnnlm.data.corpus.load`, whose errors this has.
-        reading: Of that: 'cache' and 'progress'.
+        spec: As for `rnnlm.data.corpus.load`, whose errors this raises.
+        reading: Arguments of `load`: 'cache' and 'progress'.
     """
     return corpus.load(
         spec, vocabulary.tokens, vocabulary=vocabulary,
@@ -215,7 +215,7 @@ def load_by(vocabulary: Vocabulary, spec: Spec, **reading: Any) -> Corpus:
 
 
 def initial_model(given: Union[str, InitialModel, None]) -> Optional[InitialModel]:
-    """Returns the model of an argument ``init_from``, loaded if it is a path."""
+    """Returns the model for an argument ``init_from``, loading it if it is a path."""
     if given is None or isinstance(given, InitialModel):
         return given
     return InitialModel.load(os.fspath(given))

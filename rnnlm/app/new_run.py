@@ -1,4 +1,4 @@
-"""Starting or resuming a run in a folder, which may hold an earlier run."""
+"""Starting or resuming a run in a folder, which may contain an earlier run."""
 import filecmp
 import os
 import shlex
@@ -19,9 +19,9 @@ from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.atomic import same_file, writing
 from rnnlm.serializers.reading import open_regular
 from rnnlm.serializers.snapshot_files import (
-    all_snapshots_in, is_whole, snapshot_number, window_in)
+    all_snapshots_in, is_undamaged, snapshot_number, window_in)
 
-# Where a snapshot has the lowest validation loss of its run so far.
+# Key of the lowest validation loss so far in a snapshot.
 _BEST_LOSS = 'extensions/BestModel/loss'
 
 
@@ -29,18 +29,19 @@ def begin(folder: str, corpus: Corpus, described: RunDescription,
           overwrite: bool = False) -> None:
     """Creates the folder of a new run, with its description and vocabulary.
 
-    Of an earlier run nothing is deleted before the new files are on the disk.
+    An earlier run is deleted only after the new files are on the disk.
 
     Args:
-        folder (str): where; made if it is not there.
+        folder (str): The folder; created if it does not exist.
         corpus: `rnnlm.data.corpus.Corpus`.
-        described: what ``run.json`` says.
-        overwrite (bool): whether an earlier run in it may be deleted.
+        described: The content of ``run.json``.
+        overwrite (bool): Whether an earlier run in the folder may be deleted.
 
     Raises:
-        InputError: if it cannot be written, or holds a run that may not go.
-        OSError: if the files cannot be written, or the old ones not deleted; its
-            message says what became of the earlier run.
+        InputError: If the folder cannot be written to, or contains a run and
+            `overwrite` is false.
+        OSError: If the files cannot be written, or the old ones cannot be deleted; its
+            message says whether the earlier run is unchanged.
     """
     make(folder)
     check_places(folder, corpus)
@@ -52,20 +53,20 @@ def begin(folder: str, corpus: Corpus, described: RunDescription,
 
 def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
                       described: RunDescription, window: int) -> None:
-    """Prepares a folder for a run that resumes a snapshot, there or elsewhere.
+    """Prepares a folder for a run that resumes a snapshot of this or another folder.
 
-    Another folder gets copies of the best model and, last, of the snapshot, so that
-    from then on the run can be resumed there.
+    If it is another folder, the best model and then the snapshot are copied into it, so
+    that the run can be resumed from there.
 
     Args:
-        folder (str): where the resumed run writes; it exists.
-        snapshot (str): snapshot file.
-        corpus, described: as of `begin`.
-        window: the window that the snapshot is of.
+        folder (str): The existing folder that the resumed run writes to.
+        snapshot (str): Snapshot file.
+        corpus, described: As for `begin`.
+        window: The window of the snapshot.
 
     Raises:
-        InputError: if the folder has newer snapshots, or the run of another folder.
-        OSError: if it cannot be written.
+        InputError: If the folder has newer snapshots, or contains another run.
+        OSError: If the folder cannot be written to.
     """
     check_places(folder, corpus)
     origin = os.path.dirname(snapshot) or '.'
@@ -74,7 +75,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
         if newer:
             raise InputError(
                 f'{snapshot}: expected the newest snapshot of its folder, found '
-                f'{newer}; resume that one with: {resume_command(folder)}; or '
+                f'{newer}; resume that one with: {resume_folder_command(folder)}; or '
                 'choose another folder with --out')
         _describe(folder, corpus, described)
         return
@@ -82,13 +83,14 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
     best = os.path.join(origin, MODEL)
     old = _results(folder)
     if not _same_content(copy, snapshot) or _newer(folder, window):
-        # All that a run which was killed before it got its snapshot leaves there.
+        # The model alone remains if an earlier attempt was killed before it copied the
+        # snapshot.
         old = [name for name in old if name != MODEL
                or not _same_content(os.path.join(folder, name), best)]
         if old:
             raise _in_use(folder, old)
     _describe(folder, corpus, described)
-    # What is no file, a pipe say, is as good as none: `BestModel` looks further.
+    # Without a regular file `BestModel` looks elsewhere for the best model.
     if os.path.isfile(best) and _has_best_of(origin, snapshot, window):
         _copy(best, os.path.join(folder, MODEL))
     _copy(snapshot, copy)
@@ -98,25 +100,26 @@ def check_places(folder: str, corpus: Corpus) -> None:
     """Refuses a folder in which a file of the run cannot be written safely.
 
     Args:
-        folder: the folder of a run, which exists.
-        corpus: what the run reads, which may not be one of its files.
+        folder: The existing folder of a run.
+        corpus: The corpus, which must not be a file that the run writes.
 
     Raises:
-        rnnlm.errors.InputError: if there is a folder, a pipe or a device, or the text.
+        rnnlm.errors.InputError: If the name of a file of the run belongs to a folder, a
+            pipe or a device, or to the text.
     """
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         if name not in (VOCABULARY, RUN, LOCK) and not _is_result(name):
             continue
-        # A link is replaced, so what it leads to is safe, but it may be waited for.
+        # A link is replaced and its target kept, but opening a pipe may block.
         if os.path.exists(path) and not os.path.isfile(path):
             raise InputError(
                 f'{path}: expected a file or nothing, found {_kind(path)}; move it '
                 'away, or choose another folder with --out')
         if any(same_file(path, text) for text in _texts(corpus)):
             raise InputError(
-                f'{path}: expected no text to train on where a run writes, found that '
-                'of the corpus; move it, or choose another folder with --out')
+                f'{path}: expected a file that may be overwritten, found the text of '
+                'the corpus; move it, or choose another folder with --out')
 
 
 def computed_by(device: object) -> Dict[str, str]:
@@ -132,14 +135,14 @@ def computed_by(device: object) -> Dict[str, str]:
 
 
 def changes(before: Dict[str, str], now: Dict[str, str]) -> List[str]:
-    """Returns the differences of `computed_by`, in words; [] if unknown."""
+    """Describes the differences between two results of `computed_by`."""
     return [f'{name}: {before[name]} before, now {now[name]}'
             for name in now if before.get(name, now[name]) != now[name]]
 
 
 def _describe(folder: str, corpus: Corpus, described: RunDescription,
               old: Sequence[str] = ()) -> None:
-    """Writes vocabulary and description; deletes old results when both are written."""
+    """Writes vocabulary and description, and then deletes old results."""
     try:
         with writing(os.path.join(folder, VOCABULARY), follow=False) as vocabulary, \
                 writing(os.path.join(folder, RUN), follow=False) as run:
@@ -152,7 +155,7 @@ def _describe(folder: str, corpus: Corpus, described: RunDescription,
     except OSError as e:
         if not old or not e.errno:
             raise
-        left = 'is as it was' if _results(folder) == list(old) else 'is deleted'
+        left = 'is unchanged' if _results(folder) == list(old) else 'is deleted'
         raise OSError(f'{e.filename or folder}: {e.strerror}; the earlier run in '
                       f'{folder} {left}') from e
 
@@ -161,7 +164,7 @@ def _delete(folder: str, names: Sequence[str]) -> None:
     """Deletes results, the least important first.
 
     Raises:
-        OSError: if one cannot be deleted; the others are left then.
+        OSError: If one cannot be deleted; the remaining ones are kept then.
     """
     order = sorted(names, key=lambda name: (
         name == MODEL, snapshot_number(name) or 0, name))
@@ -169,10 +172,10 @@ def _delete(folder: str, names: Sequence[str]) -> None:
         try:
             os.unlink(os.path.join(folder, name))
         except OSError as e:
-            gone = f'{", ".join(order[:k])} of it are' if k else 'nothing of it is'
+            deleted = f'its files {", ".join(order[:k])} are' if k else 'no file is'
             raise OSError(
                 f'{os.path.join(folder, name)}: the earlier run cannot be deleted '
-                f'({e.strerror}); {gone} deleted') from e
+                f'({e.strerror}); {deleted} deleted') from e
 
 
 def _results(folder: str) -> List[str]:
@@ -185,34 +188,35 @@ def _is_result(name: str) -> bool:
 
 
 def _in_use(folder: str, old: Sequence[str]) -> InputError:
-    # Without a description it is known neither by what text nor with what options.
-    can_go_on = os.path.exists(os.path.join(folder, RUN)) and any(
+    # Without a description neither the text nor the options are known.
+    resumable = os.path.exists(os.path.join(folder, RUN)) and any(
         snapshot_number(name) is not None for name in old)
     return InputError(
         f'{folder}: expected a folder without a run, found {", ".join(old[:3])}'
         f'{", ..." if len(old) > 3 else ""}; '
-        + (f'resume that run with: {resume_command(folder)}; or ' if can_go_on else '')
+        + (f'resume that run with: {resume_folder_command(folder)}; or '
+           if resumable else '')
         + 'choose another folder with --out, or delete it with --overwrite')
 
 
-def resume_command(folder: str, *options: str) -> str:
+def resume_folder_command(folder: str, *options: str) -> str:
     """Returns the command that resumes the run in a folder, quoted for a shell.
 
     Args:
         folder: The folder.
-        options: What the command needs beside it.
+        options: Other options of the command.
     """
     return shlex.join(['rnnlm', 'train', '--resume', folder, *options])
 
 
 def _newer(folder: str, window: int) -> Optional[str]:
-    """Returns the newest undamaged snapshot, if it is of a later window."""
+    """Returns the newest undamaged snapshot, if its window is later than `window`."""
     return next((path for path in all_snapshots_in(folder)
-                 if (window_in(path) or 0) > window and is_whole(path)), None)
+                 if (window_in(path) or 0) > window and is_undamaged(path)), None)
 
 
 def _has_best_of(origin: str, snapshot: str, window: int) -> bool:
-    """Returns whether the model in a folder is the best up to a snapshot."""
+    """Returns whether the model in a folder is the best one up to a snapshot."""
     newer = _newer(origin, window)
     return newer is None or _best_loss(newer) == _best_loss(snapshot)
 

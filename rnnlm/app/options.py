@@ -1,6 +1,6 @@
 """The options of `rnnlm train`: each is defined here, or as a field of `Recipe`.
 
-Other commands, and scripts by `rnnlm.add_options`, take from here what they share.
+Other commands, and scripts through `rnnlm.add_options`, share these definitions.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUPS = {
 
 
 def a_name(text: str) -> str:
-    """A name of a file or folder on the command line: any that is not empty."""
+    """Parses the name of a file or folder on the command line; refuses an empty one."""
     if not text:
         raise argparse.ArgumentTypeError('expected a name, found an empty one')
     return text
@@ -45,9 +45,9 @@ class Option:
     Attributes:
         group: A key of `GROUPS`.
         flags: Its spellings.
-        options: Of ``argparse.ArgumentParser.add_argument``; 'help' is without the
-            default.
-        shown: The default in words.
+        options: Arguments of ``argparse.ArgumentParser.add_argument``; 'help' does not
+            include the default.
+        shown: Description of the default.
     """
     group: str
     flags: tuple[str, ...]
@@ -65,11 +65,11 @@ OPTIONS = {
         help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
              'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
              "file, also .gz; '-' for standard input",
-        shown='the corpus of the run; for a new run demo'),
+        shown='the corpus of the run; demo for a new run'),
     'tokens': _option(
         'text', '--tokens', choices=('word', 'char'),
         help='split the text into words or characters',
-        shown='as the run; for a new run word'),
+        shown='as in the run; word for a new run'),
     'cache': _option(
         'text', '--no-cache', action='store_false',
         help='keep the ids of a long text in memory, not in ~/.cache/rnnlm'),
@@ -78,7 +78,8 @@ OPTIONS = {
         help='vocabulary size: the N - 1 most frequent tokens, and <unk> for the rest'),
     'min_count': _option(
         'text', '--min-count', type=int, metavar='N',
-        help='<unk> for tokens that occur fewer than N times in the training part',
+        help='replace tokens that occur fewer than N times in the training part by '
+             '<unk>',
         shown='2; 1 for ptb, demo and texts that have <unk>'),
     'vocabulary': _option(
         'text', '--vocab', metavar='FILE', type=a_name,
@@ -86,8 +87,8 @@ OPTIONS = {
              'per line'),
     'init_from': _option(
         'model', '--init-from', metavar='DIR', type=a_name,
-        help='start from the weights of a trained model, the --out folder of a run or '
-             'a model.npz, with its sizes and vocabulary; other words of the text '
+        help='start from the weights of a trained model (the --out folder of a run, or '
+             'a model.npz), with its sizes and vocabulary; other words of the text '
              'become <unk>'),
     'extend_vocab': _option(
         'model', '--extend-vocab', action='store_true',
@@ -95,10 +96,10 @@ OPTIONS = {
              '--min-count keeps, with weights near the mean of the others'),
     'preset': _option(
         'training', '--preset', choices=sorted(PRESETS),
-        help='a set of defaults, below',
+        help='a set of defaults, listed below',
         shown='demo for the demo corpus; chainer, the values of its example, for the '
-              'Penn Treebank; for any other text sizes for a few minutes to an hour on '
-              'a CPU, by its length'),
+              'Penn Treebank; for any other text, values for a few minutes to an hour '
+              'on a CPU, chosen by its length'),
     'config': _option(
         'training', '--config', metavar='FILE', type=a_name,
         help='repeat the run that a run.json describes, bit-identically; other options '
@@ -108,7 +109,7 @@ OPTIONS = {
     'device': _option(
         'training', '--device', '-d', '--gpu', '-g', nargs='?', const='0',
         default='-1', metavar='ID',
-        help='-1 or cpu: CPU (default); 0, 1, ...: GPU, with CuPy; without a number 0'),
+        help='-1 or cpu: CPU (default); 0, 1, ...: GPU, with CuPy; without ID: GPU 0'),
     'on_nan': _option(
         'training', '--on-nan', choices=('stop', 'rollback'), default='stop',
         help='at NaN or infinity in the loss or a gradient: stop, or resume the last '
@@ -119,7 +120,7 @@ OPTIONS = {
     'resume': _option(
         'output', '--resume', '-r', type=a_name, nargs='?', const=True, metavar='DIR',
         help='resume the run in DIR, or one snapshot file, with its text and options; '
-             'options that are given take effect from there', shown='--out'),
+             'other options take effect from there', shown='--out'),
     'overwrite': _option(
         'output', '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder'),
@@ -148,26 +149,26 @@ def _of_field(field: dataclasses.Field) -> Option:
 OPTIONS.update((field.name, _of_field(field)) for field in dataclasses.fields(Recipe))
 OPTIONS['no_sentences'] = _option(
     'training', '--no-sentences', dest='sentences', action='store_const', const=False,
-    help='train on the running text, also with --init-from a model that was trained '
-         'with --sentences')
+    help='train on running text, even with --init-from a model trained with '
+         '--sentences')
 
 
 def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],
                 *names: str, recipe: Optional[Recipe] = None, **defaults: Any) -> None:
     """Adds options of ``rnnlm train`` to the parser of a script of your own.
 
-    Those of `Recipe` have the names of its fields, and are None unless they are given.
-    The others are 'corpus', 'preset', 'seed', 'device', 'out', 'communicator' and
-    'timeout', and more that only the command has a use for.
+    Options of `Recipe` have the names of its fields, and are None unless given on the
+    command line.  The others are 'corpus', 'preset', 'seed', 'device', 'out',
+    'communicator' and 'timeout', and some that only make sense for ``rnnlm train``.
 
     Args:
-        parser: The parser, or a group of it.
-        names: The options: the names of their values among the parsed arguments.
+        parser: The parser, or one of its argument groups.
+        names: Names of the options, which are also their names in the parsed arguments.
         recipe: If given, the help shows its values as defaults.
-        defaults: Other defaults than those of the command, by name.
+        defaults: Defaults that replace those of ``rnnlm train``, by name.
 
     Raises:
-        rnnlm.InputError: If there is no option of a name.
+        rnnlm.InputError: If there is no option with a given name.
 
     Example:
         >>> parser = argparse.ArgumentParser()
@@ -191,7 +192,7 @@ def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],
         parser.add_argument(*option.flags, **{'dest': name, **options})
 
 
-# Those of every command that reads a corpus.
+# Options of every command that reads a corpus.
 _OF_CORPUS = 'corpus', 'tokens', 'cache'
 
 
@@ -209,14 +210,15 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
     """Adds --text, a text other than the model's corpus."""
     parser.add_argument(
         '--text', metavar='FILE', type=a_name,
-        help="another text: a file, also .gz, a folder of documents or '-', all of "
-             "it read with the model's own vocabulary; unknown words are counted")
+        help="another text: a file (also .gz), a folder of documents, or '-' for "
+             "standard input; all of it is read with the model's vocabulary, and "
+             'unknown words are counted')
 
 
 _OTHER_TEXT = (
     'any other text: as chainer, but 96 units for less than 50,000 tokens, else 200;',
-    'dropout 0.2; windows of 20 words or 50 characters; 13 to 40 epochs, fewer of a',
-    'long text, in whose second half the learning rate falls to a 64th')
+    'dropout 0.2; windows of 20 words or 50 characters; 13 to 40 epochs, fewer for a',
+    'long text; in the second half of the epochs the learning rate falls to 1/64')
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,7 @@
 """The parsers of all commands.
 
-They need neither Chainer nor NumPy, so that help, the version and a wrong option are
-shown at once (`rnnlm._starting`).
+They import neither Chainer nor NumPy, so that help, the version and errors in options
+are printed quickly (`rnnlm._starting`).
 """
 import argparse
 import textwrap
@@ -11,15 +11,15 @@ from rnnlm._version import __version__
 from rnnlm.app.options import (
     a_name, add_corpus_options, add_options, add_text_options, add_train_options, seed)
 
-# Between two texts.
+# Printed between two generated texts.
 SEPARATOR = '-' * 10
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors do not print all options before themselves.
+    """Parser that prints errors without the list of all options.
 
-    It also takes an argument that may be left out behind an option: ``score DIR --nbest
-    FILE``.  argparse gives FILE its default as soon as it meets DIR.
+    It also accepts an optional positional argument after an option, as in ``score DIR
+    --nbest FILE``.  argparse sets FILE to its default as soon as it reads DIR.
     """
 
     def parse_known_args(self, args=None, namespace=None):  # type: ignore
@@ -36,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands."""
+    """Creates the parser of all commands."""
     parser = _Parser(
         prog='rnnlm',
         description="Chainer's recurrent language model on today's machines.",
@@ -76,14 +76,14 @@ def make_parser() -> argparse.ArgumentParser:
         '--dynamic', choices=('sgd', 'rms'),
         help='also print the perplexity with dynamic evaluation (Krause et al. 2018), '
              'with plain gradients or with gradients scaled by their RMS on the '
-             'training text; lower if the topics of the text change, as in the Penn '
-             'Treebank, but higher on the demo corpus')
+             'training text; it is lower if topics change along the text, as in the '
+             'Penn Treebank, but higher on the demo corpus')
     evaluate_parser.add_argument(
         '--dynamic-lr', dest='lr', metavar='LR', type=float,
         help='learning rate of --dynamic (default: 0.07; rms: 0.0001)')
     evaluate_parser.add_argument(
         '--dynamic-decay', dest='decay', metavar='DECAY', type=float,
-        help='rate of decay of --dynamic back to the trained parameters (default: '
+        help='rate at which --dynamic decays towards the trained parameters (default: '
              '0.002)')
     add_json_option(evaluate_parser)
     add_quiet_option(evaluate_parser)
@@ -127,7 +127,7 @@ def make_parser() -> argparse.ArgumentParser:
         'other', type=a_name, help='the second model')
     mix_parser.add_argument(
         '--weight', type=float,
-        help='weight of the first model (default: the best on the validation part)')
+        help='weight of the first model (default: the best one on the validation part)')
     add_corpus_options(mix_parser)
     add_text_options(mix_parser)
     add_options(mix_parser, 'device')
@@ -142,33 +142,34 @@ def make_parser() -> argparse.ArgumentParser:
         'rnnlm run --explain train.py')
     run_parser.add_argument(
         '--api', default='auto', metavar='RELEASE',
-        help="the Chainer that it was written for: v1 (1.0 to 1.24), v2 (2.0 to 7.8), "
-             "or a release such as 1.24 (default: auto, from the script's source)")
+        help="the Chainer version that it was written for: v1 (1.0 to 1.24), v2 (2.0 "
+             "to 7.8), or a release such as 1.24 (default: auto, detected from the "
+             "script's source)")
     run_parser.add_argument(
         '--explain', action='store_true',
-        help='run nothing; print, line by line, what the script uses that was removed '
-             'or changed, in which release, and what to write today')
+        help='do not run the script; list, by line, the removed or changed API that it '
+             'uses, with the release and the replacement')
     run_parser.add_argument('script', type=a_name, help='Python script')
     run_parser.add_argument(
         'args', nargs=argparse.REMAINDER, metavar='...', help='arguments of the script')
 
     inspect_parser = add_command(
         subcommands, 'inspect', 'show what a snapshot or a file of weights contains',
-        'Prints the format of a file, what wrote it, the sizes of its model or why it '
-        'is none, and the names, shapes and dtypes of its arrays; never executes code '
-        'from the file.',
+        'Prints the format of a file, the program that wrote it, the sizes of its '
+        'model or why it contains none, and the names, shapes and dtypes of its '
+        'arrays.  Never executes code from the file.',
         'rnnlm inspect result', 'rnnlm inspect --json result/model.npz')
     inspect_parser.add_argument(
         'file', type=a_name,
-        help='a model or snapshot file, one that convert reads, or the folder of a run '
-             'for its model')
+        help='a model or snapshot file, any file that convert reads, or the folder of '
+             'a run, for its model')
     add_json_option(inspect_parser)
 
     convert_parser = add_command(
         subcommands, 'convert', 'convert weights from and to other frameworks',
-        'Reads a model of Chainer, PyTorch, Keras or Torch7 and writes it for '
-        'another of them, for ONNX, or as a PyTorch module in Python; never executes '
-        'code from the input.',
+        'Reads a model of Chainer, PyTorch, Keras or Torch7 and writes it for another '
+        'of them, for ONNX, or as a PyTorch module in Python.  Never executes code '
+        'from the input.',
         'rnnlm convert result model.safetensors', 'rnnlm convert trained.pt model.npz',
         'rnnlm convert model.keras model.npz', 'rnnlm convert result exported.py')
     convert_parser.add_argument(
@@ -185,15 +186,15 @@ def make_parser() -> argparse.ArgumentParser:
     info_parser = add_command(
         subcommands, 'info', 'show versions, BLAS, compiled kernels and GPUs',
         'Prints versions, the processor, the BLAS with its kernel and threads, the '
-        'environment variables that affect it, the compiled kernels and the GPUs; and '
-        'notes on what slows training down.', 'rnnlm info')
+        'environment variables that affect it, the compiled kernels and the GPUs, with '
+        'notes on anything that slows training down.', 'rnnlm info')
     add_json_option(info_parser)
     return parser
 
 
 def add_command(subcommands: Any, name: str, summary: str, description: str,
                 *examples: str) -> argparse.ArgumentParser:
-    """The parser of a command, which is the value of the option ``parser`` too."""
+    """Adds the parser of a command, which the parsed arguments have as ``parser``."""
     parser = subcommands.add_parser(
         name, help=summary, description=textwrap.fill(description, 78),
         epilog='\n  '.join(['examples:', *examples]),
@@ -216,14 +217,14 @@ def add_json_option(parser: argparse._ActionsContainer) -> None:
 
 def add_quiet_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        '--quiet', '-q', action='store_true', help='show no progress')
+        '--quiet', '-q', action='store_true', help='do not show progress')
 
 
 def add_generate_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``rnnlm generate`` but --device and the model."""
+    """Adds the options of ``rnnlm generate``, except --device and the model."""
     parser.add_argument(
         '--primetext', '-p', dest='prime', metavar='TEXT',
-        help='text to continue, in which a line feed ends a sentence (default: start a '
+        help='text to continue; a line feed in it ends a sentence (default: start a '
              'new sentence)')
     parser.add_argument(
         '--skip-unknown', action='store_true',
@@ -233,16 +234,16 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
         help='number of words or characters to generate (default: 100)')
     parser.add_argument(
         '--sentence', action='store_true',
-        help='end at the end of a sentence (by character: of a line)')
+        help='stop at the end of the sentence (characters: of the line)')
     parser.add_argument(
         '--no-unk', action='store_true', help='never generate <unk>')
     parser.add_argument(
         '--greedy', action='store_true',
-        help='take the most probable word at each step')
+        help='choose the most probable word at each step')
     parser.add_argument(
         '--temperature', type=float,
-        help='divide the logits by this; below 1 likely words become likelier '
-             '(default: 1)')
+        help='divide the logits by this; values below 1 favour likely words (default: '
+             '1)')
     parser.add_argument(
         '--top-k', type=int, metavar='K',
         help='sample from the K most probable words')
@@ -252,38 +253,38 @@ def add_generate_options(parser: argparse.ArgumentParser) -> None:
              'sampling)')
     parser.add_argument(
         '--samples', type=int, metavar='N',
-        help=f'number of texts (default: 1), with a line {SEPARATOR} between them; '
-             'with --sentence each is one line')
+        help=f'number of texts (default: 1), separated by a line {SEPARATOR}; with '
+             '--sentence each is one line')
     parser.add_argument(
         '--beam', type=int, metavar='WIDTH',
         help='find the most probable text by beam search of this width')
 
 
 def add_score_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of ``rnnlm score`` but --json, --device and the model."""
+    """Adds the options of ``rnnlm score``, except --device and the model."""
     parser.add_argument(
         'file', nargs='?', metavar='FILE', type=a_name,
-        help='a text file in UTF-8 (default, and -: standard input)')
+        help='a text file in UTF-8 (default or -: standard input)')
     form = parser.add_mutually_exclusive_group()
     form.add_argument(
         '--srilm', action='store_true',
-        help="output format of SRILM's ngram -debug 2 -ppl; unknown words are "
-             'excluded from logprob and perplexity, as there')
+        help="output format of SRILM's ngram -debug 2 -ppl, which excludes unknown "
+             'words from logprob and perplexity')
     form.add_argument(
         '--nbest', action='store_true',
         help="rescore n-best lists: lines 'ID ||| SENTENCE ||| ... ||| SCORE' get "
              'their new score and are sorted by it within each ID')
     form.add_argument(
-        '--json', action='store_true', help='print JSON, an object a line')
+        '--json', action='store_true', help='print JSON, one object per line')
     parser.add_argument(
         '--unk', action='store_true',
-        help="with --srilm: score unknown words as <unk>, as SRILM's -unk")
+        help="with --srilm: score unknown words as <unk>, like SRILM's -unk")
     parser.add_argument(
         '--total', action='store_true',
-        help='print only the total (otherwise it goes to standard error)')
+        help='print only the total (which otherwise goes to standard error)')
     parser.add_argument(
         '--mix', metavar='DIR', type=a_name,
-        help='interpolate with this model, of the same vocabulary')
+        help='interpolate with this model, which must have the same vocabulary')
     parser.add_argument(
         '--weight', type=float,
         help='with --mix: weight of the first model (default: 0.5)')
@@ -295,4 +296,4 @@ def add_score_options(parser: argparse.ArgumentParser) -> None:
         help='with --nbest: added to the score for each word (default: 0)')
     parser.add_argument(
         '--quiet', '-q', action='store_true',
-        help='print no total and no progress on standard error')
+        help='do not print the total and the progress on standard error')

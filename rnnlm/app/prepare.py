@@ -1,4 +1,4 @@
-"""From the options of `rnnlm train` to its text, recipe and initial model."""
+"""Converts the options of `rnnlm train` to its text, recipe and initial model."""
 from __future__ import annotations
 
 import argparse
@@ -11,7 +11,7 @@ from rnnlm import parallel
 from rnnlm.app import reading, run_folder, texts
 from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
 from rnnlm.app.initial import InitialModel, load_by
-from rnnlm.app.new_run import resume_command
+from rnnlm.app.new_run import resume_folder_command
 from rnnlm.app.options import OPTIONS
 from rnnlm.app.recipes import (
     PRESETS, Recipe, changed, check_options, flag_of, recipe_for, recipe_options)
@@ -31,7 +31,7 @@ _NOT_TOGETHER = [
     ('vocab_limit', 'init_from', ': the vocabulary is that of the model'),
 ]
 
-# Fields whose last value alone counts for what a run comes to.
+# Fields of which only the last value affects the result of a run.
 _ONLY_THE_END = {'epochs', 'patience', 'log_interval'}
 
 
@@ -41,11 +41,11 @@ class Job:
 
     Attributes:
         corpus: The text.
-        recipe: The preset, or that of the run that is resumed or repeated, with the
-            values that are given.
+        recipe: The preset, or the recipe of the run to resume or repeat, with the
+            options applied.
         seed: Seed of a new run.
-        resume: Snapshot or folder that is resumed.
-        initial: The model that a new run begins with.
+        resume: Snapshot or folder to resume.
+        initial: The model that a new run starts from.
     """
     corpus: Corpus
     recipe: Recipe
@@ -55,10 +55,10 @@ class Job:
 
 
 def prepare(args: argparse.Namespace) -> Job:
-    """Loads and checks what the command line names; sets ``args.out``.
+    """Loads and checks the text, recipe and model of a run; sets ``args.out``.
 
     Raises:
-        rnnlm.errors.InputError: if something cannot be used.
+        rnnlm.errors.InputError: If an option is invalid.
     """
     _refuse(args)
     resume = _resumed(args)
@@ -68,7 +68,7 @@ def prepare(args: argparse.Namespace) -> Job:
         described = RunDescription.load(run_folder.folder_of(resume))
         if args.seed is not None and not (described and described.seed == args.seed):
             raise InputError('--seed cannot be combined with --resume: the random '
-                             'numbers continue from the snapshot')
+                             'state continues from the snapshot')
         text = _text(args, described, _vocabulary_of(args, resume, described))
     else:
         if args.config:
@@ -85,12 +85,12 @@ def prepare(args: argparse.Namespace) -> Job:
     return Job(text, recipe, seed or 0, resume, initial)
 
 
-def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> str:
+def resume_command(args: argparse.Namespace, processes: int = 1, *more: str) -> str:
     """Returns the command that resumes a run, quoted for a shell.
 
     Args:
-        args: The arguments of the command that began it.
-        processes: How many it has.
+        args: The arguments of the command that started it.
+        processes: Number of its processes.
         more: Other options.
     """
     options = []
@@ -101,18 +101,18 @@ def go_on_command(args: argparse.Namespace, processes: int = 1, *more: str) -> s
             options += [OPTIONS[name].flags[0],
                         f'{value:g}' if isinstance(value, float) else str(value)]
     if _reads_stdin(args):
-        options += ['--corpus', files.STDIN]  # the text comes there again
-    command = resume_command(args.out, *options, *more)
+        options += ['--corpus', files.STDIN]  # the text must be given again
+    command = resume_folder_command(args.out, *options, *more)
     return command if processes == 1 else f'mpiexec -n {processes} {command}'
 
 
-def possible_go_on_command(args: argparse.Namespace, *options: str) -> str:
-    """Returns `go_on_command`, or '' if the run has no snapshot."""
+def resume_command_if_possible(args: argparse.Namespace, *options: str) -> str:
+    """Returns `resume_command`, or '' if the run has no snapshot."""
     if args.name == 'train' and args.out is not None:
         with contextlib.suppress(InputError):
             if snapshots_in(args.out):
                 size = parallel.launched_size() if args.communicator else 1
-                return go_on_command(args, size, *options)
+                return resume_command(args, size, *options)
     return ''
 
 
@@ -132,7 +132,7 @@ def _refuse(args: argparse.Namespace) -> None:
     if args.init_from is not None and args.min_count is not None and (
             not args.extend_vocab):
         raise InputError(
-            '--min-count can only be combined with --init-from where --extend-vocab '
+            '--min-count can only be combined with --init-from if --extend-vocab '
             'adds words')
     require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
     require('save_every', args.save_every, 'minutes, at least 0', lambda v: v >= 0)
@@ -148,7 +148,7 @@ def _resumed(args: argparse.Namespace) -> Optional[str]:
     with about('resume'):
         if resume is True:
             resume = args.out = args.out or 'result'
-            snapshots_in(resume)  # refuses a folder that is not there
+            snapshots_in(resume)  # refuses a folder that does not exist
         elif not os.path.exists(resume):
             raise InputError(
                 f'{resume}: expected the folder of a run, or a snapshot, found nothing '
@@ -178,14 +178,14 @@ def _repeated(args: argparse.Namespace) -> RunDescription:
             what = ', '.join(f'{flag_of(name)} at window {window}'
                              for name, window in left.items())
             raise InputError(
-                f'{path}: expected a run without changes on its way, found {what}; one '
-                'run cannot repeat that: give the values that it is to have all along')
+                f'{path}: expected a run whose options never changed, found {what}; '
+                'give the values to use for the entire run')
     began = described.began
     if began and args.init_from is None:
         if not os.path.exists(began['model']):
             raise InputError(
                 f'expected the model that {path} names, but {began["model"]} does not '
-                'exist; give it with --init-from', 'config')
+                'exist; specify it with --init-from', 'config')
         args.init_from = began['model']
     if began and not args.extend_vocab:
         args.extend_vocab = began['vocabulary'] == 'extended'
@@ -202,19 +202,19 @@ def _require_same(args: argparse.Namespace, described: RunDescription, text: Cor
             now.text, now.vocabulary):
         raise InputError(
             f'{text.name}: expected the text of the run in {args.config}, found '
-            'another one; put that text back, or give one with --corpus', 'config')
+            'another one; restore that text, or give one with --corpus', 'config')
     began = described.began
     if initial and began and initial.path == began['model'] and (
             initial.describe(text)['weights'] != began['weights']):
         raise InputError(
-            f'{initial.path}: expected the model that the run in {args.config} began '
-            'with, found another one; put that back, or give one with --init-from',
-            'config')
+            f'{initial.path}: expected the model that the run in {args.config} started '
+            'from, found another one; restore that model, or give one with '
+            '--init-from', 'config')
 
 
 def _vocabulary_of(args: argparse.Namespace, resume: str,
                    described: Optional[RunDescription]) -> Optional[Vocabulary]:
-    """Loads the vocabulary of a resumed run, if it is still the run's."""
+    """Loads the vocabulary of a resumed run, unless the file has been changed."""
     if described is None or any(
             getattr(args, name) is not None for name in texts.VOCABULARY):
         return None
@@ -260,7 +260,7 @@ def _text(args: argparse.Namespace, described: Optional[RunDescription],
             text = load_by(by, args.corpus, **texts.reading_of(args))
         if not described.source:
             return text
-        # The words are known; how they were chosen stays on record.
+        # The vocabulary was given, but the record of how it was chosen is kept.
         return text.with_source({
             **described.source, **{
                 name: (text.source or {})[name] for name in ('corpus', 'tokens')},
@@ -290,7 +290,7 @@ def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescrip
 
 def _by_sentences(args: argparse.Namespace, described: Optional[RunDescription],
                   initial: Optional[InitialModel]) -> bool:
-    """Returns whether to train by sentences: as given, as the run, as the model."""
+    """Returns whether to train by sentences: as the options, run or model say."""
     if args.sentences is not None:
         return bool(args.sentences)
     if described:

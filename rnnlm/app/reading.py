@@ -1,4 +1,4 @@
-"""Updater and evaluators of a run, which reads running text or sentences."""
+"""Updater and evaluators of a run, for running text or sentences."""
 from typing import Any
 
 from chainer import links as L
@@ -15,23 +15,23 @@ from rnnlm.training.evaluator import PerplexityEvaluator, make_evaluator
 from rnnlm.training.sentences import SentenceUpdater, make_sentence_evaluator
 from rnnlm.training.updater import BPTTUpdater
 
-# Words that are compared at once.
+# Number of words compared at a time.
 _BLOCK = 2 ** 22
 
 
 def require_readable(corpus: Corpus, recipe: Recipe, group: Group) -> None:
-    """Refuses to train by sentences where that is impossible.
+    """Refuses to train by sentences if that is impossible.
 
     Raises:
-        rnnlm.errors.InputError: if no token ends a sentence, there are fewer sentences
-            than a batch has, or several processes.
+        rnnlm.errors.InputError: If no token ends a sentence, if there are fewer
+            sentences than the batch size, or if there are several processes.
     """
     if not recipe.sentences:
         return
     if group.size > 1:
         raise InputError(
-            f'expected one process, found {group.size}: leave --communicator out, or '
-            'train on the running text', 'sentences')
+            f'expected one process, found {group.size}; omit --communicator, or train '
+            'on running text', 'sentences')
     SentenceIterator(corpus.train, recipe.batch_size, _between(corpus.vocabulary),
                      repeat=False)
 
@@ -43,7 +43,7 @@ def count_sentences(corpus: Corpus) -> int:
         rnnlm.errors.InputError: If no token ends a sentence.
     """
     between, words = _between(corpus.vocabulary), corpus.train
-    # Block by block: the text need not fit into memory.
+    # Block by block, because the text may not fit into memory.
     return int(sum((words[start:start + _BLOCK] == between).sum()
                    for start in range(0, len(words), _BLOCK)))
 

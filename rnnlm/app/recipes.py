@@ -1,6 +1,6 @@
 """Recipes: the sizes and rates of training runs, their flags, and presets.
 
-The parsers are made of them, before Chainer and NumPy are imported.
+The parsers are made from them before Chainer and NumPy are imported.
 """
 import argparse
 import contextlib
@@ -11,17 +11,17 @@ from rnnlm.errors import (
     checked_cutoffs, counted, require, require_count, require_divisor, require_positive,
     require_ratio, short_repr)
 
-# How one computes: as `chainer.config.dtype` says, which is float32; with products
-# rounded to TF32 on a GPU; or with weights and products of float16, and sums, states
-# and the weights' copy for the update in float32.
+# Precisions: float32, or the current `chainer.config.dtype`; TF32 for products on
+# a GPU; float16 for weights and products, and float32 for sums, states and master
+# weights.
 PRECISIONS = 'float32', 'tf32', 'mixed16'
 
 SOFTMAXES = 'full', 'adaptive'
 
-# A vocabulary has fewer.
+# Upper bound of the vocabulary size.
 MOST_WORDS = 2 ** 31 - 1
 
-# Optimizers, and their learning rates unless one is given.
+# Optimizers, and their default learning rates.
 RATES = {'sgd': 1.0, 'adam': 1e-3}
 
 
@@ -30,12 +30,12 @@ def _field(default: Any, check: Callable[[str, Any], None], *flags: str,
     """Returns a dataclass field of a recipe.
 
     Args:
-        default: Its value unless one is given.
-        check: Called with the field's name and a value, which it may refuse.
+        default: Its default.
+        check: Function (name, value) that raises an error for invalid values.
         flags: The options of the command line that set it, spelled as in Chainer's
             examples/ptb.
-        group: Of the options in the help, a key of `rnnlm.app.options.GROUPS`.
-        options: Of ``argparse.ArgumentParser.add_argument``.
+        group: Group of the option in the help, a key of `rnnlm.app.options.GROUPS`.
+        options: Arguments of ``argparse.ArgumentParser.add_argument``.
     """
     return dataclasses.field(default=default, metadata={
         'check': check, 'flags': flags, 'group': group, 'options': options})
@@ -68,7 +68,7 @@ def cutoffs_of(text: str) -> Tuple[int, ...]:
         return checked_cutoffs([int(part) for part in text.split(',')], MOST_WORDS)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f'expected numbers that go up, with commas between them, as in 2000,10000, '
+            f'expected increasing numbers separated by commas, such as 2000,10000, '
             f'found {short_repr(text)}') from None
 
 
@@ -83,29 +83,31 @@ class Recipe:
         init_scale: Parameters start in [-init_scale, init_scale].
         batch_size: Streams read in parallel, B.
         bprop_len: Steps of a window, T.
-        epochs: Sweeps over the text.
-        lr: Learning rate; None for that of the optimizer in `RATES`.
+        epochs: Number of epochs.
+        lr: Learning rate; None for the optimizer's default in `RATES`.
         decay, decay_after: After epoch `decay_after`, the learning rate is
             divided by `decay` in each epoch (`LearningRateDecay`).
         gradclip: Largest L2 norm of the gradients.
-        n_embed: Units in the embedding, if not `n_units`.
+        n_embed: Units in the embedding; None for `n_units`.
         tied: Whether the output layer shares the embedding's matrix.
         precision: One of `PRECISIONS`.
         softmax: One of `SOFTMAXES`; see `rnnlm.adaptive_model`.
-        cutoffs: The numbers of most frequent words at which the clusters of an adaptive
-            softmax begin; by default those that make up 80 and 95 % of the text.
+        cutoffs: Word ranks, by frequency, at which the clusters of an adaptive softmax
+            start; by default chosen so that more frequent words make up 80 and 95% of
+            the text.
         optimizer: A key of `RATES`.
-        plateau_decay: The learning rate is divided by it after each epoch without a
-            lower validation loss.
-        patience: Epochs in a row without a lower validation loss after which the run
-            ends; None for all epochs.
-        log_interval: Windows between two entries of the log, beside those at the ends
-            of epochs; None for 500 where an epoch has more than 1,000, else none.
-        sentences: Whether each sentence is read from a fresh state, rather than the
-            text as one stream; evaluation too.
+        plateau_decay: Divisor of the learning rate after each epoch without a lower
+            validation loss.
+        patience: The run ends after this many epochs in a row without a lower
+            validation loss; None to train all epochs.
+        log_interval: Windows between entries of the log, in addition to those at the
+            ends of epochs; None for 500 if an epoch has more than 1,000 windows, and
+            otherwise no others.
+        sentences: Whether training and evaluation reset the recurrent state before each
+            sentence, instead of reading the text as one stream.
 
     Raises:
-        rnnlm.errors.InputError: if a value is out of its range.
+        rnnlm.errors.InputError: If a value is out of range.
     """
     n_units: int = _field(
         650, require_count, '--unit', '-u', group='model', type=int,
@@ -127,7 +129,7 @@ class Recipe:
         39, require_count, '--epoch', '-e', type=int, help='number of epochs')
     lr: float = _field(
         None, require_positive, '--lr', type=float,
-        help='learning rate (Adam: alpha); with --resume, from there on')
+        help='learning rate (Adam: alpha); with --resume, it takes effect from there')
     decay: float = _field(
         1.0, require_positive, '--decay', type=float,
         help='divide the learning rate by this after each epoch past DECAY_AFTER')
@@ -154,18 +156,18 @@ class Recipe:
              'al. 2017; default: full)')
     cutoffs: Optional[Tuple[int, ...]] = _field(
         None, _optional(_cutoffs), '--cutoffs', type=cutoffs_of,
-        help='--softmax adaptive: numbers of most frequent words at which its clusters '
-             'begin, 2000,10000 for example (default: those that make up 80 and 95 '
-             'percent of the text)')
+        help='with --softmax adaptive: word ranks, by frequency, at which its clusters '
+             'start, such as 2000,10000 (default: more frequent words make up 80 and '
+             '95 percent of the text)')
     optimizer: str = _field(
         'sgd', _one_of(RATES), '--optimizer', choices=tuple(RATES),
-        help='sgd, plain, at the learning rate 1 unless one is given; or adam, with '
-             "Chainer's values, at 0.001 (default: sgd)")
+        help="plain sgd, with learning rate 1 by default, or adam, with Chainer's "
+             'defaults and learning rate 0.001 (default: sgd)')
     plateau_decay: float = _field(
         1.0, require_divisor, '--decay-on-plateau', type=float,
-        help='divide the learning rate by this, 2 or 4 say, after each epoch without a '
-             'lower validation perplexity; in place of --decay, unless that is given '
-             'too (default: 1, not at all)')
+        help='divide the learning rate by this, 2 or 4 for example, after each epoch '
+             'without a lower validation perplexity; replaces --decay, unless that is '
+             'given too (default: 1, no decay)')
     patience: Optional[int] = _field(
         None, _optional(require_count), '--patience', type=int,
         help='stop after this many epochs in a row without a lower validation '
@@ -173,9 +175,9 @@ class Recipe:
     log_interval: Optional[int] = _field(
         None, _optional(require_count), '--log-interval', group='output', type=int,
         metavar='N',
-        help='windows between two lines of the table and entries of the log, which '
-             'also have the ends of epochs (default: 500 where an epoch has more than '
-             '1,000 windows, else none)')
+        help='windows between lines of the table and entries of the log, in addition '
+             'to those at the ends of epochs (default: 500 if an epoch has more than '
+             '1,000 windows, otherwise no others)')
     sentences: bool = _field(
         False, _switch, '--sentences', action='store_const', const=True,
         help='reset the recurrent state before each line in training, validation and '
@@ -185,17 +187,17 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.lr is None:
             object.__setattr__(self, 'lr', RATES.get(str(self.optimizer), 1.0))
-        if self.cutoffs is not None:  # a list in a file, or an iterator
+        if self.cutoffs is not None:  # a list in a file, or an iterable
             object.__setattr__(
                 self, 'cutoffs', checked_cutoffs(self.cutoffs, MOST_WORDS))
         for field in dataclasses.fields(self):
             field.metadata['check'](field.name, getattr(self, field.name))
         if self.cutoffs is not None:
-            require('cutoffs', self.softmax, 'none beside a full softmax; give '
+            require('cutoffs', self.softmax, 'none with a full softmax; give '
                     '--softmax adaptive', lambda v: v == 'adaptive')
         if self.softmax == 'adaptive':
             require('tied', self.tied, 'False with an adaptive softmax, whose matrices '
-                    'are of other sizes than the embedding', lambda v: not v)
+                    'have other sizes than the embedding', lambda v: not v)
 
     def summary(self) -> str:
         """Returns the sizes and rates in a few words."""
@@ -210,7 +212,8 @@ class Recipe:
     def operations(self, n_vocab: int) -> float:
         """Estimates the floating point operations of training on one token.
 
-        Twice those of the matrix products, forward and back in three equal parts.
+        Each multiplication of a matrix product also has an addition, and the forward
+        pass and both gradients take equally many.
         """
         n_in, products = self.n_embed or self.n_units, 0
         for _ in range(self.n_layers):
@@ -248,7 +251,7 @@ class Recipe:
 PRESETS = {
     # Chainer's examples/ptb, versions 1.11 to 7.8.1.
     'chainer': Recipe(),
-    # Learns the embedded corpus in half a minute.
+    # Learns the demo corpus in half a minute.
     'demo': Recipe(n_units=96, dropout=0.1, bprop_len=20, epochs=10,
                    decay=2.0, decay_after=5),
     # Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization" (2014).
@@ -261,26 +264,26 @@ PRESETS = {
 }
 
 
-# What a training run may cost unless its sizes are given, in floating point
-# operations: on two cores of today ten minutes to an hour.
+# Most floating point operations of a training run with default sizes: ten minutes to an
+# hour on two cores.
 BUDGET = 2e14
 
 
 def recipe_for(n_words: int, n_vocab: int, tokens: str,
                n_sentences: Optional[int] = None, **given: Any) -> Recipe:
-    """Returns the recipe for a text of one's own, by its size alone.
+    """Returns the default recipe for a user's text, based on its size.
 
     Args:
-        n_words: Tokens of the training part.
+        n_words: Number of tokens of the training part.
         n_vocab: Size of the vocabulary.
         tokens: 'word' or 'char'.
-        n_sentences: Sentences of the training part, if they are what a batch has.
-        given: Sizes that are known, by the names of a recipe's fields.
+        n_sentences: Number of sentences of the training part, to train by sentences.
+        given: Fields of the recipe that are already determined.
 
     Returns:
-        At least 13 epochs, and up to 40 of a short text, at least 1 and as many as
-        `BUDGET` allows of a long one; in their second half the learning rate falls
-        to a 64th.
+        The recipe.  It has 13 to 40 epochs, the more the shorter the text; for a long
+        text only as many as `BUDGET` allows, at least 1.  In the second half of the
+        epochs the learning rate falls to 1/64.
 
     Example:
         >>> recipe_for(929_589, 10_000, 'word').summary()
@@ -293,7 +296,7 @@ each epoch past 7'
         batch_size=max(1, min(20, n_words // 20 if n_sentences is None
                               else n_sentences)))
     sizes.update(given)
-    # A sentence that is shorter than a window has one of its own.
+    # A sentence that is shorter than a window takes a window to itself.
     steps = max(n_words / sizes['bprop_len'], n_sentences or 0)
     windows = steps / sizes['batch_size']
     wanted = min(40, max(13, 2500 / windows))
@@ -311,7 +314,7 @@ def flag_of(name: str) -> str:
 
 
 def preset_table() -> List[str]:
-    """Returns the lines of a table of what each preset sets, by flag."""
+    """Returns the lines of a table of presets, with a row for each flag."""
     rows = [['', *PRESETS]]
     for field in dataclasses.fields(Recipe):
         values = [getattr(recipe, field.name) for recipe in PRESETS.values()]
@@ -330,7 +333,7 @@ def recipe_options(args: argparse.Namespace) -> Dict[str, Any]:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Refuses values of `recipe_options` that no recipe can have."""
+    """Refuses invalid values of `recipe_options`."""
     checks = {field.name: field.metadata['check']
               for field in dataclasses.fields(Recipe)}
     for name, value in recipe_options(args).items():
@@ -338,14 +341,14 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def changed(recipe: Recipe, given: Dict[str, Any]) -> Recipe:
-    """Returns a recipe with changed values, and with what they imply.
+    """Returns a recipe with changed values, and with defaults that depend on them.
 
-    Another optimizer has a learning rate of its own, and a decay on a plateau takes the
-    place of that by the epoch.
+    Another optimizer implies its default learning rate, and decay on a plateau replaces
+    decay by epoch.
 
     Args:
         recipe: The recipe.
-        given: The values, by the names of the fields.
+        given: The changed values, by field.
 
     Example:
         >>> changed(PRESETS['demo'], {'optimizer': 'adam'}).lr

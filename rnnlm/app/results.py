@@ -1,4 +1,4 @@
-"""``result.json``: the results of a complete run, and what to cite with them."""
+"""``result.json``: the results of a completed run, and the data to cite with them."""
 from __future__ import annotations
 
 import contextlib
@@ -28,19 +28,19 @@ _FORMAT = 'rnnlm result'
 class History(training.Extension):
     """Trainer extension that records in the snapshots how a run was computed.
 
-    A run that is stopped and resumed has several parts.  A part that was lost, because
-    the run went on from an older snapshot, is not in the list.
+    A run that is stopped and resumed has several parts.  A part that was lost because
+    the run was resumed from an older snapshot is not in the list.
 
-    ``result.json`` of an earlier end of the run is deleted with the first window that
-    is trained after it: the model of the folder is then on its way to another one.
+    If a completed run is continued, its ``result.json`` is deleted after the first
+    window, because it no longer describes the model.
 
     Args:
-        device: What computes, for the list.
-        seed: Seed of the random numbers, None if none was set.
+        computed: Device, library versions and BLAS, as in ``run.json``.
+        seed: Random seed; None if none was set.
 
     Attributes:
         parts (list of dict): The parts so far, with 'command', 'windows' (the number of
-            windows before the part, and at its end), 'seed', 'device', 'processes' and
+            windows before the part and at its end), 'seed', 'device', 'processes', and
             'rnnlm', 'NumPy', 'BLAS' and 'kernels' as in ``run.json``.
     """
     trigger = 1, 'iteration'
@@ -70,7 +70,7 @@ class History(training.Extension):
             return
         try:
             found = serializer('parts', '[]')
-        except MISSING:  # a snapshot of a run without it
+        except MISSING:  # a snapshot of a run without this extension
             return
         self.parts = json.loads(str(found))
 
@@ -85,15 +85,15 @@ def command_line() -> str:
 
 
 def write(trainer: training.Trainer, corpus: Corpus, result: dict[str, Any]) -> None:
-    """Writes ``result.json`` into the folder of a run that is complete.
+    """Writes ``result.json`` into the folder of a completed run.
 
     Args:
-        trainer: The trainer of the run, whose other files are written.
+        trainer: The trainer of the run, whose other files have been written.
         corpus: The text.
-        result: What `rnnlm.train` returns.
+        result: The result of `rnnlm.train`.
 
     Raises:
-        OSError: If it cannot be written, whole.
+        OSError: If it cannot be written completely.
     """
     found = describe(trainer, corpus, result)
     with writing(os.path.join(trainer.out, RESULT), follow=False) as f:
@@ -105,11 +105,12 @@ def describe(trainer: training.Trainer, corpus: Corpus, result: dict[str, Any]
     """Returns the content of ``result.json``; arguments as for `write`.
 
     Returns:
-        'valid' and 'test' as `rnnlm evaluate --json` prints them; 'limit'; 'run', which
-        is ``run.json``; 'parts' as of `History`; 'epochs' and 'windows' that were
-        trained, and those after which the model was found; 'seconds' of training with
-        its evaluations, and tokens a second; 'system', as `rnnlm info --json` prints
-        it; 'model', the SHA-256 of its file.
+        A dict with 'valid' and 'test' as printed by `rnnlm evaluate --json`; 'limit';
+        'run', the content of ``run.json``; 'parts' of `History`; 'epochs' and 'windows'
+        that were trained, and 'window of the model', after which the best model was
+        found; 'seconds' of training including evaluation, and tokens per second;
+        'system' as printed by `rnnlm info --json`; and 'model', with the SHA-256 of its
+        file.
     """
     updater, seconds = trainer.updater, trainer.elapsed_time
     history, best = (_extension(trainer, name) for name in ('History', 'BestModel'))

@@ -25,7 +25,7 @@ LOCK = '.lock'
 
 logger = logging.getLogger(__name__)
 
-# What some network file systems answer.
+# Errors of file systems that do not support locks, such as some network file systems.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -33,26 +33,26 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.
 def locked(folder: str) -> Iterator[None]:
     """Locks a folder; the system releases the lock however the run ends.
 
-    What a killed run left half written is deleted; and the folder itself, if it was
-    made here and nothing came into it.
+    Incomplete files of a killed run are deleted.  If the folder was created here and
+    is still empty at the end, it is deleted too.
 
     Args:
-        folder (str): where; made if it is not there.
+        folder (str): The folder; created if it does not exist.
 
     Raises:
-        InputError: if it cannot be written, or another run is using it.
+        InputError: If it cannot be written to, or another run is using it.
     """
     was_there = os.path.isdir(folder)
     make(folder)
     path = os.path.join(folder, LOCK)
-    if _is_link(path):  # some releases of filelock empty what they lock
+    if _is_link(path):  # some releases of filelock truncate the locked file
         raise InputError(f'{path}: expected a file or nothing, found a link; delete it')
     lock = filelock.FileLock(path, thread_local=False)
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise InputError(
-            f'{folder}: expected a folder that no other run is writing to, found one '
+            f'{folder}: expected a folder that no other run is writing to, found a run '
             'that is; wait until it ends, or choose another folder with --out'
         ) from None
     except (NotImplementedError, OSError) as e:
@@ -73,9 +73,9 @@ def locked(folder: str) -> Iterator[None]:
                 os.unlink(path)
                 os.rmdir(folder)
         lock.release()
-        if os.name == 'nt' and not was_there:  # there the lock goes only when let go
+        if os.name == 'nt' and not was_there:  # Windows keeps the lock file until now
             with contextlib.suppress(OSError):
-                os.rmdir(folder)  # which leaves one alone that something is in
+                os.rmdir(folder)  # fails if the folder is not empty
 
 
 def _is_link(path: str) -> bool:
@@ -89,25 +89,25 @@ def _is_link(path: str) -> bool:
 
 
 def folder_of(path: str) -> str:
-    """Returns the folder of a run, given it or a file in it."""
+    """Returns the folder of a run, given the folder or a file in it."""
     return path if os.path.isdir(path) else os.path.dirname(path)
 
 
 def by_sentences(path: str) -> bool:
-    """Returns whether a model was trained by sentences, each from a zero state.
+    """Returns whether a model was trained by sentences, each from a reset state.
 
     Args:
-        path: As of `find_model`.
+        path: As for `find_model`.
     """
     described = described_of(path)
     return described is not None and described.recipe.sentences
 
 
 def dropout_of(path: str) -> Optional[float]:
-    """Returns the dropout of a model's training; None if there is no run.json.
+    """Returns the dropout ratio of a model's training; None without run.json.
 
     Args:
-        path: As of `find_model`.
+        path: As for `find_model`.
     """
     described = described_of(path)
     return described.recipe.dropout if described else None
@@ -117,28 +117,28 @@ def described_of(path: str) -> Optional[RunDescription]:
     """Loads the description of a model's run; the path may be a link into its folder.
 
     Args:
-        path: As of `find_model`.
+        path: As for `find_model`.
     """
     return (RunDescription.load(folder_of(path))
             or RunDescription.load(os.path.dirname(os.path.realpath(path))))
 
 
 def find_file(path: str) -> str:
-    """Returns the file with the parameters: `path`, or that in the folder of a run.
+    """Returns the file with the parameters: `path`, or the one in a run folder.
 
     Raises:
-        rnnlm.errors.InputError: if there is none.
+        rnnlm.errors.InputError: If there is none.
     """
     if not os.path.exists(path):
         raise InputError(
             f'{path}: expected the folder of a run or a model file, found nothing '
-            "there; 'rnnlm train' makes a model")
+            "there; train a model with 'rnnlm train'")
     if os.path.exists(os.path.join(path, MODEL)):
         return os.path.join(path, MODEL)
     if os.path.isdir(path) and not snapshots_in(path):
         raise InputError(
             f'{path}: expected the folder of a run, found one without {MODEL} and '
-            "without a snapshot; 'rnnlm train' makes a model")
+            "without a snapshot; train a model with 'rnnlm train'")
     return newest_snapshot(path) if os.path.isdir(path) else path
 
 
@@ -149,8 +149,8 @@ def convert_command(path: str) -> Optional[str]:
         path: A file that could not be loaded.
 
     Returns:
-        The command; None if the file is not of another framework, or of one that
-        `rnnlm convert` does not read.
+        The command; None if `rnnlm convert` cannot read the file, or it is not a file
+        of another framework.
     """
     from rnnlm.interchange import convert  # slow to import, and rarely needed
     try:
@@ -164,22 +164,22 @@ def convert_command(path: str) -> Optional[str]:
 
 
 def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
-    """Finds the files that a trained model consists of.
+    """Finds the files of a trained model.
 
     Args:
-        path (str): the folder of a run, or a model or snapshot file.
+        path (str): The folder of a run, or a model or snapshot file.
 
     Returns:
-        tuple: path of the file with the parameters: in a folder ``model.npz``, or
-        while there is none the newest whole snapshot; and the `Vocabulary` beside it,
-        or None.
+        tuple: Path of the file with the parameters, which in a folder is ``model.npz``
+        or, if that does not exist yet, the newest undamaged snapshot; and the
+        `Vocabulary` in the same folder, or None.
 
     Raises:
-        rnnlm.errors.InputError: if there is neither, or the vocabulary is not that of
-            the run.
+        rnnlm.errors.InputError: If there is no such file, or the vocabulary is not that
+            of the run.
     """
     path = find_file(path)
-    # Beside the file; else, if it is a link to one in the folder of a run, there.
+    # In the folder of the file or, if it is a link, in the folder of its target.
     folders = [os.path.dirname(path), os.path.dirname(os.path.realpath(path))]
     for folder in folders:
         beside = os.path.join(folder, VOCABULARY)
@@ -191,10 +191,10 @@ def find_model(path: str) -> Tuple[str, Optional[Vocabulary]]:
     described = RunDescription.load(folder)
     if described and described.vocabulary != hash_of_vocabulary(vocabulary):
         raise InputError(
-            f'{beside}: expected the vocabulary of the run ({RUN} beside it), found '
-            'another one; put back the file that the run wrote, which a --resume '
-            'does too')
-    if described:  # that of an old run does not say it, and is guessed
+            f'{beside}: expected the vocabulary of the run (see {RUN} in the same '
+            'folder), found another one; restore the file that the run wrote, for '
+            'example with --resume')
+    if described:  # the vocabulary files of old runs lack this
         vocabulary.tokens = described.tokens
     return path, vocabulary
 
@@ -203,13 +203,13 @@ def make(folder: str) -> None:
     """Creates a folder unless it exists.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be made or written to.
+        rnnlm.errors.InputError: If it cannot be created or written to.
     """
     reason: Optional[str]
     try:
         make_folder(folder)
         reason = None if os.access(folder, os.W_OK) else 'no permission to write'
-    except (OSError, ValueError) as e:  # of a name with a NUL
+    except (OSError, ValueError) as e:  # ValueError for a name with a NUL
         reason = getattr(e, 'strerror', None) or str(e)
     if reason:
         raise InputError(

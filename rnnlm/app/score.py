@@ -46,17 +46,17 @@ def check(args: argparse.Namespace) -> None:
             command = shlex.join(['rnnlm', 'score', 'result', args.model])
             raise InputError(
                 f'{args.model}: expected a model, found another kind of file; if it is '
-                f'the text, name the model before it: {command}')
+                f'the text, specify the model before it: {command}')
 
 
 class Models:
-    """One model, or the mixture of two.
+    """One model, or the interpolation of two.
 
     Args:
         args: The arguments of the command.
 
     Attributes:
-        vocabulary: Their tokens.
+        vocabulary: Their vocabulary.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -75,7 +75,7 @@ class Models:
                 raise InputError(
                     f'expected a model with the vocabulary of {args.model}, '
                     f'{len(words):,} tokens, found another one of {len(other):,}, '
-                    f'{len(words & other):,} of them the same', 'mix')
+                    f'with {len(words & other):,} in common', 'mix')
 
     def score(self, lines: Sequence[str]) -> Iterator[SentenceScore]:
         """Yields the scores of sentences, as `TrainedModel.score` returns them."""
@@ -92,12 +92,12 @@ class Total:
     """Counts and log probabilities (base 10) of sentences.
 
     Attributes:
-        sentences: How many there are.
-        words: Their words, without the ends of the sentences.
-        oov: The words among them that are not in the vocabulary.
-        logprob: Sum of the logarithms of all other words and of the ends.
-        unk_logprob: Of the unknown ones; -inf if they cannot be scored.
-        bad: Lines that could not be read.
+        sentences: Number of sentences.
+        words: Number of words, without ends of sentences.
+        oov: Number of words that are not in the vocabulary.
+        logprob: Sum of the log probabilities of known words and ends of sentences.
+        unk_logprob: Sum over the unknown words; -inf if they cannot be scored.
+        bad: Number of lines that could not be read.
     """
     sentences: int = 0
     words: int = 0
@@ -116,7 +116,7 @@ class Total:
                       self.words - self.oov + (self.sentences if ends else 0))
 
     def perplexity_with_oov(self) -> float:
-        """Computes the perplexity with unknown words as <unk>, and with ends."""
+        """Computes the perplexity with unknown words as <unk>, and with `ends`."""
         return _power(self.logprob + self.unk_logprob, self.words + self.sentences)
 
     def as_dict(self) -> Dict[str, Any]:
@@ -166,13 +166,13 @@ class Entry:
     @classmethod
     def of(cls, score: SentenceScore, vocabulary: Vocabulary, srilm: bool,
            unk: bool) -> 'Entry':
-        """Creates the entry of a score.
+        """Creates the output for a score.
 
         Args:
-            score: Its score.
-            vocabulary: The tokens of the model.
-            srilm: Whether <unk> itself is an unknown word too.
-            unk: Whether none is.
+            score: The score.
+            vocabulary: The vocabulary of the model.
+            srilm: Whether <unk> in the text counts as an unknown word too.
+            unk: Whether no word counts as unknown.
         """
         oov = numpy.array([
             not unk and (token not in vocabulary or srilm and token == UNK)
@@ -192,10 +192,10 @@ class Entry:
 
 
 def score(args: argparse.Namespace) -> int:
-    """Runs the command; returns the exit status.
+    """Runs the command `score`; returns the exit status.
 
-    Lines are answered when no more of them are waiting to be read, or `scoring.GROUP`
-    are there, so that a program that writes one and waits gets its answer.
+    Output is printed as soon as no more lines are available, or `scoring.GROUP` lines
+    have been read.  So a program can write a line and wait for its score.
     """
     check(args)
     models = Models(args)
@@ -226,7 +226,7 @@ def score(args: argparse.Namespace) -> int:
 
 
 def _read(args: argparse.Namespace) -> Iterator[List[Line]]:
-    """Yields the lines in groups; shows the progress through a file."""
+    """Yields the lines in groups; shows a progress bar for a file."""
     is_file = args.file not in (None, '-') and os.path.isfile(args.file)
     hidden = args.quiet or not is_file or not (args.total or not sys.stdout.isatty())
     size = os.path.getsize(args.file) if is_file else 0
@@ -292,9 +292,9 @@ def show_srilm(title: str, total: Total) -> None:
 
 
 def rescore(args: argparse.Namespace, models: Models) -> int:
-    """Prints n-best lists, each sorted by its scores with the model's added.
+    """Prints n-best lists, each sorted by score after adding the model's score.
 
-    All lines are checked before the first is scored, which may take long.
+    All lines are checked before scoring, which may take long.
     """
     candidates = [_candidate(args.file, line)
                   for lines in read_lines(args.file, scoring.GROUP) for line in lines]

@@ -1,4 +1,4 @@
-"""The standard streams: closed ones, full disks, readers that have exited."""
+"""Standard streams that are closed, on a full disk, or no longer read."""
 import contextlib
 import os
 import sys
@@ -10,11 +10,11 @@ from rnnlm.errors import printable
 def open_closed_streams() -> List[str]:
     """Opens the null device in place of the standard streams that are closed.
 
-    Else the next file that is opened, a snapshot say, would get the number of one, and
-    what some library prints would go into it.
+    Otherwise the next file to be opened, a snapshot for example, would get the file
+    descriptor of a standard stream, and libraries would print into it.
 
     Returns:
-        The names of those that were closed, 'stdout' for example.
+        Names of the streams that were closed, such as 'stdout'.
     """
     closed = []
     for number, (name, mode) in enumerate((('stdin', 'r'), ('stdout', 'w'),
@@ -22,7 +22,7 @@ def open_closed_streams() -> List[str]:
         if getattr(sys, name) is None:
             closed.append(name)
             if not _is_open(number):
-                os.open(os.devnull, os.O_RDWR)  # which has this number, the lowest
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, this
             setattr(sys, name, open(os.devnull, mode, encoding='utf-8'))
     return closed
 
@@ -39,11 +39,11 @@ def complain(text: str) -> None:
     """Prints lines on standard error, if that is possible."""
     with contextlib.suppress(OSError, ValueError):
         print(printable(text, keep='\n'), file=sys.stderr, flush=True)
-    let_go(sys.stderr)
+    discard_unwritten(sys.stderr)
 
 
-def let_go(stream: Any) -> None:
-    """Drops what a stream cannot write, which else fails once more at the exit."""
+def discard_unwritten(stream: Any) -> None:
+    """Drops output that a stream cannot write; else Python fails again at exit."""
     try:
         stream.flush()
     except (OSError, ValueError):

@@ -20,19 +20,19 @@ VOCABULARY = {'vocab_limit': 'vocab_limit', 'min_count': 'min_count',
 
 def choose_corpus(args: argparse.Namespace,
                   described: Optional[RunDescription]) -> None:
-    """Fills in corpus options that were not given: those of a run, or the demo.
+    """Sets corpus options that were not given: to those of a run, or the demo corpus.
 
     Args:
-        args: The arguments, which are changed.
-        described: The run, if there is one and it is described.
+        args: The arguments, changed in place.
+        described: The description of the run, if any.
     """
     source = described.source if described else {}
     if args.corpus is None:
         args.corpus = source.get('corpus', 'demo')
         if args.corpus == files.STDIN:
             raise InputError(
-                'expected a corpus, found that the run read its text from standard '
-                'input; give the text again', 'corpus')
+                'expected a corpus, found none, because the run read its text from '
+                'standard input; give the text again', 'corpus')
         _check_source(args)
     if described and args.tokens is None:
         args.tokens = described.tokens
@@ -40,7 +40,7 @@ def choose_corpus(args: argparse.Namespace,
         return
     for name, key in VOCABULARY.items():
         setattr(args, name, source.get(key))
-    if source and 'min_count' not in source:  # of a run of before there was one
+    if source and 'min_count' not in source:  # the run is older than this option
         args.min_count = 1
     if args.vocabulary is not None:
         args.min_count = None  # it was not used
@@ -54,7 +54,8 @@ def _check_source(args: argparse.Namespace) -> None:
         if not os.path.isfile(path) and not os.path.isdir(path):
             raise InputError(
                 f'expected the corpus that {run_folder.RUN} names, but {path} '
-                + ('is no file or folder' if os.path.exists(path) else 'does not exist')
+                + ('is not a file or folder' if os.path.exists(path)
+                   else 'does not exist')
                 + '; give the corpus', 'corpus')
     if paths and sys.stderr.isatty() and not getattr(args, 'quiet', False):
         print(f'rnnlm {args.name}: corpus {printable(", ".join(paths), 300)}, which '
@@ -66,7 +67,7 @@ def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
     given = args.vocab_limit, args.min_count
     if args.vocabulary is not None and given != (None, None):
         raise InputError(
-            'expected neither --vocab-limit nor --min-count beside it, found one',
+            'expected neither --vocab-limit nor --min-count with it, found one',
             'vocabulary')
     with about('corpus'):
         return corpus.load(args.corpus, args.tokens or 'word', *given,
@@ -80,9 +81,9 @@ def reading_of(args: argparse.Namespace) -> Dict[str, Any]:
 
 
 def check(args: argparse.Namespace) -> None:
-    """Refuses --text beside --corpus."""
+    """Refuses --text together with --corpus."""
     if args.text is not None and args.corpus is not None:
-        raise InputError('expected no --corpus beside it, found one', 'text')
+        raise InputError('expected no --corpus with it, found one', 'text')
 
 
 class TextOfModel:
@@ -90,19 +91,19 @@ class TextOfModel:
 
     Args:
         args: The arguments, with ``corpus``, ``tokens`` and ``text``.
-        path: Where the model was loaded from.
-        vocabulary: Its tokens; if None, the corpus must be the one of the run.
-        n_vocab: The size of the model.
+        path: The path that the model was loaded from.
+        vocabulary: Its vocabulary; if None, the corpus must be that of the run.
+        n_vocab: The vocabulary size of the model.
 
     Attributes:
-        name: Of the text, in reports.
+        name: Name of the text in reports.
         limit: As `rnnlm.data.corpus.Corpus.perplexity_limit`.
     """
 
     def __init__(self, args: argparse.Namespace, path: str,
                  vocabulary: Optional[Vocabulary], n_vocab: int) -> None:
         self.vocabulary = vocabulary
-        self._whole: Optional[corpus.Encoded] = None
+        self._unsplit: Optional[corpus.Encoded] = None
         if vocabulary is not None and args.tokens not in (None, vocabulary.tokens):
             raise InputError(
                 f'expected {vocabulary.tokens!r}, the tokens of {path}, found '
@@ -110,16 +111,17 @@ class TextOfModel:
         if args.text is not None:
             if vocabulary is None:
                 raise InputError(
-                    f'{path}: expected a {run_folder.VOCABULARY} beside it, found none')
+                    f'{path}: expected a model with a {run_folder.VOCABULARY}, found '
+                    'none')
             self.name, self.limit = args.text, None
             with about('text'):
-                self._whole, = self._encode(sources.find_whole(args.text), args)
+                self._unsplit, = self._encode(sources.find_unsplit(args.text), args)
             return
         described = run_folder.described_of(path)
         if args.corpus is None and described is None:
             raise InputError(
                 f'expected a corpus or --text, found none, and no {run_folder.RUN} '
-                f'beside {path} that names one', 'corpus')
+                f'with {path} that names one', 'corpus')
         choose_corpus(args, described)
         if vocabulary is None:
             text = load_corpus(args)
@@ -127,7 +129,7 @@ class TextOfModel:
                 raise InputError(
                     f'{args.corpus}: expected the vocabulary of {path}, {n_vocab:,} '
                     f'tokens, found another one of {len(text.vocabulary):,}; use the '
-                    'corpus that it was trained on')
+                    'corpus that the model was trained on')
             self.vocabulary = text.vocabulary
             self._ids = {}
             for part in PARTS:
@@ -148,12 +150,12 @@ class TextOfModel:
         return corpus.encode_source(source, self.vocabulary, **reading_of(args))
 
     def part(self, name: str) -> corpus.Encoded:
-        """Returns the ids of a part; with --text the complete text.
+        """Returns the ids of a part, or of the complete text with --text.
 
         Raises:
             rnnlm.errors.InputError: If too few of its tokens are known.
         """
-        found = self._ids[name] if self._whole is None else self._whole
+        found = self._ids[name] if self._unsplit is None else self._unsplit
         if len(found.ids) < 2:
             raise InputError(
                 f'{self.name}: expected at least 2 tokens of the vocabulary of the '

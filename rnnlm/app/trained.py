@@ -29,9 +29,9 @@ class SentenceScore:
         tokens: The N tokens of the sentence and the one that ends it, N + 1 in all.
         token_log_probs: float64 (N + 1,), the natural logarithm of the probability of
             each token given those before it.
-        n_unknown: How many of the tokens are not in the vocabulary.  They are scored
-            as ``<unk>``; if the vocabulary has none, their logarithm is -inf and the
-            model does not read them.
+        n_unknown: Number of tokens that are not in the vocabulary.  They are scored as
+            ``<unk>``; if the vocabulary has none, their logarithm is -inf and the model
+            skips them.
     """
     tokens: list[str]
     token_log_probs: numpy.ndarray
@@ -41,7 +41,7 @@ class SentenceScore:
     def log_prob(self) -> float:
         """Natural logarithm of the probability of the sentence, its end included.
 
-        Unknown tokens of -inf are left out.
+        Unknown tokens with -inf are ignored.
         """
         found = self.token_log_probs
         return float(found[found > -numpy.inf].sum())
@@ -52,15 +52,15 @@ class TrainedModel:
 
     Args:
         model: The model.
-        vocabulary: Its tokens, ``model.n_vocab`` of them; without it the methods that
-            take or give text raise an `InputError`.
-        path: Where it was loaded from, for messages.
-        sentences: Whether it was trained on each sentence from a fresh state; it then
-            generates them so.
+        vocabulary: Its vocabulary, of ``model.n_vocab`` tokens.  Without it, methods
+            that take or return text raise an `InputError`.
+        path: The path that it was loaded from, for messages.
+        sentences: Whether it was trained by sentences, each from a reset state.  The
+            state is then reset before each generated sentence too.
 
     Attributes:
-        model (LanguageModel): The model, on the device that was asked for.
-        vocabulary (Vocabulary or None): Its tokens.
+        model (LanguageModel): The model, on the requested device.
+        vocabulary (Vocabulary or None): Its vocabulary.
 
     Raises:
         rnnlm.InputError: If the vocabulary has another size than the model.
@@ -97,7 +97,7 @@ class TrainedModel:
         """
         if self.vocabulary is None:
             raise InputError(
-                f'{self._path}: expected a {run_folder.VOCABULARY} beside it, found '
+                f'{self._path}: expected a model with a {run_folder.VOCABULARY}, found '
                 'none')
         return self.vocabulary
 
@@ -115,15 +115,15 @@ class TrainedModel:
         return between
 
     def score(self, sentences: Sequence[str]) -> list[SentenceScore]:
-        """Computes log probabilities of sentences, each from a zero state.
+        """Computes log probabilities of sentences, each from a reset state.
 
         Args:
-            sentences: Each a str of words between blanks, or of characters if those
-                are the model's tokens; without the end of the sentence, which is
-                scored too.
+            sentences: List of str.  Words are separated by blanks, unless the model's
+                tokens are characters.  The end of each sentence is added and scored
+                too.
 
         Returns:
-            One `SentenceScore` for each, in their order.
+            A `SentenceScore` for each sentence, in the same order.
 
         Raises:
             rnnlm.InputError: If the vocabulary has no token that ends a sentence, or a
@@ -153,15 +153,15 @@ class TrainedModel:
         """Generates a continuation of a text.
 
         Args:
-            prime: Text to continue; by default the beginning of a sentence.
-            length: Number of tokens to draw, words or characters.
-            temperature: Divisor of the logits; below 1 likely tokens become likelier.
-            top_k: If given, only the k most probable tokens are drawn from.
-            top_p: If given, only the fewest tokens that together have at least this
-                probability are drawn from (Holtzman et al. 2020).
-            seed: Seed of the draws; by default they come from ``numpy.random``.
-            one_sentence: Whether the text ends with its first sentence.
-            no_unknown: Whether ``<unk>`` is never drawn.
+            prime: Text to continue; by default a new sentence is started.
+            length: Number of tokens to sample, words or characters.
+            temperature: Divisor of the logits; values below 1 favour likely tokens.
+            top_k: If given, samples only from the k most probable tokens.
+            top_p: If given, samples only from the smallest set of tokens with at least
+                this total probability (Holtzman et al. 2020).
+            seed: Random seed; by default ``numpy.random`` is used.
+            one_sentence: Whether to stop at the end of the first sentence.
+            no_unknown: Whether to never sample ``<unk>``.
 
         Returns:
             The continuation, without `prime`; sentences end with a line feed.
@@ -184,11 +184,11 @@ class TrainedModel:
         Args:
             prime, length, temperature, top_k, top_p, seed, one_sentence, no_unknown: As
                 for `generate`.
-            sample: If false, the most probable token is taken at each step.
-            skip_unknown: Whether unknown tokens of `prime` are left out.
+            sample: If false, the most probable token is chosen at each step.
+            skip_unknown: Whether to skip unknown tokens of `prime`.
 
         Yields:
-            The text of each token, with the blank or line feed before it.
+            The text of each token, including the blank or line feed before it.
         """
         vocabulary = self.require_vocabulary()
         random = None
@@ -205,7 +205,7 @@ class TrainedModel:
 
     @property
     def fresh_after(self) -> Optional[int]:
-        """Id of the token after which the state is reset; None if there is none."""
+        """Id of the token after which the state is reset; None to never reset it."""
         return scoring.boundary(self.require_vocabulary()) if self._sentences else None
 
     def unknown_ids(self) -> list[int]:
@@ -219,13 +219,13 @@ class TrainedModel:
 
         Args:
             prime: The text.
-            skip_unknown: Whether unknown tokens are left out.
+            skip_unknown: Whether to skip unknown tokens.
 
         Returns:
             int32 (N,), N >= 1.
 
         Raises:
-            rnnlm.InputError: If there is no token in it, or an unknown one.
+            rnnlm.InputError: If the text has no token, or an unknown one.
         """
         vocabulary = self.require_vocabulary()
         if prime is not None:
@@ -238,20 +238,20 @@ class TrainedModel:
         """Computes the perplexity of a text, per token.
 
         Args:
-            text: Either a str, split into tokens as a corpus of the model is: by word,
-                each line ends with ``<eos>`` and empty lines are left out.  All its
-                tokens are predicted, the first as that of a sentence.
-                Or ids (N,), as in `Corpus`.  They are read as a ring, in which the
-                first follows the last, as by `PerplexityEvaluator` and by ``rnnlm
-                evaluate``, and give the same number.
-            progress: Called with the number of tokens read, now and then.
+            text: Either a str, which is split into tokens like a corpus: for words,
+                each line ends with ``<eos>`` and empty lines are skipped.  All its
+                tokens are predicted, the first one as the start of a sentence.
+                Or ids (N,), as in `Corpus`.  The first id is then predicted after the
+                last, as by `PerplexityEvaluator` and ``rnnlm evaluate``, which return
+                the same number.
+            progress: Function called with the number of tokens read so far.
 
         Returns:
             exp of the mean of -log p(token).
 
         Raises:
-            rnnlm.InputError: If a word is not in the vocabulary, which has no
-                ``<unk>``; or if there are too few tokens.
+            rnnlm.InputError: If a word is unknown and the vocabulary has no ``<unk>``,
+                or if there are too few tokens.
         """
         if not isinstance(text, str):
             evaluator = make_evaluator(text, make_classifier(self.model))
@@ -275,19 +275,20 @@ class TrainedModel:
 
 
 def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> TrainedModel:
-    """Loads a trained model, with the sizes in its file and its vocabulary.
+    """Loads a trained model and its vocabulary.
 
     Args:
-        path: The folder of a run, as `rnnlm.train` and ``rnnlm train`` write it; or
-            a model or snapshot file, which may have a ``vocabulary.json`` beside it.
+        path: The folder of a run, as written by `rnnlm.train` or ``rnnlm train``; or a
+            model or snapshot file, optionally with a ``vocabulary.json`` in the same
+            folder.
         device: -1 for NumPy, 0, 1, ... for a GPU through CuPy.
 
     Returns:
         The model with its vocabulary.
 
     Raises:
-        rnnlm.InputError: If there is no such file, or it does not hold an `RNNForLM`
-            of finite weights; or if there is no such device.
+        rnnlm.InputError: If there is no such file or device, or if the file does not
+            contain an `RNNForLM` with finite weights.
 
     Example:
         >>> trained = rnnlm.load('result')
@@ -320,7 +321,7 @@ def _load_model(file: str, vocabulary: Optional[Vocabulary]) -> LanguageModel:
     """Loads the model in an npz or HDF5 file of Chainer."""
     with open_verified(file) as archive:
         found = read_structure(archive)
-        # Before memory is allocated for a model of that size.
+        # Checked before memory is allocated for a model of that size.
         if vocabulary is not None and len(vocabulary) != found.n_vocab:
             raise _another_size(file, vocabulary, found.n_vocab)
         model = found.build()
@@ -330,5 +331,5 @@ def _load_model(file: str, vocabulary: Optional[Vocabulary]) -> LanguageModel:
 
 def _another_size(path: str, vocabulary: Vocabulary, n_vocab: int) -> InputError:
     return InputError(
-        f'{path}: expected a model of {len(vocabulary):,} words, as the '
-        f'{run_folder.VOCABULARY} beside it has, found one of {n_vocab:,}')
+        f'{path}: expected a model of {len(vocabulary):,} words, as in its '
+        f'{run_folder.VOCABULARY}, found one of {n_vocab:,}')

@@ -1,8 +1,8 @@
-"""Cache of the ids of long texts, files mapped into memory.
+"""Cache of the ids of long texts, as files that are mapped into memory.
 
-A file of it holds 64 bytes that say how long the rest is, the ids, and a JSON document:
-of which files and by which rule the ids were made, the vocabulary, and what is known of
-them.  All of it is verified before it is used.
+A cache file consists of a header of 64 bytes with the lengths of the other parts, the
+ids, and a JSON document with the source files, the rule that made the ids, the
+vocabulary and properties of the ids.  Everything is verified before use.
 """
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from rnnlm.serializers.atomic import make_folder, writing
 
 logger = logging.getLogger(__name__)
 
-# Bytes of a text below which it is read as fast as found again.
+# Minimum size of a text in bytes; reading a shorter one is as fast as using the cache.
 LEAST = 2 ** 24
 
-# What a compressed file counts.
+# Factor for the size of a compressed file.
 PACKED = 4
 
 FORMAT = 1
 _MAGIC = b'rnnlm ids\n'
 
-# Magic, ids, bytes of the document, its SHA-256.
+# Magic number, number of ids, bytes of the document, its SHA-256.
 _HEADER = struct.Struct('<16sQQ32s')
 
-# Nanoseconds in which a file may change twice without another time of change.
+# Nanoseconds within which a file can change without a new modification time.
 _GRAIN = 2 * 10 ** 9
 
-# Seconds to wait for a process that reads the same text.
+# Seconds to wait for another process that reads the same text.
 PATIENCE = 600.0
 
 
@@ -56,10 +56,10 @@ class Kept:
     """Ids of a text, with the vocabulary.
 
     Attributes:
-        parts: int32 (N,) of each part.
-        vocabulary: Their tokens.
-        facts: What is known of them.
-        digest: That of `flat.digest_of` for all parts, if they are mapped from a file.
+        parts: The ids of each part, int32 (N,).
+        vocabulary: Their vocabulary.
+        facts: Properties of the ids.
+        digest: Result of `flat.digest_of` for all parts, if mapped from a file.
     """
     parts: list[numpy.ndarray]
     vocabulary: Vocabulary
@@ -67,7 +67,7 @@ class Kept:
     digest: Optional[str] = None
 
 
-# Fills a store, reading the files by a function; its result is `flat.build`'s.
+# Function that fills a store, given a function that reads files; see `flat.build`.
 Build = Callable[[flat.Store, Callable[[str], Iterator[bytes]]],
                  'tuple[Vocabulary, flat.Facts]']
 
@@ -77,18 +77,18 @@ class Cache:
 
     Args:
         paths: The files that the text is read from.
-        how: What else the ids depend on; JSON.
+        how: Everything else that the ids depend on; JSON.
 
     Attributes:
-        path: The file.
+        path: The cache file.
 
     Raises:
-        OSError: If there is no folder for it that is the user's alone.
+        OSError: If there is no cache folder that belongs to the user alone.
     """
 
     def __init__(self, paths: Sequence[str], how: dict[str, Any]) -> None:
         self._paths = [files.absolute(path) for path in paths]
-        # What a blank is depends on the version of Unicode.
+        # Which characters are blanks depends on the version of Unicode.
         self._key = {**how, 'paths': self._paths, 'format': FORMAT,
                      'unicode': unicodedata.unidata_version, 'order': sys.byteorder}
         name = hashlib.sha256(json.dumps(self._key).encode()).hexdigest()[:40]
@@ -99,11 +99,12 @@ class Cache:
         """Returns the ids of the text, from the cache or computed.
 
         Args:
-            build: What makes them.
+            build: Function that computes them.
             progress: As for `files.read_blocks`.
 
         Raises:
-            rnnlm.errors.InputError: If the text cannot be read, or changes meanwhile.
+            rnnlm.errors.InputError: If the text cannot be read, or changes while it is
+                read.
             OSError: If the ids cannot be written.
         """
         with _alone(self.path) as alone:
@@ -118,7 +119,7 @@ class Cache:
         return found
 
     def _find(self) -> Optional[Kept]:
-        """Loads the entry of the unchanged text; None if there is none."""
+        """Loads the entry if the text is unchanged; None if there is none."""
         try:
             f = _open(self.path)
         except FileNotFoundError:
@@ -126,11 +127,11 @@ class Cache:
         with f:
             try:
                 return self._read(f)
-            except InputError:  # of the text, which cannot be read
+            except InputError:  # the text cannot be read
                 raise
             except (OSError, ValueError, LookupError, TypeError, struct.error) as e:
                 logger.warning(
-                    '%s is damaged (%s); the text is read anew', self.path, e)
+                    '%s is damaged (%s); the text is read again', self.path, e)
                 return None
 
     def _read(self, f: IO[bytes]) -> Optional[Kept]:
@@ -157,7 +158,7 @@ class Cache:
             flat.parts_of(ids, facts.lengths), vocabulary, facts, found['digest'])
 
     def _is_of_now(self, found: dict[str, Any]) -> bool:
-        """Returns whether the files are unchanged; reads them in case of doubt."""
+        """Returns whether the files are unchanged; reads them if their times differ."""
         states = [_state(path) for path in self._paths]
         if found['states'] == states and found['settled']:
             return True
@@ -173,7 +174,7 @@ class Cache:
               progress: Optional[Callable[[int], object]]) -> None:
         if os.path.isdir(self.path):
             raise IsADirectoryError(f'{self.path} is a folder')
-        size = sum(map(os.path.getsize, self._paths))  # ids take about as much
+        size = sum(map(os.path.getsize, self._paths))  # ids take about as many bytes
         if shutil.disk_usage(os.path.dirname(self.path)).free < size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         states, now = [_state(path) for path in self._paths], time.time_ns()
@@ -194,7 +195,7 @@ class Cache:
                 'facts': dataclasses.asdict(facts), 'kind': vocabulary.tokens,
                 'digest': flat.digest_in(store, facts.lengths),
                 'words': vocabulary.words}, ensure_ascii=False
-            ).encode('utf-8', 'surrogatepass')  # in names that are no UTF-8
+            ).encode('utf-8', 'surrogatepass')  # in names that are not UTF-8
             n = sum(facts.lengths)
             f.seek(_HEADER.size + 4 * n)
             f.write(document)
@@ -211,7 +212,7 @@ def is_long(paths: Sequence[str]) -> bool:
 
 
 def _noted(blocks: Iterable[bytes], digests: list[str]) -> Iterator[bytes]:
-    """Yields the blocks of a file; appends their SHA-256 to `digests` at the end."""
+    """Yields the blocks of a file, and then appends their SHA-256 to `digests`."""
     digest = hashlib.sha256()
     for block in blocks:
         digest.update(block)
@@ -230,7 +231,7 @@ def _folder() -> str:
     """Returns the folder of the cache, and creates it if missing.
 
     Raises:
-        OSError: If it cannot be, or belongs to somebody else.
+        OSError: If it cannot be created, or belongs to another user.
     """
     base = os.environ.get('XDG_CACHE_HOME', '')
     if not os.path.isabs(base):
@@ -245,14 +246,14 @@ def _folder() -> str:
         if hasattr(os, 'geteuid') and found.st_uid != os.geteuid():
             raise PermissionError(f'{folder} belongs to another user')
     if not stat.S_ISDIR(found.st_mode):
-        raise NotADirectoryError(f'{folder} is no folder')
+        raise NotADirectoryError(f'{folder} is not a folder')
     if os.name == 'posix' and found.st_mode & 0o022:
-        raise PermissionError(f'others may write to {folder}')
+        raise PermissionError(f'other users may write to {folder}')
     return folder
 
 
 def _open(path: str) -> IO[bytes]:
-    """Opens a file of the user's; no link, which may lead anywhere.
+    """Opens a file that belongs to the user; refuses links.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -272,9 +273,10 @@ def _open(path: str) -> IO[bytes]:
 
 @contextlib.contextmanager
 def _alone(path: str) -> Iterator[bool]:
-    """Locks a file that is being made, if possible; yields whether it is locked.
+    """Locks a file that is being written, if possible; yields whether it is locked.
 
-    Without that two of them make it, each whole, and that of one stays.
+    Without a lock two processes may each write a complete file, and one replaces the
+    other.
     """
     name = f'{path}.lock'
     lock = filelock.FileLock(name, thread_local=False)
@@ -290,14 +292,14 @@ def _alone(path: str) -> Iterator[bool]:
         yield lock.is_locked
     finally:
         if lock.is_locked:
-            # While it is held: after that it may be another's.
+            # Deleted while the lock is held, because then another process may own it.
             with contextlib.suppress(OSError):
                 os.unlink(name)
             lock.release()
 
 
 def _remove_parts(path: str) -> None:
-    """Deletes what a killed process left of a file, while no other process makes it."""
+    """Deletes an incomplete file of a killed process, unless another is writing it."""
     folder, name = os.path.split(path)
     for part in glob.glob(os.path.join(glob.escape(folder), f'.{name[:40]}.*.part')):
         with contextlib.suppress(OSError):

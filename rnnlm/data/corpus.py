@@ -1,7 +1,7 @@
-"""Text -> tokens -> `Vocabulary` -> int32 ids.
+"""Corpora: text -> tokens -> `Vocabulary` -> int32 ids.
 
 `load` reads the Penn Treebank benchmark, any directory or text file, or the demo
-corpus, and answers with a `Corpus`: three id arrays and the vocabulary.
+corpus, and returns a `Corpus`: three arrays of ids and the vocabulary.
 """
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from rnnlm.errors import InputError, about, require, require_count
 class Corpus:
     """Text in three parts, as ids.
 
-    `load_corpus` makes one; make one yourself to train on ids of your own.
+    `load_corpus` returns one.  Create one directly to train on your own ids.
 
     Attributes:
         name: Its name in reports.
-        train: int32 (N,), the ids to train on.
-        valid: int32 (N,), the ids to choose the best model by.
-        test: int32 (N,), the ids to test with.
-        vocabulary: The tokens of the ids.
-        tokens: 'word' or 'char', what the tokens are.
-        perplexity_limit: The lowest perplexity per token that a model can have, where
-            it is known: for the whole demo corpus.
-        source: The arguments of `load_corpus` that load it again, from any folder.
+        train: Training ids, int32 (N,).
+        valid: Validation ids, int32 (N,), used to choose the best model.
+        test: Test ids, int32 (N,).
+        vocabulary: The vocabulary of the ids.
+        tokens: 'word' or 'char', the kind of the tokens.
+        perplexity_limit: The lowest possible perplexity per token, if known, as for
+            the complete demo corpus.
+        source: Arguments of `load_corpus` that load it again, from any working
+            directory.
 
     Example:
         >>> vocabulary = rnnlm.Vocabulary('ab')
@@ -52,11 +53,11 @@ class Corpus:
     perplexity_limit: Optional[float] = None
     source: Optional[dict] = None
 
-    # What is known of ids that are mapped from the cache, which nobody can change.
+    # Known properties of ids that are mapped from the cache and cannot change.
     _kept: ClassVar[Optional[encoding.Kept]] = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(vars(self), _kept=None)  # the arrays of a copy may change
+        return dict(vars(self), _kept=None)  # arrays of a copy may be writable
 
     def with_source(self, source: Optional[dict]) -> Corpus:
         """Returns the same corpus with another `source`."""
@@ -65,7 +66,7 @@ class Corpus:
         return found
 
     def summary(self) -> str:
-        """Returns name, numbers of tokens and size of the vocabulary in one line."""
+        """Returns name, numbers of tokens and vocabulary size in one line."""
         sizes = ' / '.join(f'{len(getattr(self, part)):,}' for part in PARTS)
         return (f'{self.name}: {sizes} {self.unit}s, vocabulary '
                 f'{len(self.vocabulary):,}')
@@ -76,7 +77,7 @@ class Corpus:
         return 'word' if self.tokens == 'word' else 'character'
 
     def unknown_rate(self, part: str) -> float:
-        """Returns the share of tokens of a part that are ``<unk>``, from 0 to 1.
+        """Returns the fraction of ``<unk>`` among the tokens of a part, from 0 to 1.
 
         Args:
             part: 'train', 'valid' or 'test'.
@@ -103,53 +104,52 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
          progress: Optional[encoding.Progress] = None) -> Corpus:
     r"""Loads a corpus and encodes it as ids.
 
-    By word, a text is split at whitespace and each line ends with ``<eos>``; by
-    character, every Unicode character is a token, the newline too.  Line ends
-    `\r\n` and `\r` count as `\n`.  The vocabulary is that of the training part.
-    ``<unk>`` stands for the tokens that the limit or `min_count` drops, and for those
-    of the other parts that the training part lacks.
+    Words are split at whitespace, and each line ends with ``<eos>``.  With characters,
+    every Unicode character is a token, including the newline.  Line ends `\r\n` and
+    `\r` are read as `\n`.  The vocabulary is that of the training part.  ``<unk>``
+    replaces tokens excluded by the limit or `min_count`, and tokens of the other parts
+    that do not occur in the training part.
 
     Args:
         spec: One of
 
             - 'demo': the built-in demo corpus (see :mod:`rnnlm.data.demo`);
-            - 'ptb': Penn Treebank, from Chainer's cache or its download;
+            - 'ptb': Penn Treebank, from Chainer's cache or downloaded by Chainer;
             - a directory with ptb.train.txt, ptb.valid.txt, ptb.test.txt, read as
               Chainer reads PTB: the ids are those of
               `chainer.datasets.get_ptb_words`, and an empty line is an ``<eos>``;
             - a directory with train.txt, valid.txt (or val.txt) and test.txt, or
               wiki.train.tokens and so on, in which an empty line is an ``<eos>`` too;
-            - a text file in UTF-8, a list of them, or a directory of documents
-              (\*.txt, in the order of their paths): the first 90% of the tokens to
-              train, 5% to validate, the last 5% to test; empty lines give no
-              ``<eos>``.  A text of one line gets one at the end of each part;
-            - '-', standard input, as one such file.
+            - a text file in UTF-8, a list of files, or a directory of documents
+              (\*.txt, sorted by path): the first 90% of the tokens are the training
+              part, 5% the validation part, and the last 5% the test part.  Empty lines
+              give no ``<eos>``.  If the text is a single line, each part ends with one;
+            - '-', standard input, read like a single file.
 
-            Files may be compressed (.gz).  One that is called demo or ptb is reached
-            as ./demo.
+            Files may be compressed (.gz).  Write ./demo for a file named demo.
         tokens: 'word' or 'char'.
-        vocab_limit: If given, the largest size of the vocabulary; see
+        vocab_limit: If given, the maximum size of the vocabulary; see
             :meth:`Vocabulary.from_tokens`.
         min_count: Tokens that occur fewer times in the training part become
-            ``<unk>``.  By default 2 for a text of one's own without ``<unk>``, so that
-            ``<unk>`` is trained; 1 for 'demo', 'ptb' and ptb.train.txt.
-        vocabulary: A vocabulary to take instead of that of the training part, or a
-            file: vocabulary.json of a run, or a list of tokens, one a line.  The
-            end of a sentence and ``<unk>`` are added at its end if they are needed.
-        extend: Whether they are; else what `vocabulary` lacks gets the id of its
-            ``<unk>``, or is left out.
-        cache: Whether the ids of a text of more than 16 MiB are kept in the user's
-            cache folder, ``~/.cache/rnnlm``, and mapped into memory from there; the
-            arrays are read-only then.
-        progress: If given, called with the bytes of such a text when it is read; gives
-            a context manager, :class:`tqdm.tqdm` say, whose ``update`` is called with
-            those that were read since.
+            ``<unk>``.  The default is 2 for a user's text without ``<unk>``, so that
+            ``<unk>`` is trained, and 1 for 'demo', 'ptb' and ptb.train.txt.
+        vocabulary: A vocabulary to use instead of that of the training part, or a
+            file: vocabulary.json of a run, or a list of tokens, one per line.
+        extend: Whether to add the end of a sentence and ``<unk>`` to `vocabulary` if
+            they are needed; otherwise unknown tokens get the id of its ``<unk>``, or
+            are skipped if it has none.
+        cache: Whether to store the ids of a text of more than 16 MiB in the user's
+            cache folder, ``~/.cache/rnnlm``, and map them into memory from there; the
+            arrays are then read-only.
+        progress: If given, a function that is called with the size of such a text in
+            bytes and returns a context manager, :class:`tqdm.tqdm` for example, whose
+            ``update`` is called with the number of bytes read since the last call.
 
     Returns:
         The ids of the three parts, and their vocabulary.
 
     Raises:
-        rnnlm.InputError: If there is no such corpus, or it cannot be used.
+        rnnlm.InputError: If there is no such corpus, or it cannot be read.
 
     Example:
         >>> corpus = rnnlm.load_corpus('demo')
@@ -165,7 +165,7 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
     if vocabulary is not None:
         if vocab_limit is not None or min_count is not None:
             raise InputError(
-                'vocabulary: expected no limit and no min_count beside it, found one')
+                'vocabulary: expected no limit and no min_count with it, found one')
         with about('vocabulary'):
             given = read_vocabulary(vocabulary, tokens)
     if tokens not in ('word', 'char'):
@@ -185,7 +185,7 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
               'min_count': kept.facts.min_count, 'vocabulary': None}
     if isinstance(vocabulary, (str, os.PathLike)):
         source['vocabulary'] = files.absolute(os.fsdecode(vocabulary))
-    # That of the words themselves.
+    # The limit is that of the text without unknown words.
     limit = None if UNK in kept.vocabulary else text.limit
     train, valid, test = kept.parts
     corpus = Corpus(
@@ -210,7 +210,7 @@ def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
         for number, word in enumerate(words, 1):
             if len(word.split()) > 1:
                 raise InputError(
-                    f'{path}:{number}: expected one word a line, found {word!r}')
+                    f'{path}:{number}: expected one word per line, found {word!r}')
     try:
         return Vocabulary([word for word in words if word], tokens)
     except InputError as e:
@@ -222,10 +222,10 @@ class Encoded:
     """Text encoded with a vocabulary that was not built from it.
 
     Attributes:
-        ids: int32 (N,).
-        n_tokens: Tokens of the text.
-        n_unknown: How many are unknown: they have the id of ``<unk>``; or, if there is
-            none, they are left out of `ids`.
+        ids: The ids, int32 (N,).
+        n_tokens: Number of tokens of the text.
+        n_unknown: Number of unknown tokens.  They have the id of ``<unk>``, or are not
+            in `ids` if the vocabulary has no ``<unk>``.
     """
     ids: numpy.ndarray
     n_tokens: int
@@ -233,12 +233,12 @@ class Encoded:
 
     @property
     def rate(self) -> float:
-        """Share of the tokens that are unknown, from 0 to 1."""
+        """Fraction of unknown tokens, from 0 to 1."""
         return self.n_unknown / max(1, self.n_tokens)
 
 
 def encode(vocabulary: Vocabulary, tokens: Sequence[str]) -> Encoded:
-    """Encodes tokens by a vocabulary that may lack some, and even ``<unk>``."""
+    """Encodes tokens by a vocabulary that may lack some of them, and ``<unk>``."""
     if vocabulary.unknown is not None:
         ids = vocabulary.encode(tokens)
         return Encoded(ids, len(tokens), int((ids == vocabulary.unknown).sum()))
@@ -252,7 +252,7 @@ def encode_source(source: sources.Source, vocabulary: Vocabulary, cache: bool = 
 
     Args:
         source: The text.
-        vocabulary: The tokens of the ids.
+        vocabulary: The vocabulary.
         cache, progress: As for `load`.
 
     Raises:

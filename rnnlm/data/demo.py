@@ -1,16 +1,16 @@
 """The demo corpus: a small story grammar whose best perplexity is known exactly.
 
-A language model is hard to judge on a text whose true distribution nobody knows.
-This text is drawn from the probabilistic grammar below, in which every sentence
+A language model is hard to judge on a text whose true distribution is unknown.
+This text is sampled from the probabilistic grammar below, in which every sentence
 has exactly one derivation.  The entropy of a sentence is therefore the entropy of
 its derivation, which is the solution of a linear system, and no model can have a
 lower expected perplexity per token than
 
     exp(entropy of a sentence / expected length of a sentence)
 
-where the length counts one end mark `<eos>`.  An n-gram stays away from that
-limit: verbs, reflexives and possessives agree with a subject that may stand
-several phrases back, "if" waits for its "then", "either" for its "or".
+where the length includes one `<eos>`.  An n-gram model cannot reach this limit:
+verbs, reflexives and possessives agree with a subject that may be several phrases
+back, "if" is followed by "then" later, and "either" by "or".
 """
 import bisect
 import functools
@@ -24,17 +24,17 @@ from rnnlm.data.text import EOS
 from rnnlm.errors import InputError
 
 # Sizes of the demo corpus in tokens (each part ends with the sentence that
-# reaches its size), and the seed of the one stream all three are drawn from.
+# reaches its size), and the seed of the generator for all three.
 N_TRAIN = 100_000
 N_VALID = 6000
 N_TEST = 6000
 SEED = 1997
 
 # {g} is the kind of a noun, m(asculine), f(eminine), n(euter) or p(lural), drawn
-# with these shares; {v} the number of its verb, s(ingular) or p(lural).
+# with these weights; {v} the number of its verb, s(ingular) or p(lural).
 SHARES = {'m': 2, 'f': 2, 'n': 2, 'p': 4}
 
-# Nonterminal -> [(weight, 'symbols'), ...]; words are in lower case.  Three habits
+# Nonterminal -> [(weight, 'symbols'), ...]; words are in lower case.  Three rules
 # keep it unambiguous: a noun has at most one modifier after it, adverbs come
 # before their verb, and a clause inside another is never coordinated by "and".
 RULES = {
@@ -63,8 +63,8 @@ RULES = {
     'CALL.p': [(1, 'wait for'), (1, 'laugh at'), (1, 'listen to')],
 }
 
-# Nonterminal -> words, all equally likely.  None but these make a vocabulary large,
-# so they are few enough for each to be seen hundreds of times in training.
+# Nonterminal -> words, all equally likely.  There are few of them, so that each occurs
+# hundreds of times in training.
 LEXICON = {
     'N.m': 'king wizard baker grandfather prince',
     'N.f': 'queen witch duchess grandmother princess',
@@ -101,7 +101,7 @@ def _expand(rules, lexicon):
     forms = {g: dict(g=g, v='p' if g == 'p' else 's') for g in SHARES}
     for head, alternatives in rules.items():
         # A head with {g} is a family of nonterminals; a body with {g} under a head
-        # without it draws the kind by its share.
+        # without it draws the kind by its weight.
         for kind in SHARES if '{' in head else [None]:
             out = table.setdefault(head.format(**forms.get(kind, {})), [])
             for weight, body in alternatives:
@@ -120,14 +120,14 @@ class Grammar:
     """Probabilistic context-free grammar, with its exact statistics.
 
     Args:
-        rules (dict): nonterminal (str) -> list of (weight, symbols), weight a
-            positive int, symbols a non-empty tuple of str.  A symbol that is no
+        rules (dict): Nonterminal (str) -> list of (weight, symbols), weight a
+            positive int, symbols a non-empty tuple of str.  A symbol that is not a
             key of `rules` is a word.
-        start (str): the nonterminal of a sentence.
+        start (str): The nonterminal of a sentence.
 
     Raises:
-        ValueError: if a rule is empty or its weight is not a positive int, if a
-            nonterminal can begin with itself (the parser goes from left to right),
+        ValueError: If a rule is empty or its weight is not a positive int, if a
+            nonterminal can start with itself (the parser works from left to right),
             or if sentences have no finite expected length.
     """
 
@@ -157,11 +157,11 @@ class Grammar:
         self._moves = self._expected_moves()
 
     def _first_words(self, symbol, path):
-        """Returns the set of words that `symbol` can begin with."""
+        """Returns the set of words that `symbol` can start with."""
         if symbol not in self._bodies:
             return {symbol}
         if symbol in path:
-            raise ValueError(f'nonterminal {symbol!r} can begin with itself')
+            raise ValueError(f'nonterminal {symbol!r} can start with itself')
         if symbol not in self._first:
             self._first[symbol] = set().union(
                 *(self._first_words(body[0], path + (symbol,))
@@ -213,7 +213,7 @@ class Grammar:
             for head, log_probs in self._log_probs.items()})
 
     def perplexity(self, tokens='word'):
-        """Computes the lowest expected perplexity any model can reach on sentences.
+        """Computes the lowest expected perplexity that a model can reach on sentences.
 
         Args:
             tokens (str): 'word', per token with `<eos>`, or 'char', per character
@@ -227,7 +227,7 @@ class Grammar:
         """Draws one sentence, a list of str without `<eos>`.
 
         Args:
-            rng: random generator; only its `random()` in [0, 1) is used.
+            rng: Random generator; only its `random()` in [0, 1) is used.
         """
         words = []
         stack = [self.start]
@@ -250,11 +250,11 @@ class Grammar:
         `random.Random(seed)`.  The global generators are not touched.
 
         Args:
-            n_tokens (int): tokens wanted, `<eos>` included.
-            rng: random generator; only its `random()` in [0, 1) is used.
+            n_tokens (int): Minimum number of tokens, including `<eos>`.
+            rng: Random generator; only its `random()` in [0, 1) is used.
 
         Returns:
-            list of str: words, with `<eos>` after each sentence.
+            list of str: Words, with `<eos>` after each sentence.
         """
         tokens = []
         while len(tokens) < n_tokens:
@@ -266,12 +266,12 @@ class Grammar:
         """Computes the probability and the number of derivations of a sentence.
 
         Args:
-            sentence (str or sequence of str): words, or a text to be split at
+            sentence (str or sequence of str): Words, or a text to be split at
                 blanks; a last `<eos>` is ignored.
 
         Returns:
             tuple: (probability summed over all derivations, a float; their number,
-            an int).  (0.0, 0) if the grammar does not make this sentence.
+            an int).  (0.0, 0) if the grammar cannot derive this sentence.
         """
         if isinstance(sentence, str):
             sentence = sentence.split()
@@ -312,7 +312,8 @@ class Grammar:
     def log_probability(self, sentence):
         """Computes the natural logarithm of the probability of a sentence.
 
-        -inf if the grammar does not make it.  `sentence` as in :meth:`parse`.
+        It is -inf if the grammar cannot derive the sentence.  `sentence` is as for
+        :meth:`parse`.
         """
         p = self.parse(sentence)[0]
         return math.log(p) if p > 0 else -math.inf
@@ -320,20 +321,20 @@ class Grammar:
     def sample_perplexity(self, tokens):
         """Computes the perplexity of the true distribution on a given text.
 
-        What a model that knows the grammar gets on exactly these sentences; it
-        scatters around :meth:`perplexity` as samples do.
+        This is the perplexity of a model that knows the grammar on these sentences.  It
+        varies around :meth:`perplexity`, depending on the sample.
 
         Args:
-            tokens (sequence of str): whole sentences, each with its `<eos>`.
+            tokens (sequence of str): Complete sentences, each with its `<eos>`.
 
         Raises:
-            InputError: if there is no token, if the last is not `<eos>`, or if a
-                sentence is none of the grammar's.
+            InputError: If there is no token, if the last one is not `<eos>`, or if the
+                grammar cannot derive a sentence.
         """
         tokens = list(tokens)
         if not tokens or tokens[-1] != EOS:
             raise InputError(
-                f'demo text: expected whole sentences, each with {EOS!r} at its '
+                f'demo text: expected complete sentences, each with {EOS!r} at its '
                 f'end, but the last token is {tokens[-1] if tokens else None!r}')
         total = 0.
         begin = 0
@@ -363,7 +364,7 @@ def sample_perplexity(tokens):
 def corpus():
     """Returns the demo corpus: (train, valid, test), lists of str with `<eos>`.
 
-    It is the same on every machine, and draws nothing from NumPy's generator.
+    It is the same on every machine, and does not use NumPy's random state.
     """
     rng = random.Random(SEED)
     grammar = demo()

@@ -14,8 +14,8 @@ from rnnlm.serializers import reading
 
 logger = logging.getLogger(__name__)
 
-# What shows how far a long text is read: called with its bytes, it gives a context
-# manager with an `update` that is called with those that were read since.
+# Progress of reading a long text: a function that is called with its size in bytes and
+# returns a context manager, whose `update` is called with the number of bytes read.
 Progress = Callable[[int], ContextManager[Any]]
 
 
@@ -23,17 +23,17 @@ def encode(source: Source, rule: Union[rules.Fitted, rules.Given],
            use_cache: bool = True, progress: Optional[Progress] = None) -> Kept:
     """Encodes a text as ids.
 
-    A text of files that are long is read once, and then mapped from the cache.  Where
-    that cannot be written, a warning is logged, and the ids are in memory.
+    Long files are read once, and then mapped from the cache.  If the cache cannot be
+    written, a warning is logged and the ids are kept in memory.
 
     Args:
         source: The text.
-        rule: What becomes of its tokens.
-        use_cache: Whether the cache is used.
-        progress: What shows how far a long text is read.
+        rule: Rule from tokens to ids.
+        use_cache: Whether to use the cache.
+        progress: Shows the progress of reading a long text.
 
     Raises:
-        rnnlm.errors.InputError: If the text cannot be used.
+        rnnlm.errors.InputError: If the text cannot be read.
     """
     split = source.path if source.split else None
 
@@ -55,8 +55,8 @@ def encode(source: Source, rule: Union[rules.Fitted, rules.Given],
                            files=[len(part) for part in source.parts])
                 return cache.Cache(paths, how).get(build, update)
             except OSError as e:
-                logger.warning('the text is kept in memory, for the cache cannot be '
-                               'used: %s', e)
+                logger.warning('the ids are kept in memory, because the cache cannot '
+                               'be used: %s', e)
         for path in paths:
             reading.require_memory(path, os.path.getsize(path))
         store = flat.Memory()

@@ -20,23 +20,23 @@ from rnnlm.serializers import reading
 # Standard input.
 STDIN = '-'
 
-# Beginnings and ends of the names of three files that belong together: of the Penn
-# Treebank, of other texts, of WikiText.  The first are read as Chainer reads them.
+# Prefixes and suffixes of the names of the three parts: of the Penn Treebank, of other
+# texts, of WikiText.  The first are read as Chainer reads them.
 PTB_NAMES = 'ptb.', '.txt'
 NAMES = (PTB_NAMES, ('', '.txt'), ('wiki.', '.tokens'), ('wiki.', '.raw'))
 
-# What a folder of documents is searched for.
+# Suffixes of documents in a folder.
 DOCUMENTS = '.txt', '.txt.gz'
 
-# Of folders in folders.
+# Maximum depth of nested folders.
 DEEPEST = 100
 
-# Bytes that are read at once: with few of them the words of a block stay in the cache
-# of a processor.
+# Bytes per read; small enough for the words of a block to fit into the processor's
+# cache.
 BLOCK = 2 ** 16
 
-# Bytes of a stream, whose size is not known before it has been read; and how many times
-# the size of a compressed file its text may have, where that is more.
+# Maximum bytes of a stream, whose size is unknown; and maximum ratio of a text to its
+# compressed file, if that allows more.
 MOST_STREAMED = 2 ** 30
 MOST_PACKED = 20
 
@@ -46,10 +46,10 @@ def read_any(path: Union[str, os.PathLike], most: int = MOST_STREAMED) -> str:
 
     Args:
         path: The file, or ``-``.
-        most: The most bytes that it may have.
+        most: Maximum number of bytes.
 
     Raises:
-        rnnlm.errors.InputError: If it cannot be read, is no text, or has more bytes.
+        rnnlm.errors.InputError: If it cannot be read, is not text, or is too large.
     """
     name = os.fsdecode(path)
     data = bytearray()
@@ -64,8 +64,8 @@ def read_any(path: Union[str, os.PathLike], most: int = MOST_STREAMED) -> str:
 def absolute(path: str) -> str:
     """Returns an absolute path to the same file.
 
-    `os.path.abspath` cuts ``link/..`` short, which leads from the folder that the link
-    leads to; here such a path is that without links.
+    `os.path.abspath` removes ``link/..``, which is wrong for a symbolic link.  Such a
+    path is resolved instead.
     """
     if os.pardir in path.replace(os.altsep or os.sep, os.sep).split(os.sep):
         folder, name = os.path.split(path)
@@ -85,10 +85,10 @@ def read_blocks(path: str, progress: Optional[Callable[[int], object]] = None
     """Yields the bytes of a file, compressed (``.gz``) or not, or of `STDIN`.
 
     Args:
-        path: A regular file; a stream of this process, ``/dev/stdin`` or what the
-            shell makes of ``<(command)``; or ``-``.
-        progress: Called with the number of bytes that were read since the last call,
-            of a compressed file those that are compressed.
+        path: A regular file; a stream of this process, such as ``/dev/stdin`` or the
+            shell's ``<(command)``; or ``-``.
+        progress: Function called with the number of bytes read since the last call;
+            for a compressed file, compressed bytes.
 
     Yields:
         Blocks of at most `BLOCK` bytes.
@@ -109,7 +109,7 @@ def read_blocks(path: str, progress: Optional[Callable[[int], object]] = None
             if n_bytes > most:
                 raise InputError(
                     f'{name}: expected at most {most:,.0f} bytes of text, found more'
-                    + ('' if before else '; write them into a file'))
+                    + ('' if before else '; write the text to a file'))
             yield block
             if progress and before:
                 place, last = stream.tell(), place
@@ -121,7 +121,7 @@ def read_blocks(path: str, progress: Optional[Callable[[int], object]] = None
 def _opened(path: str) -> ContextManager[IO[bytes]]:
     if path == STDIN:
         stream = getattr(sys.stdin, 'buffer', None)
-        if stream is None:  # what replaced it, in a notebook say, has text alone
+        if stream is None:  # its replacement in a notebook only has text
             stream = io.BytesIO(sys.stdin.read().encode('utf-8', 'surrogatepass'))
         return contextlib.nullcontext(stream)
     if reading.is_stream(path):
@@ -132,10 +132,10 @@ def _opened(path: str) -> ContextManager[IO[bytes]]:
 
 
 def _state(stream: IO[bytes]) -> Sequence[int]:
-    """Returns size and time of change of a regular file; () for anything else."""
+    """Returns size and modification time of a regular file; () for anything else."""
     try:
         found = os.fstat(stream.fileno())
-    except OSError:  # what replaced standard input may be no file
+    except OSError:  # a replacement of standard input, not a file
         return ()
     if not stat.S_ISREG(found.st_mode):
         return ()
@@ -157,20 +157,20 @@ def changed(path: str) -> InputError:
     """Returns the error for a file that changes while it is read."""
     return InputError(
         f'{path}: expected a text that stays as it is, found one that changed while it '
-        'was read; wait until it is written, and begin anew')
+        'was read; wait until it is complete, and start again')
 
 
 def tokenise(paths: Union[str, Sequence[str]], tokens: str, blank_lines: bool = True,
              read: Callable[[str], Iterable[bytes]] = read_blocks) -> Iterator[Tokens]:
-    """Yields the tokens of one file or of several in a row, as `tokens_of`.
+    """Yields the tokens of one or several files, like `tokens_of`.
 
     Args:
         paths: The files.
         tokens, blank_lines: As for `tokens_of`.
-        read: What gives the bytes of a file, in blocks.
+        read: Function that yields the bytes of a file, in blocks.
 
     Raises:
-        rnnlm.errors.InputError: If there is no text in one.
+        rnnlm.errors.InputError: If a file contains no text.
     """
     paths = [paths] if isinstance(paths, str) else paths
     return tokens_of(((name_of(path), read(path)) for path in paths), tokens,
@@ -181,7 +181,8 @@ def part_files(directory: str) -> Optional[list[str]]:
     """Returns the paths of the three parts in a folder; None if it has documents.
 
     Raises:
-        rnnlm.errors.InputError: If one or two of three are there, or no text at all.
+        rnnlm.errors.InputError: If only one or two of the parts exist, or if there is
+            no text.
     """
     complaints = []
     for prefix, suffix in NAMES:
@@ -191,7 +192,7 @@ def part_files(directory: str) -> Optional[list[str]]:
         if not missing:
             return [path for path in found if path is not None]
         complaints.append((len(missing), prefix, suffix, missing))
-    # The set of names that is nearer to complete is the one that was meant.
+    # The message lists what the most complete set of names lacks.
     n_missing, prefix, suffix, missing = min(complaints, key=lambda c: c[0])
     if n_missing == len(PARTS) and documents(directory):
         return None
@@ -213,18 +214,18 @@ def _part_file(directory: str, prefix: str, part: str, suffix: str) -> Optional[
 def documents(directory: str) -> list[str]:
     """Lists the documents in a folder and its subfolders, sorted by path.
 
-    Those are all files that end in `DOCUMENTS`, hidden ones left out.
+    Documents are all files with a suffix in `DOCUMENTS`, except hidden files.
 
     Raises:
-        rnnlm.errors.InputError: if folders are in each other more than `DEEPEST` times.
+        rnnlm.errors.InputError: If folders are nested deeper than `DEEPEST`.
     """
     found = []
     for folder, inner, files in os.walk(directory):
-        # From 1,000 on Python's own walk ends, before 3.12.
+        # os.walk fails at a depth of 1,000 before Python 3.12.
         if folder.count(os.sep) - directory.count(os.sep) > DEEPEST:
             raise InputError(
-                f'{directory}: expected folders in each other at most {DEEPEST} times, '
-                'found more; give a list of files, or put them into one folder')
+                f'{directory}: expected folders nested at most {DEEPEST} deep, '
+                'found deeper ones; give a list of files, or put them into one folder')
         inner[:] = [name for name in inner if not name.startswith('.')]
         found += [os.path.join(folder, name) for name in files
                   if name.endswith(DOCUMENTS) and not name.startswith('.')]
@@ -232,5 +233,5 @@ def documents(directory: str) -> list[str]:
 
 
 def is_ptb(path: str) -> bool:
-    """Returns whether a path is a folder with the Penn Treebank's file names."""
+    """Returns whether a path is a folder with the file names of the Penn Treebank."""
     return all(_part_file(path, PTB_NAMES[0], part, PTB_NAMES[1]) for part in PARTS)

@@ -1,7 +1,7 @@
 """Ids of a text in flat memory: an array, or a file mapped into memory.
 
-A text is read once.  Its tokens are numbered in the order in which they appear; when
-all are counted, their numbers become ids of the vocabulary, in place.
+A text is read once.  Its tokens are numbered by first appearance.  When all of them
+have been counted, the numbers are replaced by ids of the vocabulary, in place.
 """
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rnnlm.data.tokens import Tokens, end_of, make_ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 
-# Ids that are worked on at once.
+# Number of ids processed at a time.
 BLOCK = 2 ** 20
 
-# Ids of a mapped file that may be read before the pages that they are in are let go.
+# Number of ids of a mapped file that are read before their pages are released.
 MOST_PAGED = 2 ** 22
 
-# Fewer tokens than this cannot be cut 90/5/5 into three parts that mean anything.
+# Minimum number of tokens to split 90/5/5 into three useful parts.
 MIN_TOKENS = 20
 
 
@@ -32,10 +32,10 @@ class Facts:
     """Properties of the ids of a text.
 
     Attributes:
-        lengths: Ids of each part.
-        n_tokens: Tokens of each part; more than ids, if unknown ones were left out.
-        n_unknown: Unknown tokens of each part.
-        min_count: How often a token must occur to be known; None if that was not asked.
+        lengths: Number of ids of each part.
+        n_tokens: Number of tokens of each part, including skipped unknown tokens.
+        n_unknown: Number of unknown tokens of each part.
+        min_count: How often a token must occur to be known; None if not applicable.
     """
     lengths: list[int]
     n_tokens: list[int]
@@ -44,16 +44,16 @@ class Facts:
 
 
 class Store(Protocol):
-    """Destination that ids are appended to."""
+    """Storage that ids are appended to."""
 
     def append(self, ids: numpy.ndarray) -> None:
-        """Adds int32 (N,) at the end."""
+        """Appends ids, int32 (N,)."""
 
     def read(self, start: int, stop: int) -> numpy.ndarray:
         """Returns the ids from `start` to `stop` - 1, int32 (stop - start,)."""
 
     def write(self, start: int, ids: numpy.ndarray) -> None:
-        """Replaces the ids from `start` on, or adds to them."""
+        """Replaces the ids from `start` on, and appends the rest."""
 
     def __len__(self) -> int:
         """Returns the number of ids."""
@@ -90,7 +90,7 @@ class Disk:
 
     Args:
         f: The file, open for reading and writing.
-        offset: The byte at which the ids begin.
+        offset: The byte at which the ids start.
     """
 
     def __init__(self, f: IO[bytes], offset: int) -> None:
@@ -120,9 +120,9 @@ class Rule(Protocol):
 
     Attributes:
         tokens: 'word', 'char' or 'byte'.
-        known: The tokens that have numbers; all others have one together, the next.
-            None if all tokens of the text have one of their own.
-        min_count: As of `Facts`, after `fit`.
+        known: The tokens that have numbers; all others share the next number.  None if
+            every token of the text gets its own number.
+        min_count: As in `Facts`, after `fit`.
     """
     tokens: str
     known: Optional[Sequence[str]]
@@ -134,27 +134,27 @@ class Rule(Protocol):
 
         Args:
             store: The numbers of all tokens.
-            lengths: Tokens of each part.
-            names: The tokens that have a number.
+            lengths: Number of tokens of each part.
+            names: The numbered tokens.
         """
 
 
 def build(store: Store, parts: Iterable[Iterable[Tokens]], rule: Rule,
           split: Optional[str] = None) -> tuple[Vocabulary, Facts]:
-    """Puts a text into a store, as ids.
+    """Encodes a text into a store of ids.
 
     Args:
-        store: An empty one.
+        store: An empty store.
         parts: The tokens of each part.
-        rule: What becomes of them.
-        split: If given, the one part is cut 90/5/5 into three; the name of the text,
-            for messages.
+        rule: Rule from tokens to ids.
+        split: If given, the single part is split 90/5/5 into three; the name of the
+            text, for messages.
 
     Returns:
-        The vocabulary, and what is known of the ids.
+        The vocabulary, and the properties of the ids.
 
     Raises:
-        rnnlm.errors.InputError: If there are too few tokens to be cut.
+        rnnlm.errors.InputError: If there are too few tokens to split.
     """
     numbers = make_ids(rule.tokens, rule.known)
     lengths = []
@@ -165,7 +165,7 @@ def build(store: Store, parts: Iterable[Iterable[Tokens]], rule: Rule,
         lengths.append(len(store) - before)
     if split is not None:
         lengths = _cut(lengths[0], split)
-        # A text of one line, else the model would not know where one ends.
+        # For a text of one line, which otherwise would have no end of line to learn.
         end, names = end_of(rule.tokens), numbers.names
         if end not in names or not count(
                 store, 0, lengths[0], len(names) + 1)[names.index(end)]:
@@ -179,17 +179,17 @@ def _cut(n: int, name: str) -> list[int]:
     """Returns the lengths of contiguous parts 90/5/5 of n tokens."""
     if n < MIN_TOKENS:
         raise InputError(
-            f'{name}: expected at least {MIN_TOKENS} tokens, to be cut 90/5/5 into '
+            f'{name}: expected at least {MIN_TOKENS} tokens, to be split 90/5/5 into '
             f'training, validation and test text, found {n}; give a longer text')
     held_out = max(2, n // 20)
     return [n - 2 * held_out, held_out, held_out]
 
 
 def _end_parts(store: Store, lengths: Sequence[int], end: int) -> list[int]:
-    """Adds `end` to the parts that do not end with it; returns their lengths."""
+    """Appends `end` to the parts that do not end with it; returns their lengths."""
     stops = numpy.cumsum(lengths).tolist()
     lacking = [int(store.read(stop - 1, stop)[0] != end) for stop in stops]
-    # From the last on, for each moves to where the next one was.
+    # From last to first, because each part moves to where the next one was.
     for k in reversed(range(len(stops))):
         shift = sum(lacking[:k])
         if lacking[k]:
@@ -206,7 +206,7 @@ def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
 
 
 def count(store: Store, start: int, stop: int, n: int) -> numpy.ndarray:
-    """Counts each number from 0 to n - 1 between two positions; int64 (n,)."""
+    """Counts each number from 0 to n - 1 between two positions; returns int64 (n,)."""
     found = numpy.zeros(n, numpy.int64)
     for block in _blocks(start, stop):
         found += numpy.bincount(store.read(*block), minlength=n)
@@ -214,7 +214,7 @@ def count(store: Store, start: int, stop: int, n: int) -> numpy.ndarray:
 
 
 def contains(store: Store, stop: int, numbers: Sequence[int]) -> bool:
-    """Returns whether given numbers occur in a row before a position."""
+    """Returns whether the given numbers occur consecutively before a position."""
     for begin, end in _blocks(0, stop):
         block = store.read(begin, min(end + len(numbers) - 1, stop))
         n = max(0, len(block) - len(numbers) + 1)
@@ -228,9 +228,9 @@ def contains(store: Store, stop: int, numbers: Sequence[int]) -> bool:
 
 def _encode(store: Store, lengths: Sequence[int], table: numpy.ndarray,
             unknown: Optional[int]) -> tuple[list[int], list[int]]:
-    """Replaces numbers by ids; those of which there is none are left out.
+    """Replaces numbers by ids, and removes those without an id.
 
-    Returns how many ids and how many unknown tokens each part has.
+    Returns the numbers of ids and of unknown tokens of each part.
     """
     start = place = 0
     found, n_unknown = [], []
@@ -269,7 +269,7 @@ def digest_in(store: Store, lengths: Sequence[int]) -> str:
 
 
 def ring(ids: numpy.ndarray, start: int, stop: int) -> numpy.ndarray:
-    """Returns the ids at `start` to `stop` - 1; the first follows the last."""
+    """Returns the ids from `start` to `stop` - 1, wrapping around at the end."""
     return ids[numpy.arange(start, stop) % len(ids)]
 
 
@@ -277,13 +277,13 @@ def blocks_of(ids: numpy.ndarray) -> Iterator[numpy.ndarray]:
     """Yields ids (N,) in blocks; few pages of a mapped file stay in memory."""
     for begin, end in _blocks(0, len(ids)):
         yield ids[begin:end]
-        let_go(ids)
+        release_pages(ids)
 
 
-def let_go(ids: Any) -> None:
+def release_pages(ids: Any) -> None:
     """Releases the pages of a mapped file; the system reads them again if needed.
 
-    They would count as memory of this process else.
+    Otherwise they would count as memory of this process.
     """
     while isinstance(ids, numpy.ndarray):
         ids = ids.base
@@ -302,5 +302,5 @@ def digest_of(parts: Iterable[numpy.ndarray]) -> str:
 
 
 def count_of(ids: numpy.ndarray, number: int) -> int:
-    """Counts a number among ids (N,)."""
+    """Counts the occurrences of a number among ids (N,)."""
     return sum(int((numpy.asarray(block) == number).sum()) for block in blocks_of(ids))

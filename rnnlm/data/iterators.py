@@ -14,8 +14,8 @@ from rnnlm.errors import InputError, require_count, require_ids
 
 logger = logging.getLogger(__name__)
 
-# Datasets of which an element is the same at each reading; of others no more is read
-# than Chainer's iterator would.
+# Datasets whose elements are the same each time they are read.  Of other datasets only
+# the elements that Chainer's iterator would read are read.
 SEQUENCES = numpy.ndarray, numpy.memmap, list, tuple, range
 
 
@@ -23,27 +23,27 @@ SEQUENCES = numpy.ndarray, numpy.memmap, list, tuple, range
 class ParallelSequentialIterator(chainer.dataset.Iterator):
     """Iterator over a sequence of word ids in `batch_size` parallel streams.
 
-    Stream b starts at ``b * len(dataset) // batch_size``; every step moves all streams
-    by one word, and past the end they continue at the beginning.  An epoch is over
-    when the streams together have read as many words as the dataset has.
+    Stream b starts at ``b * len(dataset) // batch_size``.  Each step advances all
+    streams by one word, wrapping around at the end.  An epoch ends when the streams
+    together have read as many words as the dataset has.
 
-    ``next(iterator)`` gives one step as in Chainer's examples/ptb, a list of
-    (word, next word).  `next_window` gives many steps as one array.
+    ``next(iterator)`` returns one step as in Chainer's examples/ptb, a list of
+    (word, next word).  `next_window` returns many steps as one array.
 
     Args:
-        dataset: Ids (N,).  Of fewer words than streams, several streams begin at the
-            same word, which is logged as a warning.
+        dataset: Ids (N,).  If there are fewer words than streams, several streams start
+            at the same word, and a warning is logged.
         batch_size: Number of streams B.
         repeat: If false, the iterator stops after one epoch.
-        rows: The streams to give, where other processes read the others; all by
-            default.  Epochs are counted over all streams.
+        rows: The streams to return, if other processes read the others; by default all.
+            Epochs are counted over all streams.
 
     Attributes:
-        epoch (int): Number of epochs that are over.
+        epoch (int): Number of completed epochs.
         is_new_epoch (bool): Whether an epoch ended in the last call.
         iteration (int): Number of steps read.
-        offsets (list of int): Where the streams start.
-        whole (numpy.ndarray): int32 (T + 1, B), the last window of all streams.
+        offsets (list of int): Start positions of the streams.
+        whole (numpy.ndarray): The last window of all streams, int32 (T + 1, B).
 
     Raises:
         rnnlm.InputError: If the dataset is not a sequence of ints or is empty, or
@@ -51,7 +51,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
 
     Example:
         >>> iterator = rnnlm.ParallelSequentialIterator([10, 11, 12, 13], batch_size=2)
-        >>> iterator.next_window(2)  # two streams, which begin with 10 and 12
+        >>> iterator.next_window(2)  # two streams, which start with 10 and 12
         array([[10, 12],
                [11, 13],
                [12, 10]], dtype=int32)
@@ -68,7 +68,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         if not length:
             raise InputError('dataset: expected at least one word, found none')
         if length < batch_size:
-            logger.warning('%d streams of %d words: some begin at the same word',
+            logger.warning('%d streams of %d words: some start at the same word',
                            batch_size, length)
         self.dataset = dataset
         self.batch_size = batch_size
@@ -78,7 +78,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self._restart()
 
     def reset(self) -> None:
-        """Restarts at the beginning."""
+        """Restarts from the beginning."""
         self._restart()
 
     def _restart(self) -> None:
@@ -87,7 +87,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self.iteration = 0
         self._previous_epoch_detail: Optional[float] = None
         self.whole: Optional[numpy.ndarray] = None
-        self._unreleased = 0  # ids read of a mapped file whose pages are in memory
+        self._unreleased = 0  # ids of a mapped file read since its pages were released
 
     def __next__(self) -> list[tuple]:
         if self._left() == 0:
@@ -108,14 +108,14 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
     def next_window(self, length: int) -> numpy.ndarray:
         """Returns the next `length` steps of all streams.
 
-        Counts as one call: `is_new_epoch` says whether an epoch ended anywhere in
-        the window, `previous_epoch_detail` is that of its beginning.
+        It counts as one call: `is_new_epoch` is true if an epoch ended anywhere in the
+        window, and `previous_epoch_detail` is the value at its start.
 
         Args:
             length: Number of steps T, at least 1.
 
         Returns:
-            int32 (T + 1, B), or of fewer streams with `rows`; rows t and t + 1 are the
+            int32 (T + 1, B), or fewer streams with `rows`; rows t and t + 1 are the
             words of step t and the words to predict.  Without `repeat` the last window
             may be shorter.
 
@@ -134,7 +134,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         self._unreleased += places.size
         if self._unreleased > flat.MOST_PAGED:
             self._unreleased = 0
-            flat.let_go(self.dataset)
+            flat.release_pages(self.dataset)
 
         self._previous_epoch_detail = self.epoch_detail
         self.iteration += length
@@ -142,7 +142,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         return self.whole[:, self.rows]
 
     def _words_at(self, places: numpy.ndarray) -> numpy.ndarray:
-        """Returns the words at `places`, int32; read again, as they can change."""
+        """Reads the words at `places`, int32; again each time, as they can change."""
         if not isinstance(self.dataset, numpy.ndarray):
             words = [self.dataset[k] for k in places.ravel().tolist()]
             return numpy.asarray(words, numpy.int32).reshape(places.shape)
@@ -167,7 +167,7 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
 
     @property
     def current_position(self) -> int:
-        """The same as `iteration`, for Chainer's progress bars."""
+        """Same as `iteration`, for Chainer's progress bars."""
         return self.iteration
 
     @property
@@ -184,13 +184,13 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         try:
             previous = serializer('previous_epoch_detail', previous)
         except KeyError:
-            # Chainer 1 snapshots lack it; one step before is what it was.
+            # Snapshots of Chainer 1 lack it; its value was that of one step before.
             previous = (self.iteration - 1) * self.batch_size / len(self.dataset)
         self._previous_epoch_detail = None if previous < 0 else previous
 
 
 def has_ids(dataset: Any) -> bool:
-    """Returns whether all elements of a dataset are known before it is read."""
+    """Returns whether all elements of a dataset are known in advance."""
     return type(dataset) in SEQUENCES and getattr(dataset, 'dtype', int) != object
 
 

@@ -8,10 +8,10 @@ from typing import IO, ContextManager, Iterator, NamedTuple, Optional
 
 from rnnlm.errors import InputError
 
-# Bytes of a line; more without an end are no text of sentences.
+# Maximum bytes of a line; a file with longer lines is not a text of sentences.
 LONGEST_LINE = 2 ** 24
 
-# Bytes asked for at once.
+# Bytes requested per read.
 _BLOCK = 2 ** 16
 
 STANDARD_INPUT = 'standard input'
@@ -21,10 +21,10 @@ class Line(NamedTuple):
     """Line of a text.
 
     Attributes:
-        number: Its number, from 1.
-        text: The text without its end; None if it is not UTF-8.
-        size: Its bytes, with its end.
-        problem: What is wrong with it, for a message; '' if nothing is.
+        number: Line number, from 1.
+        text: The text without the line end; None if it is not UTF-8.
+        size: Number of bytes, including the line end.
+        problem: Error message; '' if the line could be read.
     """
     number: int
     text: Optional[str]
@@ -40,13 +40,12 @@ def name_of(path: Optional[str]) -> str:
 def read_lines(path: Optional[str], most: int) -> Iterator[list[Line]]:
     r"""Yields the lines of a UTF-8 text in groups, as many as are available.
 
-    A line ends with ``\n`` or ``\r\n`` and nothing else.  A byte order mark at the
-    beginning is left out.  A line that is not UTF-8 has its `problem`; those after it
-    are read.
+    Only ``\n`` and ``\r\n`` end a line.  A byte order mark at the start is skipped.  A
+    line that is not UTF-8 has a `problem`, and reading continues after it.
 
     Args:
         path: A file; None or '-' for standard input.
-        most: Lines of a group.
+        most: Maximum number of lines in a group.
 
     Yields:
         Groups of 1 to `most` lines.
@@ -60,7 +59,7 @@ def read_lines(path: Optional[str], most: int) -> Iterator[list[Line]]:
         with _opened(path) as stream:
             while True:
                 block = stream.read1(_BLOCK)  # type: ignore[attr-defined]
-                # Searched once, however many blocks a line has.
+                # Only the new block is searched, so a long line takes linear time.
                 if block and b'\n' not in block:
                     rest += block
                     _require_length(path, number + 1, rest)
@@ -76,7 +75,7 @@ def read_lines(path: Optional[str], most: int) -> Iterator[list[Line]]:
                     yield lines[start:start + most]
                 if not block:
                     return
-    except (OSError, ValueError) as e:  # of a path with a NUL
+    except (OSError, ValueError) as e:  # ValueError for a path with a NUL
         if isinstance(e, (InputError, UnicodeError)):
             raise
         reason = getattr(e, 'strerror', None) or e
@@ -89,7 +88,7 @@ def _opened(path: Optional[str]) -> ContextManager[IO[bytes]]:
     if path is not None and path != '-':
         return open(path, 'rb')
     stream = getattr(sys.stdin, 'buffer', None)
-    if stream is None:  # what replaced it, in a notebook say, has text alone
+    if stream is None:  # its replacement in a notebook only has text
         stream = io.BytesIO(sys.stdin.read().encode('utf-8', 'surrogatepass'))
     return contextlib.nullcontext(stream)
 
@@ -97,7 +96,7 @@ def _opened(path: Optional[str]) -> ContextManager[IO[bytes]]:
 def _require_length(path: Optional[str], number: int, line: bytes) -> None:
     if len(line) > LONGEST_LINE:
         raise InputError(
-            f'{name_of(path)}:{number}: expected a sentence a line, found more than '
+            f'{name_of(path)}:{number}: expected one sentence per line, found over '
             f'{LONGEST_LINE:,} bytes without an end of line')
 
 

@@ -14,24 +14,24 @@ from rnnlm.data.tokens import Tokens, words_of
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 
-# What Chainer's PTB loader gives: tokens with <eos> in each part, and the vocabulary.
+# Sizes from Chainer's PTB loader: tokens with <eos> in each part, and the vocabulary.
 PTB_WORDS = (929589, 73760, 82430)
 
 PTB_VOCABULARY = 10000
 
-# Seconds without an answer after which a download is given up.
+# Seconds without an answer after which a download is aborted.
 DOWNLOAD_TIMEOUT = 15.
 
 
 def load_ptb(tokens: str) -> Sequence[Tokens]:
     """Loads the Penn Treebank: three lists of words, or three str by character."""
-    # Not at the top: the rest of this file works without Chainer.
+    # Imported here because the rest of this file works without Chainer.
     from chainer.dataset import download
     from chainer.datasets import ptb
     root = download.get_dataset_root()
     urls = [getattr(ptb, f'_{part}_url') for part in PARTS]
-    # Chainer keeps what it downloads, the text itself, under the MD5 of the address
-    # (a name, no protection) and the ids made from it as npz files elsewhere.
+    # Chainer stores downloaded texts under the MD5 of their URL (used as a name, not
+    # for protection), and the ids made from them as npz files elsewhere.
     paths = [os.path.join(root, '_dl_cache', hashlib.md5(url.encode()).hexdigest())
              for url in urls]
     made = [os.path.join(root, 'pfnet', 'chainer', 'ptb', name)
@@ -64,7 +64,7 @@ def _words_of(path: str) -> list[str]:
 
 
 def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
-    """Refuses a truncated file, or a web page in its place."""
+    """Refuses a truncated file, or a web page that was downloaded instead."""
     for path, part, n in zip(paths, parts, PTB_WORDS):
         if len(part) != n:
             raise InputError(f'{path}: expected {n:,} words, found {len(part):,}')
@@ -75,16 +75,16 @@ def _check_ptb(parts: Sequence[Sequence[str]], paths: Sequence[str]) -> None:
 
 
 def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
-    """Decodes the ids that Chainer has cached, if it did not keep the texts."""
+    """Decodes the ids in Chainer's cache, if it does not have the texts."""
     parts = []
     try:
         words = Vocabulary(read_any(made[-1]).split())
         for path in made[:-1]:
-            # Not by Chainer's loader, which leaves the file open.
+            # Chainer's own loader would leave the file open.
             with open(path, 'rb') as f, numpy.load(f, allow_pickle=False) as arrays:
                 parts.append(words.decode(arrays['x']))
         _check_ptb(parts, made)
-    except Exception as e:  # A damaged npz raises whatever zipfile and zlib do.
+    except Exception as e:  # zipfile and zlib can raise anything
         raise InputError(
             f"corpus 'ptb': Chainer's cache in {os.path.dirname(made[0])} is not "
             'usable: '
@@ -95,15 +95,15 @@ def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
 def _download(download: Any, paths: Sequence[str], urls: Sequence[str],
               ways: str) -> None:
     """Downloads the texts that Chainer's cache lacks, with Chainer."""
-    # urlretrieve takes no timeout of its own, and without one waits for ever on a
-    # network that swallows packets.
+    # urlretrieve has no timeout argument, and would wait forever on a network that
+    # drops packets.
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
         for path, url in zip(paths, urls):
             if not os.path.exists(path):
                 download.cached_download(url)
-    except Exception as e:  # urllib, http, ssl, filelock and OS errors alike.
+    except Exception as e:  # errors of urllib, http, ssl, filelock and the OS
         raise InputError(
             "corpus 'ptb': it is not in Chainer's cache and cannot be downloaded: "
             f'{type(e).__name__}: {e}; {ways}') from e

@@ -12,25 +12,24 @@ from rnnlm.data.text import UNK
 from rnnlm.data.tokens import end_of
 from rnnlm.data.vocabulary import Vocabulary
 
-# In a text of one's own, tokens that occur fewer times stand for unknown ones.
+# In a user's text, tokens that occur fewer times are replaced by <unk>.
 MIN_COUNT = 2
 
 
 class Fitted:
     """Rule that builds the vocabulary from the training part.
 
-    It has ``<unk>`` if another part has tokens that it lacks.
+    The vocabulary has ``<unk>`` if another part has tokens that it lacks.
 
     Args:
         tokens: 'word' or 'char'.
-        limit: The largest size of the vocabulary, or None.
-        min_count: Tokens of the training part that occur fewer times are unknown.  None
-            for `MIN_COUNT` where the text is one of the user's `own` without ``<unk>``,
-            else 1.
-        own: Whether it is.
+        limit: The maximum size of the vocabulary, or None.
+        min_count: Tokens that occur fewer times in the training part are unknown.  By
+            default `MIN_COUNT` for a user's own text without ``<unk>``, otherwise 1.
+        own: Whether the text is a user's own.
 
     Attributes:
-        min_count: That which was used, after `fit`.
+        min_count: The value that was used, after `fit`.
     """
     known: Optional[Sequence[str]] = None
 
@@ -68,11 +67,11 @@ class Given:
     """Rule that uses a given vocabulary.
 
     Args:
-        vocabulary: It.
-        tokens: 'word', 'char' or 'byte', how the text is cut.
-        extended: Whether the end of a line and ``<unk>`` come to its end if they are
-            needed; else it stays as it is, and without ``<unk>`` unknown tokens are
-            left out of the ids.
+        vocabulary: The vocabulary.
+        tokens: 'word', 'char' or 'byte', how the text is split.
+        extended: Whether to append the end of a line and ``<unk>`` to the vocabulary if
+            they are needed.  Otherwise unknown tokens are skipped if the vocabulary has
+            no ``<unk>``.
     """
     min_count: Optional[int] = None
 
@@ -95,7 +94,7 @@ class Given:
             if UNK not in fitted and counts[-1]:
                 more.append(UNK)
             fitted = Vocabulary([*fitted.words, *more], self.tokens)
-        # The last number is that of all tokens that have none.
+        # The last number is shared by all unknown tokens.
         return fitted, _table([*names, ''], fitted)
 
 

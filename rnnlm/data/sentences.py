@@ -8,33 +8,33 @@ import numpy
 
 from rnnlm.errors import InputError, require_count, require_ids
 
-# In a window, behind the end of a sentence: not to be predicted.
+# Value after the end of a sentence in a window, which is not predicted.
 PADDING = -1
 
 
 class SentenceIterator(chainer.dataset.Iterator):
-    """Iterator over the sentences of a text, `batch_size` of about the same length.
+    """Iterator over batches of sentences of similar length.
 
-    A sentence is what ends with the token between sentences, or with the text.  Its
-    first word is predicted from that token, and its end too, as ``rnnlm score`` has it.
-    A batch is read in windows of at most so many steps; where `is_new_batch` is true
-    the recurrent state must be forgotten before the window.
+    A sentence ends with the token between sentences, or with the text.  Its first word
+    is predicted from that token, and its end is predicted too, as in ``rnnlm score``.
+    A batch is read in windows.  If `is_new_batch` is true, the recurrent state must be
+    reset before the window.
 
-    With `repeat`, sentences are shuffled before each epoch: those of one length among
-    themselves, and the batches.  The order is drawn from ``numpy.random``.  Without,
-    they come by their length, once.
+    With `repeat`, sentences of equal length are shuffled among themselves before each
+    epoch, and then the batches are shuffled.  The order is drawn from ``numpy.random``.
+    Without `repeat`, the sentences are read once, sorted by length.
 
     Args:
         dataset: Ids (N,).
-        batch_size: Sentences B of a batch; the last one may have fewer.
-        between: The id of the token between sentences, `<eos>` say.
+        batch_size: Number of sentences B in a batch; the last batch may have fewer.
+        between: The id of the token between sentences, for example `<eos>`.
         repeat: If false, the iterator stops after one epoch.
 
     Attributes:
-        n_sentences, n_words (int): In all; the end of a sentence is a word.
-        epoch (int): Number of epochs that are over.
+        n_sentences, n_words (int): Total numbers; the end of a sentence is a word.
+        epoch (int): Number of completed epochs.
         is_new_epoch (bool): Whether an epoch ended in the last window.
-        is_new_batch (bool): Whether the last window begins sentences.
+        is_new_batch (bool): Whether sentences start in the last window.
 
     Raises:
         rnnlm.InputError: If the dataset is not a sequence of ids, or has fewer than
@@ -64,13 +64,13 @@ class SentenceIterator(chainer.dataset.Iterator):
         self.n_sentences, self.n_words = len(ends), int(self._lengths.sum())
         if self.n_sentences < batch_size:
             raise InputError(
-                f'expected a text of at least {batch_size} sentences, one for each of '
-                f'the batch, found {self.n_sentences}; use a smaller batch size',
+                f'expected at least {batch_size} sentences, the batch size, found '
+                f'{self.n_sentences}; use a smaller batch size',
                 'batch_size')
         self.reset()
 
     def reset(self) -> None:
-        """Restarts at the beginning."""
+        """Restarts from the beginning."""
         self.epoch = self._batch = self._step = self._words = 0
         self.is_new_epoch = self.is_new_batch = False
         self._previous_epoch_detail: Optional[float] = None
@@ -81,7 +81,7 @@ class SentenceIterator(chainer.dataset.Iterator):
         self._sort()
 
     def _sort(self) -> None:
-        """Sorts the sentences into batches: the order follows from the seed alone."""
+        """Sorts the sentences into batches; the order depends only on the seed."""
         random = numpy.random.RandomState(self._seed)
         order, batches = numpy.arange(self.n_sentences), numpy.arange(self.n_batches)
         if self.repeat:
@@ -95,7 +95,7 @@ class SentenceIterator(chainer.dataset.Iterator):
 
     @property
     def n_batches(self) -> int:
-        """Batches of an epoch."""
+        """Number of batches in an epoch."""
         return -(-self.n_sentences // self.batch_size)
 
     def windows_per_epoch(self, length: int) -> int:
@@ -109,10 +109,10 @@ class SentenceIterator(chainer.dataset.Iterator):
         """Returns the next steps of a batch, at most `length`.
 
         Args:
-            length: Steps T, at least 1.
+            length: Maximum number of steps T, at least 1.
 
         Returns:
-            int32 (T + 1, B): rows t and t + 1 are the words of step t and the words to
+            int32 (T + 1, B): Rows t and t + 1 are the words of step t and the words to
             predict, where they are not `PADDING`.
 
         Raises:
@@ -152,7 +152,7 @@ class SentenceIterator(chainer.dataset.Iterator):
         return window
 
     def _count_words(self) -> None:
-        """Counts those of this epoch that have been read."""
+        """Counts the words of this epoch that have been read."""
         lengths = self._lengths[self._sentences(self._batch)]
         self._words = int(self._words_before[self._batch]
                           + numpy.minimum(lengths, self._step).sum())
@@ -168,12 +168,13 @@ class SentenceIterator(chainer.dataset.Iterator):
         return self._previous_epoch_detail
 
     def serialize(self, serializer: Any) -> None:
-        """Saves or loads where the iterator stands.
+        """Saves or loads the position of the iterator.
 
-        With another batch size it goes on where about as many sentences are over.
+        If the batch size has changed, the iterator continues after about as many
+        sentences.
 
         Raises:
-            rnnlm.InputError: If it cannot stand there.
+            rnnlm.InputError: If the saved position is invalid.
         """
         previous = self._previous_epoch_detail
         epoch, batch, step, seed, size = (

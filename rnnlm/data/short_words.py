@@ -1,7 +1,7 @@
 """Hash table of short words, looked up many at a time.
 
-A dictionary of a large vocabulary waits for memory in each look-up; NumPy waits for
-many at a time.
+With a large vocabulary, each look-up in a dictionary waits for memory.  NumPy overlaps
+these waits for many words.
 """
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy
 
 from rnnlm.data.text import EOS
 
-# Bytes of a word that fits; with its length they are a number of 64 bits.
+# Maximum bytes of a word in the table; with its length they fit into 64 bits.
 LONGEST = 8
 
-# ASCII's blanks, as of `str.split`.
+# ASCII characters at which `str.split` splits.
 _BLANK = numpy.array([chr(c).isspace() for c in range(256)]) & (numpy.arange(256) < 128)
 
-# The first bytes of 8, as many as a word has; none of a longer one.
+# Masks for the first n of 8 bytes, by the length n of a word; 0 for longer words.
 _MASKS = numpy.array([2 ** (8 * k) - 1 for k in range(LONGEST + 1)] + [0], 'u8')
 
-# Slots of the table in which a word is looked for.  A word for which they are taken is
-# left to the dictionary, so that words made to collide cost no more than these looks.
+# Maximum number of slots that are probed for a word.  If all are occupied, the word is
+# kept in the dictionary only, so that words made to collide cost no more than this.
 MOST_LOOKS = 32
 
 # Knuth's multiplier: the golden ratio in 64 bits.
@@ -37,30 +37,30 @@ class ShortWords:
     """Hash table of words of at most `LONGEST` bytes, with open addressing.
 
     Args:
-        number: What gives the numbers of a list of words that are not in the table.
+        number: Function that returns the numbers of words that are not in the table.
     """
 
     def __init__(self, number: Callable[[list[str]], numpy.ndarray]) -> None:
         self._number = number
-        self._end = -1  # the number of the end of a line, when it has one
+        self._end = -1  # the number of the end of a line, once it has one
         self._make(16)
 
     def _make(self, bits: int) -> None:
         self._shift = numpy.uint64(64 - bits)
         self._keys = numpy.zeros(2 ** bits, 'u8')  # 0 where there is none
         self._numbers = numpy.zeros(2 ** bits, 'i')
-        self._n = 0  # of them that are taken
+        self._n = 0  # occupied slots
 
     def encode(self, text: str) -> numpy.ndarray:
         """Returns the numbers of the words and line ends of a text, int32 (N,).
 
         Args:
-            text: One that `fits`; words are cut by blanks, and whole.
+            text: A text that `fits`, with complete words separated by blanks.
         """
         data = text.encode() + bytes(LONGEST)
         codes = numpy.frombuffer(data, 'u1', len(text))
         blank = numpy.concatenate([[True], _BLANK[codes], [True]])
-        begins = blank[:-1] > blank[1:]  # with one place more than there are bytes
+        begins = blank[:-1] > blank[1:]  # one more position than bytes
         ends = codes == ord('\n')
         starts = numpy.flatnonzero(begins[:-1] | ends)
         is_end = ends[starts]
@@ -110,7 +110,7 @@ class ShortWords:
         slots = self._slots(keys)
         for _ in range(MOST_LOOKS):
             free = self._keys[slots] == 0
-            self._keys[slots[free]] = keys[free]  # of several in one place the last
+            self._keys[slots[free]] = keys[free]  # the last of several in one slot
             placed = self._keys[slots] == keys
             self._numbers[slots[placed]] = numbers[placed]
             self._n += int(placed.sum())

@@ -13,7 +13,7 @@ from rnnlm.data.tokens import Tokens
 from rnnlm.errors import InputError
 from rnnlm.serializers import reading
 
-# What `load_corpus` is given: a name or path, or several paths.
+# Argument of `load_corpus`: a name or path, or several paths.
 Spec = Union[str, os.PathLike, Sequence[Union[str, os.PathLike]]]
 
 
@@ -22,14 +22,14 @@ class Source:
     """Source of the tokens of a text.
 
     Attributes:
-        name: The text's name in reports.
-        path: What it is called in messages.
-        parts: Of each part the files that are read in a row; or its tokens.
-        paths: What it was read from, from any folder.
-        split: Whether the one part is cut into three.
-        blank_lines: Whether a line without a word gives an ``<eos>``.
-        own: Whether it is a text of the user's, not read as Chainer reads PTB.
-        limit: As `Corpus.perplexity_limit`.
+        name: Name of the text in reports.
+        path: Name of the text in messages.
+        parts: For each part, its files in order, or its tokens.
+        paths: The corpus, as a name or absolute paths.
+        split: Whether the single part is split into three.
+        blank_lines: Whether a line without words gives an ``<eos>``.
+        own: Whether it is a user's text, not read as Chainer reads PTB.
+        limit: As for `Corpus.perplexity_limit`.
         in_files: Whether the parts are files.
     """
     name: str
@@ -44,7 +44,7 @@ class Source:
 
     @property
     def all_files(self) -> list[str]:
-        """Returns all files, in the order in which they are read."""
+        """Returns all files in reading order."""
         return [path for part in self.parts for path in part] if self.in_files else []
 
     def is_streamed(self) -> bool:
@@ -58,7 +58,7 @@ class Source:
 
         Args:
             tokens: 'word', 'char' or 'byte'.
-            read: What gives the bytes of a file, in blocks.
+            read: Function that yields the bytes of a file, in blocks.
         """
         for part in self.parts:
             yield [part] if not self.in_files else files.tokenise(
@@ -97,14 +97,14 @@ def find(spec: Spec, tokens: str = 'word') -> Source:
     return Source(name, path, [found], known[0], split=True, blank_lines=False)
 
 
-def find_whole(spec: Spec) -> Source:
+def find_unsplit(spec: Spec) -> Source:
     """Returns the source of a text that is not split into parts.
 
     Args:
         spec: Paths of files or of folders of documents, or standard input.
 
     Raises:
-        rnnlm.InputError: If there is none.
+        rnnlm.InputError: If there is no text.
     """
     given, paths = paths_of(spec), []
     for path in given:
@@ -115,8 +115,8 @@ def find_whole(spec: Spec) -> Source:
         found = files.documents(path) if os.path.isdir(path) else [path]
         if not found:
             raise InputError(
-                f'{path}: expected a file, or a folder of documents that end in .txt '
-                'or .txt.gz, found a folder without')
+                f'{path}: expected a file, or a folder of documents named *.txt '
+                'or *.txt.gz, found a folder without any')
         paths += found
     return Source(given[0], given[0], [paths], given, blank_lines=False)
 
@@ -131,7 +131,7 @@ def paths_of(spec: Spec) -> list[str]:
     """Returns the paths that specify a corpus.
 
     Raises:
-        rnnlm.InputError: If it is given by something else.
+        rnnlm.InputError: If the corpus is not given by a name or by paths.
     """
     given = [spec] if isinstance(spec, (str, bytes, os.PathLike)) else spec
     try:

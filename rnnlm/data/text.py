@@ -5,7 +5,7 @@ from typing import Sequence, Union
 
 import numpy
 
-# Ids of tokens in a row, (N,).
+# Ids of consecutive tokens, (N,).
 Ids = Union[Sequence[int], numpy.ndarray]
 
 EOS = '<eos>'
@@ -18,7 +18,7 @@ def split_text(text: str, tokens: str,
                blank_lines: bool = True) -> Union[str, list[str]]:
     """Splits a text into tokens: a list of str by word, a str by character.
 
-    `blank_lines` tells if a line without a word gives an `<eos>`.
+    `blank_lines` says whether a line without words gives an `<eos>`.
     """
     text = text.replace('\r\n', '\n').replace('\r', '\n')
     if tokens == 'char':

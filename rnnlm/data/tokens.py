@@ -13,14 +13,13 @@ from rnnlm.data.short_words import ShortWords, fits
 from rnnlm.data.text import EOS
 from rnnlm.errors import InputError
 
-# Some tokens in a row: a list of words; or a str, of characters, or of a text whose
-# words are whole.
+# Consecutive tokens: a list of words, a str of characters, or a text of complete words.
 Tokens = Union[Sequence[str], str]
 
-# Characters of a word; what has none but longer ones is no text.
+# Maximum characters of a word; a file with longer ones is not a text.
 LONGEST_WORD = 2 ** 26
 
-# A line without a word, behind the end of the one before it.
+# A line without words, after the end of the previous line.
 _BLANK_LINES = re.compile(r'\n\s*\n')
 
 
@@ -28,20 +27,21 @@ def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
               blank_lines: bool = True, several: bool = False) -> Iterator[Tokens]:
     """Yields the tokens of consecutive texts in UTF-8.
 
-    They are those of `rnnlm.data.text.split_text`, however the blocks are cut.
+    The result equals that of `rnnlm.data.text.split_text`, wherever blocks end.
 
     Args:
-        texts: Of each its name, for messages, and its bytes in blocks.
+        texts: For each text its name, for messages, and its bytes in blocks.
         tokens: 'word'; or 'char' or 'byte', both as characters.
-        blank_lines: Whether a line without a word gives an ``<eos>``.
-        several: Whether each text ends with a line feed by character too.
+        blank_lines: Whether a line without words gives an ``<eos>``.
+        several: Whether to end each text with a line feed for characters too.
 
     Yields:
-        By word, texts of whole words, of which `words_of` makes lists; else characters.
+        For words, texts of complete words, which `words_of` splits; otherwise
+        characters.
 
     Raises:
-        rnnlm.errors.InputError: If one is no UTF-8, empty, or whitespace only, or has a
-            word of more than `LONGEST_WORD` characters.
+        rnnlm.errors.InputError: If a text is not UTF-8, is empty or only whitespace, or
+            has a word of more than `LONGEST_WORD` characters.
     """
     for name, blocks in texts:
         pieces = _lines_of(_decode(blocks, name), several or tokens == 'word')
@@ -49,7 +49,7 @@ def tokens_of(texts: Iterable[tuple[str, Iterable[bytes]]], tokens: str,
 
 
 def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
-    """Decodes blocks, which may be cut within a character."""
+    """Decodes blocks, which may end within a character."""
     rest, offset, n_characters, blank = b'', 0, 0, True
     for block in itertools.chain(blocks, [None]):
         data = rest + (block or b'')
@@ -73,7 +73,7 @@ def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
 
 
 def _lines_of(pieces: Iterable[str], ended: bool) -> Iterator[str]:
-    """Returns a text with line feeds as line ends; also at its end, if `ended`."""
+    """Returns a text with line feeds as line ends, and one at its end if `ended`."""
     decoder = io.IncrementalNewlineDecoder(None, translate=True)
     last = '\n'
     for piece in itertools.chain(pieces, [None]):
@@ -92,9 +92,9 @@ def words_of(text: str) -> list[str]:
 
 def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[str]:
     """Yields pieces of complete words of a text that ends with a line feed."""
-    begun: list[str] = []  # of a word that goes on in the next piece
-    length = 0  # of that
-    blank = True  # whether the line has no word so far
+    begun: list[str] = []  # start of a word that continues in the next piece
+    length = 0  # its length
+    blank = True  # whether the line has no words so far
     for piece in pieces:
         end = len(piece)
         if not piece[-1].isspace():
@@ -109,7 +109,7 @@ def _words(pieces: Iterable[str], blank_lines: bool, name: str) -> Iterator[str]
             continue
         text, begun, length = ''.join([*begun, piece[:end]]), [piece[end:]], 0
         if not blank_lines:
-            # Lines in front of the first word are behind the end of another one too.
+            # Lines before the first word also follow the end of a line.
             text = _BLANK_LINES.sub('\n', '\n' + text)[1:] if blank else (
                 _BLANK_LINES.sub('\n', text))
             head, newline, tail = text.rpartition('\n')
@@ -122,8 +122,7 @@ class WordIds:
     """Numbering of words by first appearance.
 
     Args:
-        known: If given, the words that have numbers; all others have one together, the
-            next.
+        known: If given, the words that have numbers; all others share the next number.
     """
 
     def __init__(self, known: Optional[Sequence[str]] = None) -> None:
@@ -165,7 +164,7 @@ class CharacterIds:
     """Numbering of characters by first appearance.
 
     Args:
-        known: As for `WordIds`; tokens of more than one character are never met.
+        known: As for `WordIds`; tokens of more than one character never occur.
         by_byte: Whether each character is encoded as its bytes in UTF-8.
     """
 

@@ -17,7 +17,7 @@ from rnnlm.serializers.atomic import writing
 _FORMAT = 'rnnlm vocabulary'
 _VERSION = 1
 
-# Of a file; tens of millions of words.
+# Maximum bytes of a file; enough for tens of millions of words.
 MOST_BYTES = 2 ** 28
 
 
@@ -26,19 +26,18 @@ class Vocabulary:
 
     Args:
         words: The tokens, at least one, all different.
-        tokens: 'word', 'char' or 'byte', what they are: a byte of UTF-8 is the
-            character of that number, as char-rnn cuts texts.  By default they are
-            taken for characters if each is one character (or ``<unk>``), and else for
-            words.
+        tokens: 'word', 'char' or 'byte', the kind of the tokens.  A byte of UTF-8 is
+            represented by the character with its number, as in char-rnn.  By default
+            'char' if each token is one character (or ``<unk>``), otherwise 'word'.
 
     Attributes:
         words (tuple of str): The tokens in the order of their ids.
-        tokens (str): 'word', 'char' or 'byte', what they are.
-        by_byte (bool): Whether each is one byte.
+        tokens (str): 'word', 'char' or 'byte', the kind of the tokens.
+        by_byte (bool): Whether the tokens are bytes.
 
     Raises:
-        rnnlm.InputError: If there is no token, or one is not a str, is empty, cannot be
-            written as UTF-8 or occurs twice.
+        rnnlm.InputError: If there is no token, or if a token is not a str, is empty,
+            cannot be encoded as UTF-8 or occurs twice.
 
     Example:
         >>> vocabulary = rnnlm.Vocabulary.from_tokens('a dog sees a cat'.split())
@@ -100,15 +99,15 @@ class Vocabulary:
 
         Args:
             tokens: The tokens of the text.
-            limit: If given, the largest size of the vocabulary, at least 2.  If the
-                text has more tokens, the `limit - 1` most frequent are kept (of
-                equally frequent ones the earlier), and the others become ``<unk>``,
-                which has the place of the first of them.
-            unknown: If true, the vocabulary always has ``<unk>``; at the end, unless
-                the text or the limit gives it another place.
+            limit: If given, the maximum size of the vocabulary, at least 2.  If the
+                text has more tokens, the `limit - 1` most frequent are kept (earlier
+                ones first if equally frequent), and the others become ``<unk>``, at
+                the position of the first of them.
+            unknown: If true, the vocabulary always has ``<unk>``: at the end, unless
+                it has a position because of the text or the limit.
             min_count: Tokens that occur fewer times than this become ``<unk>`` too,
-                the end of a sentence excepted.
-            kind: 'word' or 'char', what the tokens are, as for `Vocabulary`.
+                except the end of a sentence.
+            kind: 'word' or 'char', the kind of the tokens, as for `Vocabulary`.
 
         Returns:
             The vocabulary.
@@ -140,14 +139,14 @@ class Vocabulary:
 
         Args:
             tokens: The different tokens, in order of first appearance.
-            counts: int (V,), how often each occurs; those that do not are left out.
+            counts: Count of each token, int (V,); tokens with count 0 are skipped.
             limit, unknown, min_count, kind: As for `from_tokens`.
 
         Returns:
             The vocabulary.
 
         Raises:
-            rnnlm.InputError: As by `from_tokens`.
+            rnnlm.InputError: As for `from_tokens`.
         """
         there = counts > 0
         kept = counts >= max(1, min_count)
@@ -201,10 +200,10 @@ class Vocabulary:
         return self._ids.get(UNK)
 
     def split(self, text: str) -> Union[str, list[str]]:
-        """Splits a text into words, characters or bytes, as the vocabulary has.
+        """Splits a text into words, characters or bytes, like the vocabulary's tokens.
 
         Args:
-            text: The text; one line, if it is cut into words.
+            text: The text; a single line, if it is split into words.
 
         Returns:
             list of str; or a str, each character of which is a token.
@@ -217,7 +216,7 @@ class Vocabulary:
         """Encodes tokens as ids.
 
         Args:
-            tokens: N tokens; a str is taken as N characters.
+            tokens: N tokens; a str means its N characters.
 
         Returns:
             int32 (N,).  A token that is not in the vocabulary gets the id of
@@ -232,7 +231,7 @@ class Vocabulary:
             return numpy.fromiter(
                 map(self._ids.__getitem__, tokens), numpy.int32, len(tokens))
         except (KeyError, TypeError):
-            pass  # The slow way finds out which token it is.
+            pass  # the search below finds the token, for the message
         unknown = self._ids.get(UNK)
         ids = numpy.empty(len(tokens), numpy.int32)
         for i, token in enumerate(tokens):
@@ -244,7 +243,7 @@ class Vocabulary:
                 hint = f'; close to it: {", ".join(map(repr, close))}' if close else ''
                 raise InputError(
                     f'token {i}: {token!r} is not among the {len(self)} tokens of '
-                    f'the vocabulary, which has no {UNK!r} for such{hint}')
+                    f'the vocabulary, which has no {UNK!r}{hint}')
             ids[i] = number
         return ids
 
@@ -279,14 +278,14 @@ class Vocabulary:
         """Returns the content of the file that `save` writes."""
         found = {'format': _FORMAT, 'version': _VERSION, 'tokens': self.tokens,
                  'words': self.words}
-        if self.by_byte:  # which an older version would take for characters
+        if self.by_byte:  # which an older version would read as characters
             found['version'] = _VERSION + 1
         return json.dumps(found, ensure_ascii=False, indent=0).encode('utf-8')
 
     def save(self, path: Union[str, os.PathLike]) -> None:
         """Writes the vocabulary to a JSON file in UTF-8.
 
-        The file is written whole or not at all; an old one is replaced.
+        The file is written atomically; an existing file is replaced.
 
         Args:
             path: The file.
@@ -300,12 +299,12 @@ class Vocabulary:
                 f.write(self.to_bytes())
         except OSError as e:
             raise InputError(
-                f'{path}: the vocabulary cannot be written: {e.strerror}; give a '
-                'file in a directory that exists and that you may write') from e
+                f'{path}: the vocabulary cannot be written: {e.strerror}; choose a '
+                'file in an existing directory with write permission') from e
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike]) -> Vocabulary:
-        """Reads a vocabulary that `save` wrote.
+        """Loads a vocabulary that was written by `save`.
 
         Args:
             path: The file.
@@ -314,14 +313,14 @@ class Vocabulary:
             The vocabulary.
 
         Raises:
-            rnnlm.InputError: If the file cannot be read or is not such a file.
+            rnnlm.InputError: If the file cannot be read or is not a vocabulary.
         """
         path = os.fspath(path)
         data = reading.read_json(path, 'a vocabulary', MOST_BYTES)
         if not isinstance(data, dict) or data.get('format') != _FORMAT:
             raise InputError(
                 f'{path}: expected a vocabulary, a JSON object with "format": '
-                f'"{_FORMAT}"; this is another kind of file')
+                f'"{_FORMAT}", found another kind of file')
         version = data.get('version')
         by_byte = data.get('tokens') == 'byte'
         if type(version) is not int or version != _VERSION + by_byte:

@@ -20,7 +20,7 @@ import numpy
 
 from rnnlm import kernels
 from rnnlm.functions import philox
-from rnnlm.kernels import proof
+from rnnlm.kernels import verification
 
 
 def starts(B, widths):
@@ -133,8 +133,8 @@ class _Dropout(chainer.FunctionNode):
     def forward(self, inputs):
         x, = inputs
         T, B, n = x.shape
-        return proof.prove(
-            self._how[0], proof.key_of('dropout', x.dtype, T.bit_length(), B, n),
+        return verification.verify(
+            self._how[0], verification.key_of('dropout', x.dtype, T.bit_length(), B, n),
             lambda: self._compute(x), lambda out: {'the output': out}),
 
     def _compute(self, x):

@@ -12,7 +12,7 @@ from chainer import backend
 import numpy
 
 from rnnlm import kernels
-from rnnlm.kernels import buffers, proof
+from rnnlm.kernels import buffers, verification
 
 
 def embedding(ids, W, rows=None):
@@ -65,10 +65,10 @@ class EmbeddingGrad(chainer.FunctionNode):
         ids, gy = self._ids.ravel(), gy.reshape(-1, self._shape[1])
         if self._rows is not None:
             return self._rows.set(ids, gy, self._shape),
-        return proof.prove(
+        return verification.verify(
             kernels.gpu_for(backend.get_array_module(gy), kernels.computing(gy.dtype)),
-            proof.key_of('the gradient of embedding', gy.dtype, len(ids).bit_length(),
-                         self._shape),
+            verification.key_of('the gradient of embedding', gy.dtype,
+                                len(ids).bit_length(), self._shape),
             lambda: self._sums(ids, gy), lambda gW: {'the gradient of W': gW}),
 
     def _sums(self, ids, gy):

@@ -66,7 +66,7 @@ def products(xp, W, B, blocks):
         blocks (bool): Whether to compute each product in blocks; see `split_rows`.
 
     Returns:
-        tuple: forward, h (B, n) -> (B, 4n), and backward, gz (B, 4n) -> (B, n).
+        tuple: Forward, h (B, n) -> (B, 4n), and backward, gz (B, 4n) -> (B, n).
         The arrays that they return are overwritten by the next call.
     """
     return (_by_blocks if blocks else _by_blas)(xp, W, B)

@@ -28,7 +28,7 @@ from rnnlm import kernels
 from rnnlm.errors import require
 from rnnlm.functions import lateral
 from rnnlm.functions.gates import GATES, SLOPES, by_gate
-from rnnlm.kernels import buffers, proof
+from rnnlm.kernels import buffers, verification
 
 
 def lstm_window(x, c, h, upward_W, upward_b, lateral_W, gate='sigmoid',
@@ -120,7 +120,7 @@ class LSTMWindow(chainer.FunctionNode):
     def forward(self, inputs):
         x = inputs[0]
         dtype = kernels.computing(x.dtype)
-        hs, self._kept = proof.prove(
+        hs, self._kept = verification.verify(
             kernels.gpu_for(backend.get_array_module(x), dtype),
             _key('lstm_window', x, inputs[5], self._slope),
             lambda: self._compute(inputs, dtype), _named_forward)
@@ -175,7 +175,7 @@ class LSTMWindowGrad(chainer.FunctionNode):
 
     def forward(self, inputs):
         x = inputs[0]
-        return proof.prove(
+        return verification.verify(
             kernels.gpu_for(backend.get_array_module(x), kernels.computing(x.dtype)),
             _key('the gradient of lstm_window', x, inputs[2], self._slope),
             lambda: self._compute(inputs), _named_backward,
@@ -228,10 +228,10 @@ class LSTMWindowGrad(chainer.FunctionNode):
 
 
 def _key(what, x, lateral_W, slope):
-    """Returns the key for `proof.prove`; T counts only by its number of bits."""
+    """Returns the key for `verification.verify`, with T rounded to its bit length."""
     T, B, n_in = x.shape
-    return proof.key_of(what, x.dtype, T.bit_length(), B, n_in, lateral_W.shape,
-                        lateral_W.strides, slope)
+    return verification.key_of(what, x.dtype, T.bit_length(), B, n_in, lateral_W.shape,
+                               lateral_W.strides, slope)
 
 
 def _gates_in_order(kernel, gate):

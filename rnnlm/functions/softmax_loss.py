@@ -25,7 +25,7 @@ import numpy
 from rnnlm import kernels
 from rnnlm.functions.embedding import add_rows
 from rnnlm.functions.output_gradient import add_product, product
-from rnnlm.kernels import buffers, proof, threads
+from rnnlm.kernels import buffers, threads, verification
 
 # Logits per chunk of rows (64 MiB of float32): bounds memory, whatever T * B * V is.
 CHUNK_ELEMENTS = 2 ** 24
@@ -127,13 +127,13 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
 
     def forward(self, inputs):
         self.retain_inputs((0, 1, 2))
-        loss, self._gradients, last = self._prove(
+        loss, self._gradients, last = self._verify(
             inputs, chainer.config.enable_backprop)
         if self._last is not None:
             self._last += last
         return loss,
 
-    def _prove(self, inputs, with_gradients):
+    def _verify(self, inputs, with_gradients):
         """Returns (loss, gradients or None, list with the logits of the last step)."""
         x, W, _ = inputs
         T, B = x.shape[:2]
@@ -148,10 +148,11 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
             return dict(zip(('the loss', *GRADIENTS), arrays))
 
         # If all probabilities are 1, the gradients consist of rounding errors only.
-        return proof.prove(
+        return verification.verify(
             kernels.gpu_for(backend.get_array_module(x), kernels.computing(x.dtype)),
-            proof.key_of('linear_softmax_cross_entropy', x.dtype, (T * B).bit_length(),
-                         B, W.shape, W.strides, with_gradients),
+            verification.key_of(
+                'linear_softmax_cross_entropy', x.dtype, (T * B).bit_length(), B,
+                W.shape, W.strides, with_gradients),
             compute, named, lambda: 1e-2)
 
     def _compute(self, inputs, with_gradients, last=None):
@@ -186,7 +187,7 @@ class LinearSoftmaxCrossEntropy(chainer.FunctionNode):
         inputs = self.get_retained_inputs()
         gradients, self._gradients = self._gradients, None
         if gradients is None:
-            _, gradients, _ = self._prove(tuple(v.array for v in inputs), True)
+            _, gradients, _ = self._verify(tuple(v.array for v in inputs), True)
         grads = LinearSoftmaxCrossEntropyGrad(gradients).apply(inputs + grad_outputs)
         return tuple(grads[i] for i in indexes)
 
@@ -206,11 +207,11 @@ class LinearSoftmaxCrossEntropyGrad(chainer.FunctionNode):
         xp = backend.get_array_module(g)
         gpu = kernels.gpu_for(xp, g.dtype)
         sizes = [gradient.size.bit_length() for gradient in self._gradients]
-        key = proof.key_of(
+        key = verification.key_of(
             'the gradient of linear_softmax_cross_entropy', g.dtype, *sizes)
-        if gpu and proof.needed(key):  # with a factor other than 1, the usual one
+        if gpu and verification.needed(key):  # with a factor other than the usual 1
             factor = xp.asarray(1.5 * g, dtype=g.dtype)
-            proof.prove(
+            verification.verify(
                 gpu, key, lambda: _scaled([x.copy() for x in self._gradients], factor),
                 lambda gradients: dict(zip(GRADIENTS, gradients)))
         gradients = _scaled(self._gradients, g)
@@ -371,7 +372,7 @@ def _exponentials(xp, y, b, index):
         index: (rows, targets), the places of the targets in y.
 
     Returns:
-        tuple: z - max(z) at `index`, and the sums of the exponentials; each (M,).
+        tuple: Z - max(z) at `index`, and the sums of the exponentials; each (M,).
     """
     log_p, total = xp.empty((2, len(y)), y.dtype)
 

@@ -116,7 +116,7 @@ class DynamicEvaluation:
         Args:
             words: Ids (N + 1,) of the text; the first word is not predicted.
             progress: Called with the number of words read, after each segment.
-            ring: Whether the first word is predicted too, as that behind the last.
+            ring: Whether to predict the first word too, after the last one.
 
         Returns:
             exp of the mean of -log p(word).

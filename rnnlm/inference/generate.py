@@ -268,8 +268,8 @@ def _logits(model: LanguageModel, words: Sequence[int], fresh_after: Optional[in
     """Returns the logits of the next words, one stream for each word: float64 (B, V).
     """
     if fresh_after in words:
-        going_on = model.xp.array([[word != fresh_after] for word in words])
-        model.set_state([tuple(array * going_on for array in layer)
+        kept = model.xp.array([[word != fresh_after] for word in words])
+        model.set_state([tuple(array * kept for array in layer)
                          for layer in model.get_state() or ()] or None)
     # This must not enclose a yield: the caller would run with this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode(), (

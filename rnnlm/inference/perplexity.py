@@ -19,8 +19,7 @@ class Perplexity:
     """Perplexity of a text, with and without its unknown tokens.
 
     Attributes:
-        value: Perplexity of all tokens that have an id; unknown tokens have that of
-            ``<unk>``.
+        value: Perplexity of all tokens, where unknown tokens are ``<unk>``.
         known: Perplexity of the known tokens, in the same text.
         rate: Fraction of unknown tokens.
         left_out: Whether unknown tokens were removed from the text because the
@@ -52,7 +51,7 @@ class Perplexity:
             return ''
         rate = f'{100 * self.rate:.3g}% unknown {unit}s'
         if self.left_out:
-            return f', {rate} left out: the vocabulary has no {UNK}'
+            return f', {rate} skipped: the vocabulary has no {UNK}'
         known = '' if math.isnan(self.known) else f'; {self.known:.3f} without them'
         return f', with {rate}{known}'
 
@@ -68,13 +67,13 @@ def without_unknown(model: LanguageModel, ids: numpy.ndarray,
                     vocabulary: Vocabulary) -> float:
     """Computes the perplexity of the tokens of a text that are not ``<unk>``.
 
-    The model reads all tokens, as a ring; only predictions of ``<unk>`` are excluded
-    from the mean.
+    The model reads all tokens, and predicts the first one after the last.  Only
+    predictions of ``<unk>`` are excluded from the mean.
 
     Args:
         model: The model.
         ids: Ids (N,) of the text.
-        vocabulary: The tokens, including ``<unk>``.
+        vocabulary: The vocabulary, which has ``<unk>``.
     """
     total, n = 0.0, 0
     for _, scores, words in scoring.score_windows(model, ids, len(ids)):

@@ -13,13 +13,13 @@ from rnnlm.data.text import EOS, UNK, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError, require, require_count, require_ids
 
-# Sentences that are computed at once, each a column of a window.
+# Number of sentences computed at a time, each a column of a window.
 BATCH = 32
 
-# Sentences among which those of like length are sought, to be computed together.
+# Number of sentences that are sorted by length, so that similar ones share a window.
 GROUP = 8 * BATCH
 
-# Elements of logits at once.
+# Number of logits computed at a time.
 CHUNK_ELEMENTS = 2 ** 24
 
 NAN_PROBABILITY = (
@@ -28,7 +28,7 @@ NAN_PROBABILITY = (
 
 
 def boundary(vocabulary: Vocabulary) -> Optional[int]:
-    """The id of the token between sentences; None if the vocabulary has none."""
+    """Returns the id of the token between sentences; None if there is none."""
     token = '\n' if vocabulary.by_character else EOS
     return int(vocabulary.encode([token])[0]) if token in vocabulary else None
 
@@ -36,16 +36,16 @@ def boundary(vocabulary: Vocabulary) -> Optional[int]:
 def encode_sentence(
         vocabulary: Vocabulary, text: str
 ) -> tuple[list[str], numpy.ndarray, numpy.ndarray]:
-    """The tokens of a sentence, their ids, and which of them are unknown.
+    """Splits and encodes a sentence.
 
     Args:
-        vocabulary: The tokens of the model.
+        vocabulary: The vocabulary of the model.
         text: One line: words separated by blanks, or characters.
 
     Returns:
-        The N tokens; the ids of those that can be scored, int32, that of ``<unk>``
-        for unknown ones, which are left out if the vocabulary has no ``<unk>``; and
-        bool (N,), which are unknown.
+        The N tokens; their ids, int32, where unknown tokens have the id of ``<unk>``,
+        or are skipped if the vocabulary has no ``<unk>``; and which tokens are unknown,
+        bool (N,).
     """
     tokens = list(vocabulary.split(text))
     unknown = numpy.array([token not in vocabulary for token in tokens], dtype=bool)
@@ -56,24 +56,26 @@ def encode_sentence(
 
 def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
                     between: int) -> Iterator[numpy.ndarray]:
-    r"""Log probabilities of the words of sentences, each sentence on its own.
+    r"""Computes log probabilities of the words of independent sentences.
 
     .. math::
         \log p(w_1), \log p(w_2 | w_1), ..., \log p(end | w_1 ... w_N)
 
-    Each sentence begins in the zero state after the token between sentences, and ends
-    with that token.  The recurrent state of the model is kept.
+    The recurrent state is reset before each sentence, and the model then reads the
+    token between sentences.  The sentence ends with the same token.  Afterwards the
+    recurrent state of the model is restored.
 
     Args:
         model: The model.
         sentences: The ids (N,) of each sentence, without its end; N may be 0.
-        between: The id of the token between sentences, `<eos>` say.
+        between: The id of the token between sentences, for example `<eos>`.
 
     Yields:
-        float64 (N + 1,) for each sentence in turn: natural logarithms.
+        Natural logarithms, float64 (N + 1,), for each sentence in order.
 
     Raises:
-        rnnlm.InputError: If an argument is not as described.
+        rnnlm.InputError: If `between` or a sentence is invalid, or a probability is
+            NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -89,7 +91,7 @@ def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
 
 def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
                  between: int) -> list[numpy.ndarray]:
-    """The scores of some sentences, in their order."""
+    """Returns the scores of some sentences, in the given order."""
     order = sorted(range(len(sentences)), key=lambda k: len(sentences[k]))
     found: dict[int, numpy.ndarray] = {}
     for start in range(0, len(order), BATCH):
@@ -100,7 +102,7 @@ def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
         for column, k in enumerate(batch):
             window[1:len(sentences[k]) + 1, column] = sentences[k]
             wanted[:len(sentences[k]) + 1, column] = True
-        with _fresh_state(model):
+        with _reset_state(model):
             scores = log_probabilities(model, window, wanted)
         for column, k in enumerate(batch):
             found[k] = scores[:len(sentences[k]) + 1, column].copy()
@@ -109,18 +111,18 @@ def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
 
 def log_probabilities(model: LanguageModel, window: numpy.ndarray,
                       wanted: Optional[numpy.ndarray] = None) -> numpy.ndarray:
-    """Log probabilities of the words of a window, given those before them.
+    """Computes log probabilities of the words of a window, given those before them.
 
     Args:
-        model: The model; its recurrent state is used and advanced.
-        window: int (T + 1, B), ids; the first row is not predicted.
-        wanted: bool (T, B), of which words; the others get 0.  All if None.
+        model: The model; its recurrent state is used and updated.
+        window: Ids, int (T + 1, B); the first row is not predicted.
+        wanted: Which words to compute, bool (T, B); the others get 0.  By default all.
 
     Returns:
-        float64 (T, B), natural logarithms.
+        Natural logarithms, float64 (T, B).
 
     Raises:
-        rnnlm.InputError: If one is NaN.
+        rnnlm.InputError: If a probability is NaN.
     """
     T, B = len(window) - 1, window.shape[1]
     scores = numpy.zeros((T, B))
@@ -137,7 +139,7 @@ def log_probabilities(model: LanguageModel, window: numpy.ndarray,
 
 
 def _of_chunk(model: LanguageModel, ids: Any, wanted: numpy.ndarray) -> numpy.ndarray:
-    """Log probabilities of the wanted words of ids (T + 1, B) that fit into memory."""
+    """Computes log probabilities of the wanted words of ids (T + 1, B), all at once."""
     targets = chainer.cuda.to_cpu(ids[1:])[wanted]
     output = model._output()
     if model.xp is numpy and not model.why_steps(ids.shape[1]):
@@ -147,7 +149,7 @@ def _of_chunk(model: LanguageModel, ids: Any, wanted: numpy.ndarray) -> numpy.nd
             return log_probs(output, h[wanted], targets, *model._shared())
     logits = chainer.cuda.to_cpu(model.logits(ids[:-1]).array)[wanted]
     top = logits.max(axis=1, keepdims=True)
-    # Infinite logits give NaN, of which more is said by the caller.
+    # Infinite logits give NaN, which the caller reports.
     with numpy.errstate(invalid='ignore'):
         total = numpy.exp(logits - top).sum(axis=1, dtype='d')
         found = numpy.take_along_axis(logits, targets[:, None], axis=1) - top
@@ -156,23 +158,23 @@ def _of_chunk(model: LanguageModel, ids: Any, wanted: numpy.ndarray) -> numpy.nd
 
 def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,
                progress: Optional[Callable[[int], object]] = None) -> numpy.ndarray:
-    """Log probabilities of the words of a text, given all words before them.
+    """Computes log probabilities of the words of a text, given all words before them.
 
-    The text is read as one stream from the zero state.  The recurrent state of the
-    model is kept.
+    The text is read as one stream from a reset state.  Afterwards the recurrent state
+    of the model is restored.
 
     Args:
         model: The model.
         ids: Ids (N + 1,) of the text; the first word is not predicted.
-        chunk: Number of steps that are computed at once.
-        progress: Called with the number of words read, after each chunk.
+        chunk: Number of steps computed at a time.
+        progress: Function called with the number of words read, after each chunk.
 
     Returns:
-        float64 (N,), natural logarithms.
+        Natural logarithms, float64 (N,).
 
     Raises:
-        rnnlm.InputError: If there are fewer than two ids, or they are not ints; or
-            if a probability is NaN.
+        rnnlm.InputError: If there are fewer than two ids, if they are not ints, or if a
+            probability is NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -198,13 +200,14 @@ def _score(model: LanguageModel, text: numpy.ndarray, n: int, chunk: int = 1000,
 
 def score_windows(model: LanguageModel, text: numpy.ndarray, n: int, chunk: int = 1000
                   ) -> Iterator[tuple[int, numpy.ndarray, numpy.ndarray]]:
-    """Log probabilities of the n words behind the first of a ring, a window at a time.
+    """Yields log probabilities of n words of a text that wraps around at its end.
 
     Yields:
-        The number of words before the window; float64 (T,), natural logarithms; and
-        the words.
+        For each window the number of words before it, the natural logarithms, float64
+        (T,), and the words.  The first word of the text is not predicted, unless n is
+        the length of the text.
     """
-    with _fresh_state(model):
+    with _reset_state(model):
         for start in range(0, n, chunk):
             window = flat.ring(text, start, min(start + chunk, n) + 1)[:, None]
             yield start, log_probabilities(model, window)[:, 0], window[1:, 0]
@@ -212,18 +215,18 @@ def score_windows(model: LanguageModel, text: numpy.ndarray, n: int, chunk: int 
 
 def score_ring(model: LanguageModel, ids: Ids,
                progress: Optional[Callable[[int], object]] = None) -> numpy.ndarray:
-    """Log probabilities of all words of a text, whose first follows its last.
+    """Computes log probabilities of all words of a text; the first one is read last.
 
-    Chainer's iterators read a text so, and the perplexities of training and of
-    ``rnnlm evaluate`` are of these words.
+    The first word is predicted after the last one.  Chainer's iterators read a text in
+    this way, and so do training and ``rnnlm evaluate``.
 
     Args:
         model: The model.
         ids: Ids (N,) of the text, N >= 1.
-        progress: As of `score_text`.
+        progress: As for `score_text`.
 
     Returns:
-        float64 (N,), natural logarithms, of the second word first.
+        Natural logarithms, float64 (N,), starting with the second word.
 
     Raises:
         rnnlm.InputError: If there are no ids, or they are not ints.
@@ -233,15 +236,15 @@ def score_ring(model: LanguageModel, ids: Ids,
 
 
 def mixture_weight(one: numpy.ndarray, other: numpy.ndarray) -> float:
-    """The weight of the first of two models at which their mixture is best.
+    """Finds the weight of the first of two models with the best interpolation.
 
-    The likelihood of the mixture is concave in the weight; its slope is bisected.
+    The log likelihood is concave in the weight, so bisection of its slope finds it.
 
     Args:
-        one, other: float (N,), natural logarithms of the same words' probabilities.
+        one, other: Log probabilities of the same words by both models, float (N,).
 
     Returns:
-        The weight of `mix`, between 0 and 1.
+        The weight for `mix`, between 0 and 1.
     """
     low, high = 1e-9, 1 - 1e-9
     for _ in range(50):
@@ -253,12 +256,12 @@ def mixture_weight(one: numpy.ndarray, other: numpy.ndarray) -> float:
 
 
 def mix(one: numpy.ndarray, other: numpy.ndarray, weight: float) -> numpy.ndarray:
-    """log(weight p_one + (1 - weight) p_other) from logarithms."""
+    """Computes log(weight p_one + (1 - weight) p_other) from logarithms."""
     require('weight', weight, 'a number between 0 and 1', lambda v: 0 < v < 1)
     return numpy.logaddexp(numpy.log(weight) + one, numpy.log1p(-weight) + other)
 
 
-class _fresh_state:
+class _reset_state:
     """Resets the recurrent state of a model, and restores it afterwards."""
 
     def __init__(self, model: LanguageModel) -> None:

@@ -2,7 +2,7 @@
 
 The embedding (V, m) is the matrix without a bias, the output layer (V, n) the one with
 a bias.  Without an embedding, the input is one-hot and the embedding the identity.
-Without a matrix of its own, the output layer is tied.
+If the output layer has no matrix, it is tied.
 """
 import re
 from typing import NamedTuple, Optional
@@ -18,7 +18,7 @@ MOST_ONE_HOT = 10_000
 # Maximum number of tensors in a language model; a thousand layers have 3,003.
 MOST_TENSORS = 10_000
 
-LEAVE = 'leave only an embedding, LSTM layers and an output layer'
+LEAVE = 'keep only an embedding, LSTM layers and an output layer'
 
 
 class Matrix(NamedTuple):
@@ -115,7 +115,7 @@ def _output(matrices, n):
     with_bias = [matrix for matrix in matrices if matrix.b is not None]
     if len(with_bias) > 1:
         raise InputError(
-            f'bias: expected one layer with a bias beside the LSTM, the output layer, '
+            f'bias: expected one other layer with a bias, the output layer, '
             f'found {len(with_bias)}: '
             f'{_listed([matrix.name for matrix in with_bias])}; {LEAVE}')
     if with_bias:
@@ -123,8 +123,8 @@ def _output(matrices, n):
     # An output layer without a bias: the other matrix is the embedding.
     if not matrices:
         raise InputError(
-            'bias: expected an output layer beside the LSTM, found none among no '
-            f'other tensors at all; {LEAVE}')
+            'bias: expected an output layer in addition to the LSTM, found no other '
+            f'tensors; {LEAVE}')
     fitting = [m for m in matrices if m.W is not None and m.W.shape[1] == n]
     if len(matrices) > 1:
         named = [m for m in fitting if m.kind == 'Linear']
@@ -154,8 +154,8 @@ def _embedding(rest, n_in, output):
                 f'{LEAVE}')
         if output.W is None:
             raise InputError(
-                f'{short_name(output.name)}: expected an output matrix, found a bias '
-                f'alone; {LEAVE}')
+                f'{short_name(output.name)}: expected an output matrix, found only a '
+                f'bias; {LEAVE}')
         require_one_hot(n_vocab)
         return Matrix('one-hot input, the identity',
                       numpy.eye(n_vocab, dtype=output.W.dtype), None)

@@ -133,7 +133,7 @@ def _matrices(names, tensors):
     for link, parts in links.items():
         if 'W' not in parts:  # its size was not known yet when it was saved
             raise InputError(
-                f'{short_name(link)}/W: expected a matrix beside {short_name(link)}/b, '
+                f'{short_name(link)}/W: expected a matrix for {short_name(link)}/b, '
                 'found none; save the model after it has computed something')
     return [Matrix(link, parts.get('W'), parts.get('b'))
             for link, parts in links.items()]
@@ -156,7 +156,7 @@ def _in_plain_numpy(tensors, module, key):
     biases = [name for name, array in rest.items() if array.ndim == 1]
     if len(biases) != 1:
         raise InputError(
-            f'{folder}{key}: expected one bias beside the layer, that of the output, '
+            f'{folder}{key}: expected one bias outside the layer, that of the output, '
             f'found {len(biases) or "none"} among '
             f'{", ".join(map(short_name, list(rest)[:8])) or "nothing else"}; {LEAVE}')
     b, n = rest.pop(biases[0]), layer['lateral/W'].shape[1]
@@ -166,8 +166,8 @@ def _in_plain_numpy(tensors, module, key):
     outputs = [name for shape in shapes for name in rest if rest[name].shape == shape]
     if not outputs:
         raise InputError(
-            f'{short_name(biases[0])}: expected a matrix {shapes[0]} beside it, that '
-            f'of the output layer, found none; {LEAVE}')
+            f'{short_name(biases[0])}: expected a matrix {shapes[0]} for it, that of '
+            f'the output layer, found none; {LEAVE}')
     W = rest.pop(outputs[0])
     if W.shape == shapes[0] and module is d2l or W.shape != (len(b), n):
         W = W.T.copy()

@@ -153,8 +153,8 @@ def _in_line(inner, layers):
     if line[-1]['name'] != first or left:
         other = next(iter(left), first)
         raise InputError(
-            f'{short_name(other)}: expected layers in a straight line from the input '
-            'to the output, found one beside it; it cannot be converted')
+            f'{short_name(other)}: expected a single sequence of layers from the input '
+            'to the output, found one outside it; it cannot be converted')
     return line[::-1]
 
 
@@ -178,8 +178,8 @@ def _inputs(layer):
             'it cannot be converted')
     if _trains(nodes[0]):
         raise InputError(
-            f'{short_name(layer["name"])}: expected a layer that is called as outside '
-            'of training, found training=True; it cannot be converted')
+            f'{short_name(layer["name"])}: expected a layer that is called without '
+            'training=True, found training=True; it cannot be converted')
     return found[0][0]
 
 
@@ -318,9 +318,9 @@ def _cell(name, settings):
 def _check_embedding(name, settings):
     if settings.get('mask_zero'):
         raise InputError(
-            f'{name}: expected an Embedding with mask_zero=False, found True: where '
-            'the id is 0 the model keeps its state, which LSTM layers here do not; if '
-            'no text has the id 0, save it with mask_zero=False')
+            f'{name}: expected an Embedding with mask_zero=False, found True: the '
+            'model keeps its state where the id is 0, which is not supported; if no '
+            'text has the id 0, save it with mask_zero=False')
 
 
 def lstm_slope(kind, settings, version):
@@ -350,8 +350,8 @@ def _check_setting(name, key, found, expected):
     if found != expected:
         raise InputError(
             f'{name}: expected an LSTM with {key}={expected!r}, found '
-            f'{short_name(repr(found))}, which computes something else; train it with '
-            'what is expected')
+            f'{short_name(repr(found))}, which computes something else; train a model '
+            'with the expected value')
 
 
 def function_name(value):
@@ -367,9 +367,9 @@ def _hard_slope(name, version):
     numbers = version_numbers(version)
     if not numbers:
         raise InputError(
-            f'{name}: expected a file that says which Keras wrote it, as '
-            "recurrent_activation='hard_sigmoid' is another function since its version "
-            '3, found none; save the whole model')
+            f'{name}: expected a file with the version of Keras that wrote it, because '
+            "recurrent_activation='hard_sigmoid' is another function since version 3, "
+            'found none; save the whole model')
     return SLOPES['hard_sigmoid' if numbers[0] < 3 else 'hard_sigmoid_6']
 
 

@@ -52,8 +52,8 @@ class File(NamedTuple):
     Attributes:
         format (str): '.keras', '.weights.h5' or '.h5'; '' if Keras did not write it.
         config: The parsed JSON configuration; None if there is none.
-        beside (str): The file with the configuration, if it is a separate one.
-        version, backend (str): Of Keras; None if unknown.
+        beside (str): The file with the configuration, if it is separate.
+        version, backend (str): Version and backend of Keras; None if unknown.
         layers (dict): Name of a layer -> {name of a variable in it: key in `arrays`},
             in the order of the layers if known; empty if it has no variables.
         ordered (bool): Whether the order is known.
@@ -137,7 +137,7 @@ def _read(path, archive, n_bytes, config, version, archived):
 
 
 def _config_beside(path):
-    """Returns (configuration, its file) beside a file of weights, or (None, None)."""
+    """Returns (configuration, its file) for a file of weights, or (None, None)."""
     stem = re.sub(r'(\.weights)?\.\w+$', '', os.fspath(path))
     for beside in (f'{stem}.json', os.path.join(os.path.dirname(path), 'model.json')):
         if os.path.isfile(beside):

@@ -74,11 +74,11 @@ def _default_gates(file):
     gates = config.default_gates(file.version)
     if gates is None:
         raise InputError(
-            'expected a file that says what the gates of its LSTMs are, or is of one '
-            'Keras where they are the same by default, found '
-            f'{short_name(file.version or "none of both")}: there they may be sigmoid '
-            'or hard_sigmoid; put what model.to_json() gives into a file beside it, '
-            'with its name but ending in .json')
+            'expected a file with the settings of its LSTMs, or of a version of Keras '
+            'whose default gates are known, found '
+            f'{short_name(file.version or "neither")}, so they may be sigmoid or '
+            'hard_sigmoid; save the result of model.to_json() in the same folder, '
+            'under the same name with the ending .json')
     return gates
 
 
@@ -119,10 +119,10 @@ def _in_order(line):
     for kind, settings in line:
         if kind in ('Activation', 'Softmax'):
             raise InputError(
-                f'{short_name(settings["name"])}: expected a file that says what this '
-                'layer does and where it stands, found one of weights alone; put what '
-                'model.to_json() gives into a file beside it, with its name but ending '
-                'in .json')
+                f'{short_name(settings["name"])}: expected a file with the settings '
+                'and the position of this layer, found only weights; save the result '
+                'of model.to_json() in the same folder, under the same name with the '
+                'ending .json')
         place = LSTM if kind in config.LSTMS else (
             DENSE if kind in (*config.DENSE, 'TimeDistributed') else kind)
         places[place if place in places else ''].append((kind, settings))
@@ -130,5 +130,5 @@ def _in_order(line):
     if len(bases) > 1:
         raise InputError(
             f'expected LSTMs that are numbered, found {short_name(sorted(bases))}, '
-            'whose order the file does not say; save the whole model')
+            'whose order is unknown; save the whole model')
     return [line for place in places.values() for line in place]

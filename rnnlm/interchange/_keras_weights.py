@@ -29,7 +29,7 @@ def layers_of(file, recurrent_activation=None):
 
     Args:
         file (rnnlm.interchange._keras_files.File): The file.
-        recurrent_activation (str): That of its LSTMs, if it has no configuration.
+        recurrent_activation (str): Used for its LSTMs if it has no configuration.
 
     Returns:
         tuple: list of `rnnlm.interchange._keras_config.Layer`; list of str, notes
@@ -108,8 +108,8 @@ def _places(file, layers):
     left = [name for name in whole if name not in found]
     if left:
         raise InputError(
-            f'{short_name(left[0])}: expected variables of the layers that the model '
-            'has, found those of another; it cannot be converted')
+            f'{short_name(left[0])}: expected only variables of the layers of the '
+            'model, found others; it cannot be converted')
     return found
 
 
@@ -138,7 +138,7 @@ def _by_one_name(layer, inside):
 
 
 def _complete(layer, arrays):
-    """Returns a layer's variables as in `VARIABLES`, whatever form they have."""
+    """Returns a layer's variables as in `VARIABLES`, converted from any form."""
     found = {}
     for name in VARIABLES[layer.kind]:
         gates = [arrays.get(f'{name} {gate}') for gate in BLOCKS]

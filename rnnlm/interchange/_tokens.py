@@ -1,4 +1,4 @@
-"""Tokens of a model, as other programs store them beside its weights."""
+"""Tokens of a model, as other programs store them with its weights."""
 import json
 
 from rnnlm.data.vocabulary import Vocabulary
@@ -105,7 +105,7 @@ def of_text(text, n_vocab):
     if type(found) is not dict or type(found.get('words')) is not list:
         return None
     tokens = tokens_of(found['words'], n_vocab)
-    # Files of before say only whether they are bytes.
+    # Older files only say whether the tokens are bytes.
     kind = found.get('tokens', 'byte' if found.get('by_byte') is True else None)
     try:
         return None if tokens is None else Vocabulary(tokens, kind)

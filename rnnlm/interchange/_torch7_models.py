@@ -59,7 +59,7 @@ def tensors_of(path, root):
 
 
 def tokens_in(root):
-    """Returns what may hold the tokens: char-rnn's table, or torch-rnn's model."""
+    """Returns the object that may hold the tokens: a char-rnn table or a model."""
     model = root.get('model') if isinstance(root, dict) else None
     if isinstance(model, lua.Object):
         fields = _fields(model)

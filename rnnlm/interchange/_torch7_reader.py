@@ -218,7 +218,7 @@ def _text(source):
 
 def _class(source):
     text = _text(source)
-    # Before there were versions, this was the class.
+    # Old files have the class here, not a version.
     return _text(source) if re.fullmatch(r'V -?\d+', text) else text
 
 

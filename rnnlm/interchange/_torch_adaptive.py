@@ -4,7 +4,7 @@
     tail.0.0.weight (m1, n), tail.0.1.weight (words, m1), tail.1.0.weight, ...
 
 Its classes are sorted by frequency.  The rank of each id is in a buffer 'ranks' (V,) of
-the model; without one, ids are taken to be ranks.
+the model; without one, ids are assumed to be ranks.
 """
 import re
 
@@ -109,7 +109,7 @@ def _ranks(tensors, others, n_vocab):
     names = [name for name in others if RANKS.fullmatch(name)]
     if not names:
         return numpy.arange(n_vocab, dtype='i'), [
-            'there is no buffer "ranks": ids are taken to be ranks by frequency, as '
+            'there is no buffer "ranks": ids are assumed to be ranks by frequency, as '
             'nn.AdaptiveLogSoftmaxWithLoss numbers its classes']
     found = tensors[names[0]]
     if len(names) > 1 or found.shape != (n_vocab,) or not is_permutation(found):

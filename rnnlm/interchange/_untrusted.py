@@ -55,8 +55,8 @@ def require_room(path, tensors, n_bytes):
     claimed = sum(array.nbytes for array in tensors.values())
     if claimed > MOST_SHARED * n_bytes:
         raise InputError(
-            f'{path}: expected tensors that are in the file, found ones of '
-            f'{claimed:,} bytes in {n_bytes:,}; save copies of them, not views')
+            f'{path}: expected tensors that fit into the file, found {claimed:,} bytes '
+            f'of tensors in {n_bytes:,}; save copies of them, not views')
 
 
 def view(storage, first, shape, strides):

@@ -39,7 +39,7 @@ class Model(NamedTuple):
 
     Attributes:
         weights (dict): Weights as in `rnnlm.interchange.weights`.
-        vocabulary (Vocabulary): Its tokens, from the file or beside it; or None.
+        vocabulary (Vocabulary): Its vocabulary, from the file or its folder; or None.
         notes (tuple of str): Assumptions that were made, for the user.
         dropout (float): The dropout ratio in training; None if unknown.
     """
@@ -55,7 +55,7 @@ def load(path):
     Args:
         path (str): An npz or HDF5 file of Chainer or rnnlm, a file of torch.save, or a
             .safetensors, .t7, .weights.h5, .h5 or .keras file.  The format is detected
-            by the content, or else by the ending.
+            by the content, otherwise by the ending.
 
     Returns:
         dict: Weights as in `rnnlm.interchange.weights`; a tied model gets a separate
@@ -87,7 +87,7 @@ def load_model(path):
 
 
 def _vocabulary(path, tokens, n_vocab):
-    """Returns the vocabulary in a file, or one beside it of the same size, or None."""
+    """Returns the vocabulary in a file or, if it fits, in its folder; or None."""
     if isinstance(tokens, Vocabulary):
         return tokens
     if tokens is not None:
@@ -96,7 +96,7 @@ def _vocabulary(path, tokens, n_vocab):
             return Vocabulary(words, 'byte' if by_byte else None)
         except InputError as e:
             raise InputError(f'{path}: {e}') from None
-    for file in path, os.path.realpath(path):  # it may be a link into a run folder
+    for file in path, os.path.realpath(path):  # may be a link into a run folder
         beside = os.path.join(os.path.dirname(file), VOCABULARY)
         if os.path.isfile(beside):
             found = Vocabulary.load(beside)
@@ -110,10 +110,10 @@ def save(path, weights, vocabulary=None, dropout=None):
     Args:
         path (str): Path ending in .npz, .pt, .pth, .safetensors, .t7, .weights.h5,
             .keras, .onnx for a graph, or .py for a torch.nn.Module with its weights in
-            a .pt file beside it.
+            a separate .pt file.
         weights (dict): Weights as in `rnnlm.interchange.weights`.
-        vocabulary (Vocabulary): The tokens, if known; written to vocabulary.json
-            beside the file, and into .safetensors, .onnx and .t7 files.
+        vocabulary (Vocabulary): The vocabulary, if known; written to vocabulary.json in
+            the same folder, and into .safetensors, .onnx and .t7 files.
         dropout (float): The dropout ratio in training, if known; written into
             .safetensors and .py files.
 
@@ -235,8 +235,8 @@ def format_of(path):
     if ending is None:
         raise InputError(
             f'{path}: expected an npz or HDF5 file, or one ending in '
-            f'{", ".join(FORMATS)}, found something else; give it the ending of its '
-            'format')
+            f'{", ".join(FORMATS)}, found something else; name it with the ending of '
+            'its format')
     return FORMATS[ending]
 
 

@@ -150,7 +150,7 @@ def _shapes(tensors):
         if n_words != n_vocab:
             raise InputError(
                 f'{OUTPUT}/kernel: expected one output for each of the {n_words:,} '
-                f'words of the embedding, found {n_vocab:,}, as of a classifier; the '
+                f'words of the embedding, found {n_vocab:,}, as in a classifier; the '
                 'model cannot be converted')
     shapes = {EMBED: (n_vocab, n_in)}
     for k in range(_n_layers(tensors)):
@@ -185,12 +185,12 @@ def read(path, recurrent_activation=None):
 
     Args:
         path (str): The file.
-        recurrent_activation (str): That of the LSTM layers, 'sigmoid' or
-            'hard_sigmoid', if the file does not say.
+        recurrent_activation (str): Used for the LSTM layers, 'sigmoid' or
+            'hard_sigmoid', if the file does not specify it.
 
     Returns:
-        dict: 'embedding/embeddings', 'lstm/kernel', 'lstm_1/kernel', ..., as
-        `import_model` takes them.
+        dict: 'embedding/embeddings', 'lstm/kernel', 'lstm_1/kernel', ..., the argument
+        of `import_model`.
 
     Raises:
         rnnlm.errors.InputError: If h5py is missing, the file cannot be read, or the
@@ -286,8 +286,8 @@ def write(path, tensors):
         data = _keras_writer.archive(path, tensors)
     elif any(name.endswith('/slope') for name in tensors):
         raise InputError(
-            f'{path}: expected LSTM layers whose gates are sigmoids, as a .weights.h5 '
-            'cannot say otherwise, found hard gates; write a .keras file')
+            f'{path}: expected LSTM layers whose gates are sigmoids, because a '
+            '.weights.h5 has no settings, found hard gates; write a .keras file')
     else:
         data = _keras_writer.weights_h5(path, tensors)
     with writing(path) as f:

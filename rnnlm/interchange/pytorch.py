@@ -220,7 +220,7 @@ def _kind(classes, prefix):
 
 
 def _is_idle(name, array):
-    """Returns whether a buffer has no effect on a model that starts afresh."""
+    """Returns whether a buffer has no effect on a model with a reset state."""
     if LOSSES.fullmatch(name):
         return True
     if STATES.fullmatch(name):
@@ -235,7 +235,7 @@ def _completed(parts, tensors):
         name = next(iter(parts.values()))
         if part not in given:
             raise InputError(
-                f'{part}: expected a tensor of that name beside {short_name(name)}, '
+                f'{part}: expected a tensor of that name with {short_name(name)}, '
                 'found none')
         if getattr(given[part], 'ndim', 0) != 2:
             raise InputError(
@@ -251,8 +251,8 @@ def _completed(parts, tensors):
     if ('bias_ih' in given) != ('bias_hh' in given):
         part = 'bias_hh' if 'bias_ih' in given else 'bias_ih'
         raise InputError(
-            f'{part}: expected a tensor of that name beside '
-            f'{short_name(parts["weight_ih"])}, as the other bias is there, found none')
+            f'{part}: expected a tensor of that name with '
+            f'{short_name(parts["weight_ih"])}, like the other bias, found none')
     dtype = given['weight_ih'].dtype
     for part in 'bias_ih', 'bias_hh':
         # -0.0 changes no bit when it is added.
@@ -322,7 +322,7 @@ def read(path):
 
 
 def load(path):
-    """Loads the model in a file, with its tokens if they are there.
+    """Loads the model in a file, with its tokens if present.
 
     Args:
         path (str): As in `read`.

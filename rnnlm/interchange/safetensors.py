@@ -15,7 +15,7 @@ from rnnlm.interchange._by_shape import LEAVE
 from rnnlm.interchange.weights import as_float32, short_name
 from rnnlm.serializers.atomic import writing
 
-# The name of what is said of a model in the metadata.
+# Key of the properties of a model in the metadata.
 METADATA = 'rnnlm model'
 
 DTYPES = {'F16': '<f2', 'F32': '<f4', 'F64': '<f8', 'I32': '<i4', 'I64': '<i8'}
@@ -82,7 +82,7 @@ def metadata_of(structure, vocabulary=None, dropout=None):
     metadata = {'format': 'pt', METADATA: json.dumps(found)}
     if vocabulary is not None:
         text = _tokens.to_text(vocabulary)
-        # A larger header would be refused when read; vocabulary.json has them too.
+        # A larger header could not be read; vocabulary.json also has the tokens.
         if len(json.dumps(text)) <= _tokens.MOST_BYTES // 2:
             metadata[_tokens.METADATA] = text
     return metadata
@@ -131,7 +131,7 @@ def _read(path):
         for name, entry in sorted(header.items(), key=lambda e: e[1]['data_offsets']):
             begin, stop = entry['data_offsets']
             if begin != end:
-                raise ValueError(f'{name!r} begins at {begin}, not at {end}')
+                raise ValueError(f'{name!r} starts at {begin}, not at {end}')
             if entry['dtype'] in NOT_READ:
                 raise InputError(
                     f'{path}: {short_name(name)}: expected floats of 16, 32 or 64 '

@@ -99,7 +99,7 @@ def import_model(tensors):
     """
     if NAMES.embed not in tensors:
         n_vocab = axis_size(tensors, 'decoder.weight', 0)
-        # Checked before (V, V) is made, which uses memory that the file did not.
+        # Checked before (V, V) is created, which needs more memory than the file.
         _by_shape.require_one_hot(n_vocab)
         n_rows = axis_size(tensors, 'i2h_1.weight', 0)
         check_tensors({'i2h_1.weight': tensors['i2h_1.weight']},
@@ -140,7 +140,7 @@ def _read(path):
 
 
 def load(path):
-    """Loads the model in a file, with its tokens if they are there.
+    """Loads the model in a file, with its tokens if present.
 
     Args:
         path (str): As in `read`.

@@ -4,8 +4,8 @@ import textwrap
 HEAD = textwrap.dedent('''\
     """A recurrent language model in PyTorch, written by rnnlm convert.
 
-    load() returns the model with the weights of the .pt file beside this one.  Ids are
-    indices into the list "words" of vocabulary.json, if that file is beside it too.
+    load() returns the model with the weights of the .pt file in the same folder.  Ids
+    are indices into the list "words" of vocabulary.json, if that file exists.
     """
     import os
 

@@ -133,14 +133,14 @@ def check_tensors(tensors, shapes):
         dtype = dtype or array.dtype
         if array.dtype != dtype:
             raise InputError(
-                f'{name}: expected {dtype}, as of {next(iter(shapes))}, found '
+                f'{name}: expected {dtype}, like {next(iter(shapes))}, found '
                 f'{array.dtype}; convert all to one')
     known = f'{", ".join(list(shapes)[:8])}{", ..." if len(shapes) > 8 else ""}'
     for name in tensors:
         if name not in shapes:
             raise InputError(
                 f'{short_name(name)}: expected no tensor of that name, found one; '
-                f'leave only {known}')
+                f'keep only {known}')
 
 
 def check_arrays(tensors):
@@ -172,7 +172,7 @@ def check_dtypes(tensors):
         first = first or (name, array.dtype)
         if array.dtype != first[1]:
             raise InputError(
-                f'{short_name(name)}: expected {first[1]}, as of '
+                f'{short_name(name)}: expected {first[1]}, like '
                 f'{short_name(first[0])}, found {array.dtype}; convert all to one')
 
 
@@ -193,10 +193,10 @@ def _array(tensors, name):
         found = ', '.join(repr(short_name(other)) for other in list(tensors)[:8])
         raise InputError(
             f'{name}: expected a tensor of that name, found none among '
-            f'{found or "no tensors at all"}{", ..." if len(tensors) > 8 else ""}')
+            f'{found or "no tensors"}{", ..." if len(tensors) > 8 else ""}')
     array = tensors[name]
     if not isinstance(array, numpy.ndarray):
         raise InputError(
-            f'{name}: expected a NumPy array, found {type(array).__name__}; take it '
-            'off the GPU or out of its framework first')
+            f'{name}: expected a NumPy array, found {type(array).__name__}; convert '
+            'it to NumPy first')
     return array

@@ -10,9 +10,9 @@ For the CPU, compiled by llvmlite (the extra ``fast``) if it is installed:
 | `sgd` | norm of the gradient, SGD step | `rnnlm.training.sgd` |
 
 `vector` generates their code, `machine` compiles it, and `threads` and `buffers` are
-their threads and memory.  `cuda` has the kernels for a GPU; `proof` verifies them
-against CuPy before use.  Set ``rnnlm.kernels.enabled = False``, or RNNLM_FAST=0 in the
-environment, to disable all kernels.
+their threads and memory.  `cuda` has the kernels for a GPU, and `verification` compares
+them with CuPy before use.  Set ``rnnlm.kernels.enabled = False``, or RNNLM_FAST=0 in
+the environment, to disable all kernels.
 """
 import functools
 import importlib
@@ -22,7 +22,7 @@ import threading
 
 import numpy
 
-from rnnlm.kernels import proof
+from rnnlm.kernels import verification
 
 enabled = os.environ.get('RNNLM_FAST') != '0'
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def gpu_for(xp, dtype):
     """
     if not enabled or xp is numpy or dtype not in (numpy.float32, numpy.float64):
         return None
-    if not proof.allowed():
+    if not verification.allowed():
         return None
     return _gpu(xp, xp.cuda.Device().id, threading.get_ident())
 

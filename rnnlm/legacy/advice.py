@@ -1,7 +1,7 @@
 """What to write today instead of what Chainer has removed or changed.
 
 `NAMES` and `ARGUMENTS` are about what was removed, `BEHAVIOURS` about what still exists
-but behaves differently.  For names that `rnnlm run` serves, `table` has the advice.
+but behaves differently.  For names that `rnnlm run` supports, `table` has the advice.
 """
 
 INIT_SCOPE = ('with self.init_scope(): self.l1 = L.Linear(...), after '
@@ -28,7 +28,7 @@ NAMES = {
         'optimizer.add_hook(chainer.optimizer_hooks.WeightDecay(rate))',
     'chainer.Optimizer.accumulate_grads': 'model.addgrads(other)',
     'chainer.Optimizer.compute_grads_norm':
-        'chainer.optimizer_hooks.GradientClipping, or a hook of your own',
+        'chainer.optimizer_hooks.GradientClipping, or your own hook',
     'chainer.Optimizer.prepare': 'nothing: update() does it',
     'chainer.Optimizer.init_state': 'a chainer.UpdateRule with init_state(param)',
     'chainer.Optimizer.tuples': 'optimizer.target.params()',

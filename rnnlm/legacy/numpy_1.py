@@ -43,7 +43,7 @@ RENAMED = {
         'TooHardError', 'VisibleDeprecationWarning')},
 }
 
-# Names that are not served: (names, what to use instead).
+# Names that are not supported: (names, what to use instead).
 GONE = (
     ('fv ipmt irr mirr nper npv pmt ppmt pv rate', 'the package numpy-financial'),
     ('ALLOW_THREADS BUFSIZE CLIP ERR_CALL ERR_DEFAULT ERR_IGNORE ERR_LOG ERR_PRINT '
@@ -357,5 +357,5 @@ def install():
 
 
 def replacement_for(name):
-    """Returns what to use instead of a name that is not served, or None."""
+    """Returns what to use instead of a name that is not supported, or None."""
     return next((instead for names, instead in GONE if name in names.split()), None)

@@ -23,7 +23,7 @@ class Project:
     def add_folder(self, name: str) -> None:
         """Adds a folder, as ``sys.path.append(name)`` does.
 
-        A relative name is looked up in the working directory and beside the script.
+        A relative name is looked up in the working directory and the script's folder.
         """
         for start in os.getcwd(), os.path.dirname(self.path):
             folder = os.path.normpath(os.path.join(start, name))

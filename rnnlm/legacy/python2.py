@@ -157,7 +157,7 @@ def as_python_3(text):
     return text.expandtabs(8)
 
 
-def _is_beside(name, folder):
+def _is_in_folder(name, folder):
     path = os.path.join(folder, name.split('.')[0])
     return os.path.isfile(path + '.py') or os.path.isdir(path)
 
@@ -206,7 +206,7 @@ def first_name(tree, folder):
                      set() if node.level else {node.module})
             found += [(node.lineno, f'import {name}')
                       for name in sorted(names & PYTHON_2_MODULES)
-                      if not _is_beside(name, folder)]
+                      if not _is_in_folder(name, folder)]
     return min(found) if found else None
 
 

@@ -145,20 +145,20 @@ def seed(original):
     return seed
 
 
-def whole(original):
-    """`random.randrange` and `randint` of whole floats such as 10.0, until 3.11."""
+def integral(original):
+    """`random.randrange` and `randint` of integral floats such as 10.0, until 3.11."""
     def ranged(self, *args, **kwargs):
-        return original(self, *map(_whole, args),
-                        **{name: _whole(value) for name, value in kwargs.items()})
+        return original(self, *map(_integral, args),
+                        **{name: _integral(value) for name, value in kwargs.items()})
     return ranged
 
 
 def factorial(original):
     """`math.factorial(5.0)`, until 3.11."""
-    return lambda x: original(_whole(x))
+    return lambda x: original(_integral(x))
 
 
-def _whole(value):
+def _integral(value):
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -172,7 +172,7 @@ def install():
     json.load, json.loads = decoding(json.load), decoding(json.loads)
     math.factorial = factorial(math.factorial)
     for name, change in (('shuffle', shuffle), ('sample', sample), ('seed', seed),
-                         ('randrange', whole), ('randint', whole)):
+                         ('randrange', integral), ('randint', integral)):
         setattr(random.Random, name, change(getattr(random.Random, name)))
         setattr(random, name, getattr(random._inst, name))
     old_modules.install()

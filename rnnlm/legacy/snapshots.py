@@ -16,7 +16,7 @@ from rnnlm.legacy.training import Reshuffled, serial_init
 from rnnlm.serializers.hdf5 import Hdf5
 from rnnlm.serializers.npz import Npz
 
-# Keys that a class began to write after its first release -> (release, default for
+# Keys that a class has written only since a later release -> (release, default for
 # older files; None for the value that the object has).
 # Keys whose absence Chainer's own classes handle are not listed.
 LATER = {
@@ -140,7 +140,7 @@ def previous_epoch_detail(original):
         try:
             return original.fget(self)
         except AttributeError:
-            # In the previous epoch if the current one has just begun.
+            # In the previous epoch if the current one has just started.
             return self.epoch - 0.5 if self.is_new_epoch else self.epoch_detail
     return property(get)
 

@@ -39,7 +39,7 @@ def refuse_keyword(path, error):
     if re.search(r'\basync\b(?!\s+(def|for|with)\b)', line):
         raise InputError(
             f"{path}:{error.lineno}: expected Python 3.7 or newer, found 'async' as a "
-            'name, which was allowed until 3.6: rename it everywhere, to async_ say'
+            'name, which was allowed until 3.6; rename it, for example to async_'
         ) from None
 
 

@@ -79,7 +79,7 @@ class Statements(Expressions):
                     ) -> typing.Tuple[Value, Value]:
         """Returns the values of a dotted name and of its first part."""
         first, *rest = name.split('.')
-        # A module beside the script takes precedence over an installed one.
+        # A module in the script's folder takes precedence over an installed one.
         path = self.project.find(first, folder)
         if first == 'chainer' and path and os.path.dirname(
                 path).rstrip('/') not in (self.project.folders[0],

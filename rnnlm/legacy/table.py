@@ -143,7 +143,7 @@ ROWS = (
     _link('BatchNormalization',
           'size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, '
           'use_beta=True, initial_gamma=None, initial_beta=None, use_cudnn=True, '
-          'initial_avg_var=0', CUDNN + '; avg_var began at 0'),
+          'initial_avg_var=0', CUDNN + '; avg_var started at 0'),
     Row('chainer.links.BatchNormalization.forward', '2.0', CONFIG,
         arguments('self, x, test=False, finetune=False')),
     _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
@@ -229,7 +229,7 @@ ROWS = (
       for name in ('empty_like', 'zeros_like', 'ones_like', 'full_like')),
 )
 
-# Names that are not served: (names, since, what replaced them).
+# Names that are not supported: (names, since, what replaced them).
 GONE = (
     ('chainer.cuda.copy_async get_context get_cublas_handle get_generator generator '
      'mem_alloc seed shutdown to_cpu_async to_gpu_async use_device using_cumisc '

@@ -42,7 +42,7 @@ class Reshuffled(OrderSampler):
         if position == 0 and (order == numpy.arange(len(order))).all():
             return numpy.random.permutation(len(order))
         if release.before(1, 15) and position + self._batch_size == len(order):
-            return order  # a bug: not shuffled if an epoch is a whole number of batches
+            return order  # a bug: not shuffled if batches divide an epoch evenly
         order = order.copy()
         numpy.random.shuffle(order)
         return order

@@ -101,8 +101,8 @@ class Reader(Statements):
                    bool(self.guards), preferred)
 
     def remarks(self) -> typing.Iterator[typing.Tuple[str, str]]:
-        """Yields (name, text) of comments in the script, and of files beside it or in
-        the folder above that may say which Chainer it needs.
+        """Yields (name, text) of the script's comments, and of files in its folder or
+        the parent folder that may say which Chainer it needs.
         """
         with tokenize.open(self.path) as f:
             text = f.read()

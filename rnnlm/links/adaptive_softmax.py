@@ -140,7 +140,7 @@ def default_cutoffs(counts: Any) -> Tuple[int, ...]:
         tuple of int: One or two ranks from 1 to V - 1, ascending.
 
     Raises:
-        rnnlm.errors.InputError: if they are not such numbers.
+        rnnlm.errors.InputError: If they are not such numbers.
 
     Example:
         >>> default_cutoffs(1000 / numpy.arange(1, 1001))

@@ -12,7 +12,7 @@ def require_sizes(in_size: Any, out_size: Any) -> None:
         out_size: Size of the outputs; None if `in_size` is that.
 
     Raises:
-        rnnlm.errors.InputError: if one is no integer of at least 1.
+        rnnlm.errors.InputError: If a size is not an integer of at least 1.
     """
     if out_size is not None:
         require_count('out_size', out_size)

@@ -81,7 +81,7 @@ class DroppedLinear(masks.Masked, L.Linear):
         ratio (float): Ratio of weights dropped, in [0, 1).
 
     Raises:
-        rnnlm.errors.InputError: if it is no such array, or the ratio out of its range.
+        rnnlm.errors.InputError: If it is no such array, or the ratio out of its range.
     """
 
     def __init__(self, W: Any, ratio: float) -> None:

@@ -26,8 +26,8 @@ class Exchange:
     With the communicator 'naive', MPI sums arrays in host memory; arrays on a GPU are
     copied there and back.  A large gradient is sent in pieces as soon as it is known,
     while those of the layers below are being computed; small ones are sent together.
-    Of the embedding, only the rows of words in the window are sent, and nothing of
-    parameters that no stream uses; every rank knows them from the text.  With other
+    Of the embedding, only the rows of words in the window are sent, and parameters
+    that no stream uses are skipped; every rank knows them from the text.  With other
     communicators ChainerMN's ``multi_node_mean_grad`` sums everything after the
     backward pass, including the whole embedding.
 

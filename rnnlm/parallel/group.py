@@ -79,7 +79,7 @@ class Group:
         raise NotImplementedError
 
     def separate_random_streams(self):
-        """Gives each rank except 0 a random state of its own."""
+        """Gives each rank except 0 a different random state."""
         raise NotImplementedError
 
     def device(self, spec):

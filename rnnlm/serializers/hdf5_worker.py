@@ -125,7 +125,7 @@ def _datasets(h5py, root, empty):
 def _attributes(h5py, root):
     """Returns {name: texts, or why they cannot be read} for `ATTRIBUTES`.
 
-    Keras stores them in the root, or in the group with the weights of a whole model.
+    Keras stores them in the root, or in the group with the weights of a model.
     """
     groups = [root]
     if isinstance(root.get('model_weights', getlink=True), h5py.HardLink):

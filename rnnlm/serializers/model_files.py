@@ -55,7 +55,7 @@ def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
     extra = unknown_names(npz, prefix, _names_in_files(link))
     root = prefix[:-len('predictor/')]
     if extra and link is not target and prefix.endswith('predictor/'):
-        # The extra ones belong to a Classifier with parameters of its own.
+        # The extra ones belong to a Classifier that has parameters.
         extra = unknown_names(npz, prefix, _names_in_files(target), root)
         link, prefix = target, root
     if extra and strict:
@@ -239,7 +239,7 @@ def describe(archive: Npz) -> dict:
 
 
 def _writer(archive: Npz) -> str:
-    """Returns what wrote a trainer's snapshot: each release added names of its own."""
+    """Returns what wrote a trainer's snapshot, since each release added names."""
     # From the newest writer to the oldest.
     if 'updater/random/keys' in archive:
         return 'rnnlm'

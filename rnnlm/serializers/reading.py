@@ -116,7 +116,7 @@ def open_stream(path: Path) -> IO[bytes]:
         path: One for which `is_stream`.
 
     Raises:
-        rnnlm.errors.InputError: if it cannot be opened.
+        rnnlm.errors.InputError: If it cannot be opened.
     """
     try:
         f = open(path, 'rb')

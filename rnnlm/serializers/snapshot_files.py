@@ -111,7 +111,7 @@ def snapshot_number(path: str) -> Optional[int]:
     return int(match.group(1)) if match else None
 
 
-def is_whole(path: str) -> bool:
+def is_undamaged(path: str) -> bool:
     """Returns whether a snapshot is undamaged; if not, logs a warning with the reason.
     """
     if not os.path.isfile(path):  # opening a pipe would block
@@ -140,7 +140,7 @@ def newest_snapshot(folder: str) -> str:
     """
     paths = all_snapshots_in(folder)
     for path in paths:
-        if is_whole(path):
+        if is_undamaged(path):
             return path
     found = f'{len(paths)}, all of them damaged' if paths else 'none'
     raise InputError(

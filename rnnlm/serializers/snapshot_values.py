@@ -291,7 +291,7 @@ def _check_states(npz: Npz, updater: Any) -> None:
 def _places(target: chainer.Link) -> Iterator[tuple]:
     """Yields (name of its state in a file, link) for each link with a state.
 
-    Links of an `RNNForLM` are named relative to it, others by their whole path.
+    Links of an `RNNForLM` are named relative to it, others by their full path.
     """
     model = language_model(target)
     prefix = next((path for path, link in target.namedlinks() if link is model), '/')

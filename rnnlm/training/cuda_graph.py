@@ -1,4 +1,4 @@
-"""Update of a whole window on a GPU as one CUDA graph.
+"""Update of a window on a GPU as one CUDA graph.
 
 Chainer's graph of Python objects is not built.  Instead, everything that
 `RNNForLM.loss`, its backward pass, GradientClipping and SGD would do is a sequence of
@@ -77,7 +77,7 @@ class WindowGraph:
         result: (2,) float64: the norm of the last gradients, and the factor that
             clipping multiplied them with.
         grads: list of the gradients, that of the embedding first.
-        proofs (int): Number of windows that matched Chainer's result.
+        verified (int): Number of windows that matched Chainer's result.
         must_capture (bool): Whether to raise an error if no graph can be captured,
             instead of launching the kernels one by one.
     """
@@ -90,7 +90,7 @@ class WindowGraph:
         self._beside = CHUNKS > 1 and self._gpu.recurrent.side_by_side(
             model.n_layers, model.embed.W.dtype, T, B, model.widths[-1])
         self._graph = None
-        self._runs = self.proofs = 0
+        self._runs = self.verified = 0
         self.must_capture = False
         self._allocate(refuse)
         self.key = self._key(T, B, refuse)

@@ -41,9 +41,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         kwargs: Arguments of Chainer's Evaluator, such as ``progress_bar=True``.
             Without an ``eval_hook`` each evaluation starts from a reset state; with
             one, from the state of the last evaluation as the hook leaves it.
-        unknown (int): If given, the id of ``<unk>``.  If windows are computed as a
-            whole, '.../main/known_loss' is then reported too, the mean over the other
-            words of the same text.
+        unknown (int): If given, the id of ``<unk>``.  If windows are fused, the mean
+            over all other words of the text is then reported too, as
+            '.../main/known_loss'.
 
     Attributes:
         progress: Function called with the number of words read, after each window.
@@ -145,9 +145,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         return observation
 
     def _of_unknown(self, model, h, t):
-        """The sum of -log p of the unknown words of a window, and how many there are.
+        """Returns the sum of -log p of the unknown words of a window, and their number.
 
-        Only for them the output layer is computed once more.
+        The output layer is computed again for these words only.
         """
         there = t == self.unknown  # (T, B)
         if self.unknown is None or not there.any():
@@ -159,9 +159,9 @@ class PerplexityEvaluator(extensions.Evaluator):
         """Reports the mean loss of the words that are not ``<unk>``, if there are any.
 
         Args:
-            loss (float): the sum over the steps of the mean over the streams.
-            steps, n_unknown: of the text.
-            of_unknown (float): the sum over the unknown words.
+            loss (float): The sum over the steps of the mean over the streams.
+            steps, n_unknown: Numbers of steps and of unknown words in the text.
+            of_unknown (float): The sum of the loss over the unknown words.
         """
         streams = self._iterators['main'].batch_size
         n_known = steps * streams - n_unknown
@@ -172,15 +172,15 @@ class PerplexityEvaluator(extensions.Evaluator):
 
 def sum_of_losses(model: LanguageModel, h: chainer.Variable, t: Any, there: Any
                   ) -> chainer.Variable:
-    """The sum of -log p of some of the words of a window.
+    """Computes the sum of -log p over some words of a window.
 
-    The output layer is computed for them alone.
+    The output layer is computed for these words only.
 
     Args:
         model: The model.
-        h: Variable (T, B, n), what its output layer reads.
-        t: int (T, B), the words to predict.
-        there: bool (T, B), which of them count, at least one.
+        h: Input of its output layer, Variable (T, B, n).
+        t: The words to predict, int (T, B).
+        there: Which of them count, bool (T, B); at least one.
     """
     T, B, n = h.shape
     h, t = F.reshape(h, (T * B, 1, n)), t.reshape(T * B, 1)
@@ -212,7 +212,7 @@ def evaluate_perplexity(evaluator: extensions.Evaluator) -> float:
 
 
 def evaluate_perplexities(evaluator: extensions.Evaluator) -> Tuple[float, float]:
-    """As `evaluate_perplexity`, and that of the known words, NaN if unavailable."""
+    """Computes the perplexities of all and of known words; the latter may be NaN."""
     with chainer.Reporter().scope({}):
         result = evaluator()
     loss, = (value for name, value in result.items() if name.endswith('main/loss'))

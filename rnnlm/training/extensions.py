@@ -23,10 +23,10 @@ class Snapshot(training.Extension):
     """Trainer extension that saves the trainer as ``snapshot_iter_N`` each epoch.
 
     A snapshot appears under its name only when it is complete and on the disk; older
-    ones are deleted after that.  If it cannot be written, because the disk is full
-    say, a warning is logged and the training continues.
+    ones are deleted after that.  If it cannot be written, for example because the disk
+    is full, a warning is logged and training continues.
 
-    In a group of processes all of them need the extension, and the first one writes.
+    In a group of processes all of them need the extension, and rank 0 writes the file.
 
     Args:
         n_retains: How many of the newest snapshots to keep; None for all.
@@ -76,10 +76,10 @@ class Snapshot(training.Extension):
                 raise NotFinite(
                     f'window {trainer.updater.iteration}: expected finite parameters '
                     f'to save, found NaN or infinity in {hit}; the older snapshots '
-                    'are as they were')
+                    'are unchanged')
         path = os.path.join(trainer.out, f'snapshot_iter_{trainer.updater.iteration}')
         group = getattr(trainer.updater, 'group', SINGLE_PROCESS)
-        if not group.is_root:  # give the first what it is to write
+        if not group.is_root:  # send their data to rank 0
             state.serialize(
                 chainer.serializers.DictionarySerializer(), trainer.updater)
             return path
@@ -90,7 +90,7 @@ class Snapshot(training.Extension):
         return path
 
     def _delete_old(self, trainer: training.Trainer) -> None:
-        with contextlib.suppress(InputError):  # a folder that may not be listed
+        with contextlib.suppress(InputError):  # a folder that cannot be listed
             so_far = [old for old in snapshots_in(trainer.out)
                       if snapshot_number(old) <= trainer.updater.iteration
                       and os.path.isfile(old)]
@@ -105,8 +105,8 @@ class Log(extensions.LogReport):
     Args:
         trigger: When an entry is added, as for
             :class:`chainer.training.extensions.LogReport`.
-        postprocess: Function that is called with each entry, a dict, and may change
-            it; `rnnlm.add_perplexity` for example.
+        postprocess: Function called with each entry, a dict, which it may change; for
+            example `rnnlm.add_perplexity`.
     """
     default_name = 'LogReport'
 
@@ -122,7 +122,7 @@ class Log(extensions.LogReport):
             self.finish(trainer)
 
     def finish(self, trainer: training.Trainer) -> None:
-        """Writes the file, if entries are missing in it.
+        """Writes the file if it lacks entries.
 
         Raises:
             OSError: If it cannot be written.
@@ -134,12 +134,13 @@ class Log(extensions.LogReport):
 
 
 def add_perplexity(result: dict) -> None:
-    """Adds the perplexities to an entry of the log; a postprocess of `Log`.
+    """Adds the perplexities to an entry of the log; a postprocess for `Log`.
 
     Args:
-        result: The entry, changed in place: 'perplexity' is exp of 'main/loss', and
-            'val_perplexity' of 'validation/main/loss', and 'val_known', that of the
-            known words, of 'validation/main/known_loss', if they are there.
+        result: The entry, changed in place: 'perplexity' is exp of 'main/loss',
+            'val_perplexity' that of 'validation/main/loss', and 'val_known', the
+            perplexity of known words, that of 'validation/main/known_loss', if these
+            are in the entry.
 
     Example:
         >>> entry = {'main/loss': 4.0}

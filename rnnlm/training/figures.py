@@ -1,8 +1,7 @@
-"""Look of all pictures: of a run's training curve, of the benchmarks and of the docs.
+"""Common style of the figures of runs, benchmarks and docs.
 
-Text is large enough for a page as wide as a README, lines differ in their style and
-marker as well as in colour, and the background is white also on a dark page.  Needs
-matplotlib.
+Text is readable at the width of a README page, lines differ in style and marker as well
+as in colour, and the background is white even on a dark page.  Needs matplotlib.
 """
 from __future__ import annotations
 
@@ -44,10 +43,10 @@ STYLE: Any = {
 
 @contextlib.contextmanager
 def new_figure(height: float, width: float = WIDTH) -> Iterator[Any]:
-    """Yields an empty figure; what is drawn in the block has the common style.
+    """Yields an empty figure, with the common style active in the context.
 
     Args:
-        height, width: Inches.
+        height, width: Size in inches.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -77,9 +76,9 @@ def png(figure: Any) -> bytes:
 
 
 def log_axis(axes: Any, which: str) -> None:
-    """Makes an axis logarithmic, with at most 8 ticks that have plain numbers.
+    """Makes an axis logarithmic, with at most 8 ticks labelled by plain numbers.
 
-    To be called when everything is plotted.
+    Must be called after everything is plotted.
 
     Args:
         axes: The axes.
@@ -95,7 +94,7 @@ def log_axis(axes: Any, which: str) -> None:
 
 
 def log_ticks(low: float, high: float, most: int = 8) -> List[float]:
-    """Returns round numbers between two, for a logarithmic axis."""
+    """Returns round numbers between two limits, for a logarithmic axis."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found: List[float] = []
     for digits in _DIGITS:
@@ -107,7 +106,7 @@ def log_ticks(low: float, high: float, most: int = 8) -> List[float]:
 
 
 def plain(value: float) -> str:
-    """Returns a number in words that a reader knows: 0.5, 20, 3,000, 10 M."""
+    """Formats a number for readers: 0.5, 20, 3,000, 10 M."""
     for unit, name in ((1e9, ' G'), (1e6, ' M')):
         if value >= unit:
             return f'{value / unit:g}{name}'

@@ -16,30 +16,30 @@ class LearningRateDecay(training.Extension):
 
     Epoch e = 1, 2, ... is trained with ``lr / decay ** max(0, e - after_epoch)``,
     where ``lr`` is the optimizer's rate at the start (Adam's alpha).  Chainer's example
-    had it until version 1.10, with 1.2 and 6.  After each epoch whose validation loss
-    is not below all before it, ``lr`` itself is divided by `on_plateau`.  The rate and
-    what it depends on are saved in snapshots.
+    did this until version 1.10, with 1.2 and 6.  After each epoch whose validation loss
+    is not the lowest so far, ``lr`` itself is divided by `on_plateau`.  The rate and
+    everything that it depends on are saved in snapshots.
 
     Args:
         decay: Divisor of the learning rate, above 0.
-        after_epoch: Last epoch with the whole learning rate.
+        after_epoch: Last epoch with the full learning rate.
         on_plateau: Divisor after an epoch without improvement, at least 1.
         key: Name of the validation loss among the reported values.
 
     Attributes:
         best (float): The lowest validation loss so far.
-        waited (int): Epochs since then.
+        waited (int): Number of epochs since then.
 
     Raises:
         rnnlm.InputError: If an argument is out of range; in a run, if the optimizer has
-            no learning rate, as AdaDelta has none.
+            no learning rate, such as AdaDelta.
 
     References:
         Zaremba, Sutskever and Vinyals, "Recurrent Neural Network Regularization"
         (2014), https://arxiv.org/abs/1409.2329
     """
     trigger = 1, 'epoch'
-    priority = training.PRIORITY_EDITOR  # after the evaluation, before what writes
+    priority = training.PRIORITY_EDITOR  # after evaluation, before writing
 
     def __init__(self, decay: float, after_epoch: int, on_plateau: float = 1.0,
                  key: str = 'validation/main/loss') -> None:
@@ -53,14 +53,14 @@ class LearningRateDecay(training.Extension):
         self.best = math.inf
         self.waited = 0
         self._lr: Optional[float] = None
-        self._since = 0  # the first epoch that `_lr` is for, if it was set on the way
+        self._since = 0  # first epoch with `_lr`, if it was changed later
 
     def initialize(self, trainer: training.Trainer) -> None:
         self.scale(trainer, 1)
         self._set(trainer)
 
     def __call__(self, trainer: training.Trainer) -> None:
-        assert self._lr is not None  # since initialize
+        assert self._lr is not None  # set by initialize
         if self.key in trainer.observation:
             loss = float(trainer.observation[self.key])
             if loss < self.best:
@@ -71,13 +71,13 @@ class LearningRateDecay(training.Extension):
         self._set(trainer)
 
     def rate(self, trainer: training.Trainer) -> float:
-        """The learning rate of the epoch that a trainer is in."""
+        """Returns the learning rate of a trainer's current epoch."""
         self.scale(trainer, 1)
         return self._of_epoch(
             trainer.updater.epoch + 1, self.decay, self.after_epoch)
 
     def scale(self, trainer: training.Trainer, factor: float) -> None:
-        """Multiplies the learning rates of a trainer, before it is run, by a factor."""
+        """Multiplies the learning rates of a trainer that is not running."""
         if self._lr is None:
             optimizer = trainer.updater.get_optimizer('main')
             self._lr = float(getattr(optimizer, rate_name(optimizer)))
@@ -85,15 +85,15 @@ class LearningRateDecay(training.Extension):
 
     def go_on(self, trainer: training.Trainer, decay: float, after_epoch: int,
               lr: Optional[float] = None) -> None:
-        """Lets other values than before hold from the epoch on that a trainer is in.
+        """Applies changed settings of a resumed run from the current epoch on.
 
-        What is behind keeps what it had.  To do so twice is to do so once.
+        Earlier epochs are not affected.  Calling it again has no effect.
 
         Args:
-            trainer: The trainer, which has resumed a snapshot and is not run yet.
-            decay, after_epoch: Those of the epochs before.
-            lr: The rate of this epoch; if None, that of the epoch before, divided as
-                `decay` and `after_epoch` of this extension say.
+            trainer: The trainer, which has resumed a snapshot but is not running yet.
+            decay, after_epoch: The settings of the earlier epochs.
+            lr: The rate of the current epoch; if None, that of the previous epoch,
+                divided according to `decay` and `after_epoch` of this extension.
         """
         self.scale(trainer, 1)
         behind = trainer.updater.epoch
@@ -110,7 +110,7 @@ class LearningRateDecay(training.Extension):
             return self._lr / decay ** passed
         except OverflowError:
             return 0.0
-        except ZeroDivisionError:  # by a divisor below 1
+        except ZeroDivisionError:  # a divisor below 1
             return math.inf
 
     def _set(self, trainer: training.Trainer) -> None:
@@ -126,15 +126,15 @@ class LearningRateDecay(training.Extension):
             self._since = int(serializer('since', self._since))
             self.best = float(serializer('best', self.best))
             self.waited = int(serializer('waited', self.waited))
-        except MISSING:  # one of before there were these
+        except MISSING:  # a snapshot of an older version
             self._since, self.best, self.waited = 0, math.inf, 0
 
 
 def rate_name(optimizer: chainer.Optimizer) -> str:
-    """The name of an optimizer's learning rate: lr, or alpha of Adam and its kind."""
+    """Returns the name of an optimizer's learning rate: lr, or alpha for Adam."""
     for name in 'lr', 'alpha':
         if name in optimizer.hyperparam.get_dict():
             return name
     raise InputError(
         f'optimizer: expected one with a learning rate, found '
-        f'{type(optimizer).__name__}; leave LearningRateDecay out')
+        f'{type(optimizer).__name__}; omit LearningRateDecay')

@@ -9,7 +9,7 @@ from chainer import training
 from rnnlm.serializers.atomic import best_effort, writing
 from rnnlm.training import figures
 
-# Higher perplexities, as of a diverged model, are not plotted.
+# Higher perplexities, such as those of a diverged model, are not plotted.
 MOST = 1e9
 
 # Key in the log, label, colour and line of each curve.

@@ -1,4 +1,4 @@
-"""Training and evaluation by sentences, each from a fresh state."""
+"""Training and evaluation by sentences, each from a reset state."""
 from typing import Optional
 
 import chainer
@@ -15,32 +15,32 @@ from rnnlm.training.evaluator import (
     EVALUATION_CHUNK, PerplexityEvaluator, sum_of_losses)
 from rnnlm.training.updater import BPTTUpdater
 
-# Sentences that are evaluated at once.
+# Number of sentences evaluated at a time.
 BATCH = 32
 
 
 class SentenceUpdater(BPTTUpdater):
-    """Updater for the sentences of a `SentenceIterator`, each from a fresh state.
+    """Updater for the sentences of a `SentenceIterator`, each from a reset state.
 
     The loss of a window is the sum over its words of -log p, divided by the batch size
-    B.  Without padding that is the loss of a `BPTTUpdater`, the sum over the steps of
-    the mean over the batch.  With it each word of the text has the same weight; a mean
-    over the sentences that are not over yet would give more to the ends of long ones.
+    B.  Without padding this equals the loss of a `BPTTUpdater`, the sum over the steps
+    of the mean over the batch.  With padding, every word still has the same weight; a
+    mean over the unfinished sentences would weight the ends of long ones more.
 
-    'main/loss' is the mean over the words of the window, reported with their number as
-    its weight: Chainer's LogReport gives the mean over all words.
+    'main/loss' is the mean over the words of the window.  It is reported with their
+    number as its weight, so that Chainer's LogReport computes the mean over all words.
 
     Args:
         train_iter (SentenceIterator): The sentences.
-        optimizer: Set up with a Classifier of an `RNNForLM`, whose lossfun is
-            `F.softmax_cross_entropy`.  No accuracy is computed.
-        bprop_len (int): Steps T of a window.  Longer sentences are read in several,
-            between which the recurrent state is carried on.
+        optimizer: An optimizer set up with a Classifier of an `RNNForLM`, whose lossfun
+            is `F.softmax_cross_entropy`.  No accuracy is computed.
+        bprop_len (int): Number of steps T in a window.  Longer sentences are read in
+            several windows, with the recurrent state carried over.
         device: As for `BPTTUpdater`.
 
     Raises:
-        rnnlm.errors.InputError: by `update`, if the model cannot be computed a window
-            at a time, or the lossfun is another.
+        rnnlm.errors.InputError: By `update`, if the model cannot be computed in
+            windows, or has another lossfun.
     """
 
     def __init__(self, train_iter: SentenceIterator, optimizer: chainer.Optimizer,
@@ -54,7 +54,7 @@ class SentenceUpdater(BPTTUpdater):
     def _update(self, target, optimizer, windows, window=None):
         if not windows:
             raise InputError(
-                'expected a model that is computed a window at a time, found that '
+                'expected a model that can be computed in windows, found that '
                 f'{self.why_per_step}', 'sentences')
         if target.lossfun is not F.softmax_cross_entropy:
             raise InputError(
@@ -63,7 +63,7 @@ class SentenceUpdater(BPTTUpdater):
         super()._update(target, optimizer, windows, window)
 
     def _why_no_graph(self, target, optimizer):
-        return 'sentences have windows of their own lengths'
+        return 'windows of sentences have different lengths'
 
     def _next_window(self, target):
         iterator = self.get_iterator('main')
@@ -89,13 +89,13 @@ class SentenceUpdater(BPTTUpdater):
 
 
 class SentenceEvaluator(PerplexityEvaluator):
-    """As `PerplexityEvaluator`, of the sentences of a `SentenceIterator`."""
+    """`PerplexityEvaluator` for the sentences of a `SentenceIterator`."""
 
     def _evaluate_windows(self, target, model, rows):
         iterator = self._iterators['main']
         iterator.reset()
         length = max(1, EVALUATION_CHUNK // iterator.batch_size)
-        losses = numpy.zeros(2)  # the sum, and of how many words
+        losses = numpy.zeros(2)  # sum and number of words
         of_unknown = numpy.zeros(2)
         with chainer.no_backprop_mode():
             while True:
@@ -125,7 +125,7 @@ class SentenceEvaluator(PerplexityEvaluator):
 def make_sentence_evaluator(words: numpy.ndarray, classifier: L.Classifier,
                             between: int, unknown: Optional[int] = None
                             ) -> SentenceEvaluator:
-    """Evaluator of the sentences of a text; see `SentenceIterator` for `between`."""
+    """Creates an evaluator of sentences; see `SentenceIterator` for `between`."""
     iterator = SentenceIterator(words, 1, between, repeat=False)
     if iterator.n_sentences > 1:
         iterator = SentenceIterator(
@@ -134,9 +134,9 @@ def make_sentence_evaluator(words: numpy.ndarray, classifier: L.Classifier,
 
 
 def inputs_and_targets(model: LanguageModel, window: numpy.ndarray) -> tuple:
-    """The words (T, B) to read and those to predict, on the device of the model.
+    """Returns the words (T, B) to read and to predict, on the device of the model.
 
-    Padding is read as word 0; what follows from it is nowhere looked at.
+    Padding is read as word 0, and the results are ignored.
     """
     window = model.device.send(window)
     return model.xp.maximum(window[:-1], 0), window[1:]

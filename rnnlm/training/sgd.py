@@ -1,9 +1,9 @@
-"""SGD with gradient clipping in as few passes over memory as it needs, on NumPy.
+"""SGD with gradient clipping in two passes over memory, on NumPy.
 
-Chainer's SGD and GradientClipping read and write every gradient and parameter
-several times, and make a temporary array for each.  Here the norm is one pass and
-the update another, block by block in the processor's cache; and of an embedding or an
-adaptive softmax only the rows that the window has touched.
+Chainer's SGD and GradientClipping read and write every gradient and parameter several
+times, and create a temporary array for each.  Here the norm takes one pass and the
+update another, in blocks that fit into the processor's cache.  Of an embedding or an
+adaptive softmax, only the rows used in the window are read.
 """
 import math
 
@@ -13,18 +13,18 @@ import numpy
 from rnnlm import kernels, parts, unaltered
 from rnnlm.kernels import threads
 
-# Elements of a block: its parameters, gradients and scratch fit into a core's
-# cache together.  Summing squares block by block in float64 also keeps the norm
-# exact, where one float32 sum over millions of elements is 1e-4 too small.
+# Elements of a block: its parameters, gradients and scratch memory fit into a core's
+# cache together.  Summing squares by block in float64 also keeps the norm accurate;
+# one float32 sum over millions of elements is 1e-4 too small.
 BLOCK = 2 ** 15
 
-# Elements of a piece for the compiled kernels, and how many pieces a thread is worth.
+# Elements of a piece for the compiled kernels, and minimum number of pieces per thread.
 UNIT, WORTH_A_THREAD = 2 ** 16, 2
-FIRST = numpy.zeros(1, numpy.int64)  # the one row of an array that is taken as one row
+FIRST = numpy.zeros(1, numpy.int64)  # index of the only row of a flat array
 
 
 def why_not_blocks(optimizer):
-    """Why `update` cannot stand in for ``optimizer.update()``; '' if it can.
+    """Returns why `update` cannot replace ``optimizer.update()``, or ''.
 
     It can for plain SGD on contiguous NumPy arrays.
     """
@@ -37,10 +37,9 @@ def why_not_blocks(optimizer):
 
 
 def why_not_plain_sgd(optimizer):
-    """Why an optimizer is not plain SGD; '' if it is.
+    """Returns why an optimizer is not plain SGD, or ''.
 
-    That is the arithmetic of Chainer's own SGD, with at most its own GradientClipping
-    as hook.
+    Plain SGD is Chainer's own SGD, optionally with its GradientClipping as a hook.
     """
     if type(optimizer) is not chainer.optimizers.SGD:
         return 'the optimizer is not SGD'
@@ -69,14 +68,14 @@ def why_not_plain_sgd(optimizer):
 
 
 def update(optimizer, rows, check=None):
-    """Does what ``optimizer.update()`` does.
+    """Updates the parameters like ``optimizer.update()``.
 
     Args:
-        optimizer: one for which `why_not_blocks` knows no reason.
-        rows (rnnlm.functions.RowGradient): the parameters whose gradients it knows are
-            touched in their rows alone.
-        check: called with the L2 norm of the gradient before anything changes; what
-            it raises ends the update.
+        optimizer: An optimizer for which `why_not_blocks` returns ''.
+        rows (rnnlm.functions.RowGradient): Rows of gradients that are not zero; of
+            these parameters only those rows are updated.
+        check: Function called with the L2 norm of the gradient before anything changes;
+            it may raise an error.
     """
     optimizer.reallocate_cleared_grads()
     params = list(optimizer.target.params())
@@ -109,7 +108,7 @@ def update(optimizer, rows, check=None):
 
 
 def _flat(param, ids):
-    """Flat parameter and gradient: copies of some rows, or views."""
+    """Returns flat parameter and gradient: copies of some rows, or views."""
     if ids is not None:
         return param.array[ids].ravel(), param.grad[ids].ravel()
     if not param.grad.flags.c_contiguous:
@@ -120,11 +119,11 @@ def _flat(param, ids):
 # Compiled --------------------------------------------------------------------------
 
 def _units(param, ids):
-    """The pieces of a parameter for `kernels.sgd`; None if it is not for that.
+    """Returns the pieces of a parameter for `kernels.sgd`; None if not supported.
 
     Returns:
-        list of tuples: numbers of rows, elements of a row, the addresses of gradient
-        and parameter, the learning rate; and the arrays, which must live.
+        list of tuples: Indices of rows, elements of a row, the addresses of gradient
+        and parameter, the learning rate; and the arrays, to keep them alive.
     """
     compiled = kernels.compiled('sgd', numpy, param.dtype)
     p, g, lr = param.array, param.grad, param.update_rule.hyperparam.lr
@@ -144,7 +143,7 @@ def _units(param, ids):
 
 
 def _sum_of_units(units):
-    """float: The same whatever the number of threads."""
+    """Returns the sum of squares (float), independent of the number of threads."""
     found = [0.0] * len(units)
 
     def work(start, stop):
@@ -161,7 +160,7 @@ def _sum_of_units(units):
 def _step_units(units, rate):
     def work(start, stop):
         for ids, n, g, p, lr, *_ in units[start:stop]:
-            # A norm of NaN clips too, as in Chainer.
+            # Clips for a norm of NaN too, as in Chainer.
             compiled.step(ids, n, g, p, None if rate >= 1 else rate, lr)
 
     if units:
@@ -172,18 +171,18 @@ def _step_units(units, rate):
 # On NumPy alone --------------------------------------------------------------------
 
 def sum_of_squares(g):
-    """float: Sum of the squares of a flat NumPy array, exact to its last digits."""
+    """Returns the sum of the squares of a flat NumPy array, a float."""
     sums = []
 
     def work(start, stop):
         for k in range(start, stop, BLOCK):
             block = g[k:min(k + BLOCK, stop)]
-            if block.dtype == numpy.float16:  # its squares overflow
+            if block.dtype == numpy.float16:  # whose squares would overflow
                 block = block.astype(numpy.float32)
             sums.append(float(numpy.dot(block, block)))
 
     threads.split(work, len(g), grain=8 * BLOCK)
-    return math.fsum(sums)  # in whatever order the threads came
+    return math.fsum(sums)  # independent of the order of the threads
 
 
 def _step(p, g, rate, lr):
@@ -194,7 +193,7 @@ def _step(p, g, rate, lr):
         for k in range(start, stop, BLOCK):
             end = min(k + BLOCK, stop)
             block, step = g[k:end], scratch[:end - k]
-            if not rate >= 1:  # a norm of NaN clips too, as in Chainer
+            if not rate >= 1:  # clips for a norm of NaN too, as in Chainer
                 block *= rate
             numpy.multiply(block, lr, out=step)
             p[k:end] -= step

@@ -107,7 +107,7 @@ def _serialize_loss_scale(serializer, optimizer):
 def _serialize_states(serializer, updater, group):
     """Saves or loads the recurrent states of all links, which would start at zero.
 
-    Links of an `RNNForLM` are named relative to it (l1/c), others by their whole path.
+    Links of an `RNNForLM` are named relative to it (l1/c), others by their full path.
     """
     target = updater.get_optimizer('main').target
     model = language_model(target)
@@ -169,7 +169,7 @@ def _has_another_batch_size(saved, loaded, updater, group):
     return True
 
 
-def _whole(array, group):
+def _gathered(array, group):
     """Gathers the states (B, n) of all ranks' streams on rank 0."""
     if group.size == 1:
         return array
@@ -186,7 +186,7 @@ def _save_variable(serializer, link, name, group):
     variable = vars(link).get(name)
     if variable is not None:  # may be an array, which Chainer's functions accept too
         variable = chainer.as_variable(variable)
-    serializer(name, None if variable is None else _whole(variable.array, group))
+    serializer(name, None if variable is None else _gathered(variable.array, group))
     serializer(f'{name}_rank', 0 if variable is None else variable.rank)
 
 

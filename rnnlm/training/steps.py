@@ -28,7 +28,7 @@ def loss_by_steps(updater, loss_func):
         device = target.device  # without it the words would stay on the host
     model = language_model(target)
     if model is not None:
-        model._end_window()  # of steps that were made since the last one
+        model._end_window()  # steps since the last one
     reports = _Means()
     loss = 0
     for _ in range(updater.bprop_len):
@@ -49,7 +49,7 @@ def _call(loss_func, batch):
 
 
 class _Means:
-    """Means of the values reported in several steps."""
+    """Computes the means of values reported in several steps."""
 
     def __init__(self):
         self._sums, self._counts, self._last = {}, {}, {}

@@ -76,10 +76,10 @@ class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
 class EpochsTrigger:
     """Stop trigger that fires after a number of epochs, or without improvement.
 
-    It has no state: a run that is resumed with other arguments ends by those.
+    It has no state: a resumed run ends according to the arguments of the new trigger.
 
     Args:
-        epochs: The most epochs.
+        epochs: Maximum number of epochs.
         patience: If given, the run also ends after so many epochs in a row without a
             lower validation loss, as the trainer's `LearningRateDecay` counts them.
 
@@ -98,7 +98,7 @@ class EpochsTrigger:
         return trainer.updater.epoch >= self.epochs or self.is_early(trainer)
 
     def is_early(self, trainer: chainer.training.Trainer) -> bool:
-        """Whether a run ends for lack of improvement."""
+        """Returns whether the run ends for lack of improvement."""
         return self.patience is not None and (
             trainer.get_extension('LearningRateDecay').waited >= self.patience)
 

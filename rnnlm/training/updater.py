@@ -14,7 +14,7 @@ from rnnlm import functions, parts
 from rnnlm.chain import language_model
 from rnnlm.errors import require, require_count
 from rnnlm.parallel import SINGLE_PROCESS, Group
-from rnnlm.training import cuda_graph, graph_proof, nan_check, sgd, state
+from rnnlm.training import cuda_graph, graph_verification, nan_check, sgd, state
 from rnnlm.training.steps import loss_by_steps
 from rnnlm.training.windows import why_not_windows, window_loss
 
@@ -138,7 +138,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
 
         def compute():
             if windows:
-                # The forward pass makes gradients: not beside those of the last window.
+                # Frees the last gradients, because the forward pass computes new ones.
                 target.cleargrads()
                 rows = self._rows if in_blocks else None
                 loss = self._window_loss(target, rows, window)
@@ -151,7 +151,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             return found
 
         if windows and target.xp is not numpy and self._exchange is None:
-            found = graph_proof.with_retry(target, compute)
+            found = graph_verification.with_retry(target, compute)
         else:
             found = compute()
         check = None
@@ -174,11 +174,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         if reason:
             way = f'step by step: {reason}'
         elif not no_graph:
-            way = 'in whole windows, each a CUDA graph'
+            way = 'in windows, each a CUDA graph'
         elif no_graph == NO_GPU:
-            way = 'in whole windows'
+            way = 'in windows'
         else:
-            way = f'in whole windows, without a CUDA graph: {no_graph}'
+            way = f'in windows, without a CUDA graph: {no_graph}'
         if way != self._logged:
             # A warning for an RNNForLM, which is several times as fast in windows.
             wants_windows = language_model(self.get_optimizer('main').target)
@@ -193,7 +193,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         window = self._next_window(target)
         graph, self._graph = self._graph, None  # its memory can be reused
         with chainer.using_device(target.device):
-            self._graph, loss = graph_proof.update(
+            self._graph, loss = graph_verification.update(
                 graph, target, optimizer, window, refuse)
             if self._graph is None:  # the verification failed
                 self._update(target, optimizer, True, window)

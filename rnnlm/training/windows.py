@@ -1,6 +1,6 @@
-"""Decides which targets can be computed in whole windows, and computes them.
+"""Decides which targets can be computed in windows, and computes them.
 
-The links that can are in `rnnlm.parts`.
+The links for which this is possible are listed in `rnnlm.parts`.
 """
 import functools
 
@@ -26,7 +26,7 @@ _official = {'loss': F.softmax_cross_entropy, 'accuracy': F.accuracy}
 
 def why_not_windows(target, iterator=None, converter=convert.concat_examples,
                     any_loss=False, forget=False):
-    """Returns why windows of `target` cannot be computed as a whole, or ''.
+    """Returns why windows of `target` cannot be fused, or ''.
 
     Args:
         target: The link that computes the loss.

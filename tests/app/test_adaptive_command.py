@@ -71,7 +71,7 @@ def test_the_cutoffs_of_the_text(texts):
 @pytest.mark.parametrize('arguments, match', [
     (dict(softmax='sampled'), 'softmax: expected one of full, adaptive'),
     (dict(softmax='adaptive', tied=True), 'tied: expected False with an adaptive'),
-    (dict(cutoffs=(3, 4)), 'cutoffs: expected none beside a full softmax'),
+    (dict(cutoffs=(3, 4)), 'cutoffs: expected none with a full softmax'),
     (dict(softmax='adaptive', cutoffs=(4, 3)), 'cutoffs: expected one or more'),
     (dict(softmax='adaptive', cutoffs='ab'), 'cutoffs: expected one or more'),
     (dict(softmax='adaptive', cutoffs=()), 'cutoffs: expected one or more')])
@@ -87,7 +87,7 @@ def test_cutoffs_that_are_read_once():
 
 @pytest.mark.parametrize('text', ['', 'a', '3,', '4,3', '0,3', '3,3', '2.5'])
 def test_cutoffs_that_cannot_be(text, texts, tmp_path, capsys):
-    with pytest.raises(argparse.ArgumentTypeError, match='expected numbers that go up'):
+    with pytest.raises(argparse.ArgumentTypeError, match='expected increasing numbers'):
         cutoffs_of(text)
 
 

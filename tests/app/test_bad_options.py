@@ -123,7 +123,7 @@ def test_a_part_without_a_known_word(here, capsys):
     (['convert', '', 'x.npz'], 'argument input: expected a name'),
     (['convert', 'run', ''], 'argument output: expected a name'),
     (['evaluate', 'folder'], "found one without model.npz and without a snapshot; "
-                             "'rnnlm train' makes a model"),
+                             "train a model with 'rnnlm train'"),
     (['evaluate', 'run', '--text', 'demo'], '--text: demo: expected a file'),
     (['evaluate', 'run', '--dynamic-lr', '1'], 'only be used with --dynamic'),
     (['evaluate', 'run', '--dynamic-decay', '1'], 'only be used with --dynamic'),
@@ -146,6 +146,6 @@ def test_an_option_is_refused_before_model_and_text_are_read(
     monkeypatch.setattr('rnnlm.data.sources.find', read)
     for module in 'evaluate', 'generate', 'score':
         monkeypatch.setattr(f'rnnlm.app.{module}.load', read)
-    monkeypatch.setattr('rnnlm.data.sources.find_whole', read)
+    monkeypatch.setattr('rnnlm.data.sources.find_unsplit', read)
     for value in [v for f, v in values_of(commands()[name]) if f == flag]:
         assert flag in refused([name, *WITH[name], f'{flag}={value}'], capsys)

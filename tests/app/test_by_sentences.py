@@ -45,7 +45,7 @@ def numbers(found):
 def test_all_commands_agree(run, tokens):
     out = run('train', '--corpus', 'text', '--tokens', tokens, '--sentences', *SMALL,
               '--epoch', '2')
-    assert '4 sentences, at most 5 ' in out and 'from a fresh state' in out
+    assert '4 sentences, at most 5 ' in out and 'the state is reset' in out
     with open('result/run.json') as f:
         assert json.load(f)['recipe']['sentences'] is True
     with open('result/result.json') as f:
@@ -55,7 +55,7 @@ def test_all_commands_agree(run, tokens):
         assert numbers(found) == pytest.approx(numbers(result[part]), rel=1e-5)
         assert found['sentences'] and found.keys() == result[part].keys()
         line = next(line for line in out.split('\n') if line.startswith(f'{part} '))
-        assert ', each sentence on its own' in line
+        assert ', state reset before each sentence' in line
         assert found == json.loads(
             run('evaluate', '--part', part, '--sentences', '--json'))
         score = json.loads(run('score', '--total', '--json', 'result',
@@ -64,7 +64,7 @@ def test_all_commands_agree(run, tokens):
         assert score['perplexity without oov'] == pytest.approx(
             found['perplexity without unknown'], rel=1e-5)
     printed = run('evaluate')
-    assert ', each sentence on its own' in printed
+    assert ', state reset before each sentence' in printed
     assert f'{result["test"]["perplexity"]:.3f}' in printed
 
 
@@ -114,7 +114,7 @@ def test_it_resumes_exactly_after_any_window(tmp_path, monkeypatch, precision):
 
 def test_a_run_remembers_it(run):
     run('train', '--corpus', 'text', '--sentences', *SMALL, '--epoch', '1')
-    assert 'from a fresh state' in run('train', '--resume', '--epoch', '2')
+    assert 'the state is reset' in run('train', '--resume', '--epoch', '2')
     run('train', '--corpus', 'text', *SMALL, '--epoch', '1', '--out', 'other')
     err = run('train', '--resume', '--out', 'other', '--epoch', '2', '--sentences',
               status=2)
@@ -128,10 +128,10 @@ def test_a_run_remembers_it(run):
 def test_what_makes_no_sense_is_refused(run):
     run('train', '--corpus', 'text', '--sentences', *SMALL, '--epoch', '1')
     err = run('evaluate', '--dynamic', 'sgd', status=2)
-    assert '--dynamic: expected a model of the running text' in err
+    assert '--dynamic: expected a model trained on running text' in err
     err = run('train', '--corpus', 'text', '--sentences', '-b', '999', '--out', 'new',
               status=2)
-    assert '--batchsize: expected a text of at least 999 sentences' in err
+    assert '--batchsize: expected at least 999 sentences' in err
     assert not os.path.exists('new')
 
 
@@ -159,7 +159,7 @@ def test_two_models_are_mixed_by_sentences(run):
         assert found['mixture'] == pytest.approx(total['perplexity'], rel=1e-5)
         assert found['mixture without unknown'] == pytest.approx(
             total['perplexity without oov'], rel=1e-5)
-    assert 'each sentence on its own' in run('interpolate', 'result', 'other')
+    assert 'state reset before each sentence' in run('interpolate', 'result', 'other')
 
 
 @pytest.mark.parametrize('sample', [True, False])

@@ -171,7 +171,7 @@ def test_words_and_weights_belong_together(command, tmp_path, story):
     (tmp_path / 'result' / 'run.json').unlink()
     assert 'expected a model of 8 words' in command('generate', status=2)
     vocabulary.unlink()
-    assert 'vocabulary.json beside it' in command('generate', status=2)
+    assert 'a model with a vocabulary.json' in command('generate', status=2)
 
 
 def test_output_that_nobody_reads_does_not_stop_the_training(tmp_path, story):
@@ -238,7 +238,7 @@ def test_other_bad_input(command, story, tmp_path):
         'evaluate', '--dynamic', 'sgd', '--dynamic-lr', '-1', status=2)
     assert 'nothing there' in command('evaluate', 'nothing.npz', status=2)
     out = command('evaluate', 'result/model.npz', '--corpus', 'demo')
-    assert '74.6% unknown words left out' in out and 'lowest possible' not in out
+    assert '74.6% unknown words skipped' in out and 'lowest possible' not in out
     os.unlink(tmp_path / 'result' / 'vocabulary.json')
     out = command('evaluate', 'result/model.npz', '--corpus', 'demo', status=2)
     assert 'expected the vocabulary of result/model.npz, 9 tokens' in out

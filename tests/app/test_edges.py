@@ -106,7 +106,7 @@ def test_before_there_is_a_model(tmp_path, args):
             and done.stderr.count('\n') == 1)
     if args[0] != 'inspect':
         assert "result: expected the folder of a run or a model file" in done.stderr
-        assert "'rnnlm train' makes a model" in done.stderr
+        assert "train a model with 'rnnlm train'" in done.stderr
 
 
 def test_inspect_of_a_folder(folder, capsys):

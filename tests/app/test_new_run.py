@@ -178,7 +178,7 @@ def test_overwriting_deletes_nothing_when_the_new_cannot_be_written(
         assert 'the earlier run in result is deleted' in err
         assert cli.main(story) == 0
     else:
-        assert 'the earlier run in result is as it was' in err and '--resume' not in err
+        assert 'the earlier run in result is unchanged' in err and '--resume' not in err
         assert content(tmp_path / 'result') == before
 
 
@@ -198,7 +198,7 @@ def test_overwriting_says_what_is_deleted(tmp_path, monkeypatch, story, capsys):
         assert cli.main([*story, '--overwrite']) == 1
     err = capsys.readouterr().err
     assert f'{names[-1]}: the earlier run cannot be deleted' in err
-    assert f'log, perplexity.png, result.json, {names[0]} of it are deleted' in err
+    assert f'log, perplexity.png, result.json, {names[0]} are deleted' in err
     # What is left is the earlier run: it goes on, or may be deleted.
     assert cli.main([*story, '-e', '3', '--resume']) == 0
     assert cli.main([*story, '--overwrite']) == 0
@@ -214,7 +214,7 @@ def test_the_text_is_not_overwritten(tmp_path, monkeypatch, capsys):
         os.symlink(f'result/{name}', name + ' link')
         for given in f'result/{name}', f'{name}.txt', f'{name} link':
             assert cli.main(['train', '--corpus', given, '--overwrite']) == 2
-            assert 'expected no text to train on where a run writes' in (
+            assert 'expected a file that may be overwritten, found the text' in (
                 capsys.readouterr().err)
         assert (tmp_path / 'result' / name).read_bytes() == text
         os.unlink(f'result/{name}')

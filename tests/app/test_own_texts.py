@@ -146,7 +146,7 @@ def test_any_text_by_the_vocabulary_of_the_model(run, story, write, form):
 def test_a_vocabulary_without_unk_leaves_words_out(run, write):
     trained(run, write('closed.txt', LINES * 20))
     out = run('evaluate', '--text', write('other.txt', 'the zebra saw the cat .\n' * 2))
-    assert '14.3% unknown words left out: the vocabulary has no <unk>' in out
+    assert '14.3% unknown words skipped: the vocabulary has no <unk>' in out
     same = run('evaluate', '--text', write('other.txt', 'the saw the cat .\n' * 2))
     assert out.split(',')[0] == same.strip()
     err = run('evaluate', '--text', write('other.txt', 'zebras everywhere'), status=2)
@@ -176,7 +176,7 @@ def test_interpolate_on_a_text(run, story, write):
         assert found['unknown'] == alone['unknown']
     out = run('interpolate', 'one', 'two', '--text', text, '--weight', '0.5')
     assert out.count('unknown words; ') == 3
-    assert '--weight: expected a weight beside --text' in run(
+    assert '--weight: expected a weight with --text' in run(
         'interpolate', 'one', 'two', '--text', text, status=2)
 
 
@@ -188,7 +188,7 @@ def test_sentences_each_on_their_own(run, story, write):
     total = numpy.concatenate([one.token_log_probs for one in scores])
     assert found['perplexity'] == pytest.approx(numpy.exp(-total.mean()), rel=1e-5)
     out = run('evaluate', '--text', text, '--sentences')
-    assert ', each sentence on its own' in out
+    assert ', state reset before each sentence' in out
     assert '--sentences: expected no --dynamic' in run(
         'evaluate', '--sentences', '--dynamic', 'sgd', status=2)
 
@@ -260,7 +260,7 @@ def test_standard_input(run, story):
         data = f.read()
     out = run('train', '--corpus', '-', *SMALL, stdin=b'\xef\xbb\xbf' + data)
     assert 'corpus   standard input: ' in out
-    assert '--corpus: expected a corpus, found that the run read' in run(
+    assert '--corpus: expected a corpus, found none, because the run' in run(
         'evaluate', status=2)
     assert run('evaluate', '--text', '-', stdin=data) == run(
         'evaluate', '--text', story)
@@ -341,7 +341,7 @@ def test_compressed_files_are_not_believed(run, story, tmp_path):
 
 def test_several_files_are_kept_and_never_written_over(run, write):
     files = [write(name, LINES * 20) for name in ('a.txt', 'out/log')]
-    assert 'log: expected no text to train on where a run writes' in run(
+    assert 'log: expected a file that may be overwritten, found the text' in run(
         'train', '--corpus', *files, *SMALL, '--out', 'out', status=2)
     run('train', '--corpus', *files, *SMALL)
     assert described()['source']['corpus'] == files

@@ -287,7 +287,7 @@ def test_hints_name_folders_with_blanks(here, capsys):
 def test_the_advice_after_nan_is_a_command(here, capsys):
     assert cli.main(['train', '--resume', 'first', '-e', '2', '--lr', '1e7']) == 1
     err = capsys.readouterr().err
-    hint = re.search(r'half of it with: (.*)', err).group(1)
+    hint = re.search(r'half the learning rate: (.*)', err).group(1)
     assert cli.main([*shlex.split(hint)[1:], '--lr', '1']) == 0
 
 

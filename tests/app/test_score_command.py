@@ -251,7 +251,7 @@ def test_a_line_without_end(folder, stdin, score, monkeypatch):
     monkeypatch.setattr(lines, 'LONGEST_LINE', 2 ** 17)
     stdin(b'the cat\n' + b'x' * 2 ** 18)
     out, err = score(folder, status=2)
-    assert out.count('\n') == 1 and 'standard input:2: expected a sentence' in err
+    assert out.count('\n') == 1 and 'standard input:2: expected one sentence' in err
 
 
 def test_files_that_are_none(folder, tmp_path, score):

@@ -203,7 +203,7 @@ def test_what_stands_in_its_place(write, folder, tmp_path, caplog):
     caplog.clear()
     assert is_right(load(path))
     line, = caplog.messages
-    assert 'is kept in memory' in line and 'folder' in line
+    assert 'are kept in memory' in line and 'folder' in line
 
 
 # --- a folder that cannot be used ---
@@ -212,7 +212,7 @@ def is_left_out(path, caplog, *parts):
     caplog.clear()
     found = load(path)
     line, = caplog.messages
-    assert all(part in line for part in ('is kept in memory', *parts)), line
+    assert all(part in line for part in ('are kept in memory', *parts)), line
     return is_right(found) and not isinstance(found.train, np.memmap)
 
 
@@ -241,7 +241,7 @@ def test_a_folder_of_somebody_else(write, folder, tmp_path, caplog, monkeypatch)
     load(path)
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o777)
-    assert is_left_out(path, caplog, 'others may write')
+    assert is_left_out(path, caplog, 'other users may write')
     folder.chmod(0o700)
     assert is_found(path)
     uid = os.geteuid()

@@ -92,7 +92,7 @@ def test_unknown_token_is_named():
     v = Vocabulary(['queen', 'queens', 'king'])
     with refused("token 1: 'quen' is not among the 3", "'queen', 'queens'"):
         v.encode(['king', 'quen'])
-    with refused("'xyz'", "no '<unk>' for such$"):
+    with refused("'xyz'", "which has no '<unk>'$"):
         v.encode(['xyz'])
     for vocabulary in v, Vocabulary(['a', '<unk>']):
         for wrong in 5, None, ['a'], b'king':

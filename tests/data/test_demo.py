@@ -53,8 +53,8 @@ def test_ambiguous_grammar_counts_its_derivations():
 
 
 @pytest.mark.parametrize('rules, message', [
-    ({'S': [(1, ('S', 'a')), (1, ('a',))]}, 'begin with itself'),
-    ({'S': [(1, ('A',))], 'A': [(1, ('S',)), (1, ('a',))]}, 'begin with itself'),
+    ({'S': [(1, ('S', 'a')), (1, ('a',))]}, 'start with itself'),
+    ({'S': [(1, ('A',))], 'A': [(1, ('S',)), (1, ('a',))]}, 'start with itself'),
     ({'S': [(1, ('a', 'S'))]}, 'finite'),
     ({'S': [(1, ('a',)), (1, ('a', 'S', 'S'))]}, 'finite'),
     ({'S': [(1, ())]}, 'at least one symbol'),

@@ -196,14 +196,14 @@ def test_by_another_vocabulary(text, tokens, unknown, end, n_ids):
                          else len(all_tokens) - len(ids))
             for use_cache in False, True, True:
                 found, = encode_source(
-                    sources.find_whole(path), vocabulary, use_cache)
+                    sources.find_unsplit(path), vocabulary, use_cache)
                 np.testing.assert_array_equal(found.ids, ids)
                 assert (found.n_tokens, found.n_unknown) == (len(all_tokens), n_unknown)
 
 
 def test_bytes_are_those_of_utf8(write):
     vocabulary = Vocabulary([chr(k) for k in range(256)], 'byte')
-    found, = encode_source(sources.find_whole(write('t', 'é語\r\n😀')), vocabulary)
+    found, = encode_source(sources.find_unsplit(write('t', 'é語\r\n😀')), vocabulary)
     assert bytes(found.ids.tolist()) == 'é語\n😀'.encode()
 
 

@@ -43,13 +43,13 @@ def test_no_part_is_read_into_memory(write, monkeypatch):
     text = load(path)
     monkeypatch.setattr(flat, 'MOST_PAGED', 1000)
     monkeypatch.setattr(flat, 'BLOCK', 500)
-    let_go, released = flat.let_go, []
+    release_pages, released = flat.release_pages, []
 
     def release(ids):
         released.append(len(ids))
-        let_go(ids)
+        release_pages(ids)
 
-    monkeypatch.setattr(flat, 'let_go', release)
+    monkeypatch.setattr(flat, 'release_pages', release)
     iterator = rnnlm.ParallelSequentialIterator(text.train, 4, repeat=False)
     plain = rnnlm.ParallelSequentialIterator(text.train.tolist(), 4, repeat=False)
     assert np.shares_memory(iterator.dataset, text.train)

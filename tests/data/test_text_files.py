@@ -7,7 +7,7 @@ import pytest
 
 import rnnlm
 from rnnlm.data.corpus import Vocabulary, encode, encode_source, load
-from rnnlm.data.sources import find_whole
+from rnnlm.data.sources import find_unsplit
 
 TEXT = 'a rose is a rose\n' * 20
 
@@ -41,14 +41,14 @@ def test_a_folder_of_documents(write, tmp_path):
     assert tokens_of(found) == tokens_of(
         load(write('w', TEXT + 'the rose\n' + other)))
     assert found.name == 'd'
-    whole, = encode_source(find_whole(str(tmp_path / 'd')), found.vocabulary)
+    whole, = encode_source(find_unsplit(str(tmp_path / 'd')), found.vocabulary)
     assert found.vocabulary.decode(whole.ids[:3]) == ['a', 'rose', 'is']
 
 
 def test_folders_that_are_too_deep(tmp_path):
     """Of a thousand Python's own walk makes a RecursionError, before 3.12."""
     os.makedirs(os.path.join(tmp_path, *['x'] * 101))
-    with refused('at most 100 times'):
+    with refused('at most 100 deep'):
         load(str(tmp_path))
 
 
@@ -56,7 +56,7 @@ def test_a_folder_without_documents(tmp_path):
     with refused('expected a directory with ptb.train.txt', 'or with documents'):
         load(tmp_path)
     with refused('a folder of documents', 'found a folder without'):
-        find_whole(tmp_path)
+        find_unsplit(tmp_path)
 
 
 @pytest.mark.parametrize('names', [
@@ -129,7 +129,7 @@ def test_a_vocabulary_that_is_given(write, tmp_path):
     assert found.source['vocabulary'] is None
     assert load(text, vocabulary=tmp_path / 'v.json').source['vocabulary'] == str(
         tmp_path / 'v.json')
-    with refused('v:2: expected one word a line', "'a rose'"):
+    with refused('v:2: expected one word per line', "'a rose'"):
         load(text, vocabulary=write('v', 'is\na rose\n'))
     with refused('vocabulary: expected no limit'):
         load(text, min_count=2, vocabulary=vocabulary)

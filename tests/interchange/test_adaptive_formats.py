@@ -69,7 +69,7 @@ def test_without_ranks_the_ids_are_ranks():
     del tensors['ranks']
     found = pytorch.import_noted(tensors)
     numpy.testing.assert_array_equal(found.weights['l3/ranks'], range(V))
-    assert any('taken to be ranks' in note for note in found.notes)
+    assert any('assumed to be ranks' in note for note in found.notes)
 
 
 @pytest.mark.parametrize('name, change, match', [

@@ -196,7 +196,7 @@ def test_state_dict_with_the_same_data_very_often(tmp_path, torch):
     torch.save({str(k): same for k in range(2)}, path)
     assert len(pytorch.read(path)) == 2  # tied weights
     torch.save({str(k): same for k in range(1000)}, path)
-    with pytest.raises(rnnlm.InputError, match='tensors that are in the file'):
+    with pytest.raises(rnnlm.InputError, match='tensors that fit into the file'):
         pytorch.read(path)
 
 

@@ -196,7 +196,7 @@ def test_files_of_keras_2(weights, tmp_path):
     save_as_keras_2(path, weights, '3.0.0', layers_of_keras_2('hard_sigmoid'))
     assert_same(keras.read(path), with_slopes(tensors, 1 / 6))
     save_as_keras_2(path, weights, '', layers_of_keras_2('hard_sigmoid'))
-    with pytest.raises(rnnlm.InputError, match='which Keras wrote it'):
+    with pytest.raises(rnnlm.InputError, match='version of Keras that wrote it'):
         keras.read(path)
 
 

@@ -99,7 +99,7 @@ def test_gates():
         assert slope(version, recurrent_activation='sigmoid') is None
         assert slope(version, recurrent_activation={
             'class_name': 'function', 'config': 'sigmoid'}) is None
-    with pytest.raises(rnnlm.InputError, match='^lstm: .* which Keras wrote it'):
+    with pytest.raises(rnnlm.InputError, match='^lstm: .* version of Keras that'):
         slope(None, **hard)
     assert slope('2.2.0') == .2 and slope('2.3.0') is None
 
@@ -171,7 +171,7 @@ EMBEDDED, LSTM_TO_DENSE = LINE[1], LINE[3]
                 (DENSE, ('add', 0, 0))), 'found Add, with which the layers are not'),
     (functional(*LINE[:3], (DENSE, ('embedding', 0, 0), ('lstm', 0, 0))),
      '^dense: .* 2 inputs'),
-    (functional(*LINE, (lstm('b'), ('embedding', 0, 0))), '^b: .* one beside it'),
+    (functional(*LINE, (lstm('b'), ('embedding', 0, 0))), '^b: .* one outside it'),
     (functional(*LINE[:3], (DENSE, ('lstm', 0, 1))), '^dense: .* the first output'),
     (functional(*LINE[:3], (DENSE, ('lstm', 1, 0))), '^dense: .* the first output'),
     (functional(*LINE, outputs=[('dense', 0, 0), ('lstm', 0, 1)]), 'found 1 and 2'),

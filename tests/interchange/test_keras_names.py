@@ -76,8 +76,8 @@ def test_numbered_layers(tensors, changes, save):
 @pytest.mark.parametrize('changes, more, message', [
     ([], {'layers/add/vars': None}, 'add: .* found Add'),
     ([], {'layers/global_average_pooling1d/vars': None}, 'GlobalAveragePooling1D'),
-    ([], {'layers/activation/vars': None}, 'activation: .* says what this layer does'),
-    ([], {'layers/softmax/vars': None}, 'softmax: .* says what this layer does'),
+    ([], {'layers/activation/vars': None}, 'activation: .* and the position'),
+    ([], {'layers/softmax/vars': None}, 'softmax: .* and the position'),
     ([], {'layers/gate/vars': None}, 'a layer gate without weights'),
     ([], {'layers/layer_normalization/vars/0': numpy.ones(N, 'f')},
      'LayerNormalization'),

@@ -222,7 +222,7 @@ def test_the_same_data_very_often(form, write):
     for k in range(100):
         parts += [string(form, b'%d' % k), tensor(
             form, 3 + k, (1000,), (1,), 1, form.int(4, 1) if k else data)]
-    with pytest.raises(rnnlm.InputError, match='tensors that are in the file'):
+    with pytest.raises(rnnlm.InputError, match='tensors that fit into the file'):
         torch7.read(write('a.t7', table(form, 2, *parts)))
 
 

@@ -110,7 +110,7 @@ def test_on_a_gpu_the_loss_is_checked_one_window_later(monkeypatch):
         check(updater, 1.0)
 
 
-@pytest.mark.parametrize('window, where', [(7, 'the beginning'), (25, 'iter_15')])
+@pytest.mark.parametrize('window, where', [(7, 'the start'), (25, 'iter_15')])
 def test_rollback(tmp_path, monkeypatch, capsys, window, where):
     poisoned_above(0.3, monkeypatch, window)
     result = experiment.train(

@@ -223,7 +223,7 @@ def test_a_model_that_goes_step_by_step_is_refused():
     model.per_step = True
     optimizer = chainer.optimizers.SGD().setup(classifier(model))
     updater = SentenceUpdater(SentenceIterator(text(), 4, EOS), optimizer, 5)
-    with pytest.raises(rnnlm.InputError, match='a window at a time.*per_step'):
+    with pytest.raises(rnnlm.InputError, match='computed in windows.*per_step'):
         updater.update()
 
 

@@ -117,7 +117,7 @@ def test_the_way_is_logged_once(tmp_path, caplog):
         make_trainer(small(), text(), tmp_path).run()
         make_trainer(small(), text(), tmp_path, per_step=True).run()
     assert [r.getMessage() for r in caplog.records] == [
-        'training in whole windows', 'training step by step: per_step is set']
+        'training in windows', 'training step by step: per_step is set']
 
 
 def test_why_not_windows():

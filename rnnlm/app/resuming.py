@@ -13,17 +13,17 @@ from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.snapshot_files import newest_snapshot, window_in
 from rnnlm.training.run import run
 
-# A run that would need less than this part of a snapshot's learning rate is given up.
+# The smallest factor of a snapshot's learning rate that is tried before giving up.
 LEAST_FACTOR = 1e-3
 
 
 def describe(snapshot: str, now: RunDescription) -> Tuple[RunDescription, List[str]]:
-    """Returns the description of a resumed run, and its differences in words."""
+    """Returns the description of a resumed run, and messages about what changed."""
     before = RunDescription.load(os.path.dirname(snapshot))
     if before is None:
         return now, []
     window = window_in(snapshot) or 0
-    described = before.gone_on(now, window)
+    described = before.resumed_at(now, window)
     notes = [f'{flag_of(name)}: {values[0]} before, now {values[1]}'
              for change in described.changes if change['window'] == window
              for name, values in change['recipe'].items()]
@@ -38,8 +38,8 @@ def resume(snapshot: str, trainer: training.Trainer,
 
     Args:
         snapshot: Its path.
-        trainer: A trainer by the recipe of the run as it is now.
-        described: The run, with its changes.
+        trainer: A trainer made from the current recipe of the run.
+        described: The description of the run, with its changes.
     """
     snapshot_files.resume(snapshot, trainer)
     for change in described.changes:
@@ -60,16 +60,17 @@ def run_with_rollbacks(made: Any, make: Callable[[], Any],
 
     Args:
         made: The `rnnlm.app.experiment.TrainingRun`.
-        make: Makes it anew, as it was at the beginning.
-        origin: Snapshot that it resumed, or None.
-        described: What is written of it.
+        make: Function that returns a new one, as it was at the start.
+        origin: The snapshot that was resumed, or None.
+        described: The description of the run.
 
     Returns:
-        tuple: the run that was completed or stopped; signal and snapshot as of
+        tuple: The run that was completed or stopped; signal and snapshot as returned by
         `rnnlm.run`.
 
     Raises:
-        rnnlm.errors.NotFinite: if from one snapshot no learning rate leads further.
+        rnnlm.errors.NotFinite: If training fails from a snapshot at every learning rate
+            down to `LEAST_FACTOR`.
     """
     last, factor = None, 1.0
     group = made.trainer.updater.group
@@ -91,12 +92,12 @@ def run_with_rollbacks(made: Any, make: Callable[[], Any],
                 group.on_all(lambda: resume(newest, trainer, described))
             made.best.take_over(best)
             trainer.get_extension('LearningRateDecay').scale(trainer, factor)
-            say(f'         {e}\nrollback to {newest or "the beginning"}; learning rate '
+            say(f'         {e}\nrollback to {newest or "the start"}; learning rate '
                 f'multiplied by {factor:g}')
 
 
 def newest_or(folder: str, origin: Optional[str]) -> Optional[str]:
-    """Returns the newest undamaged snapshot in a folder, or `origin` without one."""
+    """Returns the newest undamaged snapshot in a folder; `origin` if there is none."""
     try:
         return newest_snapshot(folder)
     except InputError:

@@ -20,7 +20,7 @@ import numpy
 logger = logging.getLogger(__name__)
 
 SETTING = 'RNNLM_CUDA'
-OFF, TRUSTED, PROVE = '0', '1', ''
+OFF, TRUSTED, VERIFY = '0', '1', ''
 
 # Maximum deviation that counts as rounding, relative to the largest number of the
 # reference array, by the precision of the products.
@@ -36,14 +36,14 @@ class State:
     """State of the verification in this process.
 
     Attributes:
-        mode (str): OFF, TRUSTED or PROVE.
-        proven (collections.Counter): Number of successful comparisons by key.
+        mode (str): OFF, TRUSTED or VERIFY.
+        verified (collections.Counter): Number of successful comparisons by key.
         refused (str): Why the kernels are no longer used; '' while they are.
     """
 
     def __init__(self, mode=None):
         self.mode = read_mode() if mode is None else mode
-        self.proven = collections.Counter()
+        self.verified = collections.Counter()
         self.refused = ''
 
 
@@ -53,8 +53,8 @@ def read_mode():
     Raises:
         ValueError: If the variable is not 0, 1 or empty.
     """
-    mode = os.environ.get(SETTING, PROVE)
-    if mode not in (OFF, TRUSTED, PROVE):
+    mode = os.environ.get(SETTING, VERIFY)
+    if mode not in (OFF, TRUSTED, VERIFY):
         raise ValueError(
             f'{SETTING}: expected 0 (no CUDA kernels), 1 (use them unverified) or '
             f'nothing (verify them first), found {mode!r}; unset it')
@@ -113,7 +113,7 @@ def precision(dtype):
 
 def needed(key):
     """Returns whether the function with this key must still be verified."""
-    return allowed() and state().mode == PROVE and state().proven[key] < TIMES
+    return allowed() and state().mode == VERIFY and state().verified[key] < TIMES
 
 
 def key_of(what, dtype, *rest):
@@ -127,7 +127,7 @@ def key_of(what, dtype, *rest):
     return (what, precision(dtype), *rest)
 
 
-def prove(gpu, key, compute, named, floor=lambda: 0.0):
+def verify(gpu, key, compute, named, floor=lambda: 0.0):
     """Computes a function by kernels, verifying them first if necessary.
 
     Args:
@@ -159,9 +159,9 @@ def prove(gpu, key, compute, named, floor=lambda: 0.0):
     if reason:
         refuse(what, reason)
         return reference
-    # A comparison of NaN proves nothing, so it does not count.
+    # A comparison of NaN verifies nothing, so it does not count.
     if all(numpy.isfinite(array).all() for array in expected.values()):
-        state().proven[key] += 1
+        state().verified[key] += 1
     return ours
 
 

@@ -1,14 +1,14 @@
 """Verification of the first windows on a GPU against Chainer's own update.
 
-`rnnlm.kernels.proof` compares the functions of a window one by one.  This module
-compares whole windows: the parameters after a CUDA graph.  It also repeats a window
-without kernels if a kernel turned out to be wrong in the middle of it.
+`rnnlm.kernels.verification` compares the functions of a window one by one.  This module
+compares complete windows: the parameters after a CUDA graph.  It also repeats a window
+without kernels if a kernel turned out to be wrong during it.
 """
 import chainer
 import numpy
 
 from rnnlm import states
-from rnnlm.kernels import proof
+from rnnlm.kernels import verification
 from rnnlm.training.cuda_graph import WindowGraph
 
 # Windows on which a new graph is verified.  The first covers the launches and their
@@ -18,7 +18,7 @@ WINDOWS = 2
 
 def verifying():
     """Returns whether kernels may still turn out to be wrong."""
-    return proof.allowed() and proof.state().mode == proof.PROVE
+    return verification.allowed() and verification.state().mode == verification.VERIFY
 
 
 def with_retry(target, compute):
@@ -35,7 +35,7 @@ def with_retry(target, compute):
         return compute()
     before, stream = states.get(target), numpy.random.get_state()
     result = compute()
-    if proof.state().refused:
+    if verification.state().refused:
         states.set_back(target, before)
         numpy.random.set_state(stream)
         result = compute()
@@ -58,16 +58,16 @@ def update(graph, target, optimizer, window, refuse):
     """
     size = len(window) - 1, window.shape[1]
     if graph is not None and not (
-            proof.allowed() and graph.is_of(target.predictor, optimizer)
+            verification.allowed() and graph.is_of(target.predictor, optimizer)
             and graph.fits(*size, refuse)):
         graph = None  # frees its memory for the next one
-    if not verifying() or graph is not None and graph.proofs >= WINDOWS:
+    if not verifying() or graph is not None and graph.verified >= WINDOWS:
         graph = graph or WindowGraph(target.predictor, optimizer, *size, refuse)
         return graph, graph.update(window)
     start = _Backup(target, optimizer)
-    with proof.without():
+    with verification.without():
         expected = start.by_chainer(window)
-    kind = proof.precision(target.predictor.embed.W.dtype)
+    kind = verification.precision(target.predictor.embed.W.dtype)
     replays = 1 if graph is not None else 2
     try:
         for _ in range(replays):
@@ -76,18 +76,18 @@ def update(graph, target, optimizer, window, refuse):
             graph.must_capture = True
             loss = graph.update(window)
             found = start.found(loss, graph.result[0])
-            reason = proof.difference(start.compared(expected, found), kind)
+            reason = verification.difference(start.compared(expected, found), kind)
             if reason:
                 break
-        reason = reason or (graph.proofs == 0 and _why_not_clipping(graph))
+        reason = reason or (graph.verified == 0 and _why_not_clipping(graph))
     except Exception as e:  # the type depends on the versions of CuPy and the compiler
-        reason = proof.failure(e)
+        reason = verification.failure(e)
     if reason:
         start.restore()
-        proof.refuse('the CUDA graph of a window', reason)
+        verification.refuse('the CUDA graph of a window', reason)
         return None, None
     graph.must_capture = False
-    graph.proofs += all(numpy.isfinite(array).all() for array in expected.values())
+    graph.verified += all(numpy.isfinite(array).all() for array in expected.values())
     return graph, loss
 
 
@@ -123,7 +123,7 @@ class _Backup:
         target.cleargrads()
         loss.backward()
         loss.unchain_backward()
-        squares = [numpy.square(proof.on_host(param.grad), dtype='d').sum()
+        squares = [numpy.square(verification.on_host(param.grad), dtype='d').sum()
                    for _, param, _ in self._params]
         self._optimizer.update()
         return self.found(loss.array, numpy.sqrt(sum(squares)))
@@ -137,17 +137,17 @@ class _Backup:
         for k, layer in enumerate(self._target.predictor.layers, 1):
             found[f'c of layer {k}'] = layer.c.array
             found[f'h of layer {k}'] = layer.h.array
-        return {name: numpy.array(proof.on_host(x)) for name, x in found.items()}
+        return {name: numpy.array(verification.on_host(x)) for name, x in found.items()}
 
     def compared(self, expected, found):
-        """Returns the argument of `proof.difference`."""
-        kind = proof.precision(self._target.predictor.embed.W.dtype)
+        """Returns the argument of `verification.difference`."""
+        kind = verification.precision(self._target.predictor.embed.W.dtype)
         floors = {}
         for name, _, before in self._params:
             # A step is accurate only up to the last digits of the parameter.
             floors[f'the step of {name}'] = (
                 4 * numpy.finfo(before.dtype).eps * float(abs(before).max())
-                / proof.TOLERANCE[kind])
+                / verification.TOLERANCE[kind])
             # If the model is certain of each word, gradients are only rounding errors.
             floors[f'the gradient of {name}'] = 1e-2
         return [(name, found[name], array, floors.get(name, 0.0))
@@ -156,7 +156,7 @@ class _Backup:
 
 def _why_not_clipping(graph):
     """Returns what clipping and SGD do wrong, tested at several norms; or ''."""
-    grads = [proof.on_host(g).copy() for g in graph.grads]
+    grads = [verification.on_host(g).copy() for g in graph.grads]
     norm = numpy.sqrt(sum(numpy.square(g, dtype='d').sum() for g in grads))
     if not 0 < norm < numpy.inf:
         return ''
@@ -167,7 +167,7 @@ def _why_not_clipping(graph):
         for ours, step, g in zip(clipped, stepped, grads):
             pairs.append(('a clipped gradient', ours, g * g.dtype.type(factor), 1e-2))
             pairs.append(('a step', step, g * g.dtype.type(-0.5 * factor), 1e-2))
-        reason = proof.difference(pairs, proof.precision(grads[0].dtype))
+        reason = verification.difference(pairs, verification.precision(grads[0].dtype))
         if reason:
             return reason
     return ''

@@ -14,8 +14,9 @@ import pytest
 
 import rnnlm
 from rnnlm import kernels
-from rnnlm.kernels import proof
+from rnnlm.kernels import verification
 from rnnlm.kernels.cuda import launch, lstm
+from rnnlm.kernels.verification import OFF, TRUSTED, VERIFY
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(
     not ON_HOST, reason='a kernel that is wrong can end the process of a GPU')]
@@ -59,7 +60,7 @@ WRONG = [off_by_a_hundredth, nan, shifted, missing]
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """Resets the verification, and recompiles the kernels afterwards."""
-    monkeypatch.setattr(proof, '_state', proof.State(proof.PROVE))
+    monkeypatch.setattr(verification, '_state', verification.State(VERIFY))
     kernels._gpu.cache_clear()
     yield
     kernels._gpu.cache_clear()
@@ -86,7 +87,7 @@ def train(optimizer, dropout=0.4, windows=WINDOWS, clip=0.5, **kind):
         found[name], found[f'gradient {name}'] = param.array, param.grad
     for k, layer in enumerate(target.predictor.layers):
         found[f'c {k}'], found[f'h {k}'] = layer.c.array, layer.h.array
-    found = {name: proof.on_host(x).copy() for name, x in found.items()}
+    found = {name: verification.on_host(x).copy() for name, x in found.items()}
     found['random'] = numpy.random.rand(3)
     found['t'] = numpy.array([optimizer.t] + [
         param.update_rule.t for param in target.params()])
@@ -98,7 +99,7 @@ def without(monkeypatch, optimizer, kept={}, **kwargs):
     key = optimizer, *sorted(kwargs.items())
     if key not in kept:
         with monkeypatch.context() as patch:
-            patch.setattr(proof, '_state', proof.State(proof.OFF))
+            patch.setattr(verification, '_state', verification.State(OFF))
             kept[key] = train(optimizer, **kwargs)
     return kept[key]
 
@@ -106,7 +107,7 @@ def without(monkeypatch, optimizer, kept={}, **kwargs):
 def judge(found, expected):
     """Returns 'refused' or 'harmless'; fails otherwise."""
     assert found.keys() == expected.keys()
-    if proof.state().refused:
+    if verification.state().refused:
         for name, x in expected.items():
             numpy.testing.assert_array_equal(found[name], x, err_msg=name)
         return 'refused'
@@ -135,7 +136,7 @@ def test_correct_kernels_are_verified(monkeypatch, caplog, optimizer):
     for kind in {}, {'tied': True}, {'dropout': 0.0}, {'clip': 100.0}:
         found = train(optimizer, **kind)
         assert judge(found, without(monkeypatch, optimizer, **kind)) == 'harmless'
-    assert optimizer == 'SGD' or len(proof.state().proven) > 4
+    assert optimizer == 'SGD' or len(verification.state().verified) > 4
     assert not [r for r in caplog.records if r.levelname == 'WARNING']
 
 
@@ -151,7 +152,7 @@ def test_wrong_kernels_are_detected(monkeypatch, caplog, name, optimizer, persis
         for how in WRONG:
             caplog.clear()
             with monkeypatch.context() as patch:
-                patch.setattr(proof, '_state', proof.State(proof.PROVE))
+                patch.setattr(verification, '_state', verification.State(VERIFY))
                 done = make_wrong(patch, name, place, how)
                 verdicts.append(judge(train(optimizer), expected))
                 launched += done
@@ -214,18 +215,18 @@ def test_a_graph_that_replays_the_first_window_is_detected(monkeypatch):
 
     monkeypatch.setattr(launch.Cuda, 'upload', stale)
     found = train('SGD')
-    assert len(uploads) == 3 and proof.state().refused
+    assert len(uploads) == 3 and verification.state().refused
     assert found['t'].tolist() == without(monkeypatch, 'SGD')['t'].tolist()
 
 
 def test_settings(monkeypatch):
     expected = without(monkeypatch, 'MomentumSGD')
     make_wrong(monkeypatch, 'dropout', *written('dropout'), off_by_a_hundredth)
-    for mode, same in (proof.OFF, True), (proof.TRUSTED, False), (proof.PROVE, True):
-        monkeypatch.setattr(proof, '_state', proof.State(mode))
+    for mode, same in (OFF, True), (TRUSTED, False), (VERIFY, True):
+        monkeypatch.setattr(verification, '_state', verification.State(mode))
         found = train('MomentumSGD')
         assert all((found[name] == x).all() for name, x in expected.items()) == same
-        assert bool(proof.state().refused) == (mode == proof.PROVE)
+        assert bool(verification.state().refused) == (mode == VERIFY)
 
 
 def test_new_shapes_are_verified_too(monkeypatch):
@@ -249,8 +250,8 @@ def test_new_shapes_are_verified_too(monkeypatch):
             with chainer.using_config('enable_backprop', backward):
                 loss = model.predictor.loss(words[:-1, :rows], words[1:, :rows])
             found[rows, backward] = float(loss.array)
-        assert bool(proof.state().refused) == (rows == 1)
-    monkeypatch.setattr(proof, '_state', proof.State(proof.OFF))
+        assert bool(verification.state().refused) == (rows == 1)
+    monkeypatch.setattr(verification, '_state', verification.State(OFF))
     for (rows, _), loss in found.items():
         model.predictor.reset_state()
         exact = model.predictor.loss(words[:-1, :rows], words[1:, :rows])
