@@ -8,8 +8,9 @@
 The small recipe of Zaremba et al. (2014), once for each softmax, with the same seed
 (about 20 minutes each on 2 cores).  The folder of the corpus has
 ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  The results of all runs are stored
-in softmax_quality.json and not computed again; the table has the means over seeds.  The
-same command resumes a run that was stopped, from its snapshots in --folder.
+in softmax_quality.json and not computed again, nor are runs with a full softmax that
+ptb.py has stored; the table has the means over seeds.  The same command resumes a run
+that was stopped, from its snapshots in --folder.
 """
 import argparse
 import dataclasses
@@ -25,7 +26,8 @@ from rnnlm.app.going_on import newest_or
 from rnnlm.app.recipes import PRESETS, SOFTMAXES
 
 import common
-from report_ptb import spread
+from ptb import KEPT as PTB
+from report_ptb import finished, spread
 
 KEPT = os.path.join(common.HERE, 'softmax_quality.json')
 COMMAND = 'benchmarks/softmax_quality.py'
@@ -55,6 +57,14 @@ def run(text, softmax, args):
     shutil.rmtree(out)
     return {**{name: result[name] for name in ('valid', 'test')},
             'minutes': (time.time() - start) / 60, 'rnnlm': rnnlm.__version__}
+
+
+def done_by_ptb(softmax, args):
+    """Returns the perplexities of the same run by ptb.py, or None."""
+    if softmax != 'full' or args.epochs or args.quick:
+        return None
+    found = finished(common.kept(PTB), 'small').get(str(args.seed))
+    return found and {name: found[name] for name in ('valid', 'test', 'minutes', 'rnnlm')}
 
 
 def cut(text):
@@ -102,7 +112,8 @@ def measure(results, args, keep):
     for softmax in args.softmax:
         found = by_softmax.setdefault(softmax, {})
         if str(args.seed) not in found:
-            found[str(args.seed)] = run(text, softmax, args)
+            found[str(args.seed)] = (
+                done_by_ptb(softmax, args) or run(text, softmax, args))
         print(f'{softmax}, seed {args.seed}: {found[str(args.seed)]}', flush=True)
         keep()
 

@@ -365,3 +365,19 @@ def test_what_a_long_text_says_of_a_billion_words(benchmark):
                  '1.0 days per epoch', 'for 5.0 minutes at 11,574 words/s'):
         assert part in found
     assert script.checked({}) == ''
+
+
+def test_softmax_quality_takes_full_softmax_runs_of_ptb(
+        benchmark, monkeypatch, tmp_path):
+    script = benchmark('softmax_quality')
+    run = {'valid': 9.0, 'test': 8.0, 'minutes': 7.0, 'rnnlm': '1'}
+    path = tmp_path / 'ptb.json'
+    path.write_text(json.dumps({'small': {'runs': {
+        '3': {'finished': True, 'log': [], **run}, '4': {'finished': False}}}}))
+    monkeypatch.setattr(script, 'PTB', str(path))
+    args = types.SimpleNamespace(epochs=None, quick=False, seed=3)
+    assert script.done_by_ptb('full', args) == run
+    assert script.done_by_ptb('adaptive', args) is None
+    for name, value in (('epochs', 2), ('quick', True), ('seed', 4)):
+        other = types.SimpleNamespace(**{**vars(args), name: value})
+        assert script.done_by_ptb('full', other) is None
