@@ -84,9 +84,7 @@ def part(result):
     if 'memory MiB' in result:
         out += ['### Peak memory in training, medium, MiB above the bare process', '',
                 table(['', 'MiB'], [[LABELS[way], number(result['memory MiB'][way])]
-                                    for way in ways]),
-                'Fused, with a vocabulary of 270,000: '
-                f'{number(result["memory of 270,000 words MiB"])} MiB.', '']
+                                    for way in ways]), '']
     if 'growth' in result:
         out += ['### Time against each size', '',
                 'Milliseconds per window; the other sizes are those of medium.', '']

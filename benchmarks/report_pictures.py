@@ -43,10 +43,9 @@ def cpu(results):
         axes = figure.add_subplot()
         at, names, most = 0.0, [], 100.0
         for row in rows:
-            axes.text(0, at, f'{row["size"]}: 2 × {row["units"]:,} units', va='center',
-                      fontweight='bold')
-            axes.text(100, at, f'peak SGEMM: {row["floor words/s"]:,.0f} words/s',
-                      va='center', ha='right', bbox=pictures.ON_WHITE)
+            axes.text(0, at, f'{row["size"]}, 2 × {row["units"]:,} units: 100% is '
+                      f'{row["floor words/s"]:,.0f} words/s', va='center',
+                      fontweight='bold', bbox=pictures.ON_WHITE)
             at += 1
             for way in (way for way in ways if way in row['words/s']):
                 words = row['words/s'][way]

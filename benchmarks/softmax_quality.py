@@ -26,10 +26,10 @@ from rnnlm.app.going_on import newest_or
 from rnnlm.app.recipes import PRESETS, SOFTMAXES
 
 import common
-from ptb import KEPT as PTB
 from report_ptb import finished, spread
 
 KEPT = os.path.join(common.HERE, 'softmax_quality.json')
+PTB = os.path.join(common.HERE, 'ptb.json')
 COMMAND = 'benchmarks/softmax_quality.py'
 CUTOFFS = 2000, 5000
 
@@ -64,7 +64,8 @@ def done_by_ptb(softmax, args):
     if softmax != 'full' or args.epochs or args.quick:
         return None
     found = finished(common.kept(PTB), 'small').get(str(args.seed))
-    return found and {name: found[name] for name in ('valid', 'test', 'minutes', 'rnnlm')}
+    names = 'valid', 'test', 'minutes', 'rnnlm'
+    return found and {name: found[name] for name in names}
 
 
 def cut(text):

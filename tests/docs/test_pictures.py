@@ -146,6 +146,9 @@ def test_minutes_are_those_of_the_log_or_else_alike_for_all_epochs(report):
 
 def test_all_programs_that_were_measured_are_drawn(report, drawn):
     results = copy.deepcopy(kept('cpu.json'))
+    for row in results['training']:
+        for way in 'torch bfloat16', 'torch compiled':
+            row['words/s'].pop(way, None)
     results['training'][0]['words/s'].update(
         {'torch bfloat16': 12345.0, 'torch compiled': 6789.0})
     report.cpu(results)

@@ -17,7 +17,7 @@ from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.npz import Npz
 
 # One of this many mutations is tried, unless all are requested.
-EVERY = 1 if int(os.environ.get('RNNLM_FUZZ_FILES', 10000)) >= 10000 else 5
+EVERY = max(1, 10000 // int(os.environ.get('RNNLM_FUZZ_FILES', 10000)))
 
 
 def plain(out):
