@@ -33,6 +33,9 @@ extensions = [
 exclude_patterns = ['_build', 'jupyter_execute']
 suppress_warnings = ['mystnb.unknown_mime_type']
 
+# Quotes stay as they are written: '' is an empty string, 'main/loss' a name.
+smartquotes = False
+
 html_theme = 'furo'
 html_title = f'rnnlm {release}'
 html_static_path = ['_static']
