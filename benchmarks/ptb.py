@@ -4,6 +4,8 @@
     python benchmarks/ptb.py --corpus FOLDER --preset medium --device 0 --seed 1
     python benchmarks/ptb.py --corpus FOLDER --preset medium --seed 1 --add RUN
                                       adds a run of `rnnlm train` with that seed
+    python benchmarks/ptb.py --corpus FOLDER --preset medium --mixture RUN RUN
+                                      interpolates two runs of that preset
 
 The folder of the corpus has ptb.{train,valid,test}.txt (default: RNNLM_PTB_DIR).  The
 results and logs of all runs are stored in ptb.json, one run per seed; the table has
@@ -13,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -45,6 +48,8 @@ def main(argv=None):
     try:
         if args.dynamic:
             evaluate_dynamically(args)
+        elif args.mixture:
+            interpolate(args)
         elif args.add:
             keep(args, add(args, machine))
         else:
@@ -84,6 +89,8 @@ def parse(argv):
     add('--dynamic', metavar='FOLDER',
         help='only run dynamic evaluation, for an added run of that --preset and '
              '--seed')
+    add('--mixture', metavar='FOLDER', nargs=2,
+        help='only interpolate two added runs of that --preset, by `rnnlm interpolate`')
     add('--tables', action='store_true',
         help='write the tables and the picture again, from ptb.json')
     return parser.parse_args(argv)
@@ -206,6 +213,23 @@ def evaluate_dynamically(args):
             'lr': adaptive.lr, 'test': adaptive.perplexity(text.test),
             'minutes': (time.time() - start) / 60}
         print(rule, one['dynamic'][rule], flush=True)
+    common.keep(KEPT, results)
+
+
+def interpolate(args):
+    """Computes the test perplexity of two interpolated models."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'rnnlm', 'interpolate', *args.mixture, '--corpus',
+         args.corpus, '--device', args.device, '--json', '--quiet'],
+        stdout=subprocess.PIPE, text=True)
+    if done.returncode:  # it has said why
+        sys.exit(done.returncode)
+    found = json.loads(done.stdout)
+    results = common.kept(KEPT)
+    one = results.setdefault(args.preset, {'runs': {}})
+    one['mixture'] = {name: found[name] for name in
+                      ('weight', 'first', 'second', 'mixture')}
+    print(one['mixture'], flush=True)
     common.keep(KEPT, results)
 
 

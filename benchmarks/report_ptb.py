@@ -53,11 +53,15 @@ def part(results):
         'range in parentheses. Each run is evaluated with the model of the best epoch '
         'on the validation part. By `python benchmarks/ptb.py`; `rnnlm train --preset '
         'small --corpus FOLDER --seed N` gives the same run.', '',
+        'A result is reproduced if it differs from that of the paper by no more than '
+        'the seeds differ from each other. Single runs cannot be repeated by another '
+        'build: with a learning rate of 1, rounding makes two builds diverge within '
+        'an epoch.', '',
         common.picture('ptb.png', 'Validation perplexity of each recipe by minutes of '
                        'training, with that of the paper as lines'), '',
         common.table(['', 'paper: valid', 'test', 'n', 'here: valid', 'test',
                       'minutes per run', 'state'], rows),
-        *details(results), *dynamic_part(results)])
+        *details(results), *dynamic_part(results), *mixture_part(results)])
 
 
 def row(results, preset, valid, test):
@@ -123,3 +127,16 @@ def dynamic_part(results):
                'FOLDER`. They are not comparable with those above.\n')
         yield common.table(
             ['', 'rule', 'n', 'test', 'change by dynamic evaluation', 'minutes'], rows)
+
+
+def mixture_part(results):
+    rows = [[preset, *(f'{found[name]:.2f}' for name in (
+        'first', 'second', 'weight', 'mixture'))]
+        for preset in recipes(results)
+        for found in [results.get(preset, {}).get('mixture')] if found]
+    if rows:
+        yield ('Test perplexities of two models with different seeds, interpolated by '
+               '`rnnlm interpolate` with the best weight on the validation part; by '
+               '`--mixture FOLDER FOLDER`.\n')
+        yield common.table(
+            ['', 'first', 'second', 'weight of the first', 'interpolated'], rows)

@@ -214,6 +214,22 @@ def test_a_run_is_added(ptb, results, tmp_path, capsys):
     assert '; seed 2 running: epoch 2 of 3, validation so far ' in results.read_text()
 
 
+def test_a_mixture_of_two_runs(ptb, results, tmp_path):
+    outs = []
+    for seed in 1, 2:
+        out, _ = train(tmp_path, seed=seed)
+        outs.append(out)
+        args = ['--corpus', str(tmp_path), '--seed', str(seed)]
+        assert ptb.main(['--add', out, *args]) == 0
+    assert ptb.main(['--mixture', *outs, *args]) == 0
+    kept = json.loads((tmp_path / 'ptb.json').read_text())['small']
+    for seed, name in (('1', 'first'), ('2', 'second')):
+        assert kept['mixture'][name] == pytest.approx(kept['runs'][seed]['test'], 1e-4)
+    assert kept['mixture']['mixture'] <= max(
+        kept['mixture'][name] for name in ('first', 'second'))
+    assert f'| {kept["mixture"]["mixture"]:.2f} |' in results.read_text()
+
+
 def test_a_run_of_something_else_is_not_added(ptb, tmp_path, capsys):
     out, _ = train(tmp_path)
     for args, part in (
