@@ -154,10 +154,13 @@ def convert_command(path: str) -> Optional[str]:
     """
     from rnnlm.interchange import convert  # slow to import, and rarely needed
     try:
-        found = convert.format_of(path)
-    except InputError:
-        return None
-    if found in (None, convert.onnx):
+        if convert.format_of(path) in (None, convert.onnx):
+            return None
+        with open(path, 'rb') as f:
+            is_text = f.read(512).isascii()
+        if is_text:  # its ending alone says little: `hyp.model` may be sentences
+            convert.load(path)
+    except (InputError, OSError):
         return None
     stem = re.sub(r'(\.weights)?\.[^./\\]*$', '', path)
     return shlex.join(['rnnlm', 'convert', path, f'{stem}.npz'])

@@ -51,7 +51,10 @@ def test_files_that_convert_cannot_read_either(here, capsys, command):
         f.writestr('a', b'b')
     with open('a.onnx', 'wb') as f:
         f.write(b'x' * 9)
-    for path in 'other.npz', 'a.zip', 'a.onnx', 'text':
+    for ending in 'model', 'pt', 'keras', 't7', 'safetensors':
+        os.link('text', f'a.{ending}')
+    for path in ('other.npz', 'a.zip', 'a.onnx', 'text', 'a.model', 'a.pt', 'a.keras',
+                 'a.t7', 'a.safetensors'):
         assert 'convert' not in error_of([*command, path], capsys)
 
 
