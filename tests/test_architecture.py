@@ -1,5 +1,6 @@
 """docs/architecture.md is true: packages, levels, and who imports whom."""
 import ast
+import collections
 import os
 import re
 import subprocess
@@ -121,3 +122,11 @@ def test_local_links_lead_somewhere(document):
             if not target.startswith('http'):
                 assert os.path.exists(
                     os.path.join(os.path.dirname(path), target)), target
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """Folders of tests are not packages: pytest cannot import two of one name."""
+    names = collections.Counter(
+        name for _, _, names in os.walk(TESTS) for name in names
+        if name.startswith('test_') and name.endswith('.py'))
+    assert max(names.values()) == 1, names.most_common(1)
