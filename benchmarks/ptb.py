@@ -221,7 +221,7 @@ def interpolate(args):
     done = subprocess.run(
         [sys.executable, '-m', 'rnnlm', 'interpolate', *args.mixture, '--corpus',
          args.corpus, '--device', args.device, '--json', '--quiet'],
-        stdout=subprocess.PIPE, text=True)
+        stdout=subprocess.PIPE, encoding='utf-8')
     if done.returncode:  # it has said why
         sys.exit(done.returncode)
     found = json.loads(done.stdout)

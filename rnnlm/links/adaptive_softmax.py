@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any, Iterable, Iterator, Optional, Sequence, Tuple
 
 import chainer
@@ -206,8 +207,10 @@ def checked_counts(counts: Any, n_vocab: Optional[int] = None) -> numpy.ndarray:
     if counts is None and n_vocab is not None:
         return 1 / numpy.arange(1.0, n_vocab + 1)
     try:
-        given = numpy.asarray(counts)
-    except (TypeError, ValueError):  # lists of several lengths, or on a GPU
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')  # NumPy 1.23 only warns of ragged lists
+            given = numpy.asarray(counts)
+    except (TypeError, ValueError, Warning):  # ragged lists, or an array on a GPU
         given = numpy.array(None)
     problem = ''
     if given.ndim != 1 or given.dtype.kind not in 'iuf':

@@ -215,7 +215,7 @@ def test_rollback_without_an_undamaged_snapshot(tmp_path, monkeypatch, capsys):
     experiment.train(
         tiny_corpus(), TINY, out=str(tmp_path), seed=0, on_nan='rollback')
     out = capsys.readouterr().out
-    assert 'rollback to the beginning; learning rate multiplied by 0.5' in out
+    assert 'rollback to the start; learning rate multiplied by 0.5' in out
 
 
 def test_rollback_from_a_snapshot_of_another_folder(tmp_path, monkeypatch, capsys):
