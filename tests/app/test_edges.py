@@ -143,17 +143,19 @@ def test_processes_that_train_apart_are_told_so(folder, name):
 
 
 def test_one_point_is_seen(tmp_path, monkeypatch):
-    styles, plot = [], matplotlib.axes.Axes.plot
+    seen, plot = [], matplotlib.axes.Axes.plot
 
-    def look(self, x, y, style, **kwargs):
-        styles.append(style)
-        return plot(self, x, y, style, **kwargs)
+    def look(self, x, y, *style, **kwargs):
+        seen.append((len(x), kwargs['marker'] is not None))
+        return plot(self, x, y, *style, **kwargs)
 
     monkeypatch.setattr(matplotlib.axes.Axes, 'plot', look)
     log = [{'iteration': k, 'perplexity': 9., 'val_perplexity': 8.} for k in (5, 10)]
     plotting.draw(log[:1], 5, str(tmp_path / 'one.png'))
     plotting.draw(log, 5, str(tmp_path / 'two.png'))
-    assert styles == ['o', 'o', '-', 'o-']
+    assert len(seen) == 4
+    assert all(has_marker for points, has_marker in seen if points == 1)
+    assert [points for points, _ in seen] == [1, 1, 2, 2]
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='sends a signal')
