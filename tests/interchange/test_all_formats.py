@@ -117,7 +117,7 @@ def test_onnx(name, tmp_path):
     numpy.testing.assert_allclose(logits, logits_of(weights, IDS), rtol=0, atol=1e-5)
     assert 'ä' in session.get_modelmeta().custom_metadata_map['rnnlm vocabulary']
     assert inspecting.describe(path)['format'] == 'ONNX'
-    with pytest.raises(rnnlm.InputError, match='found ONNX, which is written only'):
+    with pytest.raises(rnnlm.InputError, match='found ONNX, which can only be written'):
         convert.load(path)
 
 
