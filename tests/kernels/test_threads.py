@@ -122,8 +122,13 @@ def test_interrupts_while_others_work():
             time.sleep(0.05)
         ended.append(k)
 
-    with pytest.raises(KeyboardInterrupt):
-        threads.run(work, 2)
+    # A shell starts what it runs in the background without Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            threads.run(work, 2)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert sorted(ended) == [0, 1]
 
 
