@@ -32,8 +32,8 @@ from rnnlm.training.evaluator import (
 import common
 import report_pictures
 import report_ptb
+from report_ptb import KEPT
 
-KEPT = os.path.join(common.HERE, 'ptb.json')
 COMMAND = 'benchmarks/ptb.py ...'
 OF_LOG = ('epoch', 'iteration', 'perplexity', 'val_perplexity', 'lr', 'words/s',
           'elapsed_time')

@@ -1,9 +1,14 @@
 """Writes the Penn Treebank section of RESULTS.md, for ptb.py."""
+import os
+
 import numpy
 
 import common
 
 from rnnlm.app.recipes import PRESETS
+
+# What ptb.py and word_language_model.py store.
+KEPT = os.path.join(common.HERE, 'ptb.json')
 
 PAPER = {'small': (120.7, 114.5), 'medium': (86.2, 82.7), 'large': (82.2, 78.4)}
 

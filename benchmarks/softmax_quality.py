@@ -26,10 +26,9 @@ from rnnlm.app.resuming import newest_or
 from rnnlm.app.recipes import PRESETS, SOFTMAXES
 
 import common
-from report_ptb import finished, spread
+from report_ptb import KEPT as PTB, finished, spread
 
 KEPT = os.path.join(common.HERE, 'softmax_quality.json')
-PTB = os.path.join(common.HERE, 'ptb.json')
 COMMAND = 'benchmarks/softmax_quality.py'
 CUTOFFS = 2000, 5000
 

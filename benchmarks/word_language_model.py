@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 import common
+from report_ptb import KEPT
 
-KEPT = os.path.join(common.HERE, 'ptb.json')
 COMMAND = 'benchmarks/word_language_model.py'
 NAME = 'word_language_model'
 ANNEAL, CLIP, LR, EVAL_BATCH = 4.0, 0.25, 20.0, 10

@@ -168,3 +168,17 @@ def lstm_case(T, B, n_in, n, dtype, seed=0):
 
 def refused(*parts):
     return pytest.raises(rnnlm.InputError, match='(?s)' + '.*'.join(parts))
+
+
+# Imports Chainer first, as people make today's Python do it.
+CHAINER_FIRST = '''
+import sys, types, numpy, warnings
+warnings.simplefilter('ignore')
+check = types.ModuleType('chainer._environment_check')
+check.check = lambda: None
+sys.modules['chainer._environment_check'] = check
+if not hasattr(numpy, 'sctypes'):
+    numpy.sctypes = {'int': [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
+                     'float': [numpy.float32]}
+import chainer
+'''

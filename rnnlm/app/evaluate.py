@@ -11,7 +11,7 @@ from rnnlm.app.texts import TextOfModel
 from rnnlm.app.trained import TrainedModel, load
 from rnnlm.data.corpus import Encoded
 from rnnlm.data.vocabulary import Vocabulary
-from rnnlm.errors import InputError, NotFinite, printable, require, require_positive
+from rnnlm.errors import InputError, NotFinite, printable, require
 from rnnlm.inference import dynamic, scoring
 from rnnlm.inference.perplexity import Perplexity, without_unknown
 
@@ -22,10 +22,7 @@ def check(args: argparse.Namespace) -> None:
     for flag, value in ('--dynamic-lr', args.lr), ('--dynamic-decay', args.decay):
         if value is not None and not args.dynamic:
             raise InputError(f'{flag} can only be used with --dynamic')
-    if args.lr is not None:
-        require_positive('lr', args.lr)
-    if args.decay is not None:
-        require('decay', args.decay, 'a ratio from 0 to 1', lambda v: 0 <= v <= 1)
+    dynamic.check_rates(args.lr, args.decay)
     if args.dynamic == 'rms' and args.text is not None:
         raise InputError("expected 'sgd' with --text, found 'rms', which reads the "
                          'training text too', 'dynamic')
@@ -41,12 +38,11 @@ def evaluate(args: argparse.Namespace) -> int:
             f'expected a model trained on running text, found {args.model}, trained '
             'with --sentences', 'sentences' if args.sentences else 'dynamic')
     trained = load(args.model, args.device)
-    # Checks its options, so it is created before the text is read, which may take long.
+    text = TextOfModel(args, args.model, trained.vocabulary, trained.model.n_vocab)
+    part = text.part(args.part)
     adaptive = None if not args.dynamic else dynamic.DynamicEvaluation(
         trained.model, args.lr, 0.002 if args.decay is None else args.decay,
         rule=args.dynamic)
-    text = TextOfModel(args, args.model, trained.vocabulary, trained.model.n_vocab)
-    part = text.part(args.part)
     vocabulary = text.vocabulary
     assert vocabulary is not None
     name = args.part if args.text is None else 'text'

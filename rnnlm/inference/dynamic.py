@@ -15,6 +15,18 @@ from rnnlm.errors import require, require_count, require_ids, require_positive
 RATES = {'sgd': 0.07, 'rms': 0.0001}
 
 
+def check_rates(lr: Optional[float], decay: Optional[float]) -> None:
+    """Refuses a learning rate or a decay that is out of range; None is a default.
+
+    Raises:
+        rnnlm.InputError: If one is out of range.
+    """
+    if lr is not None:
+        require_positive('lr', lr)
+    if decay is not None:
+        require('decay', decay, 'a ratio from 0 to 1', lambda v: 0 <= v <= 1)
+
+
 class DynamicEvaluation:
     r"""Evaluator of perplexity that adapts the model to the text while reading.
 
@@ -62,11 +74,10 @@ class DynamicEvaluation:
                  clip: Optional[float] = None) -> None:
         require('rule', rule, "'sgd' or 'rms'", lambda v: v in RATES)
         lr = RATES[rule] if lr is None else lr
-        require_positive('lr', lr)
+        check_rates(lr, decay)
         require_count('steps', steps)
         if clip is not None:
             require_positive('clip', clip)
-        require('decay', decay, 'a ratio from 0 to 1', lambda v: 0 <= v <= 1)
         self.model = model.copy('copy')
         self.lr, self.decay, self.steps, self.clip = lr, decay, steps, clip
         self.rule = rule

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 
-from helpers import ROOT
+from helpers import CHAINER_FIRST, ROOT
 import numpy as np
 import pytest
 
@@ -234,22 +234,8 @@ def test_chainer_that_failed_to_import_first_is_refused():
     assert 'import rnnlm before chainer' in result.stderr
 
 
-SHIM = '''
-# What people put before Chainer to get it imported.
-import sys, types, numpy, warnings
-warnings.simplefilter('ignore')
-check = types.ModuleType('chainer._environment_check')
-check.check = lambda: None
-sys.modules['chainer._environment_check'] = check
-if not hasattr(numpy, 'sctypes'):
-    numpy.sctypes = {'int': [numpy.int8, numpy.int16, numpy.int32, numpy.int64],
-                     'float': [numpy.float32]}
-import chainer
-'''
-
-
 def test_chainer_imported_first_is_patched_in_place():
-    run(SHIM + '''
+    run(CHAINER_FIRST + '''
 from chainer.reporter import Summary
 from chainer.dataset.convert import _concat_arrays_with_padding as pad
 from chainer.optimizer import Hyperparameter

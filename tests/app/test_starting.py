@@ -3,7 +3,7 @@ import os
 import subprocess
 import sys
 
-from helpers import ROOT
+from helpers import CHAINER_FIRST, ROOT
 import pytest
 
 # As pip writes it.
@@ -37,19 +37,6 @@ numpy.tanh = tanh
 {CHANGED}
 F.dropout = dropout
 {CHANGED}
-'''
-
-# Chainer before rnnlm, as people make today's Python import it.
-CHAINER_FIRST = '''
-import sys, types, numpy, warnings
-warnings.simplefilter('ignore')
-check = types.ModuleType('chainer._environment_check')
-check.check = lambda: None
-sys.modules['chainer._environment_check'] = check
-if not hasattr(numpy, 'sctypes'):
-    numpy.sctypes = {'int': [numpy.int8], 'float': [numpy.float32]}
-import chainer
-import rnnlm
 '''
 
 pytestmark = pytest.mark.slow
@@ -120,7 +107,8 @@ assert chainer.reporter._patches
 
 IMPORTS = [
     'import rnnlm\n', 'import rnnlm, chainer\n', 'import numpy, rnnlm\n',
-    CHAINER_FIRST, 'import rnnlm_command, rnnlm\n', 'from rnnlm import RNNForLM\n',
+    CHAINER_FIRST + 'import rnnlm\n', 'import rnnlm_command, rnnlm\n',
+    'from rnnlm import RNNForLM\n',
     'import rnnlm.training.updater\n', 'import rnnlm.app.recipes\n',
     'from rnnlm.app.cli import main\n']
 
