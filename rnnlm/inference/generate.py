@@ -13,6 +13,7 @@ from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
     InputError, require, require_count, require_ids, require_positive)
 from rnnlm.chain import LanguageModel
+from rnnlm.inference.next_word import logits_of_next_word
 from rnnlm.inference.scoring import NAN_PROBABILITY
 
 
@@ -274,8 +275,10 @@ def _logits(model: LanguageModel, words: Sequence[int], fresh_after: Optional[in
     # This must not enclose a yield: the caller would run with this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode(), (
             numpy.errstate(over='ignore', invalid='ignore')):
-        y = model(model.xp.array(words, dtype='i'))
-    logits = chainer.cuda.to_cpu(y.array).astype(numpy.float64)
+        y = logits_of_next_word(model, words[0]) if len(words) == 1 else None
+        y = y[None] if y is not None else chainer.cuda.to_cpu(
+            model(model.xp.array(words, dtype='i')).array)
+    logits = y.astype(numpy.float64)
     if not (logits.max(axis=1) < numpy.inf).all():  # infinite, or NaN
         raise InputError(NAN_PROBABILITY)
     return logits

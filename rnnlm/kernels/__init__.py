@@ -5,6 +5,7 @@ For the CPU, compiled by llvmlite (the extra ``fast``) if it is installed:
 | module | computes | for |
 |---|---|---|
 | `recurrent` | the steps of an LSTM layer | `rnnlm.functions.lstm_window` |
+| `one_stream` | one step of one stream | `rnnlm.inference.next_word` |
 | `output` | softmax, cross entropy, their gradient | `rnnlm.functions.softmax_loss` |
 | `twister` | dropout masks | `rnnlm.functions.dropout` |
 | `sgd` | norm of the gradient, SGD step | `rnnlm.training.sgd` |

@@ -39,14 +39,12 @@ import numpy
 from llvmlite import ir
 
 from rnnlm.kernels import buffers, threads
+from rnnlm.kernels.cell import first_unit, lstm_cell, part_of_thread
 from rnnlm.kernels.machine import machine
-from rnnlm.kernels.vector import Kernel
+from rnnlm.kernels.vector import ALL_IN, Kernel
 
 # Cost of the barrier of a step per thread, in vector multiplications.
 BARRIER = 1000
-
-# A value of the barrier's counter that every wait is below: ends all waits.
-ALL_IN = 2 ** 62
 
 # Prefetch distance in elements of a panel, so that weights come from memory while
 # others are multiplied.  Products of fewer than FEW rows are bound by cache bandwidth,
@@ -257,22 +255,8 @@ def _begin(module, name, arguments, lanes):
     """
     k = Kernel(module, name, arguments, lanes)
     B, n = k.arguments['B'], k.arguments['n']
-    return (k, k.arguments, B, n, k.mul(n, k.int(4)), k.mul(n, B), *_my_blocks(k))
-
-
-def _my_blocks(k):
-    """Returns (start, stop) of this thread's blocks of units."""
-    a = k.arguments
-    blocks = k.blocks(a['n'])
-    edge = [k.builder.sdiv(k.mul(blocks, thread), a['threads'])
-            for thread in (a['thread'], k.add(a['thread'], k.int(1)))]
-    return edge
-
-
-def _first_unit(k, block):
-    """Returns the first unit of a block; the last block ends at the last unit."""
-    return k.minimum_int(k.mul(block, k.int(k.lanes)),
-                         k.sub(k.arguments['n'], k.int(k.lanes)))
+    return (k, k.arguments, B, n, k.mul(n, k.int(4)), k.mul(n, B),
+            *part_of_thread(k, k.blocks(n)))
 
 
 def _write_forward(module, lanes, count):
@@ -283,11 +267,11 @@ def _write_forward(module, lanes, count):
     # transposed rows of W_l.
     with k.loop(first, last) as block, k.loop(0, 4 * lanes) as row, \
             k.loop(0, k.blocks(n)) as part:
-        j = _first_unit(k, part.index)
+        j = first_unit(k, part.index)
         q = k.builder.sdiv(row.index, k.int(lanes))
         lane = k.builder.srem(row.index, k.int(lanes))
         weights = k.load(k.at(
-            a['weights'], (_first_unit(k, block.index), four_n), (row.index, n), j))
+            a['weights'], (first_unit(k, block.index), four_n), (row.index, n), j))
         k.store_lanes(weights, k.at(
             a['panels'], (block.index, four_n, lanes), (q, n, lanes), (j, lanes), lane),
             lanes)
@@ -297,7 +281,7 @@ def _write_forward(module, lanes, count):
         after = k.sub(k.int(1), before)
         columns = k.at(a['columns'], (before, step))
         with k.loop(first, last) as block:
-            u = _first_unit(k, block.index)
+            u = first_unit(k, block.index)
             for q in range(4):
                 panel = k.at(a['panels'], (block.index, four_n, lanes), (n, q * lanes))
                 _product(k, count, n, columns, panel, k.at(a['scratch'], q * lanes),
@@ -310,14 +294,8 @@ def _write_forward(module, lanes, count):
                 z = [k.fadd(k.fadd(k.load(k.at(at_row, q * lanes)), k.load(
                     k.at(a['scratch'], (r, 4 * lanes), q * lanes))), bias[q])
                     for q in range(4)]
-                z = k.shuffle(z, [[4 * lane + g for lane in range(lanes)]
-                                  for g in range(4)])
-                gates = [k.tanh(z[0])] + [k.sigmoid(x) for x in z[1:]]
-                cell, in_, forget, out = gates
                 place = k.add(k.mul(t, step), k.add(k.mul(r, n), u))
-                c = k.fma(forget, k.load(k.at(a['cs'], place)), k.fmul(cell, in_))
-                tanh_c = k.tanh(c)
-                h = k.fmul(out, tanh_c)
+                gates, c, tanh_c, h = lstm_cell(k, z, k.load(k.at(a['cs'], place)))
                 for g, gate in enumerate(gates):
                     k.store(gate, k.at(
                         a['gate'], (t, step, 4), (step, g), (r, n), u))
@@ -343,7 +321,7 @@ def _write_backward(module, lanes, count):
 
     # Packing.  A panel is `lanes` columns of W_l, (4n, lanes).
     with k.loop(first, last) as block, k.loop(0, four_n) as row:
-        k.store(k.load(k.at(a['weights'], (row.index, n), _first_unit(k, block.index))),
+        k.store(k.load(k.at(a['weights'], (row.index, n), first_unit(k, block.index))),
                 k.at(a['panels'], (block.index, four_n, lanes), (row.index, lanes)))
     with k.loop(0, a['T']) as time:
         t = k.sub(k.sub(a['T'], k.int(1)), time.index)
@@ -351,7 +329,7 @@ def _write_backward(module, lanes, count):
         later = k.sub(k.int(1), now)
         is_last = k.builder.icmp_signed('==', time.index, k.int(0))
         with k.loop(first, last) as block:
-            u = _first_unit(k, block.index)
+            u = first_unit(k, block.index)
             # scratch = gz_{t+1} W_l; in the last step, the given gradient of h_T.
             with k.builder.if_else(is_last) as (then, otherwise):
                 with then:
@@ -392,7 +370,7 @@ def _write_backward(module, lanes, count):
         k.barrier(
             a['counter'], k.mul(a['threads'], k.add(time.index, k.int(1))))
     with k.loop(first, last) as block:
-        u = _first_unit(k, block.index)
+        u = first_unit(k, block.index)
         product(block.index, k.int(0))
         with k.loop(0, B) as row:
             k.store(k.load(k.at(a['scratch'], (row.index, lanes))),

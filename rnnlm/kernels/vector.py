@@ -2,7 +2,7 @@
 
 `Kernel` builds one function: vector loads and stores, loops, tanh, sigmoid, exp, and a
 barrier for threads.  `rnnlm.kernels.machine` compiles it.  The kernels themselves are
-in `recurrent`, `output`, `sgd` and `twister`.
+in `recurrent`, `one_stream`, `output`, `sgd` and `twister`.
 
 LLVM IR has no variables that change, only values (static single assignment).  So a loop
 passes values from one iteration to the next explicitly; see `Kernel.loop`.
@@ -29,6 +29,9 @@ KINDS = {'i': (INT, ctypes.c_int64), 'f': (FLOAT, ctypes.c_float),
 
 # Iterations of a spin loop before it yields the core to another thread.
 SPINS = 20000
+# A value of a barrier's counter that is above every target: ends all waits.
+ALL_IN = 2 ** 62
+
 YIELD = 'SwitchToThread' if sys.platform == 'win32' else 'sched_yield'
 
 # tanh(x) = x p(x^2) / q(x^2), the rational minimax approximation of Eigen and XLA, with

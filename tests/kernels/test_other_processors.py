@@ -4,7 +4,7 @@ import re
 import pytest
 
 pytest.importorskip('llvmlite')
-from rnnlm.kernels import output, recurrent, sgd, twister  # noqa: E402
+from rnnlm.kernels import one_stream, output, recurrent, sgd, twister  # noqa: E402
 from rnnlm.kernels.machine import Machine  # noqa: E402
 
 # For each processor its lanes, what multiplies and adds vectors, and what takes one
@@ -43,7 +43,8 @@ def test_all_kernels_are_of_vectors_and_call_nothing(processor):
     machine, fma, _ = processor
     for module, least in ((recurrent.module(machine, 6), 4 * 6 + 30),
                           (output.module(machine), 2 * 2 * 8), (sgd.module(machine), 0),
-                          (twister.module(machine), 0)):
+                          (twister.module(machine), 0),
+                          (one_stream.module(machine), 3 * 4)):
         assembly = machine.assembly(module)
         # Of nothing but the system's scheduler; of no exponential, maximum or product
         # of single numbers, which is what LLVM makes of a vector that it cannot have.
