@@ -94,8 +94,8 @@ class LanguageModel(states.StatefulChain):
                         isinstance(link, chainer.Link) for link in v))
         super().__init__()
         # Copies with an underscore, because a subclass may redefine these names.
-        self.n_vocab, self.n_layers = n_vocab, len(layers)
-        self._n_vocab, self._n_layers = n_vocab, len(layers)
+        self.n_vocab = self._n_vocab = n_vocab
+        self.n_layers = self._n_layers = len(layers)
         self.tied = isinstance(output, OutputBias)
         self.dropout = 0.0 if dropouts else dropout
         self._n_dropouts = len(dropouts)
@@ -322,13 +322,14 @@ class LanguageModel(states.StatefulChain):
                     f'found a {type(link).__name__}')
         return [parts.TABLE[type(link)].sizes(link)[1] for link in links]
 
-    def why_steps(self, n_streams: Optional[int] = None,
-                  forget: bool = False) -> str:
+    def why_steps(self, n_streams: Optional[int] = None, forget: bool = False,
+                  code: unaltered.Code = unaltered.EVERYTHING) -> str:
         """Returns why windows are computed step by step, or ''.
 
         Args:
             n_streams (int): Number of streams B; None for that of the states.
             forget (bool): Whether the states are reset before the window.
+            code: The code that must not have been replaced.
 
         Returns:
             str: The reason; '' if windows are computed by fused functions.
@@ -345,7 +346,7 @@ class LanguageModel(states.StatefulChain):
         if self.tied != isinstance(output, OutputBias):
             return 'the output layer was replaced'
         links = [self.embed, *layers, output]
-        return (parts.why_not(self, links + dropouts)
+        return (parts.why_not(self, links + dropouts, code)
                 or ('' if forget else parts.why_not_states(links, n_streams))
                 or parts.why_not_sizes(links, self._shared()))
 
@@ -391,7 +392,7 @@ class LanguageModel(states.StatefulChain):
 
 
 # Classes whose methods the fused functions replace; subclasses are checked against it.
-KNOWN = {unaltered.record(LanguageModel)}
+KNOWN = {unaltered.record(LanguageModel, one_step=True)}
 
 
 def language_model(target: Any) -> Optional[LanguageModel]:

@@ -92,7 +92,7 @@ class RNNForLM(chain.LanguageModel):
 
 
 # Same code as its base class, except for the initialisation.
-chain.KNOWN.add(unaltered.record(RNNForLM))
+chain.KNOWN.add(unaltered.record(RNNForLM, one_step=True))
 
 
 def adaptive_model(n_vocab: int, n_units: int, n_layers: int = 2, dropout: float = 0.5,

@@ -243,7 +243,7 @@ TABLE = {
 }
 for _link in (AdaptiveSoftmax, DroppedLinear, HardSigmoidLSTM, LockedDropout,
               OutputBias, WeightDropLSTM):
-    unaltered.record_link(_link)
+    unaltered.record_link(_link, one_step=_link in (LockedDropout, OutputBias))
 
 _GATE_OF_SLOPE = {slope: gate for gate, slope in SLOPES.items() if slope}
 
@@ -266,15 +266,16 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
     TABLE[link] = Part(window, role, state, sizes, why_not)
 
 
-def why_not(chain, links):
+def why_not(chain, links, code=unaltered.EVERYTHING):
     """Returns why links of a chain must be called step by step, or ''.
 
     Args:
         chain: The chain.
         links (list of links): The links that window functions would replace, the
             embedding first.
+        code (rnnlm.unaltered.Code): The code that must not have been replaced.
     """
-    reason = (unaltered.changed_code() or why_not_config() or why_not_watched(chain)
+    reason = (code.changed() or why_not_config() or why_not_watched(chain)
               or unaltered.shadowed(chain))
     if reason:
         return reason

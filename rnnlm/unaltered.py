@@ -15,6 +15,7 @@ from chainer import functions as F
 from chainer import links as L
 from chainer.functions.connection import embed_id, linear
 from chainer.functions.loss import softmax_cross_entropy
+from chainer.functions.math import basic_math
 from chainer.functions.noise import dropout
 from chainer.functions.rnn import lstm
 import numpy
@@ -35,45 +36,124 @@ _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, proper
 _FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
              'chainer.optimizer_hooks.')
 
-# The recorded state: classes with their attributes, namespaces with some of their
-# names, and functions with their code and defaults.
-_classes: Dict[type, Dict[str, Any]] = {}
-_spaces: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
-_functions: Dict[types.FunctionType, Tuple[Any, ...]] = {}
-
 _code_of = operator.attrgetter('__code__', '__defaults__')
 
 
-def record(cls: type) -> type:
+class Code:
+    """The code of some classes, and of the functions that they call, when recorded."""
+
+    def __init__(self) -> None:
+        # Classes with their attributes, namespaces with some of their names, and
+        # functions with their code and defaults.
+        self.classes: Dict[type, Dict[str, Any]] = {}
+        self.spaces: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
+        self.functions: Dict[types.FunctionType, Tuple[Any, ...]] = {}
+
+    def record(self, cls: type) -> type:
+        """Records the current code of a class and of all its bases.
+
+        Returns:
+            type: The class, so that this can be used as a decorator.
+        """
+        for base in cls.__mro__[:-1]:
+            if base not in self.classes:
+                self.classes[base] = dict(vars(base))
+                for value in self.classes[base].values():
+                    self._record_function(_function_of(value))
+        return cls
+
+    def record_link(self, cls: type) -> type:
+        """Records a link as `record` does, and what its methods call.
+
+        Functions of Chainer that its methods call are recorded too, because a window
+        function replaces them as well.
+
+        Returns:
+            type: The link.
+        """
+        self.record(cls)
+        for base in cls.__mro__[:-1]:
+            if not base.__module__.startswith('chainer.'):
+                for value in vars(base).values():
+                    self._record_function(
+                        _function_of(value), _FOLLOWED + (base.__module__,))
+        return cls
+
+    def _record_function(self, function: Any,
+                         followed: Tuple[str, ...] = _FOLLOWED) -> None:
+        """Records a function of the packages in `followed`, and what it calls.
+
+        These are the objects its names refer to: in its module, in Chainer modules that
+        it names, and in NumPy, because the function may call `xp.tanh`.
+        """
+        if not isinstance(function, types.FunctionType) or (
+                function in self.functions
+                or not function.__module__.startswith(followed)):
+            return
+        self.functions[function] = _code_of(function)
+        names = frozenset(_names_in(function.__code__))
+        for space in [*_spaces_of(function.__globals__, names), vars(numpy),
+                      vars(numpy.random)]:
+            for name in names.intersection(space):
+                self.record_name(space, name)
+
+    def record_name(self, space: Dict[str, Any], name: str) -> None:
+        """Records what a name of a module refers to."""
+        value = space[name]
+        recorded = next((names for one, names in self.spaces if one is space), None)
+        if recorded is None:
+            recorded = {}
+            self.spaces.append((space, recorded))
+        if not callable(value) or name in recorded:
+            return
+        recorded[name] = value
+        if str(getattr(value, '__module__', '')).startswith(_FOLLOWED):
+            if isinstance(value, type):
+                self.record(value)
+            else:
+                self._record_function(value)
+
+    def changed(self) -> str:
+        """Returns the first class or function whose code was replaced (str), or ''."""
+        # This runs before every window: comparing whole dicts and lists stays in C.
+        for cls, before in self.classes.items():
+            if cls.__dict__ != before:
+                reason = _changed_class(cls, before)
+                if reason:
+                    return reason
+        for space, names in self.spaces:
+            for name, value in names.items():
+                if space.get(name) is not value:
+                    return f'{space["__name__"]}.{name} has been replaced'
+        if list(map(_code_of, self.functions)) != list(self.functions.values()):
+            for function, code in self.functions.items():
+                if _code_of(function) != code:
+                    return f'the code of {function.__qualname__} has been replaced'
+        return ''
+
+
+# All code that window functions replace; and that of one step of an LSTM, which is
+# checked before each word in generation.
+EVERYTHING, ONE_STEP = Code(), Code()
+
+
+def record(cls: type, one_step: bool = False) -> type:
     """Records the current code of a class and of all its bases.
+
+    Args:
+        cls (type): The class.
+        one_step: Whether it takes part in one step without dropout.
 
     Returns:
         type: The class, so that this can be used as a decorator.
     """
-    for base in cls.__mro__[:-1]:
-        if base not in _classes:
-            _classes[base] = dict(vars(base))
-            for value in _classes[base].values():
-                _record_function(_function_of(value))
-    return cls
+    return (ONE_STEP if one_step else EVERYTHING).record(EVERYTHING.record(cls))
 
 
-def record_link(cls: type) -> type:
-    """Records a link as `record` does, and what its methods call.
-
-    Functions of Chainer that its methods call are recorded too, because a window
-    function replaces them as well.
-
-    Returns:
-        type: The link.
-    """
-    record(cls)
-    for base in cls.__mro__[:-1]:
-        if not base.__module__.startswith('chainer.'):
-            for value in vars(base).values():
-                _record_function(
-                    _function_of(value), _FOLLOWED + (base.__module__,))
-    return cls
+def record_link(cls: type, one_step: bool = False) -> type:
+    """Records a link as `record` does, and what its methods call."""
+    return (ONE_STEP if one_step else EVERYTHING).record_link(
+        EVERYTHING.record_link(cls))
 
 
 def _is_code(value: Any) -> bool:
@@ -84,23 +164,6 @@ def _is_code(value: Any) -> bool:
 def _function_of(value: Any) -> Any:
     """Returns the function behind a class attribute, or else the attribute."""
     return getattr(value, '__func__', None) or getattr(value, 'fget', None) or value
-
-
-def _record_function(function: Any, followed: Tuple[str, ...] = _FOLLOWED) -> None:
-    """Records a function of the packages in `followed`, and the functions it calls.
-
-    These are the objects its names refer to: in its module, in Chainer modules that it
-    names, and in NumPy, because the function may call `xp.tanh`.
-    """
-    if not isinstance(function, types.FunctionType) or function in _functions or (
-            not function.__module__.startswith(followed)):
-        return
-    _functions[function] = _code_of(function)
-    names = frozenset(_names_in(function.__code__))
-    for space in [*_spaces_of(function.__globals__, names), vars(numpy),
-                  vars(numpy.random)]:
-        for name in names.intersection(space):
-            _record_name(space, name)
 
 
 def _spaces_of(space: Dict[str, Any], names: Collection[str]
@@ -119,47 +182,12 @@ def _spaces_of(space: Dict[str, Any], names: Collection[str]
     return found
 
 
-def _record_name(space: Dict[str, Any], name: str) -> None:
-    value = space[name]
-    recorded = next((names for one, names in _spaces if one is space), None)
-    if recorded is None:
-        recorded = {}
-        _spaces.append((space, recorded))
-    if not callable(value) or name in recorded:
-        return
-    recorded[name] = value
-    if str(getattr(value, '__module__', '')).startswith(_FOLLOWED):
-        if isinstance(value, type):
-            record(value)
-        else:
-            _record_function(value)
-
-
 def _names_in(code: types.CodeType) -> Iterator[str]:
     """Yields the names that a function mentions, including its inner functions."""
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names_in(constant)
-
-
-def changed_code() -> str:
-    """Returns the first class or function whose code was replaced (str), or ''."""
-    # This runs before every window: comparing whole dicts and lists stays in C.
-    for cls, before in _classes.items():
-        if cls.__dict__ != before:
-            reason = _changed_class(cls, before)
-            if reason:
-                return reason
-    for space, names in _spaces:
-        for name, value in names.items():
-            if space.get(name) is not value:
-                return f'{space["__name__"]}.{name} has been replaced'
-    if list(map(_code_of, _functions)) != list(_functions.values()):
-        for function, code in _functions.items():
-            if _code_of(function) != code:
-                return f'the code of {function.__qualname__} has been replaced'
-    return ''
 
 
 def _changed_class(cls: type, before: Dict[str, Any]) -> str:
@@ -247,16 +275,24 @@ class Shown:
 
 
 for _class in (
-        L.Classifier, L.EmbedID, L.LSTM, L.Linear, chainer.Parameter,
-        chainer.optimizers.SGD, chainer.optimizers.sgd.SGDRule,
-        chainer.optimizer_hooks.GradientClipping, embed_id.EmbedIDFunction,
-        linear.LinearFunction, lstm.LSTM, dropout.Dropout,
+        L.Classifier, chainer.Parameter, chainer.optimizers.SGD,
+        chainer.optimizers.sgd.SGDRule, chainer.optimizer_hooks.GradientClipping,
         softmax_cross_entropy.SoftmaxCrossEntropy):
     record(_class)
+for _class in (
+        L.EmbedID, L.LSTM, L.Linear, embed_id.EmbedIDFunction, linear.LinearFunction,
+        lstm.LSTM, dropout.Dropout, basic_math.Add):
+    record(_class, one_step=True)
+# A step uses one operator of Variable; `record` would follow all of them.
+ONE_STEP.classes[chainer.Variable] = dict(vars(chainer.Variable))
 
 for _module, _name in (
-        (F, 'dropout'), (dropout, 'dropout'), (lstm, 'lstm'), (F, 'lstm'),
-        (linear, 'linear'), (F, 'linear'), (embed_id, 'embed_id'), (F, 'embed_id'),
         (softmax_cross_entropy, 'softmax_cross_entropy'),
         (F, 'softmax_cross_entropy'), (F, 'accuracy')):
-    _record_name(vars(_module), _name)
+    EVERYTHING.record_name(vars(_module), _name)
+for _module, _name in (
+        (lstm, 'lstm'), (F, 'lstm'), (linear, 'linear'), (F, 'linear'),
+        (embed_id, 'embed_id'), (F, 'embed_id'), (dropout, 'dropout'), (F, 'dropout'),
+        (basic_math, 'add')):
+    for _code in EVERYTHING, ONE_STEP:
+        _code.record_name(vars(_module), _name)

@@ -7,7 +7,7 @@ import chainer
 from chainer import links as L
 import numpy
 
-from rnnlm import kernels
+from rnnlm import kernels, unaltered
 from rnnlm.chain import LanguageModel
 from rnnlm.links import OutputBias
 
@@ -24,12 +24,13 @@ def logits_of_next_word(model: LanguageModel, word: int) -> Optional[numpy.ndarr
         not support: they need links of exactly Chainer's types, unaltered, and float32
         on NumPy.
     """
-    one_stream = kernels.compiled('one_stream', model.xp, model.embed.W.dtype)
-    if not one_stream or model.why_steps(1) or not 0 <= word < model.n_vocab:
-        return None
-    layers, output = model.layers, model.output
+    layers, output = model._layers(), model._output()
     if type(model.embed) is not L.EmbedID or type(output) not in (
             L.Linear, OutputBias) or any(type(layer) is not L.LSTM for layer in layers):
+        return None
+    one_stream = kernels.compiled('one_stream', model.xp, model.embed.W.dtype)
+    if not one_stream or model.why_steps(1, code=unaltered.ONE_STEP) or (
+            not 0 <= word < len(model.embed.W)):
         return None
     W = (model.embed if model.tied else output).W.array
     matrices = [W] + [link.W.array for layer in layers

@@ -21,7 +21,8 @@ COMMANDS = ('train', 'evaluate', 'generate', 'score', 'interpolate', 'run', 'ins
             'convert', 'info')
 
 # Prints what has been replaced since `import rnnlm`, if that is known.
-CHANGED = 'from rnnlm import unaltered; print(unaltered.changed_code() or "nothing")\n'
+CHANGED = ('from rnnlm import unaltered; '
+           'print(unaltered.EVERYTHING.changed() or "nothing")\n')
 PATCH = 'from chainer import functions as F; F.dropout = lambda x, **kwargs: x\n'
 
 # The same with a change in NumPy; then what is left when it is undone, in turn.

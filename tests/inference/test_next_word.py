@@ -72,6 +72,16 @@ class OwnLSTM(L.LSTM):
         return super().forward(x)
 
 
+class OwnEmbedding(chainer.Chain):
+    def __init__(self, n_vocab, n):
+        super().__init__()
+        with self.init_scope():
+            self.inner = L.EmbedID(n_vocab, n)
+
+    def forward(self, x):
+        return self.inner(x)
+
+
 def stepwise():
     model = plain()
     model.per_step = True
@@ -104,6 +114,8 @@ UNSUPPORTED = {
         L.EmbedID(V, 24), [OwnLSTM(24, 24)], L.Linear(24, V)),
     'hard gates': lambda: rnnlm.LanguageModel(
         L.EmbedID(V, 24), [HardSigmoidLSTM(24, 24)], L.Linear(24, V)),
+    'an embedding of its own': lambda: rnnlm.LanguageModel(
+        OwnEmbedding(V, 24), [L.LSTM(24, 24)], L.Linear(24, V), n_vocab=V),
     'adaptive softmax': lambda: rnnlm.adaptive_model(V, 24, cutoffs=(10, 20)),
 }
 

@@ -35,24 +35,38 @@ def _name_of(code, names):
     return f'{cls.__name__}.{code.co_name}' if cls else code.co_name
 
 
-def functions_of(step):
-    """(name, module, code) of what a step and its gradients run in Chainer."""
+def with_gradients(step):
+    y = step()
+    y.grad = numpy.ones_like(y.array)
+    y.backward()
+
+
+def functions_of(call):
+    """(name, module, code) of what a call runs of Chainer's functions and links."""
     found = set()
 
     def see(frame, event, arg):
         module = frame.f_globals.get('__name__', '')
-        if event == 'call' and module.startswith('chainer.functions.'):
+        if event == 'call' and module.startswith(
+                ('chainer.functions.', 'chainer.links.')):
             code = frame.f_code
             found.add((_name_of(code, frame.f_locals), module, code))
 
     sys.setprofile(see)
     try:
-        y = step()
-        y.grad = numpy.ones_like(y.array)
-        y.backward()
+        call()
     finally:
         sys.setprofile(None)
     return found
+
+
+def lacking(recorded, call):
+    """Names of what a call runs that is not recorded."""
+    known = {function.__code__ for function in recorded.functions}
+    classes = {(cls.__module__, cls.__name__) for cls in recorded.classes}
+    return {f'{module}.{name}' for name, module, code in functions_of(call)
+            if code not in known and '<' not in name
+            and (module, name.partition('.')[0]) not in classes}
 
 
 def test_each_part_is_here():
@@ -61,12 +75,30 @@ def test_each_part_is_here():
 
 @pytest.mark.parametrize('link', STEPS, ids=lambda link: link.__name__)
 def test_what_a_step_runs_is_known(link):
-    known = {function.__code__ for function in unaltered._functions}
-    classes = {(cls.__module__, cls.__name__) for cls in unaltered._classes}
-    lacking = {f'{module}.{name}' for name, module, code in functions_of(STEPS[link])
-               if code not in known and '<' not in name
-               and (module, name.partition('.')[0]) not in classes}
-    assert not lacking
+    assert not lacking(unaltered.EVERYTHING, lambda: with_gradients(STEPS[link]))
+
+
+@pytest.mark.parametrize('tied', [True, False])
+def test_what_a_step_of_generation_runs_is_known(tied):
+    model = rnnlm.LanguageModel(
+        L.EmbedID(20, 4), [L.LSTM(4, 4)], OutputBias(20) if tied else L.Linear(4, 20),
+        [LockedDropout(0.5), LockedDropout(0.5)] if tied else 0.5)
+    word = numpy.array([3], 'i')
+    with chainer.using_config('train', False), chainer.no_backprop_mode():
+        for _ in range(2):  # without and with a state
+            assert not lacking(unaltered.ONE_STEP, lambda: model(word))
+
+
+@pytest.mark.parametrize('owner, name', [
+    (F, 'lstm'), (F, 'embed_id'), (F, 'linear'), (F, 'dropout'), (L.LSTM, 'forward'),
+    (L.EmbedID, 'forward'), (L.Linear, 'forward'), (OutputBias, 'forward'),
+    (LockedDropout, 'forward'), (chainer.Link, '__call__'),
+    (chainer.Variable, '__add__'), (numpy, 'tanh'),
+    (rnnlm.LanguageModel, '_step'), (rnnlm.RNNForLM, '__init__')])
+def test_what_is_replaced_between_two_words_is_seen(monkeypatch, owner, name):
+    assert unaltered.ONE_STEP.changed() == ''
+    monkeypatch.setattr(owner, name, lambda *args, **kwargs: None)
+    assert name in unaltered.ONE_STEP.changed()
 
 
 @pytest.mark.parametrize('name', [
@@ -85,8 +117,8 @@ def test_what_an_added_link_calls_is_seen(monkeypatch):
 
     parts.add(Squashed, parts.lstm_window)
     try:
-        assert unaltered.changed_code() == ''
+        assert unaltered.EVERYTHING.changed() == ''
         monkeypatch.setattr(F, 'arctan', lambda x: x)
-        assert 'arctan' in unaltered.changed_code()
+        assert 'arctan' in unaltered.EVERYTHING.changed()
     finally:
         del parts.TABLE[Squashed]
