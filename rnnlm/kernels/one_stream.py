@@ -26,8 +26,8 @@ AHEAD = 2048
 CHAINS = 4
 
 # Minimum number of weights for a thread: it takes longer to start one than to read
-# fewer.
-GRAIN = 2 ** 19
+# fewer.  More threads than MOST_THREADS hardly read memory any faster.
+GRAIN, MOST_THREADS = 2 ** 19, 8
 
 # Arguments of the kernels, of the kinds in `rnnlm.kernels.vector`; a thread waits in
 # the barrier until `counter` is at `target`.
@@ -94,7 +94,8 @@ class Step:
 
     def run(self):
         """Computes all layers."""
-        n_threads = max(1, min(threads.count(), self._weights // GRAIN))
+        n_threads = max(1, min(
+            threads.count(), MOST_THREADS, self._weights // GRAIN))
         counter = ctypes.c_int64(0)
 
         def work(thread):
