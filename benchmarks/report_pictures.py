@@ -80,7 +80,8 @@ def ptb(results):
         axes, papers = figure.add_subplot(), []
         for style, name, label in zip(
                 itertools.cycle(pictures.LINES), names, labels):
-            for run in report_ptb.runs_of(results, name).values():
+            for run in report_ptb.uninterrupted(
+                    report_ptb.runs_of(results, name).values()):
                 curve = minutes_of(run)
                 if curve:
                     axes.plot(*zip(*curve), **style, label=label,

@@ -40,6 +40,14 @@ def runs_of(results, preset):
     return {seed: runs[seed] for seed in sorted(runs, key=int)}
 
 
+def uninterrupted(runs):
+    """Returns the runs that were not resumed, or all if there are no such runs.
+
+    The minutes of a run that was resumed include waiting for other programs.
+    """
+    return [run for run in runs if not run.get('stops')] or list(runs)
+
+
 def spread(values, digits=1):
     """Formats the mean, with the range if there are several values."""
     text = f'{numpy.mean(values):.{digits}f}'
@@ -56,7 +64,8 @@ def part(results):
         'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
         'paper and here: the mean over n complete runs with different seeds, with the '
         'range in parentheses. Each run is evaluated with the model of the best epoch '
-        'on the validation part. By `python benchmarks/ptb.py`; `rnnlm train --preset '
+        'on the validation part. The minutes are those of runs that were not resumed. '
+        'By `python benchmarks/ptb.py`; `rnnlm train --preset '
         'small --corpus FOLDER --seed N` gives the same run.', '',
         'A result is reproduced if it differs from that of the paper by no more than '
         'the seeds differ from each other. Single runs cannot be repeated by another '
@@ -71,8 +80,10 @@ def part(results):
 
 def row(results, preset, valid, test):
     done = list(finished(results, preset).values())
-    figures = [spread([run[name] for run in done], digits) if done else ''
-               for name, digits in (('valid', 1), ('test', 1), ('minutes', 0))]
+    figures = [spread([run[name] for run in runs], digits) if done else ''
+               for name, digits, runs in (
+                   ('valid', 1, done), ('test', 1, done),
+                   ('minutes', 0, uninterrupted(done)))]
     state = 'done' if done else 'not measured'
     under_way = [running(preset, seed, run)
                  for seed, run in runs_of(results, preset).items()
