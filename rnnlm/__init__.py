@@ -11,7 +11,7 @@ train one     `train`, `Recipe`, `PRESETS`, `add_options`; or `RNNForLM`,
               Trainer, `run`, `resume`
 text          `load_corpus`, `Corpus`, `Vocabulary`
 extensions    `PerplexityEvaluator`, `Snapshot`, `BestModel`, `Log`, `add_perplexity`,
-              `PerplexityPlot`, `LearningRateDecay`, `DurableWriter`
+              `PerplexityPlot`, `LearningRateDecay`, `WeightAverage`, `DurableWriter`
 triggers      `SnapshotTrigger`, `ReportTrigger`, `EarlyStoppingTrigger`
 errors        `InputError`, `NotFinite`, `ProcessLost`
 more          `LanguageModel`, a model made of any links; `links` and `parts`, the links
@@ -58,6 +58,7 @@ if not _starting.waiting:  # only the command waits, until it has read its optio
     from rnnlm.serializers.model_files import load_model
     from rnnlm.serializers.npz import save_npz
     from rnnlm.serializers.snapshot_files import resume
+    from rnnlm.training.averaging import WeightAverage
     from rnnlm.training.evaluator import PerplexityEvaluator
     from rnnlm.training.best_model import BestModel
     from rnnlm.training.extensions import Log, Snapshot, add_perplexity
@@ -75,10 +76,10 @@ __all__ = [
     'NotFinite', 'PRESETS',
     'ParallelSequentialIterator', 'PerplexityEvaluator', 'PerplexityPlot',
     'ProcessLost', 'RNNForLM', 'Recipe', 'ReportTrigger', 'SentenceScore', 'Snapshot',
-    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'adaptive_model', 'add_options',
-    'add_perplexity', 'beam_search', 'functions', 'generate', 'get_device', 'links',
-    'load', 'load_corpus', 'load_model', 'parallel', 'parts', 'resume', 'run',
-    'save_npz', 'score_sentences', 'score_text', 'train', 'v1',
+    'SnapshotTrigger', 'TrainedModel', 'Vocabulary', 'WeightAverage', 'adaptive_model',
+    'add_options', 'add_perplexity', 'beam_search', 'functions', 'generate',
+    'get_device', 'links', 'load', 'load_corpus', 'load_model', 'parallel', 'parts',
+    'resume', 'run', 'save_npz', 'score_sentences', 'score_text', 'train', 'v1',
 ]
 
 del annotations

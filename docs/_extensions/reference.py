@@ -23,9 +23,9 @@ TOPICS = {
         'RNNForLM', 'LanguageModel', 'ParallelSequentialIterator', 'BPTTUpdater',
         'load_corpus', 'Corpus', 'Vocabulary', 'get_device'],
     'Extensions and triggers': [
-        'PerplexityEvaluator', 'Snapshot', 'BestModel', 'Log', 'add_perplexity',
-        'PerplexityPlot', 'LearningRateDecay', 'SnapshotTrigger', 'ReportTrigger',
-        'EarlyStoppingTrigger', 'DurableWriter'],
+        'PerplexityEvaluator', 'Snapshot', 'BestModel', 'WeightAverage', 'Log',
+        'add_perplexity', 'PerplexityPlot', 'LearningRateDecay', 'SnapshotTrigger',
+        'ReportTrigger', 'EarlyStoppingTrigger', 'DurableWriter'],
     'Use a model': [
         'load', 'TrainedModel', 'SentenceScore', 'load_model', 'save_npz', 'generate',
         'beam_search', 'score_text', 'score_sentences', 'DynamicEvaluation'],

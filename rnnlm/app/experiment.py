@@ -24,6 +24,7 @@ from rnnlm.parallel.group import Group
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.model_files import require_sizes
 from rnnlm.training import mixed_precision, plotting
+from rnnlm.training.averaging import WeightAverage
 from rnnlm.training.best_model import BestModel
 from rnnlm.training.evaluator import (
     PerplexityEvaluator, evaluate_perplexities, make_classifier)
@@ -176,10 +177,10 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         _say_early(current.trainer)
 
         group.on_root(current.load_best)
-        group.broadcast(current.classifier)
+        group.broadcast(current.best.target)
         result = {'signal': 0, 'limit': corpus.perplexity_limit,
                   'tokens': corpus.tokens}
-        test = reading.evaluator_of(corpus, 'test', recipe, current.classifier, group)
+        test = reading.evaluator_of(corpus, 'test', recipe, current.best.target, group)
         for part, evaluator in ('valid', current.validation), ('test', test):
             result[part], result[f'{part}_known'] = evaluate_perplexities(evaluator)
             result[f'{part}_unknown'] = corpus.unknown_rate(part)
@@ -250,10 +251,15 @@ def make_training_run(
     trainer = training.Trainer(updater, EpochsTrigger(
         recipe.epochs, recipe.patience), out=out)
 
-    validation = reading.evaluator_of(corpus, 'valid', recipe, classifier, group)
+    best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
+    if recipe.average:
+        average = WeightAverage(
+            classifier, recipe.average * updater.windows_per_epoch)
+        trainer.extend(average)
+        best = BestModel(average.averaged, best.path, saved_as=average.saved_as)
+    validation = reading.evaluator_of(corpus, 'valid', recipe, best.target, group)
     trainer.extend(validation)
     trainer.extend(_StopDiverged())
-    best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
     trainer.extend(LearningRateDecay(
         recipe.decay, recipe.decay_after, recipe.plateau_decay))
     trainer.extend(Snapshot(), trigger=SnapshotTrigger(

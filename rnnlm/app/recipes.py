@@ -5,6 +5,7 @@ The parsers are made from them before Chainer and NumPy are imported.
 import argparse
 import contextlib
 import dataclasses
+import math
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from rnnlm.errors import (
@@ -47,6 +48,10 @@ def _optional(check: Callable[[str, Any], None]) -> Callable[[str, Any], None]:
 
 def _count_or_0(name: str, value: Any) -> None:
     require_count(name, value, least=0)
+
+
+def _not_negative(name: str, value: Any) -> None:
+    require(name, value, 'a number of at least 0', lambda v: 0 <= v < math.inf)
 
 
 def _switch(name: str, value: Any) -> None:
@@ -100,6 +105,9 @@ class Recipe:
             validation loss.
         patience: The run ends after this many epochs in a row without a lower
             validation loss; None to train all epochs.
+        average: The model that is evaluated and kept has the average of the parameters
+            over about this many epochs (`rnnlm.WeightAverage`); 0 for the parameters
+            themselves.
         log_interval: Windows between entries of the log, in addition to those at the
             ends of epochs; None for 500 if an epoch has more than 1,000 windows, and
             otherwise no others.
@@ -172,6 +180,11 @@ class Recipe:
         None, _optional(require_count), '--patience', type=int,
         help='stop after this many epochs in a row without a lower validation '
              'perplexity (default: train all epochs)')
+    average: float = _field(
+        0.0, _not_negative, '--average', type=float, metavar='EPOCHS',
+        help='evaluate and keep the moving average of the weights over about this '
+             'many epochs, 0.5 for example; training is not changed (Polyak and '
+             'Juditsky 1992; default: 0, the weights themselves)')
     log_interval: Optional[int] = _field(
         None, _optional(require_count), '--log-interval', group='output', type=int,
         metavar='N',
@@ -195,6 +208,9 @@ class Recipe:
         if self.cutoffs is not None:
             require('cutoffs', self.softmax, 'none with a full softmax; give '
                     '--softmax adaptive', lambda v: v == 'adaptive')
+        if self.precision == 'mixed16':
+            require('average', self.average, '0 with mixed16, because an average of '
+                    'float16 weights would lose digits', lambda v: not v)
         if self.softmax == 'adaptive':
             require('tied', self.tied, 'False with an adaptive softmax, whose matrices '
                     'have other sizes than the embedding', lambda v: not v)
@@ -204,10 +220,12 @@ class Recipe:
         decay = (f', divided by {self.decay:g} after each epoch past '
                  f'{self.decay_after}' if self.decay != 1 else '')
         adam = ' of Adam' if self.optimizer == 'adam' else ''
+        average = (f', weights averaged over {self.average:g} epochs'
+                   if self.average else '')
         softmax = ', adaptive softmax' if self.softmax == 'adaptive' else ''
         return (f'{self.n_layers} x {self.n_units} units{softmax}, dropout '
                 f'{self.dropout:g}, {counted(self.epochs, "epoch")}, learning rate '
-                f'{self.lr:g}{adam}{decay}')
+                f'{self.lr:g}{adam}{decay}{average}')
 
     def operations(self, n_vocab: int) -> float:
         """Estimates the floating point operations of training on one token.

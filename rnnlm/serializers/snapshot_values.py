@@ -143,6 +143,7 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'extensions/[^/]+/_plot_.*', (
         "PlotReport's values in JSON", _json(lambda v: isinstance(v, (dict, list))))),
     (r'extensions/[^/]+/(_t|_current_step)', _count()),
+    (r'extensions/WeightAverage[^/]*/count', _count()),
     (r'extensions/[^/]+/_last_value', _number(*FINITE, or_none=True)),
     (r'.*_?summary/_names', ('names in JSON', _json(_is_names))),
     (r'.*_?summary/(_summaries/\d+/)?_n', _number(0, MOST)),
@@ -167,6 +168,10 @@ def check(npz: Npz, trainer: training.Trainer) -> None:
         _check_parameters(npz, f'updater/model:{name}/', optimizer.target)
         params.update(_optimizer_states(name, optimizer))
         _check_float32(npz, f'updater/float32:{name}/', optimizer.target)
+    for name, entry in trainer._extensions.items():
+        averaged = getattr(entry.extension, 'averaged', None)  # of a WeightAverage
+        if f'extensions/{name}/count' in npz and isinstance(averaged, chainer.Link):
+            _check_parameters(npz, f'extensions/{name}/averaged/', averaged)
     for key in npz:
         _check_value(npz, key, params)
     _check_random(npz)
@@ -185,8 +190,9 @@ def _require(npz: Npz, key: str, expected: str, good: Any, found: Any) -> None:
 
 
 def _check_parameters(npz: Npz, prefix: str, link: chainer.Link) -> None:
-    for param, array in checked_arrays(npz, prefix, link):
-        _require(npz, prefix + (param.name or ''), f'finite in {param.dtype}',
+    names = [name.lstrip('/') for name, _ in link.namedparams()]
+    for name, (param, array) in zip(names, checked_arrays(npz, prefix, link)):
+        _require(npz, prefix + name, f'finite in {param.dtype}',
                  _is_finite(array, param.dtype), 'NaN, infinity or too large numbers')
     checked_values(npz, prefix, link)
 
@@ -272,7 +278,7 @@ def _check_states(npz: Npz, updater: Any) -> None:
             good = width is None or array.ndim == 2 and array.shape[1] == width
             _require(npz, key, f'the finite state of {width} units',
                      good and array.dtype.kind == 'f' and _is_finite(array), array)
-            if type(link) in parts.TABLE:
+            if width is not None or type(link) in parts.TABLE:
                 batches.add(len(array))
     _require(npz, 'updater/state', 'of one batch size', len(batches) < 2 and (
         0 not in batches), f'those of {sorted(batches)[:9]}')

@@ -32,6 +32,7 @@ class BestModel(training.Extension):
         target: The link to save, for example a Classifier.
         path: File to write.  A symbolic link there is replaced.
         key: Name of the validation loss among the reported values.
+        saved_as: Prefix of the target's names in snapshots.
 
     Attributes:
         loss (float): The lowest validation loss so far.
@@ -40,10 +41,12 @@ class BestModel(training.Extension):
     trigger = 1, 'epoch'
 
     def __init__(self, target: chainer.Link, path: str,
-                 key: str = 'validation/main/loss') -> None:
+                 key: str = 'validation/main/loss',
+                 saved_as: str = 'updater/model:main/') -> None:
         self.target = target
         self.path = path
         self.key = key
+        self.saved_as = saved_as
         self.loss = math.inf
         self.window: Optional[int] = None
         self._written: tuple[float, Optional[int]] = math.inf, None  # in the file
@@ -145,7 +148,7 @@ class BestModel(training.Extension):
             return
         # The snapshot of the best window has the same parameters.
         snapshot = os.path.join(trainer.out, f'snapshot_iter_{self.window}')
-        self._unwritten = self._read(snapshot, 'updater/model:main/')
+        self._unwritten = self._read(snapshot, self.saved_as)
         if self._unwritten is None:
             self._lost = (
                 f'{self.path}: expected the best model, of window '

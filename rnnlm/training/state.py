@@ -211,6 +211,9 @@ def _variable(link, name, array, rank):
 def _fitting(link, name, array):
     """Returns a layer's state from a file, after checking its units and dtype."""
     if not isinstance(link, L.LSTM):
+        dtypes = {param.dtype for param in link.params()}
+        if array.dtype.kind == 'f' and len(dtypes) == 1:
+            return array.astype(dtypes.pop(), copy=False)
         return array
     if array.ndim != 2 or array.shape[1] != link.state_size or array.dtype.kind != 'f':
         raise InputError(

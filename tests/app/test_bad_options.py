@@ -27,7 +27,7 @@ GOOD = {
     '--dropout': ['0', '1e-400'], '--init-scale': ['1.5', BIG], '--lr': ['1.5', BIG],
     '--decay': ['1.5', BIG], '--decay-after': ['0'], '--gradclip': ['1.5', BIG],
     '--vocab-limit': [BIG], '--save-every': ['0', '1e999', '1e-400', '1.5', BIG],
-    '--decay-on-plateau': ['1.5', BIG],
+    '--decay-on-plateau': ['1.5', BIG], '--average': ['0', '1e-400', '1.5', BIG],
     '--timeout': ['1e999', '1.5', BIG], '--out': VALUES[1:],
     '--dynamic-lr': ['1.5', BIG], '--dynamic-decay': ['0', '1e-400'],
     '--api': ['1.5'], '--lm-weight': ['-1', '0', '1e-400', '1.5', BIG],
