@@ -15,7 +15,8 @@ CODE = [name for name in rnnlm.__all__ if callable(getattr(rnnlm, name))]
 WITH_EXAMPLE = {
     'Corpus', 'DurableWriter', 'DynamicEvaluation', 'LanguageModel',
     'ParallelSequentialIterator', 'RNNForLM', 'TrainedModel', 'Vocabulary',
-    'WeightAverage', 'adaptive_model', 'add_options', 'add_perplexity', 'beam_search', 'generate',
+    'WeightAverage', 'adaptive_model', 'add_options', 'add_perplexity', 'beam_search',
+    'generate',
     'get_device', 'load', 'load_corpus', 'load_model', 'resume', 'run', 'save_npz',
     'score_sentences', 'score_text'}
 

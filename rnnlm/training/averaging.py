@@ -29,9 +29,9 @@ class WeightAverage(training.Extension):
 
     where :math:`\theta_k` are the parameters after every m windows.  This is an
     exponential moving average over about M windows, or over about the last eighth of
-    all windows so far if these are fewer.  SGD at a high learning rate moves around a minimum,
-    and the average is closer to it, as after a decay of the learning rate.  Training
-    itself is not changed.  The average is saved in snapshots.
+    all windows so far if these are fewer.  SGD at a high learning rate moves around a
+    minimum, and the average is closer to it, as after a decay of the learning rate.
+    Training itself is not changed.  The average is saved in snapshots.
 
     Args:
         target: The link that is trained, a Classifier for example.
@@ -81,7 +81,8 @@ class WeightAverage(training.Extension):
         return f'extensions/{self.default_name}/averaged/'
 
     def __call__(self, trainer: Any = None) -> None:
-        rate = max(SHARE / (self.count + SHARE), -math.expm1(-self._every / self.windows))
+        rate = max(SHARE / (self.count + SHARE),
+                   -math.expm1(-self._every / self.windows))
         self.count += 1
         means = dict(self.averaged.namedparams())
         with chainer.using_device(self.target.device):

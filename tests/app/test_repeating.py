@@ -29,7 +29,8 @@ SMALL = ['--corpus', 'story', '-u', '4', '-b', '4', '-l', '5', '-e', '4',
 # Values of each option of a training; a run is drawn from them.
 VALUES = {
     'optimizer': ['adam'], 'lr': ['0.3'], 'decay': ['1.5'], 'decay_after': ['1'],
-    'average': ['0.4', '2'], 'plateau_decay': ['2', '4'], 'patience': ['1', '2'], 'log_interval': ['3', '7'],
+    'average': ['0.4', '2'], 'plateau_decay': ['2', '4'], 'patience': ['1', '2'],
+    'log_interval': ['3', '7'],
     'dropout': ['0', '0.3'], 'gradclip': ['0.2'], 'n_embed': ['3'], 'tied': [None],
     'n_layers': ['1', '3'], 'init_scale': ['0.5'], 'precision': ['mixed16'],
     'seed': ['5'], 'init_from': ['first'], 'on_nan': ['rollback'],
