@@ -7,6 +7,7 @@ import time
 
 import rnnlm  # noqa: F401  before NumPy, which loads OpenBLAS
 from rnnlm.app import info
+from rnnlm.errors import counted
 
 import numpy
 
@@ -55,7 +56,7 @@ def machine_line(found):
         return 'machine not recorded'
     versions = ', '.join(f'{name} {version}' for name, version in
                          found.get('versions', {}).items() if version)
-    parts = [f'{found["cpu"]}, {found["cores"]} cores', versions]
+    parts = [f'{found["cpu"]}, {counted(found["cores"], "core")}', versions]
     if 'blas' in found:
         parts.append('BLAS: ' + ', '.join(map(info.blas_line, found['blas'])))
         if found.get('torch BLAS'):

@@ -9,7 +9,9 @@
 Each implementation has its own process, as its users would run it, and waits while
 others are measured.  First the script checks that all of them compute the same loss and
 gradients from the same weights.  Then they take turns, so that a slow minute of the
-machine affects all of them.  Figures are medians; ratios are medians of the ratios in
+machine affects all of them.  Each turn begins with a call that is not timed, because
+the first one after a pause takes longer, and training does not pause.  Figures are
+medians; ratios are medians of the ratios in
 each round.  PyTorch and llvmlite (the extra ``fast``) are used if they are installed;
 PyTorch is also measured with bfloat16 products, and with torch.compile if it works.
 """
@@ -35,6 +37,7 @@ from common import HERE, begin, keep, kept, memory, median, random_ids, ratio, s
 KEPT = os.path.join(HERE, 'cpu.json')
 V, B = 10000, 20
 SLOW = 'official', 'per step'
+PEAK = 'at peak SGEMM speed'
 ONLY_TRAINING = 'torch bfloat16', 'torch compiled'
 
 # Largest differences from Chainer, relative to the loss and to the largest element of a
@@ -61,6 +64,8 @@ class Way:
         return self._pipe.recv()
 
     def seconds(self, method, *args):
+        """Returns the seconds of a call, after one that is not timed."""
+        self(method, *args)
         return self(method, *args)[1]
 
     def close(self):
@@ -124,18 +129,22 @@ def sgemm_flops():
 
 
 def race(made, sizes, rounds, slow_every):
-    """Measures seconds per window in turns; slow implementations only in some."""
-    times = {name: [] for name in made}
-    for way in made.values():
-        way('train', random_ids(sizes['T']))
+    """Measures seconds per window in turns; slow implementations only in some.
+
+    PEAK is the time that its products would take at the speed of SGEMM in that turn.
+    """
+    times = {name: [] for name in (PEAK, *made)}
+    operations = models.flops_per_word(sizes['n'], V) * sizes['T'] * B
     for turn in range(rounds):
+        times[PEAK].append(operations / sgemm_flops())
         for name, way in made.items():
             if name in SLOW and turn % slow_every:
                 times[name].append(numpy.nan)
                 continue
+            way('train', random_ids(sizes['T']))  # not timed
             windows = 1 if name in SLOW else 3
             times[name].append(sum(
-                way.seconds('train', random_ids(sizes['T']))
+                way('train', random_ids(sizes['T']))[1]
                 for _ in range(windows)) / windows)
     return {name: numpy.array(t) for name, t in times.items()}
 
@@ -147,19 +156,20 @@ def training(ways, names, rounds):
         here = [name for name in ways if name != 'torch compiled' or size in COMPILED]
         with started(here, sizes) as made:
             worst, compiling = check(made, sizes)
-            sgemm = sgemm_flops()
             times = race(made, sizes, rounds, slow_every=4)
-            found = made['fast']('pieces', [
-                random_ids(sizes['T']) for _ in range(rounds)])[0] if (
-                    'fast' in made) else None
+            found = parts_of(made, 1e3, 'train', [
+                random_ids(sizes['T']) for _ in range(rounds)])
         words = sizes['T'] * B
-        floor = models.flops_per_word(sizes['n'], V) / sgemm
+        sgemm = models.flops_per_word(sizes['n'], V) * words / median(times[PEAK])
+        floors = pieces.floors(sizes['n'], V, sgemm)
         row = {'size': size, 'units': sizes['n'], 'same to': worst,
                'compile seconds': compiling, 'pieces': found,
-               'floors': pieces.floors(sizes['n'], sizes['T'], B, V, sgemm),
-               'sgemm GFLOP/s': sgemm / 1e9, 'floor words/s': 1 / floor,
+               'floors': {name: 1e3 * words * took for name, took in floors.items()},
+               'sgemm GFLOP/s': sgemm / 1e9,
+               'floor words/s': 1 / sum(floors.values()),
+               'shares': {name: ratio(times, PEAK, name) for name in made},
                'words/s': {name: words / float(numpy.nanmedian(t))
-                           for name, t in times.items()},
+                           for name, t in times.items() if name != PEAK},
                'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
                    ('window', 'official'), ('window', 'per step'),
                    ('window', 'torch'), ('fast', 'official'), ('fast', 'torch'),
@@ -170,22 +180,46 @@ def training(ways, names, rounds):
     return rows
 
 
+def parts_of(made, unit, method, arguments):
+    """Returns the time of each part of a call with `fast`, in units; None without it.
+    """
+    if 'fast' not in made:
+        return None
+    made['fast'](method, arguments[0])
+    found = made['fast']('pieces', method, arguments)[0]
+    return {name: unit * took for name, took in found.items()}
+
+
+def without_training(part, made, words, method, argument, rounds):
+    """Returns the parts of a word with `fast`, in microseconds, and their bounds."""
+    n = models.SIZES['medium']['n']
+    floors = [pieces.floors_without_training(n, V, sgemm_flops())[part]
+              for _ in range(rounds)]
+    floors = {name: median([found[name] for found in floors]) for name in floors[0]}
+    return {'pieces': parts_of(made, 1e6 / words, method, [argument] * rounds),
+            'floors': {name: 1e6 * took for name, took in floors.items()},
+            'floor words/s': 1 / sum(floors.values())}
+
+
 def evaluation(ways, words):
     """Measures words per second of a 650-unit model on one stream."""
     sizes = dict(models.SIZES['medium'], dropout=0.0)
     chunk = random_ids(1000, batch=1, seed=2)
     times = {name: [] for name in ways}
+    rounds = max(3, words // 1000)
     with started(ways, sizes) as made:
         losses = {name: way('evaluate', chunk)[0] for name, way in made.items()}
-        for _ in range(max(3, words // 1000)):
+        for _ in range(rounds):
             for name, way in made.items():
                 part = chunk[:101] if name in SLOW else chunk
                 times[name].append(way.seconds('evaluate', part) / (len(part) - 1))
+        bounds = without_training(
+            'evaluation', made, len(chunk) - 1, 'evaluate', chunk, rounds)
     times = {name: numpy.array(t) for name, t in times.items()}
     spread = max(losses.values()) / min(losses.values()) - 1
     assert spread < 1e-5, losses
     return {'words/s': {name: 1 / median(t) for name, t in times.items()},
-            'same to': spread,
+            'same to': spread, **bounds,
             'ratios': {f'{a} / {b}': ratio(times, b, a) for a, b in (
                 ('window', 'official'), ('window', 'torch'), ('fast', 'official'),
                 ('fast', 'torch'))}}
@@ -205,12 +239,14 @@ def scoring(ways, rounds):
     times, sums = {use: [] for use in uses}, {}
     sizes = dict(models.SIZES['medium'], dropout=0.0)
     with started({use.split(',')[0]: None for use in uses}, sizes) as made:
-        for turn in range(rounds + 1):
+        for _ in range(rounds):
             for use, method in uses.items():
-                sums[use], took = made[use.split(',')[0]](method, sentences)
-                if turn:
-                    times[use].append(took / words)
-    return _compared(times, sums)
+                way = made[use.split(',')[0]]
+                way(method, sentences)  # not timed
+                sums[use], took = way(method, sentences)
+                times[use].append(took / words)
+        bounds = without_training('scoring', made, words, 'score', sentences, 3)
+    return {**_compared(times, sums), **bounds}
 
 
 def generation(ways, rounds, length=300):
@@ -218,12 +254,11 @@ def generation(ways, rounds, length=300):
     ways = [way for way in ('fast', 'window', 'torch') if way in ways]
     times = {way: [] for way in ways}
     with started(ways, dict(models.SIZES['medium'], dropout=0.0)) as made:
-        for turn in range(rounds + 1):
+        for _ in range(rounds):
             for way in ways:
-                took = made[way].seconds('generate', length)
-                if turn:
-                    times[way].append(took / length)
-    return _compared(times)
+                times[way].append(made[way].seconds('generate', length) / length)
+        bounds = without_training('generation', made, length, 'generate', length, 3)
+    return {**_compared(times), **bounds}
 
 
 def _compared(times, sums=None):
@@ -254,14 +289,12 @@ def growth(ways, rounds):
             sizes = dict(models.SIZES['medium'], V=V, B=B)
             sizes[key] = value
             vocabulary, batch = sizes.pop('V'), sizes.pop('B')
-            ids = [random_ids(sizes['T'], vocabulary, batch) for _ in range(rounds + 1)]
+            ids = [random_ids(sizes['T'], vocabulary, batch) for _ in range(rounds)]
             times = {name: [] for name in ways}
             with started(ways, sizes, vocabulary) as made:
-                for turn, window in enumerate(ids):
+                for window in ids:
                     for name, way in made.items():
-                        took = way.seconds('train', window)
-                        if turn:
-                            times[name].append(1e3 * took)
+                        times[name].append(1e3 * way.seconds('train', window))
             for name in ways:
                 rows['ms'][name].append(median(times[name]))
         print(sweep, json.dumps(rows), flush=True)

@@ -23,7 +23,8 @@ def part(result):
     ways = result['ways']
     out = ['## On a CPU', '', f'{machine_line(result["machine"])}. '
            'By `python benchmarks/cpu.py`: medians over several rounds, in which all '
-           'systems take turns; ratios are medians of the ratios in each round. 2 '
+           'systems take turns, each with an untimed call first; ratios are medians of '
+           'the ratios in each round. 2 '
            'layers, vocabulary 10,000, batch size 20, float32, SGD with clipping, the '
            'sizes of Zaremba et al. (2014). "Fused" computes a whole window at once; '
            '`fast` is the extra with compiled kernels.', '']
@@ -46,10 +47,10 @@ def part(result):
               *(number(r['ratios'][f'{a} / {b}'], 2) for r in rows)]
              for a, b in (pair.split(' / ') for pair in pairs)]
             + [[f'{LABELS[way]} / peak SGEMM speed',
-                *(f'{100 * r["words/s"][way] / r["floor words/s"]:.0f}%' for r in rows)]
+                *(f'{100 * r["shares"][way]:.0f}%' for r in rows)]
                for way in ways if way in ('window', 'fast', 'torch')]
             + [[f'peak SGEMM speed / {LABELS[way]}',
-                *(number(r['floor words/s'] / r['words/s'][way], 2) for r in rows)]
+                *(number(1 / r["shares"][way], 2) for r in rows)]
                for way in ways if way in ('official', 'torch')])]
         out += ['At peak SGEMM speed a program would do nothing but the matrix '
                 'products, at the speed of a large one: the last rows are the highest '
@@ -59,7 +60,8 @@ def part(result):
                 'size.', '', *agreement(rows), '']
         if all(r['pieces'] for r in rows):
             out += ['Time of each part of a window with `fast`, in ms; in parentheses '
-                    'the time at peak SGEMM speed:', '', in_pieces(rows), '']
+                    'the time at peak SGEMM speed:', '',
+                    in_pieces({row['size']: row for row in rows}), '']
         if 'compile' in result:
             out += [compiling(result['compile'], rows), '']
     if 'evaluation' in result:
@@ -68,7 +70,7 @@ def part(result):
                   for pair, value in row['ratios'].items() if value]
         out += ['### Evaluation, one stream in chunks of 1,000 words, medium', '',
                 table(['', 'words/s'], [[LABELS[way], number(row['words/s'][way])]
-                                        for way in ways]),
+                                        for way in ways] + bound(row)),
                 table(['', 'speedup'],
                       [[f'{LABELS[a]} / {LABELS[b]}', number(value, 2)]
                        for (a, b), value in ratios]),
@@ -77,10 +79,19 @@ def part(result):
         if name in result:
             row = result[name]
             out += [title, '', table(['', 'words/s'], [
-                [LABELS[use], number(value)] for use, value in row['words/s'].items()]),
+                [LABELS[use], number(value)] for use, value in row['words/s'].items()]
+                + bound(row)),
                 table(['', 'speedup'], [
                     [' / '.join(LABELS[use] for use in pair.split(' / ')),
                      number(value, 2)] for pair, value in row['ratios'].items()])]
+    rows = {name: result[name] for name in ('evaluation', *TITLES)
+            if result.get(name, {}).get('pieces')}
+    if rows:
+        out += ['### Time of each part of a word with `fast`, in microseconds', '',
+                'In parentheses the least possible time: of the products at peak SGEMM '
+                'speed; with one stream, of reading the lateral weights, in generation '
+                'all weights, as fast as all threads read arrays of their size.',
+                '', in_pieces(rows), '']
     if 'memory MiB' in result:
         out += ['### Peak memory in training, medium, MiB above the bare process', '',
                 table(['', 'MiB'], [[LABELS[way], number(result['memory MiB'][way])]
@@ -95,16 +106,22 @@ def part(result):
     return '\n'.join(out)
 
 
+def bound(row):
+    """Returns the row of a table with the bound of the words per second."""
+    floor = row.get('floor words/s')
+    return [['bound by arithmetic and memory', number(floor)]] if floor else []
+
+
 def in_pieces(rows):
-    """Returns a table of the parts of a window."""
+    """Returns a table of the parts of a window or a word, a column for each row."""
     def cell(row, name):
         floor = row['floors'].get(name)
-        found = number(row['pieces'].get(name, 0.0), 1)
+        found = number(row['pieces'].get(name), 1)
         return found if floor is None else f'{found} ({number(floor, 1)})'
 
-    names = dict.fromkeys(name for row in rows for name in row['pieces'])
-    return table(['', *(row['size'] for row in rows)],
-                 [[name, *(cell(row, name) for row in rows)] for name in names])
+    names = dict.fromkeys(name for row in rows.values() for name in row['pieces'])
+    return table(['', *rows], [
+        [name, *(cell(row, name) for row in rows.values())] for name in names])
 
 
 def agreement(rows):

@@ -49,7 +49,7 @@ def cpu(results):
             at += 1
             for way in (way for way in ways if way in row['words/s']):
                 words = row['words/s'][way]
-                share = 100 * words / row['floor words/s']
+                share = 100 * row['shares'][way]
                 axes.barh(at, share, 0.78, **pictures.BARS[WAYS[way]])
                 axes.text(share + 1.5, at, f'{words:,.0f} words/s', va='center',
                           bbox=pictures.ON_WHITE)

@@ -242,8 +242,7 @@ class LanguageModel(states.StatefulChain):
 
     def _loss_of_features(self, h, t, last=None):
         self._check_ids(t, least=-1)
-        last = [] if last is None else last
-        part = parts.TABLE[type(self._output())]
+        part, last = parts.TABLE[type(self._output())], [] if last is None else last
         rows = {'rows': self.row_gradient} if part.rows else {}
         return part.loss(self._output(), h, t, last, *self._shared(), **rows)
 
@@ -332,7 +331,7 @@ class LanguageModel(states.StatefulChain):
             code: The code that must not have been replaced.
 
         Returns:
-            str: The reason; '' if windows are computed by fused functions.
+            str: The reason; '' if windows are fused.
         """
         if self.per_step:
             return 'per_step is set'

@@ -17,7 +17,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCHMARKS = os.path.join(ROOT, 'benchmarks')
 WRITING = ['cpu.py', 'gpu.py', 'ptb.py', 'tasks.py', 'precision.py', 'interchange.py',
            'scaling.py', 'import_order.py', 'large.py', 'large_vocabulary.py',
-           'softmax_quality.py']
+           'softmax_quality.py', 'laptop.py']
 MACHINE = {
     'cpu': 'Abacus', 'cores': 2, 'versions': {'Python': '3', 'torch': None},
     'blas': [{'library': 'openblas', 'version': '0.3', 'kernel': 'Zen', 'threads': 2}],
@@ -301,16 +301,28 @@ def test_pytorch_s_ways_give_the_same(benchmark):
     assert {'torch bfloat16', 'torch compiled'} <= set(models.available())
 
 
-def test_the_pieces_of_a_window(benchmark):
+def test_the_pieces_of_a_call(benchmark):
+    """Of a window in training, and without training."""
     pytest.importorskip('llvmlite')
     pieces, models, common = map(benchmark, ('pieces', 'models', 'common'))
     sizes = dict(n=20, dropout=0.5, T=4, scale=0.1, clip=5)
     way = models.Fast(models.make_weights(50, **sizes), V=50, **sizes)
     before = [getattr(owner, name) for _, owner, name in pieces.called()]
-    found = way.pieces([common.random_ids(4, 50, 3, seed=k) for k in range(2)])
-    assert set(found) == {name for name, *_ in pieces.called()} | {pieces.REST}
-    assert all(value > 0 for value in found.values())
-    assert set(pieces.floors(20, 4, 3, 50, 1e9)) < set(found)
+    names = {name for name, *_ in pieces.called()}
+    of_generation = {pieces.ALL_PRODUCTS, pieces.REST}
+    without = pieces.floors_without_training(20, 50, 1e9)
+    for method, arguments, expected, floors in (
+            ('train', [common.random_ids(4, 50, 3, seed=k) for k in range(2)],
+             names - of_generation, pieces.floors(20, 50, 1e9)),
+            ('evaluate', [common.random_ids(4, 50, 1, seed=0)],
+             set(without['evaluation']), without['evaluation']),
+            ('score', [[numpy.array([3, 4], 'i')]], set(without['scoring']),
+             without['scoring']),
+            ('generate', [5], {pieces.ALL_PRODUCTS}, without['generation'])):
+        found = way.pieces(method, arguments)
+        assert expected | {pieces.REST} <= set(found), method
+        assert all(value > 0 for value in found.values())
+        assert set(floors) < set(found) and min(floors.values()) > 0
     assert before == [getattr(owner, name) for _, owner, name in pieces.called()]
 
 
@@ -367,6 +379,34 @@ def test_a_run_of_softmax_quality_that_was_stopped_goes_on(
     other = write('other', 'a b c d e f g a\n' * 40)
     assert script.main(['--corpus', other, *arguments[2:]]) == 2
     assert 'corpus: expected the text' in capsys.readouterr().err
+
+
+def test_candidates_for_a_laptop_are_compared_on_validation(
+        benchmark, results, monkeypatch, tmp_path, write):
+    """Trained really, and only those that are not kept; the test part is not read."""
+    script = benchmark('laptop')
+    tiny = dict(n_units=8, dropout=0.0, batch_size=2, bprop_len=3)
+    monkeypatch.setattr(script, 'KEPT', str(tmp_path / 'kept.json'))
+    monkeypatch.setattr(script, 'CANDIDATES', {
+        'one': recipes.Recipe(epochs=2, lr=0.5, **tiny),
+        'other': recipes.Recipe(epochs=1, lr=1e-9, **tiny)})
+    text = write('text', 'a b c d e f g h\n' * 40)
+    arguments = ['--corpus', text, '--folder', str(tmp_path / 'runs')]
+    assert script.main([*arguments, '--candidate', 'other']) == 0
+    assert '| other | 1 |' in results.read_text()
+    parts = []
+    train = experiment.train
+    monkeypatch.setattr(experiment, 'train', lambda text, *args, **kwargs: (
+        parts.append(text) or train(text, *args, **kwargs)))
+    for _ in range(2):
+        assert script.main(arguments) == 0
+    read, = parts
+    assert read.test is read.valid
+    rows = [line.split(' | ') for line in results.read_text().splitlines()
+            if line.startswith(('| one', '| other'))]
+    assert sorted(row[1] for row in rows) == ['1', '2']
+    chosen, = (row for row in rows if row[3].startswith('chosen'))
+    assert float(chosen[2]) == min(float(row[2]) for row in rows)
 
 
 def test_what_a_long_text_says_of_a_billion_words(benchmark):
