@@ -16,9 +16,8 @@ WITH_EXAMPLE = {
     'Corpus', 'DurableWriter', 'DynamicEvaluation', 'LanguageModel',
     'ParallelSequentialIterator', 'RNNForLM', 'TrainedModel', 'Vocabulary',
     'WeightAverage', 'adaptive_model', 'add_options', 'add_perplexity', 'beam_search',
-    'generate',
-    'get_device', 'load', 'load_corpus', 'load_model', 'resume', 'run', 'save_npz',
-    'score_sentences', 'score_text'}
+    'generate', 'get_device', 'load', 'load_corpus', 'load_model', 'resume', 'run',
+    'save_npz', 'score_sentences', 'score_text'}
 
 
 @pytest.fixture(scope='module')

@@ -251,12 +251,14 @@ def make_training_run(
     trainer = training.Trainer(updater, EpochsTrigger(
         recipe.epochs, recipe.patience), out=out)
 
-    best = BestModel(classifier, os.path.join(out, run_folder.MODEL))
+    path = os.path.join(out, run_folder.MODEL)
     if recipe.average:
         average = WeightAverage(
             classifier, recipe.average * updater.windows_per_epoch)
         trainer.extend(average)
-        best = BestModel(average.averaged, best.path, saved_as=average.saved_as)
+        best = BestModel(average.averaged, path, saved_as=average.saved_as)
+    else:
+        best = BestModel(classifier, path)
     validation = reading.evaluator_of(corpus, 'valid', recipe, best.target, group)
     trainer.extend(validation)
     trainer.extend(_StopDiverged())
