@@ -9,7 +9,7 @@ import contextlib
 import rnnlm
 from rnnlm import kernels
 from rnnlm.kernels.cuda import lstm
-from rnnlm.training import cuda_graph, mixed_precision, updater
+from rnnlm.training import mixed_precision, updater
 
 import chainer
 import numpy
@@ -28,15 +28,14 @@ NO_CLIP = 1e30  # a norm that no gradient has, in float32 too
 
 
 @contextlib.contextmanager
-def switched(persistent, tf32, chunks=1):
-    """Context that sets our options: persistent kernels, TF32, chunks."""
-    before = lstm.persistent, cuda_graph.CHUNKS
-    lstm.persistent, cuda_graph.CHUNKS = persistent, chunks
+def switched(persistent, tf32):
+    """Context that sets our options: persistent kernels, TF32."""
+    before, lstm.persistent = lstm.persistent, persistent
     try:
         with chainer.using_config('tf32', tf32):
             yield
     finally:
-        lstm.persistent, cuda_graph.CHUNKS = before
+        lstm.persistent = before
 
 
 class Official(models.Official):
@@ -66,14 +65,12 @@ class Ours(models.PerStep):
         graph (bool): Whether a window is a CUDA graph, else launches one by one.
         persistent (bool): Whether a layer's steps are one launch, where it fits.
         tf32 (bool): Whether matrix products are rounded to TF32.
-        chunks (int): Parts of a window, through which the layers go in a wavefront.
     """
 
     per_step = False
 
-    def __init__(self, weights, graph=True, persistent=True, tf32=False, chunks=1,
-                 **sizes):
-        self.graph, self.how = graph, (persistent, tf32, chunks)
+    def __init__(self, weights, graph=True, persistent=True, tf32=False, **sizes):
+        self.graph, self.how = graph, (persistent, tf32)
         super().__init__(weights, **sizes)
         self.model.to_device(DEVICE)
         if not kernels.gpu_for(self.model.xp, numpy.dtype('f')):
@@ -266,7 +263,6 @@ WAYS = {
     'persistent functions': (Ours, {'graph': False}),
     'persistent': (Ours, {}),
     'persistent tf32': (Ours, {'tf32': True}),
-    'persistent wave': (Ours, {'chunks': 4}),
 }
 
 

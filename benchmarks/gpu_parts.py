@@ -37,7 +37,7 @@ PAIRS = [  # of ratios: faster, slower
     *((f'{ours}{how}', f'{theirs}{how}') for how in ('', ' tf32')
       for ours in ('persistent', 'graph') for theirs in ('torch', 'torch graph')),
     ('persistent tf32', 'official'), ('persistent tf32', 'persistent'),
-    ('graph tf32', 'graph'), ('persistent wave', 'persistent')]
+    ('graph tf32', 'graph')]
 
 
 def say(text):

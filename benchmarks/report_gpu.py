@@ -9,7 +9,6 @@ LABELS = {
     'persistent': 'rnnlm, graph, persistent kernels',
     'graph tf32': 'rnnlm, graph, two launches per step, TF32',
     'persistent tf32': 'rnnlm, graph, persistent kernels, TF32',
-    'persistent wave': 'rnnlm, graph, persistent kernels, 4 chunks if they fit',
     'torch': 'PyTorch (cuDNN), eager',
     'torch graph': 'PyTorch (cuDNN), graph',
     'torch tf32': 'PyTorch (cuDNN), eager, TF32',

@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BENCHMARKS = os.path.join(ROOT, 'benchmarks')
 OURS = ['functions', 'graph', 'graph tf32', 'persistent functions', 'persistent',
-        'persistent tf32', 'persistent wave']
+        'persistent tf32']
 TORCH = ['torch', 'torch tf32', 'torch graph', 'torch graph tf32']
 WAYS = ['official', *OURS] + (TORCH if importlib.util.find_spec('torch') else [])
 

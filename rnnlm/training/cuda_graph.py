@@ -19,11 +19,6 @@ from rnnlm.training.windows import is_fused_loss
 
 logger = logging.getLogger(__name__)
 
-# Number of chunks of steps in a window.  A layer computes a chunk while the layer above
-# computes the previous one (a wavefront).  One chunk is used if the kernels of all
-# layers do not fit on the GPU together.
-CHUNKS = 1
-
 
 def why_not(target, model, optimizer):
     """Returns why windows of a target cannot be updated by a CUDA graph, or ''.
@@ -86,9 +81,9 @@ class WindowGraph:
         self._model, self._optimizer = model, optimizer
         self._T, self._B = T, B
         self._gpu = kernels.gpu_for(model.xp, model.embed.W.dtype)
-        self._lanes = [self._gpu.lane() for _ in range(model.n_layers)]
-        self._beside = CHUNKS > 1 and self._gpu.recurrent.side_by_side(
-            model.n_layers, model.embed.W.dtype, T, B, model.widths[-1])
+        # The layers' steps wait for one another, so they go first, on a stream of their
+        # own; the products for the gradients of weights fill the gaps that they leave.
+        self._chain = self._gpu.lane(urgent=True)
         self._graph = None
         self._runs = self.verified = 0
         self.must_capture = False
@@ -97,7 +92,7 @@ class WindowGraph:
 
     def _key(self, T, B, refuse):
         from rnnlm.kernels.cuda import blas  # imported on a GPU only
-        return (T, B, refuse, CHUNKS, self._model.dropout, chainer.config.train,
+        return (T, B, refuse, self._model.dropout, chainer.config.train,
                 blas.tf32(), self._threshold(),
                 tuple(id(p.array) for p in self._model.params()))
 
@@ -247,85 +242,79 @@ class WindowGraph:
             self._gpu.cuda.copy(hs[self._T], hs[0])
             self._gpu.cuda.copy(cs[self._T], cs[0])
 
-    def _chunks(self):
-        """Returns (first step, step after the last) of each chunk of the window."""
-        count = CHUNKS if self._beside else 1
-        ends = [k * self._T // count for k in range(count + 1)]
-        return [(a, b) for a, b in zip(ends, ends[1:]) if a < b]
-
     def _forward(self):
-        model, gpu = self._model, self._gpu
+        model, gpu, chain = self._model, self._gpu, self._chain
         x = self._inputs[0]
         gpu.rows.take(model.embed.W.array, self._words, x)
         self._drop(gpu, 0, x, x)
-        # The layers' streams wait for the embedding; layer k waits for layer k - 1 in
-        # each chunk.
         start = gpu.cuda.mark()
-        for a, b in self._chunks():
-            below = start
-            for k, (lane, layer) in enumerate(zip(self._lanes, model.layers)):
+        with chain.cuda.queue():
+            chain.cuda.wait(start)
+            for k, layer in enumerate(model.layers):
                 hs, cs, tanh_cs, gate = self._layers[k]
-                z = self._zs[k][a:b]
-                with lane.cuda.queue():
-                    lane.cuda.wait(below)
-                    lane.cuda.dot(_flat(self._inputs[k][a:b]), layer.upward.W.array.T,
-                                  _flat(z))
-                    lane.recurrent.forward(
-                        z, layer.upward.b.array, layer.lateral.W.array, hs[a:b + 1],
-                        cs[a:b + 1], tanh_cs[a:b], gate[a:b])
-                    self._drop(lane, k + 1, hs[a + 1:b + 1], self._inputs[k + 1][a:b],
-                               a)
-                    below = lane.cuda.mark()
-        gpu.cuda.wait(below)
+                z = self._zs[k]
+                chain.cuda.dot(_flat(self._inputs[k]), layer.upward.W.array.T, _flat(z))
+                chain.recurrent.forward(z, layer.upward.b.array, layer.lateral.W.array,
+                                        hs, cs, tanh_cs, gate)
+                self._drop(chain, k + 1, hs[1:], self._inputs[k + 1])
+            end = chain.cuda.mark()
+        gpu.cuda.wait(end)
 
     def _backward(self):
-        model, gpu, T = self._model, self._gpu, self._T
+        model, gpu, chain = self._model, self._gpu, self._chain
         W = model.embed.W if model.tied else model.output.W
-        marks = []
+        top = model.n_layers - 1
+
+        def above():  # called when the gradient of the output layer's input is computed
+            chain.cuda.wait(gpu.cuda.mark())
+            self._layer_backward(top)
+
         gpu.output.compute(
             self._inputs[-1], W.array, model.output.b.array, self._ids[1:], self._y,
             self._rows_loss, self._loss,
             (self._gs[-1], self._grad(W), self._grad(model.output.b)),
-            lambda: marks.append(gpu.cuda.mark()))
-        start, = marks
-        for a, b in reversed(self._chunks()):
-            above = start
-            for k in reversed(range(model.n_layers)):
-                lane, layer = self._lanes[k], model.layers[k]
-                hs, cs, tanh_cs, gate = self._layers[k]
-                g, gz = self._gs[k + 1][a:b], self._zs[k][a:b]
-                g_state = self._g_states[k]
-                with lane.cuda.queue():
-                    lane.cuda.wait(above)
-                    if b == T:
-                        for array in g_state:
-                            lane.cuda.zero(array)
-                    self._drop(lane, k + 1, g, g, a)
-                    lane.recurrent.backward(
-                        g, layer.lateral.W.array, cs[a:b + 1], tanh_cs[a:b], gate[a:b],
-                        gz, *g_state)
-                    lane.cuda.dot(_flat(gz), layer.upward.W.array,
-                                  _flat(self._gs[k][a:b]))
-                    above = lane.cuda.mark()
-        marks = [self._weight_gradients(k) for k in range(model.n_layers)]
-        gpu.cuda.wait(above)
-        self._embedding_gradient()
-        for mark in marks:
-            gpu.cuda.wait(mark)
+            above)
+        for k in reversed(range(top)):
+            self._layer_backward(k)
+            self._weight_gradients(k + 1)
+        with chain.cuda.queue():
+            end = chain.cuda.mark()
+            self._embedding_gradient(chain)
+            all_done = chain.cuda.mark()
+        gpu.cuda.wait(end)
+        self._weight_gradients(0)
+        gpu.cuda.wait(all_done)
+
+    def _layer_backward(self, k):
+        """Computes the gradients of a layer's steps and of its input.
+
+        What follows on the main stream runs beside it, but starts after it, because a
+        persistent kernel needs room on all multiprocessors at once.
+        """
+        gpu, chain, layer = self._gpu, self._chain, self._model.layers[k]
+        _, cs, tanh_cs, gate = self._layers[k]
+        g, gz, g_state = self._gs[k + 1], self._zs[k], self._g_states[k]
+        started = []
+        with chain.cuda.queue():
+            for array in g_state:
+                chain.cuda.zero(array)
+            self._drop(chain, k + 1, g, g)
+            chain.recurrent.backward(
+                g, layer.lateral.W.array, cs, tanh_cs, gate, gz, *g_state,
+                lambda: started.append(chain.cuda.mark()))
+            chain.cuda.dot(_flat(gz), layer.upward.W.array, _flat(self._gs[k]))
+        gpu.cuda.wait(*started)
 
     def _weight_gradients(self, k):
-        """Computes a layer's weight gradients, concurrently with the layers below."""
-        lane, layer = self._lanes[k], self._model.layers[k]
+        gpu, layer = self._gpu, self._model.layers[k]
         gz = _flat(self._zs[k])
-        with lane.cuda.queue():
-            lane.cuda.dot(gz.T, _flat(self._inputs[k]), self._grad(layer.upward.W))
-            lane.cuda.dot(gz.T, _flat(self._layers[k][0][:self._T]),
-                          self._grad(layer.lateral.W))
-            lane.output.column_sums(gz, self._grad(layer.upward.b))
-            return lane.cuda.mark()
+        gpu.cuda.dot(gz.T, _flat(self._inputs[k]), self._grad(layer.upward.W))
+        gpu.cuda.dot(gz.T, _flat(self._layers[k][0][:self._T]),
+                     self._grad(layer.lateral.W))
+        gpu.output.column_sums(gz, self._grad(layer.upward.b))
 
-    def _embedding_gradient(self):
-        gpu, g, gW = self._gpu, self._gs[0], self.grads[0]
+    def _embedding_gradient(self, gpu):
+        g, gW = self._gs[0], self.grads[0]
         self._drop(gpu, 0, g, g)
         if not self._model.tied:
             gpu.rows.clear(self._before, gW)
@@ -335,12 +324,11 @@ class WindowGraph:
     def _grad(self, param):
         return next(g for p, g in zip(self._params, self.grads) if p is param)
 
-    def _drop(self, gpu, k, x, out, step=0):
-        """Applies the k-th dropout, starting at a step; also its backward."""
+    def _drop(self, gpu, k, x, out):
+        """Applies the k-th dropout; also its backward."""
         if self._drops:
-            stride = self._starts[-1]
             gpu.rows.dropout(x, out, self._dropout_key, self._model.dropout,
-                             self._starts[k] + step * stride, stride)
+                             self._starts[k], self._starts[-1])
 
 
 def _flat(x):

@@ -62,15 +62,12 @@ def same(model, other, tolerance):
         numpy.testing.assert_allclose(one, two, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize('kind,clip,persistent,count,chunks', [
-    ({}, 0.3, True, 50, 1), ({}, None, True, 5, 2), ({}, 100.0, False, 5, 9),
-    ({'tied': True}, 0.3, True, 5, 1), ({'n_layers': 1}, 0.3, True, 5, 1),
-    ({'n_embed': 4, 'n_layers': 3}, 0.3, False, 5, 2)])
-def test_windows_are_those_of_chainer(
-        gpu, kind, clip, persistent, count, chunks, monkeypatch):
+@pytest.mark.parametrize('kind,clip,persistent,count', [
+    ({}, 0.3, True, 50), ({}, None, True, 5), ({}, 100.0, False, 5),
+    ({'tied': True}, 0.3, True, 5), ({'n_layers': 1}, 0.3, True, 5),
+    ({'n_embed': 4, 'n_layers': 3}, 0.3, False, 5)])
+def test_windows_are_those_of_chainer(gpu, kind, clip, persistent, count, monkeypatch):
     monkeypatch.setattr(lstm, 'persistent', persistent)
-    monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
-    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup(kind, clip)
     assert not cuda_graph.why_not(target, model, optimizer)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
@@ -89,20 +86,6 @@ def test_windows_are_those_of_chainer(
     same(model, other, 1e-5)
 
 
-@pytest.mark.parametrize('persistent,places,chunks', [
-    (True, 1, 1), (True, 3, 2), (False, 1, 2)])
-def test_layers_go_side_by_side_if_they_fit(
-        gpu, persistent, places, chunks, monkeypatch):
-    """Blocks that wait for each other must all be on the GPU, for all layers."""
-    monkeypatch.setattr(lstm, 'persistent', persistent)
-    monkeypatch.setattr(cuda_graph, 'CHUNKS', 2)
-    blocks = gpu.cuda.multiprocessors
-    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: places * blocks)
-    model, _, optimizer = setup({})
-    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
-    assert len(graph._chunks()) == chunks
-
-
 def test_float64(gpu, monkeypatch):
     with chainer.using_config('dtype', numpy.dtype('d')):
         model, target, optimizer = setup({}, 0.3)
@@ -117,11 +100,8 @@ def test_float64(gpu, monkeypatch):
     same(model, other, 1e-12)
 
 
-@pytest.mark.parametrize('chunks', [1, 3])
-def test_dropout_is_that_of_the_functions(gpu, chunks, monkeypatch):
+def test_dropout_is_that_of_the_functions(gpu, monkeypatch):
     """The graph draws the same keys, and so the same masks, as the functions."""
-    monkeypatch.setattr(cuda_graph, 'CHUNKS', chunks)
-    monkeypatch.setattr(gpu.cuda, 'blocks_at_once', lambda *_: 99)
     model, target, optimizer = setup({'n_embed': 5}, 0.5, dropout=0.4)
     graph = cuda_graph.WindowGraph(model, optimizer, T, B)
     numpy.random.seed(1)

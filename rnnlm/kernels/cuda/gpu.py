@@ -24,9 +24,9 @@ class Gpu:
         self.output = Output(cuda)
         self.rows = Rows(cuda)
 
-    def lane(self):
+    def lane(self, urgent=False):
         """Returns the same kernels on another CUDA stream; see `Cuda.lane`."""
-        return Gpu(self.cuda.lane())
+        return Gpu(self.cuda.lane(urgent))
 
 
 def current(xp):

@@ -153,11 +153,19 @@ class Cuda:
         self._modules = {}
         self._stream = None  # None means the current stream
 
-    def lane(self):
-        """Returns the same GPU with a stream of its own, to work concurrently."""
+    def lane(self, urgent=False):
+        """Returns the same GPU with a stream of its own, to work concurrently.
+
+        Args:
+            urgent (bool): Whether its work goes before that of other streams.
+        """
         lane = copy.copy(self)
         lane.blas = Blas(self.xp)  # concurrent products need separate workspaces
-        lane._stream = self.xp.cuda.Stream(non_blocking=True)
+        try:
+            lane._stream = self.xp.cuda.Stream(
+                non_blocking=True, priority=-1 if urgent else None)
+        except TypeError:  # CuPy 13.0 has no priorities
+            lane._stream = self.xp.cuda.Stream(non_blocking=True)
         return lane
 
     def queue(self):

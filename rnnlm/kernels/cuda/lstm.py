@@ -48,7 +48,7 @@ class Recurrent:
         if kernel:
             module, plan = kernel
             # One for each n: the padding columns beyond n must stay zero.
-            exchange = self._array(f'exchange {n}', (2, B, plan.inner), W.dtype)
+            exchange = self._array(f'forward {n}', (2, *plan.exchange), W.dtype)
             module.launch(
                 'lstm_window_forward', plan.blocks, plan.threads,
                 (T, z, b, W, hs, cs, tanh_cs, gate, exchange, self._counters(1)),
@@ -60,7 +60,7 @@ class Recurrent:
                 W.dtype, 'lstm_step_forward', -(-B * n // THREADS), THREADS,
                 (B * n, n, z[t], b, cs[t], gate[t], cs[t + 1], tanh_cs[t], hs[t + 1]))
 
-    def backward(self, ghs, W, cs, tanh_cs, gate, gz, gc, gh):
+    def backward(self, ghs, W, cs, tanh_cs, gate, gz, gc, gh, started=lambda: None):
         """Computes the gradients of the steps of a window.
 
         Args:
@@ -70,19 +70,23 @@ class Recurrent:
             gz: (T, B, 4n) interleaved, written.
             gc, gh: (B, n), the gradients of the final state; overwritten with those of
                 the initial state.
+            started: Called immediately before the first launch that takes long.
         """
         T, B, n = tanh_cs.shape
         ghs, W = map(self._cuda.xp.ascontiguousarray, (ghs, W))
         kernel = self._kernel('backward', W.dtype, T, B, n)
         if kernel:
             module, plan = kernel
+            exchange = self._array(f'backward {n}', (2, *plan.exchange), W.dtype)
             partial = self._array('partial', (plans.GROUPS, B, n), W.dtype)
+            counters = self._counters(1 + plan.blocks // plans.GROUPS)
+            started()
             module.launch(
                 'lstm_window_backward', plan.blocks, plan.threads,
-                (T, ghs, W, cs, tanh_cs, gate, gz, gc, gh, partial,
-                 self._counters(1 + plan.blocks // plans.GROUPS)),
+                (T, ghs, W, cs, tanh_cs, gate, gz, gc, gh, exchange, partial, counters),
                 plan.shared)
             return
+        started()
         for t in reversed(range(T)):
             self._cuda.launch(
                 W.dtype, 'lstm_step_backward', -(-B * n // THREADS), THREADS,
@@ -97,18 +101,6 @@ class Recurrent:
         if key not in self._kernels:
             self._kernels[key] = self._compile(*key)
         return self._kernels[key]
-
-    def side_by_side(self, count, dtype, T, B, n):
-        """Returns whether windows of `count` layers can be computed concurrently.
-
-        Blocks of a persistent kernel wait for one another: two kernels that are only
-        partly resident would deadlock.
-        """
-        found = [self._kernel(direction, dtype, T, B, n)
-                 for direction in ('forward', 'backward')]
-        return all(kernel is None or self._at_once(direction, *kernel)
-                   >= count * kernel[1].blocks
-                   for direction, kernel in zip(('forward', 'backward'), found))
 
     def _at_once(self, direction, module, plan):
         """Returns how many blocks of a kernel can run concurrently."""

@@ -22,6 +22,7 @@
 // threads reading adjacent lines have no bank conflicts.
 #define LINE (INNER / 4 % 2 ? INNER : INNER + 4)
 #define QUADS (INNER / 4)
+#define SPACE 32  // integers in a cache line: each counter has its own
 
 // Signals that all threads of the block have written what other blocks wait for.
 __device__ __forceinline__ void arrive(unsigned* counter)
@@ -41,13 +42,13 @@ __device__ __forceinline__ void wait(const unsigned* counter, unsigned blocks,
 }
 
 // sums[part][row][b] = the terms of `part` in sum_k W'[row][k] operand[b][k].
+// The rows of a tile are not adjacent: threads next to each other read adjacent lines.
 __device__ __forceinline__ void product(const real* weights, const real* operand,
                                         real* sums)
 {
-    const int tiles = (ROWS_UP / TILE_R) * (B_UP / TILE_B);
-    const int part = threadIdx.x / tiles, tile = threadIdx.x % tiles;
-    const int row = tile / (B_UP / TILE_B) * TILE_R;
-    const int column = tile % (B_UP / TILE_B) * TILE_B;
+    constexpr int tiles_r = ROWS_UP / TILE_R, tiles_b = B_UP / TILE_B;
+    const int part = threadIdx.x / (tiles_r * tiles_b);
+    const int row = threadIdx.x / tiles_b % tiles_r, column = threadIdx.x % tiles_b;
     real sum[TILE_R][TILE_B];
 #pragma unroll
     for (int r = 0; r < TILE_R; ++r)
@@ -58,10 +59,10 @@ __device__ __forceinline__ void product(const real* weights, const real* operand
             float4 w[TILE_R], v[TILE_B];
 #pragma unroll
             for (int r = 0; r < TILE_R; ++r)
-                w[r] = ((const float4*)(weights + (row + r) * LINE))[k];
+                w[r] = ((const float4*)(weights + (row + r * tiles_r) * LINE))[k];
 #pragma unroll
             for (int b = 0; b < TILE_B; ++b)
-                v[b] = ((const float4*)(operand + (column + b) * LINE))[k];
+                v[b] = ((const float4*)(operand + (column + b * tiles_b) * LINE))[k];
 #pragma unroll
             for (int r = 0; r < TILE_R; ++r)
 #pragma unroll
@@ -79,7 +80,8 @@ __device__ __forceinline__ void product(const real* weights, const real* operand
         for (int r = 0; r < TILE_R; ++r)
 #pragma unroll
             for (int b = 0; b < TILE_B; ++b)
-                sums[(part * ROWS_UP + row + r) * B_UP + column + b] = sum[r][b];
+                sums[(part * ROWS_UP + row + r * tiles_r) * B_UP + column + b * tiles_b] =
+                    sum[r][b];
     }
     __syncthreads();
 }
@@ -114,13 +116,12 @@ __device__ __forceinline__ void arrived()
     __syncthreads();
 }
 
-// Copies (rows, INNER) from lines `stride` apart; complete after `arrived`.
-__device__ __forceinline__ void send_quads(real* to, const real* from, int rows,
-                                           int stride, int quads)
+// Copies (B, INNER) from lines `stride` apart; complete after `arrived`.
+__device__ __forceinline__ void send_quads(real* to, const real* from, int stride)
 {
 #pragma unroll 4
-    for (int k = threadIdx.x; k < rows * quads; k += THREADS) {
-        const int row = k / quads, quad = k % quads;
+    for (int k = threadIdx.x; k < B * QUADS; k += THREADS) {
+        const int row = k / QUADS, quad = k % QUADS;
         send((float4*)(to + row * LINE) + quad,
              (const float4*)(from + (size_t)row * stride) + quad);
     }

@@ -1,24 +1,23 @@
 // ghs: (T, B, N) or null; gate, gz: (T, B, 4N); cs: (T + 1, B, N); tanh_cs: (T, B, N);
 // gc, gh: (B, N), gradients of the final state, overwritten by those of the initial one;
-// partial: (GROUPS, B, N); counters: zeros, SPACE for each barrier.
+// exchange: (2, B, GROUPS, INNER), zero where there is no unit; partial: (GROUPS, B, N);
+// counters: zeros, SPACE for each barrier.
 //
 // GROUPS adjacent blocks form a team.  Together they compute the gradients of h for the
 // same units, and the gates of these units in the next step.  So in the second barrier
 // of a step only the blocks of a team wait for each other.
-#define SPACE 32  // integers in a cache line: each barrier has its own
-
 extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     int T, const real* __restrict__ ghs, const real* __restrict__ W,
     const real* __restrict__ cs, const real* __restrict__ tanh_cs,
     const Gates* __restrict__ gate, Gates* gz, real* __restrict__ gc,
-    real* __restrict__ gh, real* partial, unsigned* counters)
+    real* __restrict__ gh, real* exchange, real* partial, unsigned* counters)
 {
     DYNAMIC_SHARED(real, weights);
     real* const operand = weights + ROWS_UP * LINE;
     real* const sums = operand;
     // The block's part of the product: from the gates of units starting at `from` to the
     // gradients of h of units starting at `to`.
-    const int from = blockIdx.x % GROUPS * GROUP;
+    const int group = blockIdx.x % GROUPS, from = group * GROUP;
     const int to = blockIdx.x / GROUPS * ROWS;
     const int columns = min(ROWS, N - to), inner = 4 * min(GROUP, N - from);
     const bool works = columns > 0 && inner > 0;
@@ -32,12 +31,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     }
 
     // Each thread has at most one unit of its team, for one row of the batch.
-    const int unit = blockIdx.x % GROUPS * OWN + threadIdx.x % OWN;
-    const int b = threadIdx.x / OWN;
+    const int unit = group * OWN + threadIdx.x % OWN, b = threadIdx.x / OWN;
     const bool busy = unit < columns && b < B;
     const int place = b * N + to + unit;
     unsigned* const all = counters;
     unsigned* const team = counters + (1 + blockIdx.x / GROUPS) * SPACE;
+    // What the thread writes of `exchange`, in even steps.
+    Gates* const own = (Gates*)(exchange + (b * GROUPS + (to + unit) / GROUP) * INNER)
+        + (to + unit) % GROUP;
     real c_gradient = 0, h_gradient = 0, c_before, tanh_c, gradient;
     Gates g;
     if (busy) {
@@ -57,36 +58,34 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
 
     for (int t = T - 1; t >= 0; --t) {
         const unsigned step = T - 1 - t;
-        if (busy)
-            gz[(size_t)t * B * N + place] = unit_backward(
-                g, c_before, tanh_c, h_gradient + gradient, &c_gradient);
-        arrive(all);
-        wait(all, gridDim.x, step + 1);
-        if (works) {
-            if (inner < INNER)
-                for (int k = threadIdx.x; k < B * (INNER - inner); k += THREADS)
-                    operand[k / (INNER - inner) * LINE + inner + k % (INNER - inner)] =
-                        0;
-            send_quads(operand, (const real*)(gz + (size_t)t * B * N + from), B, 4 * N,
-                       inner / 4);
+        Gates now;
+        if (busy) {
+            now = unit_backward(g, c_before, tanh_c, h_gradient + gradient, &c_gradient);
+            own[(t & 1) * B * GROUPS * GROUP] = now;
         }
+        arrive(all);
+        if (busy) gz[(size_t)t * B * N + place] = now;
+        prepare(t - 1);
+        wait(all, gridDim.x, step + 1);
+        send_quads(operand, exchange + ((t & 1) * B * GROUPS + group) * INNER,
+                   GROUPS * INNER);
         arrived();
         product(weights, operand, sums);
         if (works) {
             for (int k = threadIdx.x; k < ROWS * B; k += THREADS) {
                 const int row = k % ROWS, line = k / ROWS;
                 if (row < columns)
-                    partial[((size_t)(blockIdx.x % GROUPS) * B + line) * N + to + row] =
+                    partial[((size_t)group * B + line) * N + to + row] =
                         total(sums, row, line);
             }
         }
         arrive(team);
-        prepare(t - 1);
         wait(team, GROUPS, step + 1);
         if (busy) {
             h_gradient = 0;
-            for (int group = 0; group < GROUPS; ++group)
-                h_gradient += __ldcg(&partial[(size_t)group * B * N + place]);
+#pragma unroll
+            for (int k = 0; k < GROUPS; ++k)
+                h_gradient += __ldcg(&partial[(size_t)k * B * N + place]);
         }
     }
     if (busy) {

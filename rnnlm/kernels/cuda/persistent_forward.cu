@@ -39,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
             }
         } else {
             wait(counter, gridDim.x, t);
-            send_quads(operand, exchange + (t & 1) * B * INNER, B, INNER, QUADS);
+            send_quads(operand, exchange + (t & 1) * B * INNER, INNER);
         }
         arrived();
         product(weights, operand, sums);

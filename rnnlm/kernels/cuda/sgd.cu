@@ -1,6 +1,8 @@
 // SGD with gradient clipping, without the host: the norm, the factor, the step.
 // Of an embedding, only the rows used in the window are updated.
 
+#define AT_ONCE 8  // elements of a thread in flight
+
 // Part of a parameter and of its gradient, handled by one block.
 struct Share {
     real *p, *g;
@@ -39,7 +41,7 @@ extern "C" __global__ void sum_of_squares(
     DYNAMIC_SHARED(double, scratch);
     const Share share = share_of_block(rows, n, ids, first, W, gW, parts);
     double sum = 0;
-#pragma unroll 4
+#pragma unroll 16  // loads are in flight together
     for (int k = threadIdx.x; k < share.size; k += blockDim.x)
         sum += (double)share.g[k] * share.g[k];
     sum = reduce_block(sum, scratch, Add());
@@ -76,10 +78,25 @@ extern "C" __global__ void sgd(
     if (refuse && factor != factor) return;
     const Share share = share_of_block(rows, n, ids, first, W, gW, parts);
     const real by = (real)rate[0];
-#pragma unroll 4
-    for (int k = threadIdx.x; k < share.size; k += blockDim.x) {
-        if (factor != 1) share.g[k] *= (real)factor;
-        share.p[k] -= by * share.g[k];
+    // A thread loads several elements before it stores the first, since the compiler
+    // cannot know that a store does not change what is loaded next.
+    for (int start = threadIdx.x; start < share.size; start += AT_ONCE * blockDim.x) {
+        real p[AT_ONCE], g[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+            const int k = start + i * blockDim.x;
+            if (k < share.size) {
+                p[i] = share.p[k];
+                g[i] = share.g[k];
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; ++i) {
+            const int k = start + i * blockDim.x;
+            if (k >= share.size) break;
+            if (factor != 1) share.g[k] = g[i] *= (real)factor;
+            share.p[k] = p[i] - by * g[i];
+        }
     }
 }
 

@@ -76,7 +76,8 @@ class Graph:
 class Stream:
     """A queue of work, which is done at once unless it is captured."""
 
-    def __init__(self, null=False, non_blocking=False, ptds=False):
+    def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
+        assert priority is None or -5 <= priority <= 0
         self.is_null = null
         self.ptr = 0 if null else id(self)
         self.device_id = 0
