@@ -11,10 +11,12 @@ Verification cannot protect from a kernel that writes out of bounds or never end
 import collections
 import contextlib
 import logging
+import math
 import os
 import threading
 
 import chainer
+from chainer import backend
 import numpy
 
 logger = logging.getLogger(__name__)
@@ -28,6 +30,9 @@ TOLERANCE = {'float16': 2e-2, 'tf32': 2e-2, 'float32': 1e-4, 'float64': 1e-9}
 
 # Comparisons for each key: each layer reuses scratch memory.
 TIMES = 4
+
+# Elements compared at once: in float32, 8 MiB and as much for each intermediate result.
+PIECE = 2 ** 21
 
 _local = threading.local()
 
@@ -147,21 +152,19 @@ def verify(gpu, key, compute, named, floor=lambda: 0.0):
     what, kind = key[:2]
     with without():
         reference = compute()
-    # Copied to the host now, because the second call may reuse the same memory.
-    expected = {name: on_host(array) for name, array in named(reference).items()}
+    expected = named(reference)
     try:
         ours = compute()
         found, least = named(ours), floor()
-        reason = difference([(name, found[name], array, least)
-                             for name, array in expected.items()], kind)
+        reason, finite = difference([(name, found[name], array, least)
+                                     for name, array in expected.items()], kind)
     except Exception as e:  # the type depends on the versions of CuPy and the compiler
         reason = failure(e)
     if reason:
         refuse(what, reason)
         return reference
     # A comparison of NaN verifies nothing, so it does not count.
-    if all(numpy.isfinite(array).all() for array in expected.values()):
-        state().verified[key] += 1
+    state().verified[key] += finite
     return ours
 
 
@@ -172,48 +175,94 @@ def failure(error):
 
 
 def difference(arrays, kind):
-    """Describes the array that deviates most; '' if all agree up to rounding.
+    """Compares arrays, each on the device of ours.
 
     Args:
-        arrays: list of (name, ours, reference, floor).  Where the reference is not
-            finite, ours is not compared; numbers below the floor may differ by more.
+        arrays: Iterable of (name, ours, reference, floor).  The reference may be on the
+            host.  Where it is not finite, ours is not compared; numbers below the floor
+            may differ by more.
         kind (str): A key of `TOLERANCE`.
+
+    Returns:
+        tuple: A description of the array that deviates most ('' if all agree up to
+        rounding), and whether all references are finite.
     """
-    worst, where = 0.0, ''
+    worst, where, finite = 0.0, '', True
     for name, ours, reference, floor in arrays:
-        found = deviation(on_host(ours), on_host(reference), floor)
+        found, known = deviation(ours, reference, floor)
+        del ours, reference  # their memory may serve the next ones
+        finite = finite and known
         if not found <= worst:  # also true for NaN, the worst
             worst, where = found, name
         if numpy.isnan(found):
             break
     if worst <= TOLERANCE[kind]:
-        return ''
+        return '', finite
     found = ('numbers that are not finite' if numpy.isnan(worst)
              else f'{worst:.1e}')
     return (f'{where} differs from the reference: expected at most '
-            f'{TOLERANCE[kind]:.0e} of its largest number ({kind}), found {found}')
+            f'{TOLERANCE[kind]:.0e} of its largest number ({kind}), found {found}',
+            finite)
 
 
 def deviation(ours, reference, floor=0.0):
-    """Returns the largest difference of two arrays, relative to the largest number.
+    """Compares two arrays where the reference is finite.
 
-    Infinity for arrays of different shapes, NaN if ours is not finite where the
-    other is.
+    Returns:
+        tuple: The largest difference (float), relative to the largest number: infinity
+        for arrays of different shapes or dtypes, NaN if ours is not finite.  And
+        whether all of the reference is finite (bool).
     """
     if ours.shape != reference.shape or ours.dtype != reference.dtype:
-        return numpy.inf
-    if ours.dtype.itemsize < 4:
-        ours, reference = ours.astype('f'), reference.astype('f')
-    known = numpy.isfinite(reference)
-    if not known.all():
-        ours, reference = ours[known], reference[known]
-    if not reference.size:
-        return 0.0
-    if not numpy.isfinite(ours).all():
-        return numpy.nan
-    with numpy.errstate(over='ignore'):
-        largest = float(numpy.abs(ours - reference).max())
-    return largest / max(float(numpy.abs(reference).max()), floor, 1e-30)
+        return numpy.inf, False
+    if not ours.size:
+        return 0.0, True
+    try:
+        known, ours_known, most, largest = _measured(ours, reference)
+    except MemoryError:  # no memory is left on the GPU
+        known, ours_known, most, largest = _measured(on_host(ours), on_host(reference))
+    found = most / max(largest, floor, 1e-30) if ours_known else numpy.nan
+    return found, known
+
+
+def _measured(ours, reference):
+    """Measures two arrays of one shape, which is not empty, piece by piece.
+
+    Returns:
+        tuple: Whether all of the reference is finite; whether ours is, where the
+        reference is; the largest difference and the largest number there.
+    """
+    xp = backend.get_array_module(ours)
+    found = []
+    for part in pieces(ours.shape):
+        a, b = ours[part], xp.asarray(reference[part])
+        if a.dtype.itemsize < 4:
+            a, b = a.astype('f'), b.astype('f')
+        known = xp.isfinite(b)
+        a, b = (xp.where(known, x, x.dtype.type(0)) for x in (a, b))
+        with numpy.errstate(over='ignore'):
+            most = abs(a - b).max()
+        found.append(xp.stack([x.astype('d') for x in (
+            known.all(), xp.isfinite(a).all(), most, abs(b).max())]))
+    found = on_host(xp.stack(found))  # (pieces, 4); the only time that the host waits
+    return (bool(found[:, 0].all()), bool(found[:, 1].all()),
+            float(found[:, 2].max()), float(found[:, 3].max()))
+
+
+def sum_of_squares(x):
+    """Returns the sum of the squares of an array: float64, shape (), on its device."""
+    parts = (x[part].astype('d') for part in pieces(x.shape))
+    return sum((part * part).sum() for part in parts)
+
+
+def pieces(shape):
+    """Yields the indices of pieces of an array, each of about `PIECE` elements."""
+    if not shape:
+        yield Ellipsis
+        return
+    rows = max(1, PIECE // max(1, math.prod(shape[1:])))
+    for start in range(0, max(1, shape[0]), rows):
+        yield slice(start, start + rows)
 
 
 def on_host(x):

@@ -173,8 +173,9 @@ class WindowGraph:
         grads = [g.copy() for g in self.grads]
         sgd = self._make_sgd(SGD, params, grads, threshold, True)
         sgd(xp.asarray(numpy.array([rate])))
-        steps = [p - q.array for p, q in zip(params, self._params)]
-        return steps, grads, sgd.result
+        for p, q in zip(params, self._params):
+            p -= q.array
+        return params, grads, sgd.result
 
     def update(self, window):
         """Launches the update for one window, and returns without waiting for it.

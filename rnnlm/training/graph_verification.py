@@ -5,6 +5,7 @@ compares complete windows: the parameters after a CUDA graph.  It also repeats a
 without kernels if a kernel turned out to be wrong during it.
 """
 import chainer
+from chainer import backend
 import numpy
 
 from rnnlm import states
@@ -67,7 +68,6 @@ def update(graph, target, optimizer, window, refuse):
     start = _Backup(target, optimizer)
     with verification.without():
         expected = start.by_chainer(window)
-    kind = verification.precision(target.predictor.embed.W.dtype)
     replays = 1 if graph is not None else 2
     try:
         for _ in range(replays):
@@ -75,8 +75,8 @@ def update(graph, target, optimizer, window, refuse):
             graph = graph or WindowGraph(target.predictor, optimizer, *size, refuse)
             graph.must_capture = True
             loss = graph.update(window)
-            found = start.found(loss, graph.result[0])
-            reason = verification.difference(start.compared(expected, found), kind)
+            reason, finite = verification.difference(
+                start.compared(expected, loss, graph.result[0]), start.kind)
             if reason:
                 break
         reason = reason or (graph.verified == 0 and _why_not_clipping(graph))
@@ -87,15 +87,20 @@ def update(graph, target, optimizer, window, refuse):
         verification.refuse('the CUDA graph of a window', reason)
         return None, None
     graph.must_capture = False
-    graph.verified += all(numpy.isfinite(array).all() for array in expected.values())
+    graph.verified += finite
     return graph, loss
 
 
 class _Backup:
-    """Copy of everything that the update of a window changes."""
+    """Copy of everything that the update of a window changes.
+
+    Attributes:
+        kind (str): Precision of the products, a key of `verification.TOLERANCE`.
+    """
 
     def __init__(self, target, optimizer):
         self._target, self._optimizer = target, optimizer
+        self.kind = verification.precision(target.predictor.embed.W.dtype)
         self._params = [(name, param, param.array.copy())
                         for name, param in target.namedparams()]
         self._states = [(layer, *(v if v is None else v.array.copy()
@@ -103,6 +108,14 @@ class _Backup:
                         for layer in target.predictor.layers]
         self._stream = numpy.random.get_state()
         self._counts = optimizer.t, [p.update_rule.t for _, p, _ in self._params]
+        self._floors = {}
+        for name, _, before in self._params:
+            # A step is accurate only up to the last digits of the parameter.
+            self._floors[f'the step of {name}'] = (
+                4 * numpy.finfo(before.dtype).eps * float(abs(before).max())
+                / verification.TOLERANCE[self.kind])
+            # If the model is certain of each word, gradients are only rounding errors.
+            self._floors[f'the gradient of {name}'] = 1e-2
 
     def restore(self):
         """Restores everything."""
@@ -116,58 +129,72 @@ class _Backup:
         self._optimizer.t = self._counts[0]
 
     def by_chainer(self, window):
-        """Updates with plain functions and Chainer's optimizer; returns `found`."""
+        """Updates with plain functions and Chainer's optimizer.
+
+        Returns:
+            dict: What `_found` yields, on the host: two more copies of the parameters
+            may be too much for the GPU.
+        """
         target = self._target
         window = target.predictor.device.send(window)
         loss = target.predictor.loss(window[:-1], window[1:])
         target.cleargrads()
         loss.backward()
         loss.unchain_backward()
-        squares = [numpy.square(verification.on_host(param.grad), dtype='d').sum()
-                   for _, param, _ in self._params]
+        norm = _norm(param.grad for _, param, _ in self._params)
         self._optimizer.update()
-        return self.found(loss.array, numpy.sqrt(sum(squares)))
+        found = {name: verification.on_host(array)
+                 for name, array in self._found(loss.array, norm)}
+        target.cleargrads()  # the graph has gradients of its own
+        return found
 
-    def found(self, loss, norm):
-        """Returns a dict of host arrays: everything that an update has computed."""
-        found = {'the loss': loss, 'the norm of the gradient': norm}
+    def _found(self, loss, norm):
+        """Yields (name, array) for everything that an update has computed."""
+        yield 'the loss', loss
+        yield 'the norm of the gradient', norm
         for name, param, before in self._params:
-            found[f'the gradient of {name}'] = param.grad
-            found[f'the step of {name}'] = param.array - before
+            yield f'the gradient of {name}', param.grad
+            yield f'the step of {name}', param.array - before
         for k, layer in enumerate(self._target.predictor.layers, 1):
-            found[f'c of layer {k}'] = layer.c.array
-            found[f'h of layer {k}'] = layer.h.array
-        return {name: numpy.array(verification.on_host(x)) for name, x in found.items()}
+            yield f'c of layer {k}', layer.c.array
+            yield f'h of layer {k}', layer.h.array
 
-    def compared(self, expected, found):
-        """Returns the argument of `verification.difference`."""
-        kind = verification.precision(self._target.predictor.embed.W.dtype)
-        floors = {}
-        for name, _, before in self._params:
-            # A step is accurate only up to the last digits of the parameter.
-            floors[f'the step of {name}'] = (
-                4 * numpy.finfo(before.dtype).eps * float(abs(before).max())
-                / verification.TOLERANCE[kind])
-            # If the model is certain of each word, gradients are only rounding errors.
-            floors[f'the gradient of {name}'] = 1e-2
-        return [(name, found[name], array, floors.get(name, 0.0))
-                for name, array in expected.items()]
+    def compared(self, expected, loss, norm):
+        """Yields the elements of the first argument of `verification.difference`.
+
+        Args:
+            expected (dict): Result of `by_chainer`.
+            loss, norm: Those of the update to compare, arrays of shape ().
+        """
+        for name, array in self._found(loss, norm):
+            yield name, array, expected[name], self._floors.get(name, 0.0)
+
+
+def _norm(arrays):
+    """Returns the L2 norm of arrays together: float64, shape (), on their device."""
+    squares = sum(map(verification.sum_of_squares, arrays))
+    return backend.get_array_module(squares).sqrt(squares)
 
 
 def _why_not_clipping(graph):
     """Returns what clipping and SGD do wrong, tested at several norms; or ''."""
-    grads = [verification.on_host(g).copy() for g in graph.grads]
-    norm = numpy.sqrt(sum(numpy.square(g, dtype='d').sum() for g in grads))
+    norm = float(_norm(graph.grads))
     if not 0 < norm < numpy.inf:
         return ''
     for ratio in 0.5, 2.0:
-        factor = min(ratio, 1.0)
-        stepped, clipped, result = graph.try_sgd(norm * ratio, rate=0.5)
-        pairs = [('the factor of clipping', result, numpy.array([norm, factor]), 0.0)]
-        for ours, step, g in zip(clipped, stepped, grads):
-            pairs.append(('a clipped gradient', ours, g * g.dtype.type(factor), 1e-2))
-            pairs.append(('a step', step, g * g.dtype.type(-0.5 * factor), 1e-2))
-        reason = verification.difference(pairs, verification.precision(grads[0].dtype))
+        reason, _ = verification.difference(
+            _compared_steps(graph, norm, ratio),
+            verification.precision(graph.grads[0].dtype))
         if reason:
             return reason
     return ''
+
+
+def _compared_steps(graph, norm, ratio):
+    """Yields what `_Backup.compared` does, for clipping to `ratio` times the norm."""
+    factor = min(ratio, 1.0)
+    stepped, clipped, result = graph.try_sgd(norm * ratio, rate=0.5)
+    yield 'the factor of clipping', result, numpy.array([norm, factor]), 0.0
+    for ours, step, g in zip(clipped, stepped, graph.grads):
+        yield 'a clipped gradient', ours, g * g.dtype.type(factor), 1e-2
+        yield 'a step', step, g * g.dtype.type(-0.5 * factor), 1e-2
