@@ -17,8 +17,11 @@ RESULTS = os.path.join(HERE, 'RESULTS.md')
 
 # The machine -----------------------------------------------------------------------
 
-def machine():
+def machine(device='-1'):
     """Returns what is reported with each figure: processor, versions, BLAS, variables.
+
+    Args:
+        device (str): Number of the GPU that computes; '-1' for none.
     """
     versions = {name: version for name, version in info.versions().items()
                 if name in ('Python', 'NumPy', 'Chainer', 'rnnlm', 'llvmlite')}
@@ -28,9 +31,15 @@ def machine():
         versions['torch'] = torch.__version__
     except ImportError:
         pass
-    return {'cpu': info.cpu(), 'cores': info.cores(), 'versions': versions,
-            'blas': info.blas(), 'torch BLAS': torch_blas(torch),
-            'variables': info.variables()}
+    found = {'cpu': info.cpu(), 'cores': info.cores(), 'versions': versions,
+             'blas': info.blas(), 'torch BLAS': torch_blas(torch),
+             'variables': info.variables()}
+    if device != '-1':
+        import cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(int(device))
+        found['gpu'] = properties['name'].decode()
+        found['versions']['CuPy'] = cupy.__version__
+    return found
 
 
 def torch_blas(torch):
@@ -56,7 +65,8 @@ def machine_line(found):
         return 'machine not recorded'
     versions = ', '.join(f'{name} {version}' for name, version in
                          found.get('versions', {}).items() if version)
-    parts = [f'{found["cpu"]}, {counted(found["cores"], "core")}', versions]
+    parts = [found.get('gpu'), f'{found["cpu"]}, {counted(found["cores"], "core")}',
+             versions]
     if 'blas' in found:
         parts.append('BLAS: ' + ', '.join(map(info.blas_line, found['blas'])))
         if found.get('torch BLAS'):
@@ -94,17 +104,18 @@ def require_free_blas(command, writes=True, variables=None):
     sys.exit(2)
 
 
-def begin(command, writes=True):
+def begin(command, writes=True, device='-1'):
     """Checks the environment with `require_free_blas`, and prints the machine.
 
     Args:
         command, writes: As for `require_free_blas`.
+        device: As for `machine`.
 
     Returns:
         dict: As from `machine`.
     """
     require_free_blas(command, writes)
-    found = machine()
+    found = machine(device)
     print(machine_line(found), flush=True)
     return found
 

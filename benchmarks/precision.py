@@ -2,8 +2,10 @@
 
     python benchmarks/precision.py               the embedded corpus (about 6 minutes)
     python benchmarks/precision.py --ptb FOLDER  and 2 epochs of PTB, preset small
+    python benchmarks/precision.py --ptb FOLDER --device 0
+                                                 the whole preset on a GPU, also in TF32
 
-NumPy does the arithmetic of a GPU: factors in float16; sums, gates and softmax in
+Without a GPU, NumPy does its arithmetic: factors in float16; sums, gates and softmax in
 float32; a float32 copy of the weights; a scaled loss.  So this shows the effect on the
 perplexity, but not the speed.
 """
@@ -28,15 +30,17 @@ import common
 
 KEPT = os.path.join(common.HERE, 'precision.json')
 SEEDS = 0, 1, 2
-PRECISIONS = 'float32', 'mixed16'
+PRECISIONS = 'float32', 'tf32', 'mixed16'
+EMBEDDED = 'embedded corpus, 10 epochs, 3 seeds'
+PTB, PTB_ON_GPU = 'PTB, preset small, 2 epochs', 'PTB, preset small, on a GPU'
 
 
-def train(text, recipe, seed):
+def train(text, recipe, seed, device):
     """Trains; returns the perplexities of validation and test."""
     with tempfile.TemporaryDirectory() as out, warnings.catch_warnings(), \
             contextlib.redirect_stdout(io.StringIO()):
         warnings.filterwarnings('ignore', 'Non finite number')  # of the scaled loss
-        found = experiment.train(text, recipe, out=out, seed=seed)
+        found = experiment.train(text, recipe, out=out, seed=seed, device=device)
     return [found['valid'], found['test']]
 
 
@@ -45,6 +49,8 @@ def part(results):
     for name, found in results.items():
         machines.setdefault(common.machine_line(found.get('machine')), []).append(name)
         for precision in PRECISIONS:
+            if not found.get(precision):
+                continue
             valid, test = numpy.transpose(found[precision])
             rows.append([
                 name, precision, len(test),
@@ -52,12 +58,26 @@ def part(results):
                 f'{test.mean() / numpy.mean(found["float32"], axis=0)[1]:.4f}'])
     return '\n'.join([
         '## Precision', '',
-        'By `python benchmarks/precision.py`, on a CPU with the arithmetic of a GPU. '
-        'n is the number of runs, with the same seeds in each precision; the last '
-        'column is the mean test perplexity divided by that of float32. TF32 was not '
-        'measured, because it needs a GPU.', '',
+        'By `python benchmarks/precision.py`. n is the number of runs, with the same '
+        'seeds in each precision; the last column is the mean test perplexity divided '
+        'by that of float32. Without a GPU, NumPy does the arithmetic of one; TF32 '
+        'needs a GPU.', '',
         *(f'{"; ".join(names)}: {machine}.\n' for machine, names in machines.items()),
         common.table(['', 'precision', 'n', 'validation', 'test', 'ratio'], rows)])
+
+
+def jobs(args):
+    """Yields name, corpus, recipe, seeds and precisions of each comparison."""
+    small = PRESETS['small']
+    if args.device != '-1':
+        # Mixed precision takes no CUDA graph, so that it would take an hour.
+        yield PTB_ON_GPU, corpus.load(args.ptb), small, SEEDS, ('float32', 'tf32')
+        return
+    without_tf32 = 'float32', 'mixed16'
+    yield EMBEDDED, corpus.load('demo'), PRESETS['demo'], SEEDS, without_tf32
+    if args.ptb:
+        yield (PTB, corpus.load(args.ptb), dataclasses.replace(small, epochs=2), (0,),
+               without_tf32)
 
 
 def main():
@@ -65,26 +85,26 @@ def main():
         description=__doc__.split('\n')[0],
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--ptb', metavar='FOLDER')
+    parser.add_argument('--device', default='-1', help='a GPU, which requires --ptb')
+    parser.add_argument('--tables', action='store_true',
+                        help='only write the table again, from precision.json')
     args = parser.parse_args()
-    machine = common.begin('benchmarks/precision.py')
-    jobs = {'embedded corpus, 10 epochs, 3 seeds': (
-        corpus.load('demo'), PRESETS['demo'], SEEDS)}
-    if args.ptb:
-        jobs['PTB, preset small, 2 epochs'] = (
-            corpus.load(args.ptb), dataclasses.replace(PRESETS['small'], epochs=2),
-            (0,))
+    if args.tables:
+        common.replace('precision', 'precision.py', part(common.kept(KEPT)))
+        return
+    if args.device != '-1' and not args.ptb:
+        parser.error('--device: expected --ptb FOLDER too')
+    machine = common.begin('benchmarks/precision.py', device=args.device)
     results = common.kept(KEPT)
-    for name, (text, recipe, seeds) in jobs.items():
-        results[name] = {'machine': machine, **{p: [] for p in PRECISIONS}}
+    for name, text, recipe, seeds, precisions in jobs(args):
+        found = results[name] = {'machine': machine, **{p: [] for p in precisions}}
         for seed in seeds:
-            for precision in PRECISIONS:
-                runs = results[name][precision]
-                runs.append(train(
-                    text, dataclasses.replace(recipe, precision=precision), seed))
-                print(name, seed, precision, runs[-1], flush=True)
-        common.keep(KEPT, results)
+            for precision in precisions:
+                found[precision].append(train(text, dataclasses.replace(
+                    recipe, precision=precision), seed, args.device))
+                print(name, precision, seed, *found[precision][-1], flush=True)
+                common.keep(KEPT, results)
     common.replace('precision', 'precision.py', part(results))
-    return 0
 
 
 if __name__ == '__main__':

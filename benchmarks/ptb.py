@@ -44,7 +44,7 @@ def main(argv=None):
     if args.tables:
         write()
         return 0
-    machine = common.begin(COMMAND)
+    machine = common.begin(COMMAND, device=args.device)
     try:
         if args.dynamic:
             evaluate_dynamically(args)

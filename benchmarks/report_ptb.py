@@ -56,6 +56,11 @@ def spread(values, digits=1):
     return f'{text} ({min(values):.{digits}f} to {max(values):.{digits}f})'
 
 
+def minutes(values):
+    """Formats minutes as `spread` does, with a digit more if they are few."""
+    return spread(values, 0 if numpy.mean(values) >= 10 else 1)
+
+
 def part(results):
     rows = [row(results, name, *PAPER.get(name, ('', '')))
             for name in recipes(results)]
@@ -80,10 +85,11 @@ def part(results):
 
 def row(results, preset, valid, test):
     done = list(finished(results, preset).values())
-    figures = [spread([run[name] for run in runs], digits) if done else ''
-               for name, digits, runs in (
-                   ('valid', 1, done), ('test', 1, done),
-                   ('minutes', 0, uninterrupted(done)))]
+    figures = ['', '', '']
+    if done:
+        figures = [spread([run['valid'] for run in done]),
+                   spread([run['test'] for run in done]),
+                   minutes([run['minutes'] for run in uninterrupted(done)])]
     state = 'done' if done else 'not measured'
     under_way = [running(preset, seed, run)
                  for seed, run in runs_of(results, preset).items()
@@ -113,7 +119,7 @@ def details(results):
                 preset, seed,
                 *(f'{run[name]:.2f}' if name in run else ''
                   for name in ('valid', 'test')),
-                f'{run["minutes"]:.0f}',
+                minutes([run['minutes']]),
                 'not recorded' if run.get('stops') is None else run['stops'],
                 'CPU' if run.get('device', '-1') == '-1' else f'GPU {run["device"]}'])
             machines.setdefault(common.machine_line(run.get('machine')), []).append(
@@ -136,7 +142,7 @@ def dynamic_part(results):
             change = numpy.mean([100 * (got['test'] / test - 1) for got, test in pairs])
             rows.append([preset, rule, len(pairs),
                          spread([got['test'] for got, _ in pairs]), f'{change:+.1f}%',
-                         spread([got['minutes'] for got, _ in pairs], 0)])
+                         minutes([got['minutes'] for got, _ in pairs])])
     if rows:
         yield ('Test perplexities with dynamic evaluation (Krause et al. 2018), where '
                'the model continues to learn while it reads the text; by `--dynamic '

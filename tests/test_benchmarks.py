@@ -153,7 +153,7 @@ def test_dynamic_evaluation_is_compared_with_its_own_runs(benchmark):
     runs = {'0': dict(run_of(100.0), dynamic={'sgd': {'test': 90.0, 'minutes': 4}}),
             '1': run_of(50.0)}
     text = benchmark('report_ptb').part({'small': {'runs': runs}})
-    assert '| small | sgd | 1 | 90.0 | -10.0% | 4 |' in text
+    assert '| small | sgd | 1 | 90.0 | -10.0% | 4.0 |' in text
 
 
 TINY = recipes.Recipe(n_units=8, batch_size=5, bprop_len=5, epochs=3, dropout=0.0)

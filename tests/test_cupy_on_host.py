@@ -106,7 +106,7 @@ def test_types_of_a_kernel_come_from_arrays(a):
 
 def test_reduction_kernel(a):
     kernel = cupy.ReductionKernel(
-        'T x, T y', 'T z', 'x * y', 'a + b', 'z = sqrt(a)', '0', 'norm')
+        'T x, T y', 'T z', 'x * y', 'a + b', 'z = sqrt(a)', '0', 'length')
     x = a.get()
     for axis in None, 0, 1, (0, 1):
         numpy.testing.assert_allclose(

@@ -16,6 +16,12 @@ ROWS = (
         cupy_since(9),
         (('    from cupy.cuda import nccl\n', '    nccl = _patches.nccl()\n'),)),
 
+    Row('ndarray.scatter_add is deprecated',
+        'chainer.functions.array.get_item',
+        'CuPy 14.0 (February 2026)',
+        cupy_since(14),
+        (('gx.scatter_add(slices, inputs[0])', 'xp.add.at(gx, slices, inputs[0])'),)),
+
     Row('cupy.cuda.nvtx_enabled is deprecated',
         'chainer.function_hooks.cuda_profile',
         'CuPy 8.0 (2020)',

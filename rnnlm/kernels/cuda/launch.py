@@ -74,6 +74,9 @@ class Module:
         function = self._functions[name]
         if shared > 48 * 1024 and function.max_dynamic_shared_size_bytes < shared:
             function.max_dynamic_shared_size_bytes = shared
+            # As much shared memory as there is, so that other kernels, with what they
+            # need of it, fit onto the multiprocessors beside this one.
+            function.preferred_shared_memory_carveout = 100
         return function
 
     def launch(self, name, grid, block, args, shared=0):

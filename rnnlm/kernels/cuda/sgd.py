@@ -4,7 +4,7 @@ import numpy
 from rnnlm.kernels.cuda.launch import THREADS, address
 
 # Elements of a parameter that one block handles.
-SHARE = 32 * THREADS
+SHARE = 16 * THREADS
 
 
 class SGD:
