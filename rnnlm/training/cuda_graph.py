@@ -38,28 +38,32 @@ def why_not(target, model, optimizer):
     if not kernels.gpu_for(model.xp, model.embed.W.dtype):
         return 'there are no CUDA kernels'
     from rnnlm.kernels.cuda import launch  # imported on a GPU only
-    reason = sgd.why_not_plain_sgd(optimizer)
+    params = list(target.namedparams())
+    reason = sgd.why_not_plain_sgd(
+        optimizer, params if optimizer.target is target else None)
     if reason:
         return reason
     if target.compute_accuracy:
         return 'compute_accuracy is set'
     if not is_fused_loss(target):
         return 'the loss is not plain softmax_cross_entropy'
-    if {type(layer) for layer in model.layers} != {L.LSTM}:
+    layers, output = model.layers, model.output
+    if {type(layer) for layer in layers} != {L.LSTM}:
         return 'a layer is not an L.LSTM'
-    if type(model.output) not in (L.Linear, OutputBias):
-        return f'the output layer is of type {type(model.output).__name__}'
+    if type(output) not in (L.Linear, OutputBias):
+        return f'the output layer is of type {type(output).__name__}'
     if model.dropouts:
         return 'the model has dropout links'
-    if len(set(model.widths[1:])) > 1:
+    if len({layer.state_size for layer in layers}) > 1:
         return 'the layers have different sizes'
-    if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
+    if not all(name.startswith('/predictor/') for name, _ in params):
         return 'the target has parameters that the model does not have'
-    for name, param in target.namedparams():
-        if not param.array.flags.c_contiguous or (
-                launch.address(param.array) % launch.ALIGNMENT):
+    rate = optimizer.lr
+    for name, param in params:
+        array = param.array
+        if not array.flags.c_contiguous or launch.address(array) % launch.ALIGNMENT:
             return f'{name} is not contiguous, or not aligned to 16 bytes'
-        if param.update_rule.hyperparam.lr != optimizer.lr:
+        if param.update_rule.hyperparam.lr != rate:
             return f'{name} has a learning rate of its own'
     return ''
 
