@@ -133,11 +133,11 @@ class Code:
                 f'{space["__name__"]}.{name} has been replaced' for space, name, value
                 in zip(self._spaces, self._names, self._values)
                 if space.get(name) is not value)
-        for found, before in (
-                (map(_code_of, self.functions), self.functions.values()),
-                (map(_defaults_of, self.functions), self._defaults)):
-            if not all(map(operator.is_, found, before)):
-                return self._changed_function()
+        if not (all(map(operator.is_, map(_code_of, self.functions),
+                        self.functions.values()))
+                and all(map(operator.is_, map(_defaults_of, self.functions),
+                            self._defaults))):
+            return self._changed_function()
         return ''
 
     def _changed_function(self) -> str:
