@@ -38,12 +38,12 @@ class FiniteCheck:
         xp = backend.get_array_module(loss)
         if xp is not numpy:
             from rnnlm.kernels.cuda.transfer import Later  # imported on a GPU only
-            last, self._last = self._last, (
-                Later(xp, loss), Later(xp, norm) if hasattr(norm, 'dtype') else norm)
+            both = hasattr(norm, 'dtype')  # else the number 0
+            last, self._last = self._last, Later(xp, *((loss, norm) if both else (loss,)))
             if last is None:
                 return
             window -= 1
-            loss, norm = last
+            loss, norm, *_ = last.read() + [0.0]
         loss, norm = float(loss), float(norm)
         if math.isfinite(loss) and math.isfinite(norm):
             return
