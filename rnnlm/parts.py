@@ -279,6 +279,7 @@ def why_not(chain, links, code=unaltered.EVERYTHING):
               or unaltered.shadowed(chain))
     if reason:
         return reason
+    params = []
     for link in links:
         part = TABLE.get(type(link))
         if part is None:
@@ -288,9 +289,12 @@ def why_not(chain, links, code=unaltered.EVERYTHING):
             why_not_watched(*inside) or unaltered.shadowed(*inside))
         if reason:
             return reason
+        params += [vars(inner)[name] for inner in inside for name in inner._params]
     if links[0].W.dtype not in FLOATS:
         return f'the parameters are {links[0].W.dtype}'
-    return why_not_distinct(links)
+    if len(set(map(id, links))) < len(links):
+        return 'a link is used twice'
+    return why_not_distinct_params(params)
 
 
 def why_not_roles(embed, layers, output, dropouts=()):
@@ -320,14 +324,6 @@ def why_not_watched(*links):
         if link._local_link_hooks:  # None before the first hook
             return 'a link hook is called at every step'
     return ''
-
-
-def why_not_distinct(links):
-    """Returns whether links share a link, parameter or array (str reason), or ''."""
-    if len(set(map(id, links))) < len(links):
-        return 'a link is used twice'
-    params = [param for link in links for param in link.params()]
-    return why_not_distinct_params(params)
 
 
 def why_not_distinct_params(params):

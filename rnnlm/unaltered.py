@@ -47,7 +47,8 @@ class Code:
         # Classes with their attributes, and functions with their code.
         self.classes: Dict[type, Dict[str, Any]] = {}
         self.functions: Dict[types.FunctionType, types.CodeType] = {}
-        self._defaults: List[Any] = []  # of each function
+        # Those with defaults.  Defaults given to others change no call that works.
+        self._defaults: Dict[types.FunctionType, Any] = {}
         # Name k of the namespace k refers to the value k.
         self._spaces: List[Dict[str, Any]] = []
         self._names: List[str] = []
@@ -96,7 +97,8 @@ class Code:
                 or not function.__module__.startswith(followed)):
             return
         self.functions[function] = function.__code__
-        self._defaults.append(function.__defaults__)
+        if function.__defaults__ is not None:
+            self._defaults[function] = function.__defaults__
         names = frozenset(_names_in(function.__code__))
         for space in [*_spaces_of(function.__globals__, names), vars(numpy),
                       vars(numpy.random)]:
@@ -135,17 +137,17 @@ class Code:
                 if space.get(name) is not value)
         if not (all(map(operator.is_, map(_code_of, self.functions),
                         self.functions.values()))
-                and all(map(operator.is_, map(_defaults_of, self.functions),
-                            self._defaults))):
+                and all(map(operator.is_, map(_defaults_of, self._defaults),
+                            self._defaults.values()))):
             return self._changed_function()
         return ''
 
     def _changed_function(self) -> str:
         return next(
             f'the code of {function.__qualname__} has been replaced'
-            for (function, code), defaults in zip(
-                self.functions.items(), self._defaults)
-            if function.__code__ is not code or function.__defaults__ is not defaults)
+            for function, code in self.functions.items()
+            if function.__code__ is not code or function in self._defaults
+            and function.__defaults__ is not self._defaults[function])
 
 
 # All code that window functions replace; and that of one step of an LSTM, which is
