@@ -38,7 +38,7 @@ class FiniteCheck:
         xp = backend.get_array_module(loss)
         if xp is not numpy:
             from rnnlm.kernels.cuda.transfer import Later  # imported on a GPU only
-            arrays = [x for x in (loss, norm) if hasattr(x, 'dtype')]
+            arrays = [loss, norm] if hasattr(norm, 'dtype') else [loss]
             last, self._last = self._last, Later(xp, *arrays)
             if last is None:
                 return
