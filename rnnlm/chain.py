@@ -126,13 +126,13 @@ class LanguageModel(states.StatefulChain):
         return self._dropouts()
 
     def _dropouts(self) -> list[chainer.Link]:
-        return [self[f'dropout{k}'] for k in range(self._n_dropouts)]
+        return [getattr(self, f'dropout{k}') for k in range(self._n_dropouts)]
 
     def _layers(self) -> list[chainer.Link]:
-        return [self[f'l{k}'] for k in range(1, self._n_layers + 1)]
+        return [getattr(self, f'l{k}') for k in range(1, self._n_layers + 1)]
 
     def _output(self) -> chainer.Link:
-        return self[f'l{self._n_layers + 1}']
+        return getattr(self, f'l{self._n_layers + 1}')
 
     def forward(self, x: Words) -> chainer.Variable:
         """Computes the logits of the next word, for one step or for a window.

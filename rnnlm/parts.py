@@ -168,9 +168,9 @@ def adaptive_unused(link, targets):
         link.ranks, (*link.cutoffs, link.n_vocab), targets) for inner in tails[k]]
 
 
-def _why_not_parameters(link):
+def _why_not_parameters(links):
     """Returns which parameter is not exactly a `chainer.Parameter` (str), or ''."""
-    for inner in link.links():
+    for inner in links:
         for name in ('W', 'b'):
             found = getattr(inner, name, None)
             if found is not None and type(found) is not chainer.Parameter:
@@ -279,35 +279,33 @@ def why_not(chain, links, code=unaltered.EVERYTHING):
               or unaltered.shadowed(chain))
     if reason:
         return reason
+    params = []
     for link in links:
         part = TABLE.get(type(link))
         if part is None:
             return f'{type(link).__name__} has no window function'
-        reason = _why_not_parameters(link) or part.why_not(link) or (
-            why_not_watched(link))
+        inside = list(link.links())
+        reason = _why_not_parameters(inside) or part.why_not(link) or (
+            why_not_watched(*inside) or unaltered.shadowed(*inside))
         if reason:
             return reason
-        for inner in link.links():
-            reason = unaltered.shadowed(inner) or (
-                inner is not link and why_not_watched(inner))
-            if reason:
-                return reason
+        params += [vars(inner)[name] for inner in inside for name in inner._params]
     if links[0].W.dtype not in FLOATS:
         return f'the parameters are {links[0].W.dtype}'
-    return why_not_distinct(links)
+    if len(set(map(id, links))) < len(links):
+        return 'a link is used twice'
+    return why_not_distinct_params(params)
 
 
 def why_not_roles(embed, layers, output, dropouts=()):
     """Returns which link has no window function or another role (str), or ''."""
-    roles = [('embed', [embed]), ('layer', layers), ('output', [output]),
-             ('dropout', dropouts)]
-    links = [(role, link) for role, some in roles for link in some]
-    for _, link in links:
+    links = [embed, *layers, output, *dropouts]
+    for link in links:
         if type(link) not in TABLE:
             return f'{type(link).__name__} has no window function'
-    if any(TABLE[type(link)].role != role for role, link in links):
-        return 'a link is used in another role than its own'
-    return ''
+    roles = ['embed', *['layer'] * len(layers), 'output', *['dropout'] * len(dropouts)]
+    return '' if roles == [TABLE[type(link)].role for link in links] else (
+        'a link is used in another role than its own')
 
 
 def why_not_config():
@@ -320,17 +318,12 @@ def why_not_config():
     return ''
 
 
-def why_not_watched(link):
-    """Returns whether the link has hooks, as a reason (str), or ''."""
-    return 'a link hook is called at every step' if link.local_link_hooks else ''
-
-
-def why_not_distinct(links):
-    """Returns whether links share a link, parameter or array (str reason), or ''."""
-    if len(set(map(id, links))) < len(links):
-        return 'a link is used twice'
-    params = [param for link in links for param in link.params()]
-    return why_not_distinct_params(params)
+def why_not_watched(*links):
+    """Returns whether one of the links has hooks, as a reason (str), or ''."""
+    for link in links:
+        if link._local_link_hooks:  # None before the first hook
+            return 'a link hook is called at every step'
+    return ''
 
 
 def why_not_distinct_params(params):

@@ -36,18 +36,24 @@ _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, proper
 _FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
              'chainer.optimizer_hooks.')
 
-_code_of = operator.attrgetter('__code__', '__defaults__')
+_code_of = operator.attrgetter('__code__')
+_defaults_of = operator.attrgetter('__defaults__')
 
 
 class Code:
     """The code of some classes, and of the functions that they call, when recorded."""
 
     def __init__(self) -> None:
-        # Classes with their attributes, namespaces with some of their names, and
-        # functions with their code and defaults.
+        # Classes with their attributes, and functions with their code.
         self.classes: Dict[type, Dict[str, Any]] = {}
-        self.spaces: List[Tuple[Dict[str, Any], Dict[str, Any]]] = []
-        self.functions: Dict[types.FunctionType, Tuple[Any, ...]] = {}
+        self.functions: Dict[types.FunctionType, types.CodeType] = {}
+        # Those with defaults.  Defaults given to others change no call that works.
+        self._defaults: Dict[types.FunctionType, Any] = {}
+        # Name k of the namespace k refers to the value k.
+        self._spaces: List[Dict[str, Any]] = []
+        self._names: List[str] = []
+        self._values: List[Any] = []
+        self._recorded: Set[Tuple[int, str]] = set()  # id of a namespace, name
 
     def record(self, cls: type) -> type:
         """Records the current code of a class and of all its bases.
@@ -90,7 +96,9 @@ class Code:
                 function in self.functions
                 or not function.__module__.startswith(followed)):
             return
-        self.functions[function] = _code_of(function)
+        self.functions[function] = function.__code__
+        if function.__defaults__ is not None:
+            self._defaults[function] = function.__defaults__
         names = frozenset(_names_in(function.__code__))
         for space in [*_spaces_of(function.__globals__, names), vars(numpy),
                       vars(numpy.random)]:
@@ -100,13 +108,12 @@ class Code:
     def record_name(self, space: Dict[str, Any], name: str) -> None:
         """Records what a name of a module refers to."""
         value = space[name]
-        recorded = next((names for one, names in self.spaces if one is space), None)
-        if recorded is None:
-            recorded = {}
-            self.spaces.append((space, recorded))
-        if not callable(value) or name in recorded:
+        if not callable(value) or (id(space), name) in self._recorded:
             return
-        recorded[name] = value
+        self._recorded.add((id(space), name))
+        self._spaces.append(space)
+        self._names.append(name)
+        self._values.append(value)
         if str(getattr(value, '__module__', '')).startswith(_FOLLOWED):
             if isinstance(value, type):
                 self.record(value)
@@ -115,21 +122,32 @@ class Code:
 
     def changed(self) -> str:
         """Returns the first class or function whose code was replaced (str), or ''."""
-        # This runs before every window: comparing whole dicts and lists stays in C.
+        # This runs before every window, so loops over names and functions stay in C.
+        # `is_` asks no object whether it equals another.
         for cls, before in self.classes.items():
             if cls.__dict__ != before:
                 reason = _changed_class(cls, before)
                 if reason:
                     return reason
-        for space, names in self.spaces:
-            for name, value in names.items():
-                if space.get(name) is not value:
-                    return f'{space["__name__"]}.{name} has been replaced'
-        if list(map(_code_of, self.functions)) != list(self.functions.values()):
-            for function, code in self.functions.items():
-                if _code_of(function) != code:
-                    return f'the code of {function.__qualname__} has been replaced'
+        if not all(map(operator.is_, map(dict.get, self._spaces, self._names),
+                       self._values)):
+            return next(
+                f'{space["__name__"]}.{name} has been replaced' for space, name, value
+                in zip(self._spaces, self._names, self._values)
+                if space.get(name) is not value)
+        if not (all(map(operator.is_, map(_code_of, self.functions),
+                        self.functions.values()))
+                and all(map(operator.is_, map(_defaults_of, self._defaults),
+                            self._defaults.values()))):
+            return self._changed_function()
         return ''
+
+    def _changed_function(self) -> str:
+        return next(
+            f'the code of {function.__qualname__} has been replaced'
+            for function, code in self.functions.items()
+            if function.__code__ is not code or function in self._defaults
+            and function.__defaults__ is not self._defaults[function])
 
 
 # All code that window functions replace; and that of one step of an LSTM, which is
@@ -207,10 +225,9 @@ def _changed_class(cls: type, before: Dict[str, Any]) -> str:
 def shadowed(*objects: Any) -> str:
     """Returns the first instance attribute that hides a method (str), or ''."""
     for thing in objects:
-        names = vars(thing)
-        hidden = _code_names(thing.__class__).intersection(names)
-        if hidden:
-            name = next(iter(hidden))
+        code = _code_names(thing.__class__)
+        if not code.isdisjoint(vars(thing)):
+            name = next(iter(code.intersection(vars(thing))))
             return f'an instance attribute hides {type(thing).__name__}.{name}'
     return ''
 

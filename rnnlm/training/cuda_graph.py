@@ -33,28 +33,32 @@ def why_not(target, model, optimizer):
     if not kernels.gpu_for(model.xp, model.embed.W.dtype):
         return 'there are no CUDA kernels'
     from rnnlm.kernels.cuda import launch  # imported on a GPU only
-    reason = sgd.why_not_plain_sgd(optimizer)
+    params = list(target.namedparams())
+    reason = sgd.why_not_plain_sgd(
+        optimizer, params if optimizer.target is target else None)
     if reason:
         return reason
     if target.compute_accuracy:
         return 'compute_accuracy is set'
     if not is_fused_loss(target):
         return 'the loss is not plain softmax_cross_entropy'
-    if {type(layer) for layer in model.layers} != {L.LSTM}:
+    layers, output = model.layers, model.output
+    if {type(layer) for layer in layers} != {L.LSTM}:
         return 'a layer is not an L.LSTM'
-    if type(model.output) not in (L.Linear, OutputBias):
-        return f'the output layer is of type {type(model.output).__name__}'
+    if type(output) not in (L.Linear, OutputBias):
+        return f'the output layer is of type {type(output).__name__}'
     if model.dropouts:
         return 'the model has dropout links'
-    if len(set(model.widths[1:])) > 1:
+    if len({layer.state_size for layer in layers}) > 1:
         return 'the layers have different sizes'
-    if {id(p) for p in target.params()} != {id(p) for p in model.params()}:
+    if not all(name.startswith('/predictor/') for name, _ in params):
         return 'the target has parameters that the model does not have'
-    for name, param in target.namedparams():
-        if not param.array.flags.c_contiguous or (
-                launch.address(param.array) % launch.ALIGNMENT):
+    rate = optimizer.lr
+    for name, param in params:
+        array = param.array
+        if not array.flags.c_contiguous or launch.address(array) % launch.ALIGNMENT:
             return f'{name} is not contiguous, or not aligned to 16 bytes'
-        if param.update_rule.hyperparam.lr != optimizer.lr:
+        if param.update_rule.hyperparam.lr != rate:
             return f'{name} has a learning rate of its own'
     return ''
 
@@ -118,12 +122,12 @@ class WindowGraph:
         def empty(*shape, dtype=dtype):
             return xp.empty(shape, dtype)
 
-        self._ids = xp.zeros((T + 1, B), numpy.int32)
+        # The inputs of a window, and memory on the host from which they are copied.
+        self._given, self._rate, self._dropout_key, self._ids = _inputs(xp, T, B)
+        self._next = _inputs(numpy, T, B)
         self._words = self._ids[:T].reshape(-1)  # the input words
         self._before = xp.zeros(T * B, numpy.int32)
         self._first = empty(T * B, dtype=numpy.int32)
-        self._dropout_key = empty(2, dtype=numpy.uint32)
-        self._rate = empty(1, dtype=numpy.float64)
         self._drops = bool(model.dropout and chainer.config.train)
         self._starts = dropout.starts(B, model.widths)
 
@@ -131,7 +135,7 @@ class WindowGraph:
         self._layers = [
             (xp.zeros((T + 1, B, n), dtype), xp.zeros((T + 1, B, n), dtype),
              empty(T, B, n), empty(T, B, 4 * n)) for _ in range(model.n_layers)]
-        self._states = [None] * model.n_layers
+        self._states = [(cs[0], hs[0]) for hs, cs, _, _ in self._layers]
         hs = [layer[0][1:] for layer in self._layers]
         self._inputs = [empty(T, B, w) for w in model.widths] if self._drops else (
             [empty(T, B, model.widths[0])] + hs)
@@ -187,21 +191,20 @@ class WindowGraph:
             array: The loss, shape (): the sum over the steps of the mean over the
             batch.  It must be read before the next window.
         """
-        cuda, optimizer = self._gpu.cuda, self._optimizer
-        cuda.upload(window, self._ids)
-        self._take_states()
-        key = philox.draw_key() if self._drops else (0, 0)
-        cuda.launch(self._y.dtype, 'set_window', 1, 1,
-                    (*key, optimizer.lr, self._dropout_key, self._rate))
+        optimizer, layers = self._optimizer, self._model.layers
+        inputs, rate, key, ids = self._next
+        rate[0], ids[...] = optimizer.lr, window
+        if self._drops:
+            key[...] = philox.draw_key()
+        self._gpu.cuda.upload(inputs, self._given)
+        self._take_states(layers)
         self._run()
         optimizer.t += 1
         for param, grad in zip(self._params, self.grads):
             param.update_rule.t += 1
-            param.grad = grad
-        for k, layer in enumerate(self._model.layers):
-            hs, cs = self._layers[k][:2]
-            self._states[k] = chainer.Variable(cs[0]), chainer.Variable(hs[0])
-            layer.c, layer.h = self._states[k]
+            param._set_grad_without_check(grad)  # it has fitted since `_allocate`
+        for layer, (c, h) in zip(layers, self._states):
+            layer.c, layer.h = chainer.Variable(c), chainer.Variable(h)
         return self._loss
 
     def _run(self):
@@ -219,14 +222,11 @@ class WindowGraph:
         else:
             self._graph.launch()
 
-    def _take_states(self):
+    def _take_states(self, layers):
         """Copies the layers' states into our arrays, if other code has set them."""
         cuda = self._gpu.cuda
-        for layer, ours, (hs, cs, _, _) in zip(
-                self._model.layers, self._states, self._layers):
-            if ours and layer.c is ours[0] and layer.h is ours[1]:
-                continue
-            for variable, to in (layer.c, cs[0]), (layer.h, hs[0]):
+        for layer, (c, h) in zip(layers, self._states):
+            for variable, to in (layer.c, c), (layer.h, h):
                 if variable is None:
                     cuda.zero(to)
                 elif variable.shape != to.shape:
@@ -330,6 +330,18 @@ class WindowGraph:
         if self._drops:
             gpu.rows.dropout(x, out, self._dropout_key, self._model.dropout,
                              self._starts[k], self._starts[-1])
+
+
+def _inputs(xp, T, B):
+    """Makes the memory for the inputs of a window, in one piece.
+
+    Returns:
+        tuple: All of it as int32, and its parts: learning rate (1,), dropout key (2,)
+        and ids (T + 1, B).
+    """
+    whole = xp.zeros(4 + (T + 1) * B, numpy.int32)
+    return (whole, whole[:2].view(numpy.float64), whole[2:4].view(numpy.uint32),
+            whole[4:].reshape(T + 1, B))
 
 
 def _flat(x):

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Optional
+from typing import Any
 
 import chainer
 from chainer import backend
@@ -20,7 +20,7 @@ class FiniteCheck:
     """
 
     def __init__(self) -> None:
-        self._last: Optional[tuple] = None
+        self._last: Any = None  # `Later`, of the last window
 
     def __call__(self, updater: Any, loss: Any, norm: Any = 0.0) -> None:
         """Checks the loss and the gradient of a window.
@@ -38,12 +38,12 @@ class FiniteCheck:
         xp = backend.get_array_module(loss)
         if xp is not numpy:
             from rnnlm.kernels.cuda.transfer import Later  # imported on a GPU only
-            last, self._last = self._last, (
-                Later(xp, loss), Later(xp, norm) if hasattr(norm, 'dtype') else norm)
+            arrays = [loss, norm] if hasattr(norm, 'dtype') else [loss]
+            last, self._last = self._last, Later(xp, *arrays)
             if last is None:
                 return
             window -= 1
-            loss, norm = last
+            loss, norm = (last.read() + [0.0])[:2]
         loss, norm = float(loss), float(norm)
         if math.isfinite(loss) and math.isfinite(norm):
             return

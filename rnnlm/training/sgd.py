@@ -30,16 +30,20 @@ def why_not_blocks(optimizer):
     """
     params = list(optimizer.target.namedparams())
     for name, param in params:
-        if type(param.array) is not numpy.ndarray or (
-                not param.array.flags.c_contiguous):
+        array = param.array
+        if type(array) is not numpy.ndarray or not array.flags.c_contiguous:
             return f'{name} is not a contiguous NumPy array'
-    return why_not_plain_sgd(optimizer)
+    return why_not_plain_sgd(optimizer, params)
 
 
-def why_not_plain_sgd(optimizer):
+def why_not_plain_sgd(optimizer, params=None):
     """Returns why an optimizer is not plain SGD, or ''.
 
     Plain SGD is Chainer's own SGD, optionally with its GradientClipping as a hook.
+
+    Args:
+        optimizer: A Chainer optimizer.
+        params: List of (path, parameter) of its target, if the caller has it already.
     """
     if type(optimizer) is not chainer.optimizers.SGD:
         return 'the optimizer is not SGD'
@@ -54,7 +58,9 @@ def why_not_plain_sgd(optimizer):
     reason = unaltered.shadowed(optimizer, *clipping)
     if reason:
         return reason
-    for name, param in optimizer.target.namedparams():
+    if params is None:
+        params = list(optimizer.target.namedparams())
+    for name, param in params:
         rule = param.update_rule
         if type(rule) is not chainer.optimizers.sgd.SGDRule or not rule.enabled or (
                 rule._hookable._pre_update_hooks
@@ -64,7 +70,7 @@ def why_not_plain_sgd(optimizer):
         reason = unaltered.shadowed(param, rule)
         if type(param) is not chainer.Parameter or reason:
             return reason or f'{name} is a {type(param).__name__}'
-    return parts.why_not_distinct_params(list(optimizer.target.params()))
+    return parts.why_not_distinct_params([param for _, param in params])
 
 
 def update(optimizer, rows, check=None):

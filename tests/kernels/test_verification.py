@@ -210,7 +210,7 @@ def test_a_graph_that_replays_the_first_window_is_detected(monkeypatch):
     uploads = []
 
     def stale(self, x, to):
-        uploads.append(x)
+        uploads.append(x.copy())
         original(self, uploads[0], to)
 
     monkeypatch.setattr(launch.Cuda, 'upload', stale)

@@ -161,6 +161,34 @@ def test_states_set_between_windows_are_used(gpu, monkeypatch):
     same(model, other, 1e-5)
 
 
+@pytest.mark.parametrize('replace', [
+    lambda layer: setattr(layer.h, 'array', layer.h.array + 1),  # in the same Variable
+    lambda layer: setattr(layer, 'h', chainer.Variable(layer.h.array + 1)),
+    lambda layer: layer.h.array.__iadd__(1)], ids=['array', 'variable', 'elements'])
+def test_a_changed_state_is_used(gpu, replace):
+    found = []
+    for change in replace, lambda layer: layer.reset_state(), lambda layer: None:
+        model, _, optimizer = setup({}, lr=0.0)
+        graph = cuda_graph.WindowGraph(model, optimizer, T, B)
+        for window in windows(3):
+            graph.update(window)
+        change(model.l1)
+        found.append(float(graph.update(windows(1)[0])))
+    assert len(set(found)) == 3
+
+
+def test_gradients_set_between_windows_are_replaced(gpu):
+    model, _, optimizer = setup({})
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
+    for window in windows(3):
+        graph.update(window)
+        model.l1.upward.W.cleargrad()
+        model.l2.upward.W.grad = model.l2.upward.W.array
+        model.l3.W.grad_var = chainer.Variable(model.l3.W.array)
+        graph.update(window)
+        assert all(any(p.grad is g for g in graph.grads) for p in model.params())
+
+
 def test_a_state_of_one_row_is_not_that_of_all(gpu):
     model, _, optimizer = setup({})
     model.set_state([(numpy.ones((1, 7), 'f'),) * 2] * 2)

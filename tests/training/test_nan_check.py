@@ -94,7 +94,8 @@ def test_the_check_can_be_left_out(tmp_path):
 def test_on_a_gpu_the_loss_is_checked_one_window_later(monkeypatch):
     monkeypatch.setattr(rnnlm.training.nan_check.backend, 'get_array_module',
                         lambda x: 'cupy' if isinstance(x, float) else numpy)
-    monkeypatch.setattr(transfer, 'Later', lambda xp, x: x)
+    monkeypatch.setattr(transfer, 'Later', lambda xp, x: types.SimpleNamespace(
+        read=lambda: [x]))
 
     class Updater:
         iteration = 0
@@ -153,17 +154,25 @@ def test_later_waits_on_the_device_of_its_array():
         def __exit__(self, *_):
             done.append('back')
 
-    class Array(numpy.ndarray):
-        device = Device()
+    class Memory(bytearray):
+        ptr = 0
 
-        def get(self, out, blocking):
-            out[...] = self
+    memory = Memory(16)
+
+    def number(value, dtype):
+        def copy(address, size):
+            memory[address:address + size] = numpy.array(value, dtype).tobytes()
             done.append('copy')
+
+        dtype = numpy.dtype(dtype)
+        return types.SimpleNamespace(
+            device=Device(), dtype=dtype, nbytes=dtype.itemsize,
+            data=types.SimpleNamespace(copy_to_host_async=copy))
 
     event = types.SimpleNamespace(record=lambda: done.append('record'),
                                   synchronize=lambda: done.append('wait'))
     xp = types.SimpleNamespace(cuda=types.SimpleNamespace(
-        alloc_pinned_memory=bytearray, Event=lambda disable_timing: event))
-    x = numpy.array(3.0).view(Array)
-    assert float(transfer.Later(xp, x)) == 3
-    assert done == ['device', 'copy', 'record', 'back', 'wait']
+        alloc_pinned_memory=lambda size: memory, Event=lambda disable_timing: event))
+    numbers = number(3.5, 'f'), number(0.1, 'd')
+    assert transfer.Later(xp, *numbers).read() == [3.5, 0.1]
+    assert done == ['device', 'copy', 'copy', 'record', 'back', 'wait']

@@ -122,3 +122,87 @@ def test_what_an_added_link_calls_is_seen(monkeypatch):
         assert 'arctan' in unaltered.EVERYTHING.changed()
     finally:
         del parts.TABLE[Squashed]
+
+
+class Alike:
+    """Equal to everything, and unlike anything."""
+
+    def __eq__(self, other):
+        return True
+
+    def __hash__(self):
+        return 0
+
+    def __call__(self, *args, **kwargs):
+        return None
+
+
+class Unequal(Alike):
+    """As an array, not to be asked whether it equals something."""
+
+    def __eq__(self, other):
+        raise ValueError('the truth value is ambiguous')
+
+    __hash__ = Alike.__hash__
+
+
+@pytest.mark.parametrize('value', [Alike(), Unequal(), None], ids=str)
+@pytest.mark.parametrize('space, name', [
+    (F, 'dropout'), (numpy, 'tanh'), (chainer.functions.rnn.lstm, 'lstm')],
+    ids=lambda value: getattr(value, '__name__', value))
+def test_a_name_is_compared_by_identity(monkeypatch, space, name, value):
+    for code in unaltered.EVERYTHING, unaltered.ONE_STEP:
+        monkeypatch.setattr(space, name, value)
+        assert code.changed() == f'{space.__name__}.{name} has been replaced'
+        monkeypatch.undo()
+        assert code.changed() == ''
+
+
+def test_a_deleted_name_is_seen(monkeypatch):
+    monkeypatch.delattr(F, 'dropout')
+    assert unaltered.EVERYTHING.changed() == (
+        'chainer.functions.dropout has been replaced')
+
+
+@pytest.mark.parametrize('defaults', [(0.5,), (Alike(),), (Unequal(),), None, ()])
+def test_defaults_are_compared_by_identity(monkeypatch, defaults):
+    monkeypatch.setattr(F.dropout, '__defaults__', defaults)
+    assert unaltered.EVERYTHING.changed() == 'the code of dropout has been replaced'
+
+
+def test_replaced_code_of_a_function_is_seen(monkeypatch):
+    monkeypatch.setattr(F.dropout, '__code__', (lambda x, *args, **kwargs: x).__code__)
+    assert 'dropout' in unaltered.EVERYTHING.changed()
+
+
+def test_a_change_between_any_two_windows_is_seen(monkeypatch):
+    """Whatever was accepted for the windows before."""
+    target = L.Classifier(rnnlm.RNNForLM(20, 4))
+    target.compute_accuracy = False
+    optimizer = chainer.optimizers.SGD().setup(target)
+    updater = rnnlm.BPTTUpdater(
+        rnnlm.ParallelSequentialIterator(numpy.arange(20).repeat(9), 3), optimizer, 5)
+    model = target.predictor
+    shared, param = model.l1.upward.W.array, model.l2.upward.W
+    own = param.array
+    changes = {
+        'dropout has been replaced': lambda: monkeypatch.setattr(F, 'dropout', None),
+        'LSTM.forward has been replaced': lambda: monkeypatch.setattr(
+            L.LSTM, 'forward', lambda link, x: x),
+        'hides LSTM.forward': lambda: monkeypatch.setitem(
+            vars(model.l2), 'forward', None),
+        'hides Linear.forward': lambda: monkeypatch.setitem(
+            vars(model.l2.lateral), 'forward', None),
+        'a link hook': lambda: model.l2.lateral.add_hook(
+            chainer.LinkHook(), 'a hook'),
+        'share memory': lambda: monkeypatch.setattr(param, 'array', shared),
+        'another role': lambda: monkeypatch.setitem(vars(model), 'l2', model.l3)}
+    for reason, change in changes.items():
+        updater.update()
+        assert updater.why_per_step == ''
+        change()
+        assert reason in updater.why_per_step
+        monkeypatch.undo()
+        if reason == 'a link hook':
+            model.l2.lateral.delete_hook('a hook')
+    assert param.array is own and updater.why_per_step == ''

@@ -22,33 +22,39 @@ class Uploads:
         x = numpy.ascontiguousarray(x, to.dtype)
         turn = next(self._turns)
         memory, event = self._slots[turn]
-        if event is not None:
+        if event is None:
+            event = self._xp.cuda.Event(disable_timing=True)
+        else:
             event.synchronize()  # wait until the pinned memory can be reused
         if memory is None or memory.size() < x.nbytes:
             memory = self._xp.cuda.alloc_pinned_memory(x.nbytes)
         numpy.frombuffer(memory, x.dtype, x.size)[...] = x.ravel()
         to.data.copy_from_host_async(memory.ptr, x.nbytes)
-        event = self._xp.cuda.Event(disable_timing=True)
         event.record()
         self._slots[turn] = memory, event
 
 
 class Later:
-    """Number that is being copied from the GPU; `float` waits for this copy only.
+    """Numbers that are being copied from the GPU; reading waits for these copies only.
 
     Args:
         xp: cupy.
-        x: The array, of one element.
+        arrays: Arrays of one element each, on one device.
     """
 
-    def __init__(self, xp, x):
-        self._memory = xp.cuda.alloc_pinned_memory(x.nbytes)
-        self._host = numpy.frombuffer(self._memory, x.dtype, 1)
-        with x.device:  # which may not be the current one
-            x.reshape(1).get(out=self._host, blocking=False)
+    SIZE = 8  # bytes between two numbers
+
+    def __init__(self, xp, *arrays):
+        self._memory = xp.cuda.alloc_pinned_memory(self.SIZE * len(arrays))
+        self._types = [x.dtype for x in arrays]
+        with arrays[0].device:  # which may not be the current one
+            for k, x in enumerate(arrays):
+                x.data.copy_to_host_async(self._memory.ptr + self.SIZE * k, x.nbytes)
             self._event = xp.cuda.Event(disable_timing=True)
             self._event.record()
 
-    def __float__(self):
+    def read(self):
+        """Returns the numbers, a list of float."""
         self._event.synchronize()
-        return float(self._host[0])
+        return [float(numpy.frombuffer(self._memory, dtype, 1, self.SIZE * k)[0])
+                for k, dtype in enumerate(self._types)]

@@ -43,6 +43,11 @@ class MemoryPointer:
         _device.enqueue(lambda: ctypes.memmove(self.ptr, getattr(mem, 'value', mem),
                                                size))
 
+    def copy_to_host_async(self, mem, size, stream=None):
+        """Copies to an address of pinned memory."""
+        _device.enqueue(lambda: ctypes.memmove(getattr(mem, 'value', mem), self.ptr,
+                                               size))
+
     def memset_async(self, value, size, stream=None):
         """Sets bytes."""
         _device.enqueue(lambda: ctypes.memset(self.ptr, value, size))
