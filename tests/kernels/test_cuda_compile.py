@@ -120,6 +120,6 @@ def test_each_kernel_is_found():
     for text, _ in SOURCES.values():
         assert text.count('__global__ void') == len(launch.parameters(text))
     common, _ = SOURCES['float']
-    assert launch.parameters(common)['set_window'] == [
-        ('unsigned', False), ('unsigned', False), ('double', False),
-        ('unsigned', True), ('double', True)]
+    assert launch.parameters(common)['clip'] == [
+        ('int', False), ('int', False), ('double', False), ('double', True),
+        ('double', True)]

@@ -99,12 +99,3 @@ extern "C" __global__ void sgd(
         }
     }
 }
-
-// Sets the values that change between windows: dropout's key and the learning rate.
-extern "C" __global__ void set_window(unsigned k0, unsigned k1, double value,
-                                      unsigned* key, double* rate)
-{
-    key[0] = k0;
-    key[1] = k1;
-    rate[0] = value;
-}
