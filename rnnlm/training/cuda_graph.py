@@ -19,6 +19,11 @@ from rnnlm.training.windows import is_fused_loss
 
 logger = logging.getLogger(__name__)
 
+# Rows of the output layer's gradient that one product computes beside a persistent
+# kernel.  For larger products cuBLAS chooses kernels that need a whole multiprocessor,
+# and so would wait until the persistent kernel ends.
+PIECE = 2560
+
 
 def why_not(target, model, optimizer):
     """Returns why windows of a target cannot be updated by a CUDA graph, or ''.
@@ -88,6 +93,8 @@ class WindowGraph:
         # The layers' steps wait for one another, so they go first, on a stream of their
         # own; the products for the gradients of weights fill the gaps that they leave.
         self._chain = self._gpu.lane(urgent=True)
+        self._piece = PIECE if self._chain.recurrent.is_persistent(
+            model.embed.W.dtype, T, B, model.widths[-1]) else None
         self._graph = None
         self._runs = self.verified = 0
         self.must_capture = False
@@ -273,8 +280,8 @@ class WindowGraph:
         gpu.output.compute(
             self._inputs[-1], W.array, model.output.b.array, self._ids[1:], self._y,
             self._rows_loss, self._loss,
-            (self._gs[-1], self._grad(W), self._grad(model.output.b)),
-            above)
+            (self._gs[-1], self._grad(W), self._grad(model.output.b)), above,
+            self._piece)
         for k in reversed(range(top)):
             self._layer_backward(k)
             self._weight_gradients(k + 1)

@@ -93,6 +93,10 @@ class Recurrent:
                 (B * n, ghs[t], gh, gate[t], cs[t], tanh_cs[t], gc, gz[t]))
             self._cuda.dot(gz[t], W, gh)
 
+    def is_persistent(self, dtype, T, B, n):
+        """Returns whether all steps of a window's backward pass are one launch."""
+        return self._kernel('backward', dtype, T, B, n) is not None
+
     def _kernel(self, direction, dtype, T, B, n):
         """Returns (compiled kernel, plan) for persistent windows, else None."""
         if not persistent or T < 2 or dtype != numpy.float32:

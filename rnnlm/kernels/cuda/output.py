@@ -13,7 +13,7 @@ class Output:
         self._cuda = cuda
 
     def compute(self, x, W, b, t, y, rows_loss, loss, gradients=None,
-                ready=lambda: None):
+                ready=lambda: None, piece=None):
         """Computes the loss of a window, and the gradients.
 
         x and W may be float16; everything else is float32 then.
@@ -29,6 +29,8 @@ class Output:
             gradients (tuple): Gradients of x, W and b, written; None to compute only
                 the loss.
             ready: Called when the gradient of x has been launched, before that of W.
+            piece (int): Rows of the gradient of W that are computed by one product;
+                None for all.
         """
         cuda, dtype = self._cuda, y.dtype
         V, n = W.shape
@@ -58,7 +60,9 @@ class Output:
                 if first + len(r) == len(flat):
                     ready()
                 self.column_sums(probabilities, gb, more)
-                cuda.dot(part.T, r, gW, more, scale)
+                for k in range(0, V, piece or V):
+                    rows = slice(k, k + (piece or V))
+                    cuda.dot(part[:, rows].T, r, gW[rows], more, scale)
             cuda.launch(dtype, 'total_loss', 1, THREADS,
                         (len(r), more, rows_loss, loss), THREADS * 8)
 
