@@ -2,7 +2,7 @@
 
     python benchmarks/gpu.py                  everything (under 9 minutes on an H200)
     python benchmarks/gpu.py --parts machine,same,training --sizes medium
-    python benchmarks/gpu.py --unmeasured     writes that nothing has been measured
+    python benchmarks/gpu.py --write          writes the section again, from gpu.json
 
 Parts: machine (its description, copy rate and product rates), same (whether all
 implementations agree), training, kernels (a single layer), epoch, memory, mixed, tests
@@ -25,6 +25,7 @@ import time
 
 import common
 import report_gpu
+import report_pictures
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = [sys.executable, os.path.abspath(__file__)]
@@ -114,8 +115,7 @@ def gpus():
 def run(args):
     """Runs the parts one after the other; returns their results."""
     if not gpus():
-        raise SystemExit('there is no GPU that CuPy can use; --unmeasured writes that '
-                         'into RESULTS.md')
+        raise SystemExit('there is no GPU that CuPy can use; rnnlm info tells why')
     end = time.monotonic() + 60 * args.minutes
     parts = args.parts.split(',')
     common.keep(args.json, {'sizes': args.sizes, 'failed': {}, 'took': {}})
@@ -157,8 +157,6 @@ def parse(argv):
         'everything is measured)')
     add('--tests', default='tests', help='arguments of pytest')
     add('--together', action='store_true', help='run all parts in this process')
-    add('--unmeasured', action='store_true',
-        help='write that nothing was measured, and what the tests check')
     add('--write', action='store_true',
         help='write RESULTS.md from stored results')
     add('--part', choices=list(PARTS), help=argparse.SUPPRESS)
@@ -184,15 +182,13 @@ def is_whole(args):
 
 def main(argv=None):
     args = parse(argv)
-    if args.unmeasured:
-        common.replace('GPU', 'gpu.py', report_gpu.unmeasured())
-        return 0
     if args.write:
         result = common.kept(args.json)
         if not result:
             raise SystemExit(f'{args.json}: nothing was measured yet')
-        common.require_free_blas('benchmarks/gpu.py', variables=result.get(
-            'machine', {}).get('host', {}).get('variables', {}))
+        variables = dict(result.get('machine', {}).get('host', {}).get('variables', {}))
+        variables.pop('RNNLM_CUDA', None)  # set by this script
+        common.require_free_blas('benchmarks/gpu.py', variables=variables)
     elif args.part:
         run_part(args.part, args)
         return 0
@@ -203,6 +199,7 @@ def main(argv=None):
     whole = all(part in result for part in PARTS) and result['sizes'] == SIZES
     if whole and 'NVIDIA' in result['machine']['gpu']:
         common.replace('GPU', 'gpu.py', report_gpu.part(result))
+        report_pictures.draw(report_pictures.gpu, result)
     return 1 if result['failed'] else 0
 
 

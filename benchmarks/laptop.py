@@ -34,7 +34,6 @@ def tied(n_units, dropout, epochs, **more):
 
 
 CANDIDATES = {
-    '250 units, dropout 0.2': tied(250, 0.2, 17),
     '250 units, dropout 0.3': tied(250, 0.3, 17),
     '300 units, dropout 0.3': tied(300, 0.3, 14),
 }

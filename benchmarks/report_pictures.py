@@ -69,6 +69,40 @@ def cpu(results):
         pictures.save(figure, 'cpu.png')
 
 
+# Bars of the GPU picture: name of the program, ways of gpu.py of which the fastest
+# counts.
+GPU_WAYS = {'rnnlm': ('persistent', 'graph'),
+            'PyTorch, float32': ('torch graph', 'torch'),
+            'rnnlm, TF32': ('persistent tf32', 'graph tf32'),
+            'PyTorch, TF32': ('torch graph tf32', 'torch tf32'),
+            'Chainer': ('official',)}
+
+
+def gpu(results):
+    """gpu.png: words a second of each program on a GPU, a panel for each size."""
+    rows = {size: row['words/s'] for size, row in results['training'].items()
+            if row.get('words/s')}
+    with pictures.new_figure(height=2.6) as figure:
+        panels = figure.subplots(1, len(rows), squeeze=False)[0]
+        for axes, (size, found) in zip(panels, rows.items()):
+            speeds = {name: max((found[way] for way in ways if way in found), default=0)
+                      for name, ways in GPU_WAYS.items()}
+            most = max(speeds.values())
+            for k, (name, words) in enumerate(speeds.items()):
+                axes.barh(k, words / 1000, 0.78, **pictures.BARS[name])
+                axes.text((words + 0.03 * most) / 1000, k, f'{words / 1000:,.0f}',
+                          va='center', bbox=pictures.ON_WHITE)
+            axes.set_yticks(range(len(speeds)), list(speeds) if axes is panels[0]
+                            else [''] * len(speeds))
+            axes.invert_yaxis()
+            axes.set_xlim(0, 1.25 * most / 1000)
+            axes.set_title(f'{size}: 2 × {costs.models.SIZES[size]["n"]:,}')
+            axes.set_xlabel('thousand words/s')
+            axes.tick_params(axis='y', length=0)
+            pictures.framed(axes, 'x')
+        pictures.save(figure, 'gpu.png')
+
+
 def ptb(results):
     """ptb.png: validation perplexity of each recipe against the minutes of training."""
     names = [name for name in report_ptb.recipes(results) if any(
@@ -232,8 +266,9 @@ def draw_predicted(axes, gpus=8):
 
 
 # What is drawn from each file.
-KEPT = {'cpu.json': cpu, 'ptb.json': ptb, 'large_vocabulary.json': vocabulary,
-        'large.json': lengths, 'scaling.json': scaling}
+KEPT = {'cpu.json': cpu, 'gpu.json': gpu, 'ptb.json': ptb,
+        'large_vocabulary.json': vocabulary, 'large.json': lengths,
+        'scaling.json': scaling}
 
 
 def main():

@@ -67,8 +67,8 @@ def part(results):
     return '\n'.join([
         '## Penn Treebank', '',
         'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
-        'paper and here: the mean over n complete runs with different seeds, with the '
-        'range in parentheses. Each run is evaluated with the model of the best epoch '
+        'paper and here, and of `--preset laptop`, ours: the mean over n complete runs '
+        'with different seeds, with the range in parentheses. Each run is evaluated with the model of the best epoch '
         'on the validation part. The minutes are those of runs that were not resumed. '
         'By `python benchmarks/ptb.py`; `rnnlm train --preset '
         'small --corpus FOLDER --seed N` gives the same run.', '',

@@ -22,7 +22,9 @@ BARS = {
     'Chainer': dict(facecolor='white', edgecolor=GREY, hatch='..'),
     'PyTorch, float32': dict(facecolor=ORANGE, edgecolor=ORANGE),
     'PyTorch, bfloat16': dict(facecolor=SAND, edgecolor=ORANGE, hatch='\\\\'),
-    'PyTorch, compiled': dict(facecolor='white', edgecolor=ORANGE, hatch='xx')}
+    'PyTorch, compiled': dict(facecolor='white', edgecolor=ORANGE, hatch='xx'),
+    'rnnlm, TF32': dict(facecolor=SKY, edgecolor=BLUE, hatch='//'),
+    'PyTorch, TF32': dict(facecolor=SAND, edgecolor=ORANGE, hatch='\\\\')}
 
 # Lines of several series of one kind, in their order.
 LINES = (

@@ -142,19 +142,6 @@ def test_a_part_of_all_does_not_take_the_place_of_all(gpu):
         gpu.parse(['--parts', 'sane'])
 
 
-def test_unmeasured_says_so(gpu, monkeypatch, tmp_path):
-    with open(os.path.join(BENCHMARKS, 'RESULTS.md'), encoding='utf-8') as f:
-        before = f.read()
-    copy = tmp_path / 'RESULTS.md'
-    copy.write_text(before, encoding='utf-8')
-    monkeypatch.setattr(gpu.common, 'RESULTS', str(copy))
-    assert gpu.main(['--unmeasured']) == 0
-    after = copy.read_text(encoding='utf-8')
-    assert 'No figure has been measured on a GPU' in after
-    assert after.count('| unmeasured |') == len(gpu.report_gpu.BARS) + 1
-    assert '## On a CPU' in after
-
-
 def ratios(value):
     names = [f'{ours}{how} / {theirs}{how}' for how in ('', ' tf32')
              for ours in ('persistent', 'graph') for theirs in ('torch', 'torch graph')]
