@@ -129,9 +129,9 @@ class WindowGraph:
         def empty(*shape, dtype=dtype):
             return xp.empty(shape, dtype)
 
-        # The inputs of a window, and memory on the host from which they are copied.
-        self._given, self._rate, self._dropout_key, self._ids = _inputs(xp, T, B)
-        self._next = _inputs(numpy, T, B)
+        # What is uploaded for a window, and memory on the host to prepare it in.
+        self._uploaded, self._rate, self._dropout_key, self._ids = _uploads(xp, T, B)
+        self._prepared = _uploads(numpy, T, B)
         self._words = self._ids[:T].reshape(-1)  # the input words
         self._before = xp.zeros(T * B, numpy.int32)
         self._first = empty(T * B, dtype=numpy.int32)
@@ -199,11 +199,11 @@ class WindowGraph:
             batch.  It must be read before the next window.
         """
         optimizer, layers = self._optimizer, self._model.layers
-        inputs, rate, key, ids = self._next
+        prepared, rate, key, ids = self._prepared
         rate[0], ids[...] = optimizer.lr, window
         if self._drops:
             key[...] = philox.draw_key()
-        self._gpu.cuda.upload(inputs, self._given)
+        self._gpu.cuda.upload(prepared, self._uploaded)
         self._take_states(layers)
         self._run()
         optimizer.t += 1
@@ -273,25 +273,28 @@ class WindowGraph:
         W = model.embed.W if model.tied else model.output.W
         top = model.n_layers - 1
 
-        def above():  # called when the gradient of the output layer's input is computed
+        def begin():  # as soon as the gradient of the output layer's input is there
             chain.cuda.wait(gpu.cuda.mark())
             self._layer_backward(top)
 
         gpu.output.compute(
             self._inputs[-1], W.array, model.output.b.array, self._ids[1:], self._y,
             self._rows_loss, self._loss,
-            (self._gs[-1], self._grad(W), self._grad(model.output.b)), above,
+            (self._gs[-1], self._grad(W), self._grad(model.output.b)), begin,
             self._piece)
         for k in reversed(range(top)):
             self._layer_backward(k)
             self._weight_gradients(k + 1)
         with chain.cuda.queue():
-            end = chain.cuda.mark()
-            self._embedding_gradient(chain)
+            layers_done = chain.cuda.mark()
+            if not model.tied:
+                self._embedding_gradient(chain)
             all_done = chain.cuda.mark()
-        gpu.cuda.wait(end)
+        gpu.cuda.wait(layers_done)
         self._weight_gradients(0)
         gpu.cuda.wait(all_done)
+        if model.tied:  # adds to the gradient of the output layer
+            self._embedding_gradient(gpu)
 
     def _layer_backward(self, k):
         """Computes the gradients of a layer's steps and of its input.
@@ -339,8 +342,8 @@ class WindowGraph:
                              self._starts[k], self._starts[-1])
 
 
-def _inputs(xp, T, B):
-    """Makes the memory for the inputs of a window, in one piece.
+def _uploads(xp, T, B):
+    """Allocates what is uploaded for a window, in one piece.
 
     Returns:
         tuple: All of it as int32, and its parts: learning rate (1,), dropout key (2,)

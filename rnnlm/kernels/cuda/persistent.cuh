@@ -5,6 +5,10 @@
 // The idea is from Diamos et al., "Persistent RNNs: Stashing Recurrent Weights On-Chip"
 // (2016), who keep the weights in registers.
 //
+// Tried on an H100 without success: polling the values instead of a counter (the reads of
+// all blocks then keep the L2 cache from the writes), and splitting the batch into parts
+// whose blocks share a multiprocessor, so that one computes while the other waits.
+//
 // Compile-time constants from rnnlm/kernels/cuda/plans.py:
 //   N, B           units and rows of the batch
 //   THREADS        threads in a block
