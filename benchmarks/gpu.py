@@ -1,6 +1,6 @@
 """Benchmarks speed and memory on a GPU; writes a section of RESULTS.md.
 
-    python benchmarks/gpu.py                  everything (under 9 minutes on an H200)
+    python benchmarks/gpu.py                  everything (under 9 minutes on an H100)
     python benchmarks/gpu.py --parts machine,same,training --sizes medium
     python benchmarks/gpu.py --write          writes the section again, from gpu.json
 
