@@ -197,7 +197,7 @@ def test_a_run_is_added(ptb, results, tmp_path, capsys):
         assert kept[part] == pytest.approx(found[part], rel=1e-5)
     assert kept['stops'] == 2 and kept['minutes'] == 7 and kept['finished']
     assert [entry['epoch'] for entry in kept['log']] == [1, 2, 3]
-    assert f'| 1 | {found["valid"]:.1f} | {found["test"]:.1f} | 7 | done |' in (
+    assert f'| 1 | {found["valid"]:.1f} | {found["test"]:.1f} | 7.0 | done |' in (
         results.read_text())
     assert (tmp_path / 'ptb.png').exists()
 
