@@ -106,11 +106,6 @@ class Recurrent:
             self._kernels[key] = self._compile(*key)
         return self._kernels[key]
 
-    def _at_once(self, direction, module, plan):
-        """Returns how many blocks of a kernel can run concurrently."""
-        function = module.function(f'lstm_window_{direction}', plan.shared)
-        return self._cuda.blocks_at_once(function, plan.threads, plan.shared)
-
     def _compile(self, direction, B, n):
         cuda = self._cuda
         plan = getattr(plans, direction)(
@@ -121,7 +116,8 @@ class Recurrent:
             numpy.float32, ('persistent.cuh', f'persistent_{direction}.cu'),
             plan.defines, cooperative=True)
         # CuPy would silently shrink a grid that does not fit.
-        at_once = self._at_once(direction, module, plan)
+        function = module.function(f'lstm_window_{direction}', plan.shared)
+        at_once = cuda.blocks_at_once(function, plan.threads, plan.shared)
         if at_once < plan.blocks:
             logger.info('no persistent kernel for %d units and %d rows: it needs %d '
                         'blocks, and %d fit', n, B, plan.blocks, at_once)
