@@ -340,7 +340,8 @@ def preset_table() -> List[str]:
     rows = [['', *PRESETS]]
     for field in dataclasses.fields(Recipe):
         values = [getattr(recipe, field.name) for recipe in PRESETS.values()]
-        if all(type(value) in (int, float) for value in values):
+        if all(type(value) in (int, float) for value in values) or any(
+                value is True for value in values):
             rows.append(
                 [field.metadata['flags'][0], *(f'{value:g}' for value in values)])
     return ['  '.join([f'{first:18}', *(f'{cell:>7}' for cell in cells)]).rstrip()
