@@ -140,6 +140,7 @@ class Cuda(launch.Cuda):
         self.multiprocessors = multiprocessors
         self.shared_per_block = shared_per_block
         self.cooperative = True
+        self.streamable = 2 ** 25
         self.order = 'forwards'
         self.launched = []
         self._captured = None

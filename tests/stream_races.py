@@ -65,7 +65,8 @@ class Cuda(cuda_on_host.Cuda):
         self._own = None  # None means the current stream
 
     def lane(self, urgent=False):
-        lane = Cuda(multiprocessors=self.multiprocessors)
+        lane = Cuda(multiprocessors=self.multiprocessors,
+                    shared_per_block=self.shared_per_block)
         lane.order, lane.launched, lane.accesses = (
             self.order, self.launched, self.accesses)
         lane._root = self

@@ -1,7 +1,9 @@
 """Plot of the perplexities of a run; needs matplotlib."""
 from __future__ import annotations
 
+import math
 import os
+import time
 from typing import Optional, Sequence
 
 from chainer import training
@@ -11,6 +13,9 @@ from rnnlm.training import figures
 
 # Higher perplexities, such as those of a diverged model, are not plotted.
 MOST = 1e9
+
+# Share of a run's time in which a plot may be drawn.
+SHARE = 0.05
 
 # Key in the log, label, colour and line of each curve.
 CURVES = (
@@ -43,6 +48,9 @@ class PerplexityPlot(training.Extension):
     has the whole curve.  The log needs `rnnlm.add_perplexity` as postprocess.
     ``PerplexityPlot.available()`` returns whether matplotlib can be imported.
 
+    If epochs are short, the plot is not drawn after each of them, but always at the end
+    of the run.
+
     Args:
         limit: Perplexity of the best possible model, drawn as a line, if known.
         file_name: Name of the PNG file in the trainer's output folder.
@@ -67,11 +75,21 @@ class PerplexityPlot(training.Extension):
         self.test: Optional[float] = None
         self._drawn: Optional[float] = None  # the test perplexity in the file
         self._due = True  # the log has entries that are not in the file
+        self._trainer: Optional[training.Trainer] = None
+        self._begun = -math.inf  # when it was drawn, and how long that took
+        self._took = 0.0
 
     def __call__(self, trainer: training.Trainer) -> None:
-        self._due = True
-        with best_effort(self.file_name):
-            self.finish(trainer)
+        self._due, self._trainer = True, trainer
+        if SHARE * (time.monotonic() - self._begun) >= self._took:
+            with best_effort(self.file_name):
+                self.finish(trainer)
+
+    def finalize(self) -> None:
+        """Draws the plot at the end of a run that does not call `finish`."""
+        if self._trainer is not None:
+            with best_effort(self.file_name):
+                self.finish(self._trainer)
 
     def finish(self, trainer: training.Trainer) -> None:
         """Draws the plot again, if the last one could not be written.
@@ -87,8 +105,10 @@ class PerplexityPlot(training.Extension):
         if windows is None:  # of another updater
             iterator = updater.get_iterator('main')
             windows = len(iterator.dataset) / (iterator.batch_size * updater.bprop_len)
+        self._begun = time.monotonic()
         draw(log, windows, os.path.join(trainer.out, self.file_name), self.limit,
              self.unit, self.unknown, self.test)
+        self._took = time.monotonic() - self._begun
         self._due, self._drawn = False, self.test
 
 

@@ -13,7 +13,8 @@ from rnnlm.kernels.cuda import launch, plans
 
 # Sizes whose persistent kernels are compiled: units, rows, multiprocessors, bytes.
 PLANS = [(200, 20, 132, 227 * 1024), (650, 20, 132, 227 * 1024),
-         (650, 64, 132, 227 * 1024), (13, 3, 40, 64 * 1024)]
+         (650, 64, 132, 227 * 1024), (13, 3, 40, 64 * 1024),
+         (1500, 20, 132, 227 * 1024)]  # streams a part of the weights
 
 
 def sources():

@@ -69,6 +69,38 @@ def test_one_launch_a_window(T, B, n, multiprocessors, order):
         for name in ([f'lstm_window_{way}'] if plan else T * [f'lstm_step_{way}'])]
 
 
+@pytest.mark.parametrize('order', cuda_on_host.ORDERS)
+@pytest.mark.parametrize('n,multiprocessors,kilobytes,chunks', [
+    (190, 12, 64, (0, 0)), (190, 12, 56, (4, 4)), (190, 12, 40, (8, 8)),
+    (126, 5, 64, (4, 7))])
+def test_weights_that_do_not_fit_are_streamed(n, multiprocessors, kilobytes, chunks,
+                                              order):
+    cuda = cuda_on_host.Cuda(multiprocessors)
+    cuda.order, cuda.shared_per_block = order, 1024 * kilobytes
+    for way, expected in zip(('forward', 'backward'), chunks):
+        plan = getattr(plans, way)(n, 9, multiprocessors, cuda.shared_per_block)
+        assert f'CHUNKS={expected}' in plan.defines
+        assert bool(plan.streamed) == bool(expected)
+    for T in 2, 3:
+        for ours, theirs in zip(*twins(lstm.Recurrent(cuda), T, 9, n, 'f')):
+            numpy.testing.assert_allclose(ours, theirs, rtol=0, atol=2e-6)
+    assert cuda.launched == 2 * ['lstm_window_forward', 'lstm_window_backward']
+
+
+def test_what_is_streamed_leaves_no_room_and_has_limits():
+    recurrent = lstm.Recurrent(cuda_on_host.Cuda(12, 40 * 1024))
+    dtype, size = numpy.dtype('f'), (2, 9, 190)
+    plan = recurrent._kernel('backward', dtype, *size)[1]
+    assert plan.streamed and not recurrent.leaves_room(dtype, *size)
+    assert recurrent.leaves_room(dtype, 2, 9, 8)
+    for fewer in 1, 0:
+        recurrent._cuda.streamable = 4 * plan.streamed - fewer
+        assert (recurrent._kernel('backward', dtype, *size) is None) == bool(fewer)
+    recurrent.may_stream = False
+    assert recurrent._kernel('backward', dtype, *size) is None
+    assert recurrent._kernel('backward', dtype, 2, 9, 8)
+
+
 def test_no_remains_of_a_larger_layer():
     """Lines of 8 and of 7 units have the same length in memory, and 0 NaN is NaN."""
     recurrent = lstm.Recurrent(cuda_on_host.Cuda(5))

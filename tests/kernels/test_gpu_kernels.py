@@ -3,6 +3,8 @@
 Without a GPU these tests run on the stand-in of `cupy_on_host`, at small sizes, by
 `test_on_host_gpu.py`.
 """
+import os
+
 import chainer
 from chainer import links as L
 import numpy
@@ -17,10 +19,14 @@ from rnnlm.training import updater as updater_module
 pytestmark = pytest.mark.gpu
 
 ON_HOST = hasattr(chainer.backends.cuda.cupy, '_device')  # the stand-in
-# Steps, rows, units; vocabulary.  The largest layer takes two launches per step.
+# For compute-sanitizer, which makes kernels slow.
+SMALL = bool(os.environ.get('RNNLM_SMALL_GPU_TESTS'))
+# Steps, rows, units; vocabulary.  Of the largest layer, weights are streamed.
 SIZES = ([(3, 2, 10)] if ON_HOST
-         else [(20, 20, 200), (35, 20, 650), (35, 64, 650), (35, 20, 1500)])
-V = 50 if ON_HOST else 10000
+         else [(5, 20, 100), (4, 3, 44), (2, 20, 1500)] if SMALL
+         else [(20, 20, 200), (35, 20, 650), (35, 64, 650), (35, 20, 1500),
+               (200, 1, 1500)])
+V = 50 if ON_HOST else 500 if SMALL else 10000
 
 
 @pytest.fixture
@@ -179,7 +185,7 @@ def test_other_optimizers_use_no_graph(cupy, monkeypatch):
     assert numpy.isfinite(losses).all()
 
 
-@pytest.mark.skipif(ON_HOST, reason='too large for the stand-in')
+@pytest.mark.skipif(ON_HOST or SMALL, reason='too large for the stand-in')
 def test_a_large_vocabulary(cupy, monkeypatch):
     monkeypatch.setattr('test_gpu_kernels.V', 270000)
     words = numpy.random.RandomState(0).randint(0, 270000, 20 * 36 * 4)

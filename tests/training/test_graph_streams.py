@@ -24,9 +24,9 @@ def gpu(monkeypatch):
     return gpu
 
 
-def train(dropout, **kind):
+def train(dropout, n=7, B=B, **kind):
     """Trains on two windows by a graph."""
-    target = L.Classifier(RNNForLM(V, 7, dropout=dropout, **kind))
+    target = L.Classifier(RNNForLM(V, n, dropout=dropout, **kind))
     target.compute_accuracy = False
     optimizer = chainer.optimizers.SGD().setup(target)
     optimizer.add_hook(chainer.optimizer_hooks.GradientClipping(0.1))
@@ -45,6 +45,17 @@ def test_streams_do_not_race(gpu, kind, dropout, persistent, monkeypatch):
     monkeypatch.setattr(cuda_graph, 'PIECE', 6)
     train(dropout, **kind)
     assert len(gpu.cuda.accesses.clocks) == 2
+
+
+@pytest.mark.parametrize('tf32', [False, True])
+def test_weights_that_are_streamed(tf32, monkeypatch):
+    """They are not streamed with TF32, in which cuBLAS is faster."""
+    gpu = Gpu(stream_races.Cuda(multiprocessors=12, shared_per_block=40 * 1024))
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: gpu)
+    with chainer.using_config('tf32', tf32):
+        train(0.0, n=190, B=9)
+    assert ('lstm_window_backward' in gpu.cuda.launched) != tf32
+    assert ('lstm_step_backward' in gpu.cuda.launched) == tf32
 
 
 # The fourth only delays the gradient of the output layer, whose inputs are there.

@@ -20,6 +20,21 @@ def test_picture_of_a_run(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ['log', 'perplexity.png']
 
 
+@pytest.mark.parametrize('share,drawn', [(1e9, 6), (1e-9, 2)])
+def test_drawing_takes_a_small_share_of_a_run(share, drawn, tmp_path, monkeypatch):
+    pytest.importorskip('matplotlib')
+    lengths, draw = [], plotting.draw
+    monkeypatch.setattr(plotting, 'SHARE', share)
+    monkeypatch.setattr(plotting, 'draw', lambda log, *args: (
+        lengths.append(len(log)), draw(log, *args)))
+    trainer = extend(make_trainer(
+        small(), text(), tmp_path, stop=(30, 'iteration')))
+    trainer.extend(plotting.PerplexityPlot(), trigger=(5, 'iteration'))
+    trainer.run()
+    log = trainer.get_extension('LogReport').log
+    assert len(lengths) == drawn and lengths[-1] == len(log)
+
+
 def test_picture_of_an_empty_log(tmp_path):
     pytest.importorskip('matplotlib')
     plotting.draw([], 10, str(tmp_path / 'p.png'))

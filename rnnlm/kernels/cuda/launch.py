@@ -141,6 +141,7 @@ class Cuda:
         xp: The array module, cupy.
         multiprocessors (int): Number of multiprocessors.
         shared_per_block (int): Maximum bytes of shared memory in a block.
+        streamable (int): Maximum bytes of weights that are read in each step.
         blas: `Blas`, for matrix products.
     """
 
@@ -151,6 +152,9 @@ class Cuda:
         self.multiprocessors = attributes['MultiProcessorCount']
         self.shared_per_block = attributes['MaxSharedMemoryPerBlockOptin']
         self.cooperative = bool(attributes['CooperativeLaunch'])
+        # Others lack asynchronous copies, or would stream from a slower memory.
+        self.streamable = attributes['L2CacheSize'] * 3 // 4 if (
+            attributes['ComputeCapabilityMajor'] >= 8) else 0
         self.blas = Blas(xp)
         self._uploads = Uploads(xp)
         self._modules = {}

@@ -7,12 +7,13 @@ import logging
 import numpy
 
 from rnnlm.kernels.cuda import plans
+from rnnlm.kernels.cuda.plans import BYTES
 from rnnlm.kernels.cuda.launch import THREADS, aligned
 
 logger = logging.getLogger(__name__)
 
-# Whether to use the persistent kernels for windows whose lateral weights fit into the
-# multiprocessors' shared memory.
+# Whether to use the persistent kernels: for windows whose lateral weights fit into the
+# multiprocessors' shared memory, or can be streamed from the L2 cache.
 persistent = True
 
 SPACE = 32  # distance between the counters of two barriers, as in the source
@@ -23,11 +24,16 @@ class Recurrent:
 
     Args:
         cuda: `rnnlm.kernels.cuda.launch.Cuda`.
+
+    Attributes:
+        may_stream (bool): Whether to use persistent kernels that stream weights.
     """
 
     def __init__(self, cuda):
         self._cuda = cuda
+        self.may_stream = True
         self._scratch = {}
+        self._streamed = None  # of any size, since there is one launch at a time
         self._kernels = {}  # not functools.lru_cache, which would keep self alive
 
     def forward(self, z, b, W, hs, cs, tanh_cs, gate):
@@ -51,7 +57,8 @@ class Recurrent:
             exchange = self._array(f'forward {n}', (2, *plan.exchange), W.dtype)
             module.launch(
                 'lstm_window_forward', plan.blocks, plan.threads,
-                (T, z, b, W, hs, cs, tanh_cs, gate, exchange, self._counters(1)),
+                (T, z, b, W, hs, cs, tanh_cs, gate, exchange, self._streams(plan),
+                 self._counters(1)),
                 plan.shared)
             return
         for t in range(T):
@@ -80,10 +87,12 @@ class Recurrent:
             exchange = self._array(f'backward {n}', (2, *plan.exchange), W.dtype)
             partial = self._array('partial', (plans.GROUPS, B, n), W.dtype)
             counters = self._counters(1 + plan.blocks // plans.GROUPS)
+            streams = self._streams(plan)
             started()
             module.launch(
                 'lstm_window_backward', plan.blocks, plan.threads,
-                (T, ghs, W, cs, tanh_cs, gate, gz, gc, gh, exchange, partial, counters),
+                (T, ghs, W, cs, tanh_cs, gate, gz, gc, gh, exchange, partial,
+                 streams, counters),
                 plan.shared)
             return
         started()
@@ -93,25 +102,34 @@ class Recurrent:
                 (B * n, ghs[t], gh, gate[t], cs[t], tanh_cs[t], gc, gz[t]))
             self._cuda.dot(gz[t], W, gh)
 
-    def is_persistent(self, dtype, T, B, n):
-        """Returns whether all steps of a window's backward pass are one launch."""
-        return self._kernel('backward', dtype, T, B, n) is not None
+    def leaves_room(self, dtype, T, B, n):
+        """Returns whether a window's backward pass leaves half of the shared memory.
+
+        Other kernels then fit beside it.
+        """
+        kernel = self._kernel('backward', dtype, T, B, n)
+        return kernel is not None and (
+            2 * kernel[1].shared <= self._cuda.shared_per_block)
 
     def _kernel(self, direction, dtype, T, B, n):
         """Returns (compiled kernel, plan) for persistent windows, else None."""
         if not persistent or T < 2 or dtype != numpy.float32:
             return None
-        key = direction, B, n
-        if key not in self._kernels:
-            self._kernels[key] = self._compile(*key)
-        return self._kernels[key]
-
-    def _compile(self, direction, B, n):
         cuda = self._cuda
         plan = getattr(plans, direction)(
             n, B, cuda.multiprocessors, cuda.shared_per_block)
         if plan is None or not cuda.cooperative:
             return None
+        if plan.streamed and not (
+                self.may_stream and plan.streamed * BYTES <= cuda.streamable):
+            return None
+        key = direction, B, n
+        if key not in self._kernels:
+            self._kernels[key] = self._compile(direction, plan, B, n)
+        return self._kernels[key]
+
+    def _compile(self, direction, plan, B, n):
+        cuda = self._cuda
         module = cuda.module(
             numpy.float32, ('persistent.cuh', f'persistent_{direction}.cu'),
             plan.defines, cooperative=True)
@@ -123,6 +141,14 @@ class Recurrent:
                         'blocks, and %d fit', n, B, plan.blocks, at_once)
             return None
         return module, plan
+
+    def _streams(self, plan):
+        """Returns memory for the weights that are streamed, or None."""
+        if not plan.streamed:
+            return None
+        if self._streamed is None or self._streamed.size < plan.streamed:
+            self._streamed = self._cuda.xp.empty(plan.streamed, numpy.float32)
+        return self._streamed
 
     def _counters(self, count):
         counters = self._array('counters', (count, SPACE), numpy.uint32)

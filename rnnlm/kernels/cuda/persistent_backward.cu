@@ -1,7 +1,7 @@
 // ghs: (T, B, N) or null; gate, gz: (T, B, 4N); cs: (T + 1, B, N); tanh_cs: (T, B, N);
 // gc, gh: (B, N), gradients of the final state, overwritten by those of the initial one;
 // exchange: (2, B, GROUPS, INNER), zero where there is no unit; partial: (GROUPS, B, N);
-// counters: zeros, SPACE for each barrier.
+// streams: as forward; counters: zeros, SPACE for each barrier.
 //
 // GROUPS adjacent blocks form a team.  Together they compute the gradients of h for the
 // same units, and the gates of these units in the next step.  So in the second barrier
@@ -10,10 +10,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     int T, const real* __restrict__ ghs, const real* __restrict__ W,
     const real* __restrict__ cs, const real* __restrict__ tanh_cs,
     const Gates* __restrict__ gate, Gates* gz, real* __restrict__ gc,
-    real* __restrict__ gh, real* exchange, real* partial, unsigned* counters)
+    real* __restrict__ gh, real* exchange, real* partial, real* streams,
+    unsigned* counters)
 {
     DYNAMIC_SHARED(real, weights);
-    real* const operand = weights + ROWS_UP * LINE;
+    real* const operand = weights + OPERAND;
     real* const sums = operand;
     // The block's part of the product: from the gates of units starting at `from` to the
     // gradients of h of units starting at `to`.
@@ -22,13 +23,16 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
     const int columns = min(ROWS, N - to), inner = 4 * min(GROUP, N - from);
     const bool works = columns > 0 && inner > 0;
 
-    for (int k = threadIdx.x; k < ROWS_UP * LINE; k += THREADS) {
+    real* const streamed = streams + (size_t)blockIdx.x * CHUNKS * ROWS_UP * 4 * CHUNK;
+    for (int k = threadIdx.x; k < ROWS_UP * INNER; k += THREADS) {
         // Reads rows of W, which are columns of W', so that accesses are coalesced.
         const int column = k % ROWS_UP, gate_row = k / ROWS_UP;
-        weights[column * LINE + gate_row] =
-            works && column < columns && gate_row < inner
-            ? W[(size_t)(4 * from + gate_row) * N + to + column] : (real)0;
+        store(weights, streamed, column, gate_row,
+              works && column < columns && gate_row < inner
+              ? W[(size_t)(4 * from + gate_row) * N + to + column] : (real)0);
     }
+    Stream stream = {streamed, weights + ROWS_UP * RESIDENT_LINE};
+    stream.begin(T);
 
     // Each thread has at most one unit of its team, for one row of the batch.
     const int unit = group * OWN + threadIdx.x % OWN, b = threadIdx.x / OWN;
@@ -69,8 +73,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_backward(
         wait(all, gridDim.x, step + 1);
         send_quads(operand, exchange + ((t & 1) * B * GROUPS + group) * INNER,
                    GROUPS * INNER);
-        arrived();
-        product(weights, operand, sums);
+        arrived<0>();
+        product(weights, stream, operand, sums);
         if (works) {
             for (int k = threadIdx.x; k < ROWS * B; k += THREADS) {
                 const int row = k % ROWS, line = k / ROWS;

@@ -1,22 +1,26 @@
 // z: (T, B, 4N) without bias; hs, cs: (T + 1, B, N), row 0 is the initial state; tanh_cs:
-// (T, B, N); gate: (T, B, 4N); exchange: (2, B, INNER), zero where k >= N; counter: 0.
+// (T, B, N); gate: (T, B, 4N); exchange: (2, B, INNER), zero where k >= N; streams:
+// (blocks, CHUNKS, ROWS_UP, 4 CHUNK), overwritten, null if CHUNKS is 0; counter: 0.
 extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
     int T, const Gates* __restrict__ z, const Gates* __restrict__ bias,
     const real* __restrict__ W, real* hs, real* __restrict__ cs,
     real* __restrict__ tanh_cs, Gates* __restrict__ gate, real* exchange,
-    unsigned* counter)
+    real* streams, unsigned* counter)
 {
     DYNAMIC_SHARED(real, weights);
-    real* const operand = weights + ROWS_UP * LINE;
+    real* const operand = weights + OPERAND;
     real* const sums = operand;
     const int first = blockIdx.x * OWN;
     const int own = min(OWN, N - first);
 
-    for (int k = threadIdx.x; k < ROWS_UP * LINE; k += THREADS) {
-        const int row = k / LINE, column = k % LINE;
-        weights[k] = row < 4 * own && column < N
-            ? W[(size_t)(4 * first + row) * N + column] : (real)0;
+    real* const streamed = streams + (size_t)blockIdx.x * CHUNKS * ROWS_UP * 4 * CHUNK;
+    for (int k = threadIdx.x; k < ROWS_UP * INNER; k += THREADS) {
+        const int row = k / INNER, column = k % INNER;
+        store(weights, streamed, row, column, row < 4 * own && column < N
+              ? W[(size_t)(4 * first + row) * N + column] : (real)0);
     }
+    Stream stream = {streamed, weights + ROWS_UP * RESIDENT_LINE};
+    stream.begin(T);
 
     // Each thread has at most one unit, for one row, and keeps its cell state.
     const int unit = threadIdx.x % OWN, b = threadIdx.x / OWN;
@@ -41,8 +45,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_window_forward(
             wait(counter, gridDim.x, t);
             send_quads(operand, exchange + (t & 1) * B * INNER, INNER);
         }
-        arrived();
-        product(weights, operand, sums);
+        arrived<0>();
+        product(weights, stream, operand, sums);
 
         Gates g;
         real tanh_c, h = 0;

@@ -60,7 +60,8 @@ class Device:
     @property
     def attributes(self):
         return {'MultiProcessorCount': 4, 'MaxSharedMemoryPerBlockOptin': 227 * 1024,
-                'CooperativeLaunch': 1}
+                'CooperativeLaunch': 1, 'ComputeCapabilityMajor': 9,
+                'L2CacheSize': 50 * 2 ** 20}
 
 
 class MemoryPool:
