@@ -2,6 +2,9 @@
 
     python benchmarks/gpu.py                  everything (under 9 minutes on an H100)
     python benchmarks/gpu.py --parts machine,same,training --sizes medium
+    python benchmarks/gpu.py --sizes large --add
+                                              only a size, whose results replace those
+                                              in gpu.json
     python benchmarks/gpu.py --write          writes the section again, from gpu.json
 
 Parts: machine (its description, copy rate and product rates), same (whether all
@@ -37,6 +40,7 @@ PARTS = {'machine': 60, 'same': 80, 'training': 200, 'kernels': 60, 'epoch': 60,
          'memory': 60, 'mixed': 40, 'tests': 300}
 SIZES = 'small,medium,large'
 RESERVE = 8  # seconds that are left for each part that is still to come
+BY_SIZE = 'same', 'training', 'kernels'  # have a result for each size
 AGAIN = 'same', 'training'  # go on without the way that brought them down
 
 
@@ -144,6 +148,28 @@ def run(args):
     return common.kept(args.json)
 
 
+def joined(earlier, found):
+    """Returns results with those of some sizes replaced by newer ones.
+
+    Args:
+        earlier (dict): Results of all sizes.
+        found (dict): Results of `BY_SIZE` and of the machine, for some sizes.
+    """
+    for key in 'gpu', 'versions', 'CUDA':
+        if earlier['machine'][key] != found['machine'][key]:
+            raise SystemExit(
+                f'--add: expected {key} {earlier["machine"][key]}, as stored, found '
+                f'{found["machine"][key]}; measure everything')
+    if found['failed']:
+        raise SystemExit(f'--add: failed: {found["failed"]}; nothing was stored')
+    if 'same' in found:  # not measured at the large size
+        earlier['same']['sizes'].update(found['same']['sizes'])
+    for part in 'training', 'kernels':
+        earlier[part].update(found[part])
+    earlier['added'] = sorted({*earlier.get('added', ()), *found['training']})
+    return earlier
+
+
 def parse(argv):
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n')[0],
@@ -157,6 +183,8 @@ def parse(argv):
         'everything is measured)')
     add('--tests', default='tests', help='arguments of pytest')
     add('--together', action='store_true', help='run all parts in this process')
+    add('--add', action='store_true',
+        help='store the results of these --sizes with those of the others')
     add('--write', action='store_true',
         help='write RESULTS.md from stored results')
     add('--part', choices=list(PARTS), help=argparse.SUPPRESS)
@@ -168,6 +196,8 @@ def parse(argv):
         for name in names.split(','):
             if name not in known:
                 parser.error(f'no such {what}: {name}')
+    if args.add:
+        args.parts = ','.join(('machine', *BY_SIZE))
     if args.json is None:
         args.json = KEPT if args.write or is_whole(args) else os.path.join(
             tempfile.gettempdir(), 'rnnlm-gpu.json')
@@ -193,8 +223,11 @@ def main(argv=None):
         run_part(args.part, args)
         return 0
     else:
-        common.begin('benchmarks/gpu.py', writes=is_whole(args))
+        common.begin('benchmarks/gpu.py', writes=args.add or is_whole(args))
         result = run(args)
+        if args.add:
+            result = joined(common.kept(KEPT), result)
+            common.keep(KEPT, result)
     print(report_gpu.part(result), flush=True)
     whole = all(part in result for part in PARTS) and result['sizes'] == SIZES
     if whole and 'NVIDIA' in result['machine']['gpu']:

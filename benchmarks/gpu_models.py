@@ -285,6 +285,9 @@ def is_torch(name):
     return name.startswith('torch')
 
 
+NO_KERNEL = 'two launches per step are used, for these sizes and this precision'
+
+
 def available(sizes):
     """Returns the names of usable implementations, and a dict of reasons for others.
     """
@@ -295,15 +298,18 @@ def available(sizes):
             missing[name] = 'PyTorch cannot be imported'
         elif name.startswith('torch graph') and not torch.cuda.is_available():
             missing[name] = 'PyTorch sees no GPU'
-        elif name.startswith('persistent') and not fits(**sizes):
-            missing[name] = 'the lateral weights do not fit into shared memory'
+        elif name.startswith('persistent') and not fits(**sizes, tf32='tf32' in name):
+            missing[name] = NO_KERNEL
     return [name for name in WAYS if name not in missing], missing
 
 
-def fits(n, B, T, **_):
-    """Returns whether there are persistent kernels for these sizes on this GPU."""
+def fits(n, B, T, tf32, **_):
+    """Returns whether persistent kernels are used for these sizes on this GPU."""
     import cupy
     gpu = kernels.gpu_for(cupy, numpy.dtype('f'))
-    return bool(gpu) and all(
-        gpu.recurrent._kernel(direction, numpy.dtype('f'), T, B, n)
-        for direction in ('forward', 'backward'))
+    if not gpu:
+        return False
+    found = [gpu.recurrent._kernel(direction, numpy.dtype('f'), T, B, n)
+             for direction in ('forward', 'backward')]
+    # In TF32, cuBLAS is faster than kernels that stream the weights.
+    return all(kernel and not (tf32 and kernel[1].streamed) for kernel in found)

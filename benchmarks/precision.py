@@ -5,9 +5,10 @@
     python benchmarks/precision.py --ptb FOLDER --device 0
                                                  the whole preset on a GPU, also in TF32
 
-Without a GPU, NumPy does its arithmetic: factors in float16; sums, gates and softmax in
-float32; a float32 copy of the weights; a scaled loss.  So this shows the effect on the
-perplexity, but not the speed.
+A comparison that was stopped continues where it was, on a like machine.  Without a GPU,
+NumPy does its arithmetic: factors in float16; sums, gates and softmax in float32; a
+float32 copy of the weights; a scaled loss.  So this shows the effect on the perplexity,
+but not the speed.
 """
 import argparse
 import contextlib
@@ -80,6 +81,16 @@ def jobs(args):
                without_tf32)
 
 
+def begun(earlier, machine, seeds, precisions):
+    """Returns the results of an incomplete comparison on such a machine, or None."""
+    if not earlier or not all(
+            earlier.get('machine', {}).get(key) == machine.get(key)
+            for key in ('gpu', 'cpu', 'cores', 'versions')):
+        return None
+    missing = any(len(earlier.get(p, [])) < len(seeds) for p in precisions)
+    return earlier if missing else None
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n')[0],
@@ -97,9 +108,14 @@ def main():
     machine = common.begin('benchmarks/precision.py', device=args.device)
     results = common.kept(KEPT)
     for name, text, recipe, seeds, precisions in jobs(args):
-        found = results[name] = {'machine': machine, **{p: [] for p in precisions}}
-        for seed in seeds:
+        found = begun(results.get(name), machine, seeds, precisions)
+        if not found:
+            found = {'machine': machine, **{p: [] for p in precisions}}
+        results[name] = found
+        for k, seed in enumerate(seeds):
             for precision in precisions:
+                if k < len(found[precision]):
+                    continue
                 found[precision].append(train(text, dataclasses.replace(
                     recipe, precision=precision), seed, args.device))
                 print(name, precision, seed, *found[precision][-1], flush=True)

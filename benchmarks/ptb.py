@@ -2,6 +2,7 @@
 
     python benchmarks/ptb.py --corpus FOLDER              the small model, on a CPU
     python benchmarks/ptb.py --corpus FOLDER --preset medium --device 0 --seed 1
+    python benchmarks/ptb.py --corpus FOLDER --preset large --device 0 --precision tf32
     python benchmarks/ptb.py --corpus FOLDER --preset medium --seed 1 --add RUN
                                       adds a run of `rnnlm train` with that seed
     python benchmarks/ptb.py --corpus FOLDER --preset medium --mixture RUN RUN
@@ -77,6 +78,7 @@ def parse(argv):
     add('--corpus', default=os.environ.get('RNNLM_PTB_DIR', 'ptb'))
     add('--preset', choices=[*report_ptb.PAPER, 'laptop'], default='small')
     add('--device', default='-1')
+    add('--precision', choices=['float32', 'tf32'], default='float32')
     add('--seed', type=int, default=0)
     add('--out', help='keep the folder of the run here')
     add('--add', metavar='RUN',
@@ -96,17 +98,28 @@ def parse(argv):
     return parser.parse_args(argv)
 
 
+def recipe_of(args):
+    """Returns the recipe of the preset, in the given precision."""
+    return dataclasses.replace(PRESETS[args.preset], precision=args.precision)
+
+
+def name_of(args):
+    """Returns the name of the recipe in the tables and in ptb.json."""
+    return args.preset if args.precision == 'float32' else (
+        f'{args.preset} {args.precision}')
+
+
 def run(args, out, machine):
     """Trains by the recipe; returns the results."""
     text = corpus.load(args.corpus)
     start = time.time()
     result = experiment.train(
-        text, PRESETS[args.preset], out=out, device=args.device, seed=args.seed,
+        text, recipe_of(args), out=out, device=args.device, seed=args.seed,
         progress_bar=sys.stdout.isatty())
     if result['signal']:
         sys.exit(128 + result['signal'])
     return {'finished': True, 'valid': result['valid'], 'test': result['test'],
-            'minutes': (time.time() - start) / 60, **of(args, machine),
+            'minutes': (time.time() - start) / 60, 'stops': 0, **of(args, machine),
             'log': epochs(read_log(out))}
 
 
@@ -146,12 +159,12 @@ def require_recipe(args):
             f'{path}: expected the description of a run, found none; give the --out '
             'folder of `rnnlm train`')
     began = dataclasses.asdict(described.recipe)
-    wanted = PRESETS[args.preset]
+    wanted = recipe_of(args)
     for name, value in dataclasses.asdict(wanted).items():
         if began[name] != value:
             raise errors.InputError(
-                f'{path}: {name}: expected {value}, that of --preset {args.preset}, '
-                f'found {began[name]}; give the preset that it was trained with')
+                f'{path}: {name}: expected {value}, that of {name_of(args)}, '
+                f'found {began[name]}; give the preset and precision of that run')
 
 
 def require_best(args, found):
@@ -182,7 +195,7 @@ def epochs(log):
 def keep(args, found):
     """Stores a run; replaces an earlier one with the same preset and seed."""
     results = common.kept(KEPT)
-    of_preset = results.setdefault(args.preset, {'runs': {}})['runs']
+    of_preset = results.setdefault(name_of(args), {'runs': {}})['runs']
     there = of_preset.get(str(args.seed), {})
     if there.get('finished') and not found['finished']:
         raise errors.InputError(
@@ -196,7 +209,7 @@ def keep(args, found):
 def evaluate_dynamically(args):
     """Computes test perplexities of a trained model with dynamic evaluation."""
     results = common.kept(KEPT)
-    one = results.get(args.preset, {'runs': {}})['runs'].get(str(args.seed), {})
+    one = results.get(name_of(args), {'runs': {}})['runs'].get(str(args.seed), {})
     if not one.get('finished'):
         raise errors.InputError(
             f'--dynamic: expected a complete run of --preset {args.preset} --seed '
@@ -213,7 +226,7 @@ def evaluate_dynamically(args):
             'lr': adaptive.lr, 'test': adaptive.perplexity(text.test),
             'minutes': (time.time() - start) / 60}
         print(rule, one['dynamic'][rule], flush=True)
-    common.keep(KEPT, results)
+        common.keep(KEPT, results)
 
 
 def interpolate(args):
@@ -226,7 +239,7 @@ def interpolate(args):
         sys.exit(done.returncode)
     found = json.loads(done.stdout)
     results = common.kept(KEPT)
-    one = results.setdefault(args.preset, {'runs': {}})
+    one = results.setdefault(name_of(args), {'runs': {}})
     one['mixture'] = {name: found[name] for name in
                       ('weight', 'first', 'second', 'mixture')}
     print(one['mixture'], flush=True)

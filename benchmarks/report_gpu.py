@@ -39,6 +39,9 @@ def part(result):
                    'at three sizes'), '']
     if 'machine' in result:
         out += machine(result['machine'])
+    if result.get('added'):
+        out += ['Measured in a later run, by `--sizes SIZE --add`: '
+                f'{", ".join(result["added"])}.', '']
     for name, why in result['failed'].items():
         out += [f'The part `{name}` is not complete: {why}.', '']
     for name, write in (('tests', tests), ('same', same), ('training', training),

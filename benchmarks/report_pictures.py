@@ -107,7 +107,7 @@ def ptb(results):
     """ptb.png: validation perplexity of each recipe against the minutes of training."""
     names = [name for name in report_ptb.recipes(results) if any(
         map(minutes_of, report_ptb.runs_of(results, name).values()))]
-    labels = [label_of(report_ptb.finished(results, name).values(), name)
+    labels = [label_of(report_ptb.runs_of(results, name).values(), name)
               for name in names]
     rows = sum(1 + label.count('\n') for label in labels)
     with pictures.new_figure(height=3.9 + 0.25 * rows) as figure:
@@ -134,12 +134,13 @@ def ptb(results):
         pictures.save(figure, 'ptb.png')
 
 
-def label_of(finished, name):
+def label_of(runs, name):
     """The name of a recipe, with the number of runs and their test perplexity."""
-    tests = [run['test'] for run in finished]
-    name, _, options = name.partition(' ')  # of another program
-    first = f'{name} (n = {len(tests)})' + (
-        f': test {report_ptb.spread(tests)}' if tests else ', running')
+    tests = [run['test'] for run in runs if run['finished']]
+    gpu = ' on a GPU' if any(report_ptb.on_gpu(run) for run in runs) else ''
+    name, _, options = name.partition(' ')  # of another program, or the precision
+    first = f'{name}{gpu} (n = {len(tests)})' + (
+        f': test {report_ptb.spread(tests)}' if tests else ', incomplete')
     return '\n'.join([first, *textwrap.wrap(options, 60)])
 
 

@@ -40,6 +40,11 @@ def runs_of(results, preset):
     return {seed: runs[seed] for seed in sorted(runs, key=int)}
 
 
+def on_gpu(run):
+    """Returns whether a run was computed on a GPU."""
+    return run.get('device', '-1') != '-1'
+
+
 def uninterrupted(runs):
     """Returns the runs that were not resumed, or all if there are no such runs.
 
@@ -62,7 +67,7 @@ def minutes(values):
 
 
 def part(results):
-    rows = [row(results, name, *PAPER.get(name, ('', '')))
+    rows = [row(results, name, *PAPER.get(name.split()[0], ('', '')))
             for name in recipes(results)]
     return '\n'.join([
         '## Penn Treebank', '',
@@ -91,7 +96,7 @@ def row(results, preset, valid, test):
                    spread([run['test'] for run in done]),
                    minutes([run['minutes'] for run in uninterrupted(done)])]
     state = 'done' if done else 'not measured'
-    under_way = [running(preset, seed, run)
+    under_way = [incomplete(preset, seed, run)
                  for seed, run in runs_of(results, preset).items()
                  if not run['finished']]
     if under_way:
@@ -99,10 +104,10 @@ def row(results, preset, valid, test):
     return [preset, valid, test, len(done), *figures, state]
 
 
-def running(preset, seed, run):
+def incomplete(preset, seed, run):
     """Describes the progress of an incomplete run."""
     log = run['log']
-    text = f'seed {seed} running: epoch {log[-1]["epoch"] if log else 0}'
+    text = f'seed {seed} incomplete: epoch {log[-1]["epoch"] if log else 0}'
     if preset in PRESETS:
         text += f' of {PRESETS[preset].epochs}'
     if log:
@@ -121,7 +126,7 @@ def details(results):
                   for name in ('valid', 'test')),
                 minutes([run['minutes']]),
                 'not recorded' if run.get('stops') is None else run['stops'],
-                'CPU' if run.get('device', '-1') == '-1' else f'GPU {run["device"]}'])
+                f'GPU {run["device"]}' if on_gpu(run) else 'CPU'])
             machines.setdefault(common.machine_line(run.get('machine')), []).append(
                 f'{preset}, seed {seed}')
     if rows:

@@ -1,4 +1,5 @@
 """Fixtures for all tests.  `rnnlm` comes first: it makes Chainer importable."""
+import importlib
 import json
 import os
 
@@ -7,6 +8,8 @@ import rnnlm  # noqa: F401
 import chainer
 import numpy
 import pytest
+
+from rnnlm.app import info
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -56,6 +59,24 @@ def write(tmp_path):
         path.write_bytes(data if isinstance(data, bytes) else data.encode('utf-8'))
         return str(path)
     return write
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Imports a module of benchmarks/."""
+    monkeypatch.syspath_prepend(
+        os.path.join(os.path.dirname(HERE), 'benchmarks'))
+    for name in info.FIXING:
+        monkeypatch.delenv(name, raising=False)
+    return importlib.import_module
+
+
+@pytest.fixture
+def results(benchmark, monkeypatch, tmp_path):
+    """The path of a RESULTS.md of its own."""
+    path = tmp_path / 'RESULTS.md'
+    monkeypatch.setattr(benchmark('common'), 'RESULTS', str(path))
+    return path
 
 
 class Golden:

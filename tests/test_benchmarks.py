@@ -1,6 +1,4 @@
-"""What the benchmarks share, and what they say of several runs."""
-import dataclasses
-import importlib
+"""What the benchmarks share, and what they write of their results."""
 import json
 import os
 import shutil
@@ -17,28 +15,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BENCHMARKS = os.path.join(ROOT, 'benchmarks')
 WRITING = ['cpu.py', 'gpu.py', 'ptb.py', 'tasks.py', 'precision.py', 'interchange.py',
            'scaling.py', 'import_order.py', 'large.py', 'large_vocabulary.py',
-           'softmax_quality.py', 'laptop.py']
+           'softmax_quality.py', 'laptop.py', 'threads.py']
 MACHINE = {
     'cpu': 'Abacus', 'cores': 2, 'versions': {'Python': '3', 'torch': None},
     'blas': [{'library': 'openblas', 'version': '0.3', 'kernel': 'Zen', 'threads': 2}],
     'torch BLAS': None, 'variables': {'OMP_NUM_THREADS': '2'}}
-
-
-@pytest.fixture
-def benchmark(monkeypatch):
-    """Imports a module of benchmarks/."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in info.FIXING:
-        monkeypatch.delenv(name, raising=False)
-    return importlib.import_module
-
-
-@pytest.fixture
-def results(benchmark, monkeypatch, tmp_path):
-    """The path of a RESULTS.md of its own."""
-    path = tmp_path / 'RESULTS.md'
-    monkeypatch.setattr(benchmark('common'), 'RESULTS', str(path))
-    return path
 
 
 @pytest.mark.parametrize('script', WRITING)
@@ -112,137 +93,6 @@ def test_a_part_takes_the_place_of_the_earlier_one(benchmark, results):
         '\n<!-- B: written by b.py -->\n\ntwotwo\n<!-- end of B -->\n')
 
 
-def run_of(test, finished=True, stops=None, epochs=2):
-    run = {'finished': finished, 'minutes': 30.0, 'stops': stops, 'device': '-1',
-           'rnnlm': '1', 'machine': MACHINE,
-           'log': [{'epoch': k + 1, 'val_perplexity': 200.0 - k}
-                   for k in range(epochs)]}
-    return dict(run, valid=test + 4, test=test) if finished else run
-
-
-def row(text, preset):
-    return next(line for line in text.splitlines() if line.startswith(f'| {preset} |'))
-
-
-def test_several_runs_have_a_mean_and_its_spread(benchmark):
-    part = benchmark('report_ptb').part
-    text = part({'small': {'runs': {
-        '10': run_of(113.0), '0': run_of(110.0), '2': run_of(118.0)}}})
-    assert row(text, 'small') == (
-        '| small | 120.7 | 114.5 | 3 | 117.7 (114.0 to 122.0) | 113.7 (110.0 to 118.0) '
-        '| 30 (30 to 30) | done |')
-    assert row(text, 'medium').endswith('| 0 |  |  |  | not measured |')
-    assert text.index('| small | 0 |') < text.index('| small | 2 |') < (
-        text.index('| small | 10 |'))
-
-
-def test_one_run_says_so_and_one_under_way_is_no_figure(benchmark):
-    part = benchmark('report_ptb').part
-    runs = {'0': run_of(110.0, stops=3), '1': run_of(0, finished=False, epochs=5)}
-    text = part({'small': {'runs': runs},
-                 'medium': {'runs': {'0': run_of(0, finished=False, epochs=0)}}})
-    assert row(text, 'small') == (
-        '| small | 120.7 | 114.5 | 1 | 114.0 | 110.0 | 30 | done; seed 1 running: '
-        'epoch 5 of 13, validation so far 196.0 |')
-    assert row(text, 'medium').endswith(
-        '| 0 |  |  |  | seed 0 running: epoch 0 of 39 |')
-    assert '| small | 0 | 114.00 | 110.00 | 30 | 3 | CPU |' in text
-
-
-def test_dynamic_evaluation_is_compared_with_its_own_runs(benchmark):
-    runs = {'0': dict(run_of(100.0), dynamic={'sgd': {'test': 90.0, 'minutes': 4}}),
-            '1': run_of(50.0)}
-    text = benchmark('report_ptb').part({'small': {'runs': runs}})
-    assert '| small | sgd | 1 | 90.0 | -10.0% | 4.0 |' in text
-
-
-TINY = recipes.Recipe(n_units=8, batch_size=5, bprop_len=5, epochs=3, dropout=0.0)
-
-
-@pytest.fixture
-def ptb(benchmark, results, monkeypatch, tmp_path):
-    """ptb.py with a tiny preset 'small', its own files, and a corpus."""
-    ptb = benchmark('ptb')
-    monkeypatch.setitem(recipes.PRESETS, 'small', TINY)
-    monkeypatch.setattr(ptb, 'KEPT', str(tmp_path / 'ptb.json'))
-    monkeypatch.setattr(benchmark('report_pictures').pictures, 'FOLDER', str(tmp_path))
-    for name, n in (('train', 40), ('valid', 8), ('test', 6)):
-        (tmp_path / f'ptb.{name}.txt').write_text(
-            ' the cat sat on the mat \n the dog saw the cat \n' * n)
-    monkeypatch.setenv('RNNLM_PTB_DIR', str(tmp_path))
-    return ptb
-
-
-def train(tmp_path, epochs=TINY.epochs, seed=1):
-    from rnnlm.data import corpus
-    out = str(tmp_path / f'run-{seed}-{epochs}')
-    found = experiment.train(
-        corpus.load(str(tmp_path)), dataclasses.replace(TINY, epochs=epochs),
-        out=out, seed=seed)
-    with open(os.path.join(out, 'run.json'), encoding='utf-8') as f:
-        run = json.load(f)
-    run['recipe']['epochs'] = TINY.epochs  # as one that is to go on
-    with open(os.path.join(out, 'run.json'), 'w', encoding='utf-8') as f:
-        json.dump(run, f)
-    return out, found
-
-
-def test_a_run_is_added(ptb, results, tmp_path, capsys):
-    pytest.importorskip('matplotlib')
-    out, found = train(tmp_path)
-    assert ptb.main(['--add', out, '--seed', '1', '--stops', '2', '--minutes', '7',
-                     '--corpus', str(tmp_path)]) == 0
-    kept = json.loads((tmp_path / 'ptb.json').read_text())['small']['runs']['1']
-    for part in 'valid', 'test':
-        assert kept[part] == pytest.approx(found[part], rel=1e-5)
-    assert kept['stops'] == 2 and kept['minutes'] == 7 and kept['finished']
-    assert [entry['epoch'] for entry in kept['log']] == [1, 2, 3]
-    assert f'| 1 | {found["valid"]:.1f} | {found["test"]:.1f} | 7.0 | done |' in (
-        results.read_text())
-    assert (tmp_path / 'ptb.png').exists()
-
-    half, _ = train(tmp_path, epochs=2)
-    args = ['--add', half, '--corpus', str(tmp_path), '--seed']
-    capsys.readouterr()
-    assert ptb.main([*args, '1']) == 2  # it would take the place of the finished one
-    assert 'expected a complete run' in capsys.readouterr().err
-    assert ptb.main([*args, '2']) == 0
-    kept = json.loads((tmp_path / 'ptb.json').read_text())['small']['runs']
-    assert kept['1']['finished'] and not kept['2']['finished']
-    assert 'valid' not in kept['2'] and kept['2']['stops'] is None
-    assert 0 < kept['2']['minutes'] < 1
-    assert '; seed 2 running: epoch 2 of 3, validation so far ' in results.read_text()
-
-
-def test_a_mixture_of_two_runs(ptb, results, tmp_path):
-    outs = []
-    for seed in 1, 2:
-        out, _ = train(tmp_path, seed=seed)
-        outs.append(out)
-        args = ['--corpus', str(tmp_path), '--seed', str(seed)]
-        assert ptb.main(['--add', out, *args]) == 0
-    assert ptb.main(['--mixture', *outs, *args]) == 0
-    kept = json.loads((tmp_path / 'ptb.json').read_text())['small']
-    for seed, name in (('1', 'first'), ('2', 'second')):
-        assert kept['mixture'][name] == pytest.approx(kept['runs'][seed]['test'], 1e-4)
-    assert kept['mixture']['mixture'] <= max(
-        kept['mixture'][name] for name in ('first', 'second'))
-    assert f'| {kept["mixture"]["mixture"]:.2f} |' in results.read_text()
-
-
-def test_a_run_of_something_else_is_not_added(ptb, tmp_path, capsys):
-    out, _ = train(tmp_path)
-    for args, part in (
-            (['--add', out, '--preset', 'medium'], 'n_units: expected 650'),
-            (['--add', str(tmp_path)], 'expected the description of a run')):
-        assert ptb.main([*args, '--corpus', str(tmp_path)]) == 2
-        assert part in capsys.readouterr().err
-    (tmp_path / 'ptb.valid.txt').write_text(' mat the on sat cat the \n' * 9)
-    assert ptb.main(['--add', out, '--corpus', str(tmp_path)]) == 2
-    assert 'the best of its log' in capsys.readouterr().err
-    assert not (tmp_path / 'ptb.json').exists()
-
-
 def test_what_is_kept_is_what_is_written(benchmark):
     """RESULTS.md's part is that of ptb.json."""
     common, report = benchmark('common'), benchmark('report_ptb')
@@ -272,6 +122,50 @@ def test_a_part_measured_alone_joins_the_others_of_the_same_machine(benchmark):
     assert joined({}, now) == now
 
 
+def test_a_gpu_size_measured_later_joins_the_others(benchmark):
+    joined = benchmark('gpu').joined
+    machine = {'gpu': 'Abacus X', 'versions': {'CuPy': '14'}, 'CUDA': 13}
+    earlier = {'machine': machine, 'same': {'sizes': {'small': 1}}, 'epoch': 1,
+               'training': {'small': 1, 'large': 1}, 'kernels': {'large': 1}}
+    now = {'machine': machine, 'failed': {}, 'training': {'large': 2},
+           'kernels': {'large': 2}}
+    assert joined(earlier, now) == {
+        'machine': machine, 'same': {'sizes': {'small': 1}}, 'epoch': 1,
+        'training': {'small': 1, 'large': 2}, 'kernels': {'large': 2},
+        'added': ['large']}
+    for key, value in (('machine', {**machine, 'CUDA': 12}), ('failed', {'same': '-'})):
+        with pytest.raises(SystemExit, match='--add: '):
+            joined(earlier, {**now, key: value})
+
+
+def test_what_is_kept_of_threads_is_what_is_written(benchmark):
+    common, threads = benchmark('common'), benchmark('threads')
+    with open(os.path.join(BENCHMARKS, 'RESULTS.md'), encoding='utf-8') as f:
+        assert threads.part(common.kept(threads.KEPT)) in f.read()
+
+
+@pytest.mark.slow
+def test_threads_are_those_of_the_cores_given(benchmark, monkeypatch):
+    pytest.importorskip('llvmlite')
+    monkeypatch.setenv('PYTHONPATH', ROOT)
+    threads = benchmark('threads')
+    chosen = threads.cpus()
+    assert sorted(chosen) == sorted(os.sched_getaffinity(0))
+    found = threads.measure_one(1, 'small', 1)
+    assert set(found['words/s']) == set(found['ratios']) and 'fast' in found['words/s']
+    assert found['ratios']['fast'] == 1 and all(
+        value > 0 for value in found['words/s'].values())
+
+
+def test_a_comparison_of_precisions_continues_on_a_like_machine(benchmark):
+    begun = benchmark('precision').begun
+    earlier = {'machine': {**MACHINE, 'variables': {}}, 'float32': [1, 2], 'tf32': [1]}
+    assert begun(earlier, MACHINE, (0, 1), ('float32', 'tf32')) is earlier
+    for other, seeds in (({**MACHINE, 'gpu': 'another'}, (0, 1)), (MACHINE, (0,))):
+        assert begun(earlier, other, seeds, ('float32', 'tf32')) is None
+    assert begun(None, MACHINE, (0, 1), ('float32',)) is None
+
+
 def test_torch_compile_in_words(benchmark):
     sentence = benchmark('compiled').sentence
     found = {'pieces': 0, 'why': 'No RNN.', 'runs': True, 'error': None}
@@ -287,10 +181,10 @@ def test_torch_compile_in_words(benchmark):
 def test_pytorch_s_ways_give_the_same(benchmark):
     """bfloat16 within its own limit, and not within that of float32."""
     pytest.importorskip('torch')
-    cpu, models = benchmark('cpu'), benchmark('models')
+    turns, models = benchmark('turns'), benchmark('models')
     sizes = dict(n=20, dropout=0.0, T=4, scale=0.1, clip=5)
-    with cpu.started(['official', 'torch', 'torch bfloat16'], sizes, 50) as made:
-        ids = cpu.random_ids(4, 50, 3, seed=0)
+    with turns.started(['official', 'torch', 'torch bfloat16'], sizes, 50) as made:
+        ids = turns.random_ids(4, 50, 3, seed=0)
         (loss, expected), _ = made['official']('loss_and_gradients', ids)
         for name, least, most in (('torch', 0, 1e-5), ('torch bfloat16', 1e-4, 2e-2)):
             (other, gradients), _ = made[name]('loss_and_gradients', ids)

@@ -129,7 +129,7 @@ def test_all_recipes_of_the_file_are_drawn(report, drawn):
     report.ptb(results)
     texts = drawn['ptb.png']
     assert 'laptop (n = 2): test 91.0 (90.0 to 92.0)' in texts
-    assert 'medium (n = 0), running' in texts
+    assert 'medium (n = 0), incomplete' in texts
     assert 'paper, medium: 86.2' in texts
     assert 'word_language_model (n = 1): test 87.2\n--nhid 650 --tied' in texts
     part = report.report_ptb.part(results)
