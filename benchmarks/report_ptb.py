@@ -106,12 +106,13 @@ def row(results, preset, valid, test):
 
 def incomplete(preset, seed, run):
     """Describes the progress of an incomplete run."""
-    log = run['log']
-    text = f'seed {seed} incomplete: epoch {log[-1]["epoch"] if log else 0}'
-    if preset in PRESETS:
-        text += f' of {PRESETS[preset].epochs}'
+    log, recipe = run['log'], PRESETS[preset.split()[0]]
+    done = log[-1]['epoch'] if log else 0
+    text = f'seed {seed} incomplete: epoch {done} of {recipe.epochs}'
     if log:
-        text += f', validation so far {log[-1]["val_perplexity"]:.1f}'
+        more = run['minutes'] * (recipe.epochs - done) / done
+        text += (f', validation so far {log[-1]["val_perplexity"]:.1f}, about '
+                 f'{more:.0f} more minutes')
     return text
 
 

@@ -44,10 +44,13 @@ def test_one_run_says_so_and_one_under_way_is_no_figure(benchmark):
                  'medium': {'runs': {'0': run_of(0, finished=False, epochs=0)}}})
     assert row(text, 'small') == (
         '| small | 120.7 | 114.5 | 1 | 114.0 | 110.0 | 30 | done; seed 1 incomplete: '
-        'epoch 5 of 13, validation so far 196.0 |')
+        'epoch 5 of 13, validation so far 196.0, about 48 more minutes |')
     assert row(text, 'medium').endswith(
         '| 0 |  |  |  | seed 0 incomplete: epoch 0 of 39 |')
     assert '| small | 0 | 114.00 | 110.00 | 30 | 3 | CPU |' in text
+    text = part({'large tf32': {'runs': {'3': run_of(0, finished=False, epochs=5)}}})
+    assert row(text, 'large tf32').endswith(
+        'epoch 5 of 55, validation so far 196.0, about 300 more minutes |')
 
 
 def test_a_precision_has_a_row_of_its_own(benchmark):
