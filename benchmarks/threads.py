@@ -32,7 +32,17 @@ def cpus():
         except OSError:  # not told
             return False
 
-    return sorted(os.sched_getaffinity(0), key=lambda one: (is_second(one), one))
+    try:
+        mine = os.sched_getaffinity(0)
+    except AttributeError:
+        raise SystemExit('threads.py needs Linux, to give processes a number of cores')
+    return sorted(mine, key=lambda one: (is_second(one), one))
+
+
+def use_only(chosen):
+    """Makes this process use these CPUs only."""
+    if hasattr(os, 'sched_setaffinity'):
+        os.sched_setaffinity(0, chosen)
 
 
 def measure_one(n, size, rounds):
@@ -41,7 +51,7 @@ def measure_one(n, size, rounds):
     done = subprocess.run(
         [sys.executable, os.path.abspath(__file__), '--serve', size, '--rounds',
          str(rounds)], stdout=subprocess.PIPE, encoding='utf-8', check=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, chosen))
+        preexec_fn=lambda: use_only(chosen))
     return json.loads(done.stdout.splitlines()[-1])
 
 
