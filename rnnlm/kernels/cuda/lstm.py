@@ -7,7 +7,6 @@ import logging
 import numpy
 
 from rnnlm.kernels.cuda import plans
-from rnnlm.kernels.cuda.plans import BYTES
 from rnnlm.kernels.cuda.launch import THREADS, aligned
 
 logger = logging.getLogger(__name__)
@@ -121,7 +120,7 @@ class Recurrent:
         if plan is None or not cuda.cooperative:
             return None
         if plan.streamed and not (
-                self.may_stream and plan.streamed * BYTES <= cuda.streamable):
+                self.may_stream and plan.streamed * plans.BYTES <= cuda.streamable):
             return None
         key = direction, B, n
         if key not in self._kernels:
