@@ -48,9 +48,17 @@ def on_gpu(run):
 def uninterrupted(runs):
     """Returns the runs that were not resumed, or all if there are no such runs.
 
-    The minutes of a run that was resumed include waiting for other programs.
+    The minutes of a run that was resumed include waiting for other programs.  Of these,
+    the runs with the most cores are returned.
     """
-    return [run for run in runs if not run.get('stops')] or list(runs)
+    found = [run for run in runs if not run.get('stops')] or list(runs)
+    most = max(map(cores, found), default=0)
+    return [run for run in found if cores(run) == most]
+
+
+def cores(run):
+    """Returns the number of cores that a run could use, 0 if unknown."""
+    return (run.get('machine') or {}).get('cores', 0)
 
 
 def spread(values, digits=1):
@@ -75,7 +83,8 @@ def part(results):
         'paper and here, and of `--preset laptop`, ours: the mean over n complete runs '
         'with different seeds, with the range in parentheses. Each run is evaluated '
         'with the model of the best epoch on the validation part. The minutes are '
-        'those of runs that were not resumed. By `python benchmarks/ptb.py`; `rnnlm '
+        'those of runs that were not resumed, on the most cores. By `python '
+        'benchmarks/ptb.py`; `rnnlm '
         'train --preset small --corpus FOLDER --seed N` gives the same run.', '',
         'A result is reproduced if it differs from that of the paper by no more than '
         'the seeds differ from each other. Single runs cannot be repeated by another '

@@ -37,6 +37,17 @@ def test_several_runs_have_a_mean_and_its_spread(benchmark):
         text.index('| small | 10 |'))
 
 
+def test_minutes_are_those_of_runs_on_the_most_cores(benchmark):
+    runs = {'0': run_of(110.0), '1': run_of(111.0), '2': run_of(112.0, stops=1)}
+    runs['1'].update(minutes=70.0, machine={**MACHINE, 'cores': 1})
+    runs['2'].update(minutes=99.0)
+    text = benchmark('report_ptb').part({'small': {'runs': runs}})
+    assert row(text, 'small').endswith('| 30 | done |')
+    runs['0']['machine'] = None  # not recorded
+    text = benchmark('report_ptb').part({'small': {'runs': runs}})
+    assert row(text, 'small').endswith('| 70 | done |')
+
+
 def test_one_run_says_so_and_one_under_way_is_no_figure(benchmark):
     part = benchmark('report_ptb').part
     runs = {'0': run_of(110.0, stops=3), '1': run_of(0, finished=False, epochs=5)}
