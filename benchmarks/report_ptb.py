@@ -83,9 +83,9 @@ def part(results):
         'paper and here, and of `--preset laptop`, ours: the mean over n complete runs '
         'with different seeds, with the range in parentheses. Each run is evaluated '
         'with the model of the best epoch on the validation part. The minutes are '
-        'those of runs that were not resumed, on the most cores. By `python '
-        'benchmarks/ptb.py`; `rnnlm '
-        'train --preset small --corpus FOLDER --seed N` gives the same run.', '',
+        'those of runs that were not resumed, on the most cores. By '
+        '`python benchmarks/ptb.py`; '
+        '`rnnlm train --preset small --corpus FOLDER --seed N` gives the same run.', '',
         'A result is reproduced if it differs from that of the paper by no more than '
         'the seeds differ from each other. Single runs cannot be repeated by another '
         'build: with a learning rate of 1, rounding makes two builds diverge within '

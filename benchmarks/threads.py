@@ -14,7 +14,8 @@ import subprocess
 import sys
 
 import models
-from common import HERE, begin, keep, kept, machine_line, median, number, replace, table
+from common import (
+    HERE, begin, keep, kept, machine_line, median, number, ratio, replace, table)
 from report_cpu import LABELS
 from turns import B, PEAK, V, check, race, started
 
@@ -65,9 +66,8 @@ def serve(size, rounds):
     words = sizes['T'] * B
     sgemm = models.flops_per_word(sizes['n'], V) * words / median(times[PEAK])
     return {'words/s': {way: words / median(times[way]) for way in ways},
-            'ratios': {way: median(times[way] / times['fast']) for way in ways},
-            'sgemm GFLOP/s': sgemm / 1e9,
-            'share': median(times[PEAK] / times['fast'])}
+            'ratios': {way: ratio(times, way, 'fast') for way in ways},
+            'sgemm GFLOP/s': sgemm / 1e9, 'share': ratio(times, PEAK, 'fast')}
 
 
 def part(result):
