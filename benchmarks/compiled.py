@@ -55,16 +55,16 @@ def trial_apart(seconds=300):
 def sentence(found):
     """Describes the result of `trial` in a sentence."""
     if found['pieces'] is None:
-        default = 'torch.compile could not be tried by default'
+        default = 'By default torch.compile could not be tried'
     elif found['pieces'] == 0:
-        default = ('torch.compile by default leaves this model as it is, eager '
+        default = ('By default torch.compile does not compile this model '
                    f'({found["why"].rstrip(".")})')
     else:
-        default = (f'torch.compile by default compiles {found["pieces"]} piece(s) of '
+        default = (f'By default torch.compile compiles {found["pieces"]} piece(s) of '
                    'this model')
     if found['runs']:
         return (f'{default}; with the experimental torch._dynamo.config.allow_rnn it '
-                'compiles all of it, each step of the window by itself.')
+                'does, and unrolls the steps of the window.')
     return f'{default}; with torch._dynamo.config.allow_rnn: {found["error"]}.'
 
 

@@ -1,5 +1,6 @@
 """Cost model of docs/scaling.md: seconds per window with N processes."""
 import math
+import os
 
 import numpy
 
@@ -99,7 +100,7 @@ def measured_table(result, fitted, V, B):
         common.table(
             ['', 'words/s, 1 process', 'words/s, 2 processes', 'speedup',
              'speedup by the model', 'error of the modelled time',
-             'fixed, ms per window', 'rest, GFLOP/s', 'MB exchanged per window',
+             'fixed, ms per window', 'rate, GFLOP/s', 'MB exchanged per window',
              'MB with a dense embedding'], rows),
         f'A sum over two processes has a latency of {1e6 * fitted["latency"]:.0f} µs '
         f'and a bandwidth of {fitted["bandwidth"] / 1e9:.1f} GB/s.', ''])
@@ -193,8 +194,14 @@ def _pair(size, V, B, N):
                      f'({one / gpu_seconds(size, V, B, N, True):.1f})'])
 
 
-# Speed of this machine in training on two cores (medium, from cpu.py's table).
-CPU_RATE = 350e9
+CPU = os.path.join(common.HERE, 'cpu.json')  # of cpu.py
+
+
+def cpu_rate():
+    """Returns the operations per second in training on two cores, of cpu.py's medium.
+    """
+    medium, = (row for row in common.kept(CPU)['training'] if row['size'] == 'medium')
+    return medium['words/s']['fast'] * models.flops_per_word(medium['units'], V)
 
 
 def adaptive_outputs(V, n):
@@ -213,18 +220,18 @@ def adaptive_outputs(V, n):
 
 def billion_table():
     """Returns a table of estimated times for an epoch of a billion words."""
-    rows = []
-    for V, softmax in (10000, 'full'), (800000, 'full'), (800000, 'adaptive'):
+    rows, cpu = [], cpu_rate()
+    for words, softmax in (V, 'full'), (800000, 'full'), (800000, 'adaptive'):
         for size, given in models.SIZES.items():
             n, T = given['n'], given['T']
-            outputs = V if softmax == 'full' else adaptive_outputs(V, n)
+            outputs = words if softmax == 'full' else adaptive_outputs(words, n)
             flops = models.flops_per_word(n, outputs)
             gpu = 1e9 / (T * 320) * (
                 T * GPU['step'] + T * 320 * flops / GPU['flops']
                 + 3 * 4 * parameters(n, outputs)[0] / GPU['memory'])
-            rows.append([size, f'{V:,}', softmax, common.number(flops / 1e6),
-                         common.number(CPU_RATE / flops),
-                         common.number(1e9 * flops / CPU_RATE / 86400, 1),
+            rows.append([size, f'{words:,}', softmax, common.number(flops / 1e6),
+                         common.number(cpu / flops),
+                         common.number(1e9 * flops / cpu / 86400, 1),
                          common.number(gpu / 3600, 1)])
     return common.table(
         ['', 'vocabulary', 'softmax', 'million operations per word',

@@ -285,7 +285,7 @@ def is_torch(name):
     return name.startswith('torch')
 
 
-NO_KERNEL = 'two launches per step are used, for these sizes and this precision'
+NO_KERNEL = 'two launches per step are used at this size and precision'
 
 
 def available(sizes):

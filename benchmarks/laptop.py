@@ -38,6 +38,13 @@ CANDIDATES = {
     '300 units, dropout 0.3': tied(300, 0.3, 14),
 }
 
+# Tried before this script, on validation with the same seed: why each was stopped.
+STOPPED = {
+    'Adam at 2e-3 with an embedding of 200, layers of 400 units and dropout 0.3':
+        'after two epochs, far behind SGD',
+    '250 units with dropout 0.2': 'after seven, to try more dropout',
+}
+
 
 def run(text, name, folder):
     """Trains a candidate, or resumes it; returns its validation by epoch."""
@@ -69,7 +76,10 @@ def part(results):
         f'with seed {SEED}, for as many epochs as about 40 minutes on two cores '
         'allow. The test part was not read. All have tied weights, windows of 20 '
         'steps, SGD with learning rate 1, and averaged weights.', '',
-        common.table(['', 'epochs', 'validation perplexity', ''], rows)])
+        common.table(['', 'epochs', 'validation perplexity', ''], rows),
+        f'With {len(STOPPED)} trials that were stopped before, these are '
+        f'{len(found) + len(STOPPED)} in all: '
+        + '; '.join(f'{name} ({why})' for name, why in STOPPED.items()) + '.'])
 
 
 def main(argv=None):

@@ -1,6 +1,6 @@
 """Measures the effect of mixed precision on the perplexity, for RESULTS.md.
 
-    python benchmarks/precision.py               the embedded corpus (about 6 minutes)
+    python benchmarks/precision.py               the demo corpus (about 6 minutes)
     python benchmarks/precision.py --ptb FOLDER  and 2 epochs of PTB, preset small
     python benchmarks/precision.py --ptb FOLDER --device 0
                                                  the whole preset on a GPU, also in TF32
@@ -32,7 +32,7 @@ import common
 KEPT = os.path.join(common.HERE, 'precision.json')
 SEEDS = 0, 1, 2
 PRECISIONS = 'float32', 'tf32', 'mixed16'
-EMBEDDED = 'embedded corpus, 10 epochs, 3 seeds'
+EMBEDDED = 'demo corpus, 10 epochs, 3 seeds'
 PTB, PTB_ON_GPU = 'PTB, preset small, 2 epochs', 'PTB, preset small, on a GPU'
 
 
@@ -61,8 +61,8 @@ def part(results):
         '## Precision', '',
         'By `python benchmarks/precision.py`. n is the number of runs, with the same '
         'seeds in each precision; the last column is the mean test perplexity divided '
-        'by that of float32. Without a GPU, NumPy does the arithmetic of one; TF32 '
-        'needs a GPU.', '',
+        'by that of float32. Without a GPU, NumPy emulates mixed16; TF32 is measured '
+        'on a GPU only.', '',
         *(f'{"; ".join(names)}: {machine}.\n' for machine, names in machines.items()),
         common.table(['', 'precision', 'n', 'validation', 'test', 'ratio'], rows)])
 

@@ -53,11 +53,11 @@ def part(result):
                 *(number(1 / r["shares"][way], 2) for r in rows)]
                for way in ways if way in ('official', 'torch')])]
         out += ['At peak SGEMM speed a program would do nothing but the matrix '
-                'products, at the speed of a large one: the last rows are the highest '
-                'possible speedups. Chainer is measured with the patches of `import '
-                'rnnlm`, because it does not run without them. One of them, which '
-                'keeps the softmax in float32, makes it 1.2 times as fast at medium '
-                'size.', '', *agreement(rows), '']
+                'products, at the speed of a large one: the last rows are the speedups '
+                'of such a program. Single products can be slightly faster. Chainer is '
+                'measured with the patches of `import rnnlm`, because it does not run '
+                'without them. One of them, which keeps the softmax in float32, makes '
+                'it 1.2 times as fast at medium size.', '', *agreement(rows), '']
         if all(r['pieces'] for r in rows):
             out += ['Time of each part of a window with `fast`, in ms; in parentheses '
                     'the time at peak SGEMM speed:', '',
@@ -68,7 +68,7 @@ def part(result):
         row = result['evaluation']
         ratios = [(pair.split(' / '), value)
                   for pair, value in row['ratios'].items() if value]
-        out += ['### Evaluation, one stream in chunks of 1,000 words, medium', '',
+        out += ['### Evaluation, one stream in windows of 1,000 words, medium', '',
                 table(['', 'words/s'], [[LABELS[way], number(row['words/s'][way])]
                                         for way in ways] + bound(row)),
                 table(['', 'speedup'],
@@ -88,9 +88,10 @@ def part(result):
             if result.get(name, {}).get('pieces')}
     if rows:
         out += ['### Time of each part of a word with `fast`, in microseconds', '',
-                'In parentheses the least possible time: of the products at peak SGEMM '
-                'speed; with one stream, of reading the lateral weights, in generation '
-                'all weights, as fast as all threads read arrays of their size.',
+                'In parentheses an estimate of the least time: of the products at peak '
+                'SGEMM speed; with one stream, of reading the lateral weights, in '
+                'generation all weights, as fast as all threads read arrays of their '
+                'size.',
                 '', in_pieces(rows), '']
     if 'memory MiB' in result:
         out += ['### Peak memory in training, medium, MiB above the bare process', '',
@@ -145,5 +146,6 @@ def compiling(found, rows):
     return ' '.join([compiled.sentence(found), *(
         f'At size {size} compilation took {seconds:.0f} seconds, which are not '
         'included.' for size, seconds in took.items())] + (
-        ['The other sizes have longer windows, and were not measured for that reason.']
+        ['The other sizes were not measured: their windows are longer, and compilation '
+         'takes longer.']
         if took and len(took) < len(rows) else []))

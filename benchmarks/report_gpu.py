@@ -117,7 +117,8 @@ def traffic(size):
 
 
 FORMULA = (
-    'The table compares the time per window with two lower bounds. Arithmetic: the '
+    'The table compares the time per window with two estimates of the least time. '
+    'Arithmetic: the '
     'operations of the matrix products, divided by the measured rate of such products '
     '(the better of ours and PyTorch\'s). Bytes: 4 (7 P + 5 R V + 49 L R n), divided '
     'by the measured rate of copies, for P parameters (of the embedding only the rows '

@@ -80,16 +80,17 @@ def part(results):
     return '\n'.join([
         '## Penn Treebank', '',
         'Perplexities of the recipes of Zaremba, Sutskever and Vinyals (2014), in the '
-        'paper and here, and of `--preset laptop`, ours: the mean over n complete runs '
-        'with different seeds, with the range in parentheses. Each run is evaluated '
-        'with the model of the best epoch on the validation part. The minutes are '
-        'those of runs that were not resumed, on the most cores. By '
-        '`python benchmarks/ptb.py`; '
+        'paper and here; of `--preset laptop`, our own; and of word_language_model, '
+        "PyTorch's example, by `python benchmarks/word_language_model.py`: the mean "
+        'over n complete runs with different seeds, with the range in parentheses. '
+        'Each run is evaluated with the model of the best epoch on the validation '
+        'part. The minutes are those of the runs on the most cores that were not '
+        'resumed, if there are any. By `python benchmarks/ptb.py`; '
         '`rnnlm train --preset small --corpus FOLDER --seed N` gives the same run.', '',
-        'A result is reproduced if it differs from that of the paper by no more than '
-        'the seeds differ from each other. Single runs cannot be repeated by another '
-        'build: with a learning rate of 1, rounding makes two builds diverge within '
-        'an epoch.', '',
+        'A result is reproduced if the mean is better than that of the paper, or worse '
+        'by no more than the range of the seeds; one run alone does not show it. '
+        'Single runs cannot be repeated by another build: with a learning rate of 1, '
+        'rounding makes two builds diverge within an epoch.', '',
         common.picture('ptb.png', 'Validation perplexity of each recipe by minutes of '
                        'training, with that of the paper as lines'), '',
         common.table(['', 'paper: valid', 'test', 'n', 'here: valid', 'test',

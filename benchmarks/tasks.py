@@ -228,17 +228,18 @@ def write_toy(got):
              'step by step, with the output o c of the tutorial'),
             got['loss'].values())])
     yield ('At this learning rate, gradient descent overshoots for some seeds, and '
-           'rounding differences grow from there. Before, the first two rows agree.')
+           'rounding differences grow from there. Until then, the first two rows '
+           'agree.')
 
 
 def run_classify(args):
     """Measures accuracies with and without masking, on synthetic texts and reviews."""
     length = 500
     numpy.random.seed(0)
-    data = {'made up': [texts.make_up(n, length) for n in (5000, 2000)]}
+    data = {'synthetic': [texts.make_up(n, length) for n in (5000, 2000)]}
     if args.imdb:
         data['film reviews'] = texts.read_imdb(args.imdb, length, 5000)
-    sizes = {'made up': (texts.WORDS, 12), 'film reviews': (5000, 3)}
+    sizes = {'synthetic': (texts.WORDS, 12), 'film reviews': (5000, 3)}
     rows = []
     for name, (train, held_out) in data.items():
         n_vocab, epochs = sizes[name]
@@ -249,7 +250,7 @@ def run_classify(args):
             found = classify.train(model, train, held_out, epochs)
             rows.append({'texts': name, 'masked': masked, 'accuracy': found,
                          'minutes': (time.time() - start) / 60})
-    ids, classes = data['made up'][1]
+    ids, classes = data['synthetic'][1]
     majority = ((ids == texts.GOOD).sum(axis=1) > texts.MARKS / 2) == classes
     return {'rows': rows, 'best': float(majority.mean())}
 
@@ -264,7 +265,7 @@ def write_classify(got):
     epochs = max(len(row['accuracy']) for row in got['rows'])
     yield common.table(
         ['texts', 'padding', *(f'epoch {k + 1}' for k in range(epochs)), 'minutes'],
-        [[row['texts'], 'masked' if row['masked'] else 'read',
+        [[row['texts'], 'skipped' if row['masked'] else 'read',
           *(f'{100 * value:.1f}%' for value in row['accuracy']),
           *[''] * (epochs - len(row['accuracy'])), f'{row["minutes"]:.1f}']
          for row in got['rows']])

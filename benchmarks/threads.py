@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import models
 from common import (
@@ -44,6 +45,19 @@ def use_only(chosen):
     """Makes this process use these CPUs only."""
     if hasattr(os, 'sched_setaffinity'):
         os.sched_setaffinity(0, chosen)
+
+
+def busy_cores():
+    """Returns the number of cores that programs keep busy now, over a second."""
+    def ticks():
+        with open('/proc/stat', encoding='ascii') as f:
+            found = [int(part) for part in f.readline().split()[1:9]]
+        return sum(found), sum(found) - found[3] - found[4]  # idle, waiting for a disk
+
+    all_before, busy_before = ticks()
+    time.sleep(1)
+    all_after, busy_after = ticks()
+    return os.cpu_count() * (busy_after - busy_before) / (all_after - all_before)
 
 
 def measure_one(n, size, rounds):
@@ -82,7 +96,8 @@ def part(result):
         f'{machine_line(result["machine"])}. By `python benchmarks/threads.py`: words '
         'per second in training, in processes that may use n cores, with as many '
         'threads; medians, for the speedups of the ratios in each round. Sizes and '
-        'systems are those of "On a CPU".', '',
+        'systems are those of "On a CPU". When it started, other programs kept '
+        f'{result["busy"]:.1f} of the cores busy.', '',
         table(['', 'n', *(LABELS[way] for way in WAYS),
                *(f'`fast` / {LABELS[way]}' for way in WAYS[1:]), 'SGEMM, GFLOP/s',
                '`fast` / peak SGEMM speed'], rows)])
@@ -112,6 +127,7 @@ def main(argv=None):
                          f'process, found {args.cores}')
         if result.get('machine') != machine:
             result = {'machine': machine, 'sizes': {}}
+        result['busy'] = max(busy_cores(), result.get('busy', 0))
         for n in wanted:
             for size in args.sizes.split(','):
                 found = measure_one(n, size, args.rounds)

@@ -97,14 +97,18 @@ def train(args, text):
     """Trains until the minutes or the epochs are over; what is kept of the run."""
     torch.manual_seed(args.seed)
     model = Model(len(text.vocabulary), args.emsize, args.nhid, args.dropout)
-    run = {'log': [], 'lr': LR, 'seconds': 0.0, 'best': None}
+    run = {'log': [], 'lr': LR, 'seconds': 0.0, 'best': None, 'stops': 0}
+    resumed = False
     if args.save and os.path.exists(args.save):
         run, weights, stream = torch.load(args.save, weights_only=False)
         model.load_state_dict(weights)
         torch.set_rng_state(stream)
+        resumed = True
     ids = streams(text.train, args.batch_size)
     valid, test = (streams(part, EVAL_BATCH) for part in (text.valid, text.test))
     while len(run['log']) < args.epochs and run['seconds'] < 60 * args.minutes:
+        run['stops'] += resumed
+        resumed = False
         begin = time.perf_counter()
         train_epoch(model, ids, run['lr'], args.bptt)
         found = perplexity(model, valid, args.bptt)
@@ -154,7 +158,8 @@ def main(argv=None):
     results.setdefault(NAME, {}).setdefault(flags, {'runs': {}})['runs'][
         str(args.seed)] = {
             'finished': True, 'valid': run['best'][0], 'test': run['best'][1],
-            'minutes': run['seconds'] / 60, 'machine': machine, 'log': run['log']}
+            'minutes': run['seconds'] / 60, 'stops': run['stops'], 'machine': machine,
+            'log': run['log']}
     common.keep(KEPT, results)
     return 0
 

@@ -223,14 +223,55 @@ def test_scripts_train_resume_tune_and_evaluate(awd, tmp_path, monkeypatch, caps
             assert (mean != now).any()
     before = weights('whole.npz')
     capsys.readouterr()
-    assert awd('finetune').main([*SMALL, '--epochs', '2', '--save', 'whole.npz']) == 0
+    tune = [*SMALL, '--epochs', '2', '--save', 'whole.npz']
+    assert awd('finetune').main(tune) == 0
     assert 'test perplexity: ' in capsys.readouterr().out
     assert (weights('whole.npz')['embed/W'] != before['embed/W']).any()
+    tuned, = (tmp_path / 'finetune').glob('snapshot_iter_*')
+    for script, args, snapshot in (('finetune', tune, snapshots[0]),
+                                   ('main', [*tune, '--out', 'other'], tuned)):
+        with pytest.raises(rnnlm.InputError, match=f'expected .* of {script}.py'):
+            awd(script).main([*args, '--resume', str(snapshot)])
     awd('cache').main(['--demo', '--save', 'whole.npz', '--window', '30'])
     lines = capsys.readouterr().out.splitlines()
     assert [line.rpartition(':')[0] for line in lines] == [
         'valid perplexity', 'valid perplexity with the cache', 'test perplexity',
         'test perplexity with the cache']
+
+
+def test_fewer_epochs_than_the_snapshot_has_end_at_once(awd, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(awd('options'), 'DEMO_WORDS', (5000, 500, 500))
+    train(awd('main'), 'run', 2)
+    snapshot, = (tmp_path / 'run').glob('snapshot_iter_*')
+    train(awd('main'), 'run', 1, '--resume', str(snapshot))
+    assert next((tmp_path / 'run').glob('snapshot_iter_*')).name == snapshot.name
+
+
+@pytest.mark.parametrize('change, replaced', [
+    (os.remove, True), (lambda path: os.truncate(path, 100), True),
+    (lambda path: None, False)])
+def test_another_file_is_not_taken_for_the_best_model(
+        awd, tmp_path, capsys, change, replaced):
+    path = str(tmp_path / 'best.npz')
+    _, optimizer, _ = make(awd)
+    keep = awd('training').KeepBest(optimizer, path)
+
+    class Trainer:
+        observation = {'validation/main/loss': 4.0}
+
+    keep.initialize(Trainer)
+    keep(Trainer)
+    saved = chainer.serializers.DictionarySerializer()
+    saved.save(keep)
+    change(path)
+    resumed = awd('training').KeepBest(optimizer, path)
+    chainer.serializers.NpzDeserializer(saved.target).load(resumed)
+    resumed.initialize(Trainer)
+    Trainer.observation = {'validation/main/loss': 4.5}
+    resumed(Trainer)
+    assert ('another file or none' in capsys.readouterr().out) == replaced
+    assert resumed.loss == (4.5 if replaced else 4.0)
 
 
 def test_the_cache_is_that_of_the_paper(awd):
@@ -262,6 +303,24 @@ def test_the_cache_is_that_of_the_paper(awd):
             rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('make_model', [
+    lambda: rnnlm.adaptive_model(11, 6, cutoffs=[3, 7]),
+    lambda: rnnlm.RNNForLM(11, 6, tied=True)])
+def test_without_the_cache_any_model_has_its_own_score(awd, make_model):
+    model, ids = make_model(), numpy.random.randint(0, 11, 60).astype('i')
+    assert_allclose(awd('cache').log_probabilities(model, ids, 5, 1.0, 0.0, 7),
+                    rnnlm.score_text(model, ids), rtol=1e-4)
+
+
+def test_the_cache_is_not_used_with_other_words(awd, tmp_path):
+    n = len(rnnlm.load_corpus('demo').vocabulary)
+    rnnlm.save_npz(str(tmp_path / 'model.npz'), rnnlm.RNNForLM(n, 4))
+    rnnlm.Vocabulary([str(k) for k in range(n)]).save(
+        str(tmp_path / 'vocabulary.json'))
+    with pytest.raises(rnnlm.InputError, match='other words'):
+        awd('cache').main(['--demo', '--save', str(tmp_path / 'model.npz')])
+
+
 def test_the_run_of_the_paper_is_the_default(awd):
     options = awd('options')
     args = options.parse(options.parser(''), [])
@@ -282,6 +341,7 @@ def test_the_run_of_the_paper_is_the_default(awd):
     ('main.py', ['--log-interval', '0'], '--log-interval: expected at least 1'),
     ('main.py', ['--lr', 'nan'], '--lr: expected a finite number'),
     ('finetune.py', ['--demo', '--save', 'none.npz'], 'none.npz'),
+    ('main.py', ['--demo', '--save', 'none/a.npz'], '--save: expected a file in a'),
     ('cache.py', ['--lambdasm', '2'], '--lambdasm: expected from 0 to 1')])
 def test_bad_flags(script, args, message, tmp_path):
     done = subprocess.run(

@@ -169,8 +169,8 @@ def test_a_comparison_of_precisions_continues_on_a_like_machine(benchmark):
 def test_torch_compile_in_words(benchmark):
     sentence = benchmark('compiled').sentence
     found = {'pieces': 0, 'why': 'No RNN.', 'runs': True, 'error': None}
-    assert 'leaves this model as it is, eager (No RNN); with' in sentence(found)
-    assert 'compiles all of it' in sentence(found)
+    assert 'does not compile this model (No RNN); with' in sentence(found)
+    assert 'it does, and unrolls the steps' in sentence(found)
     assert sentence(dict(found, runs=False, error='NoCompiler: no g++')).endswith(
         'allow_rnn: NoCompiler: no g++.')
     assert 'could not be tried' in sentence(
@@ -238,6 +238,9 @@ def test_the_pytorch_recipe_goes_on_where_it_was(benchmark, tmp_path):
     assert found['best'] == whole['best'] and found['best'][0] < 7
     assert [e['val_perplexity'] for e in found['log']] == [
         e['val_perplexity'] for e in whole['log']]
+    assert (whole['stops'], found['stops']) == (0, 1)
+    # Only its result is asked for again: it was not interrupted.
+    assert script.train(args, text)['stops'] == 1
 
 
 # --- quality of the softmax, long texts ---

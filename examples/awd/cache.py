@@ -5,8 +5,9 @@
 
 The cache gives a higher probability to words that followed states similar to the
 current one.  Each of the last --window words has a weight proportional to exp(--theta
-times the inner product of the two states).  The options and defaults are those of
-awd-lstm-lm's pointer.py.  Any file that `rnnlm.load` reads can be evaluated.
+times the inner product of the two states).  The options are those of awd-lstm-lm's
+pointer.py, the defaults those of its command for the Penn Treebank.  Any file that
+`rnnlm.load` reads can be evaluated.
 """
 import rnnlm  # first: it makes Chainer importable
 
@@ -36,6 +37,7 @@ def log_probabilities(model, ids, window, theta, weight, length=1000):
     """
     xp, found = model.xp, []
     keys, words = None, xp.zeros(0, 'i')  # states, and the words after them
+    matrix = [model.embed.W] if model.tied else []
     model.reset_state()
     with chainer.no_backprop_mode(), chainer.using_config('train', False), (
             chainer.using_device(model.device)):
@@ -44,7 +46,9 @@ def log_probabilities(model, ids, window, theta, weight, length=1000):
             x, t = x[:-1], x[1:]
             h = model.features(x[:, None])  # (T, 1, n)
             states = h.array[:, 0]
-            log_p = F.log_softmax(_logits(model, h)).array[xp.arange(len(t)), t]
+            # Of an adaptive softmax it is the identity.
+            log_p = F.log_softmax(model.output(h[:, 0], *matrix)).array
+            log_p = log_p[xp.arange(len(t)), t]
             keys = states if keys is None else xp.concatenate([keys, states])
             words = xp.concatenate([words, t])
             p = _in_cache(xp, states, keys, words, window, theta)
@@ -54,11 +58,6 @@ def log_probabilities(model, ids, window, theta, weight, length=1000):
             keys, words = keys[-window:], words[-window:]
         with numpy.errstate(divide='ignore'):
             return chainer.backends.cuda.to_cpu(xp.log(xp.concatenate(found)))
-
-
-def _logits(model, h):
-    W = (model.embed if model.tied else model.output).W
-    return F.linear(h, W, model.output.b, n_batch_axes=2)[:, 0]
 
 
 def _in_cache(xp, states, keys, words, window, theta):
@@ -90,12 +89,17 @@ def main(argv=None):
     options.require('lambdasm', 0 <= args.lambdasm <= 1, 'from 0 to 1', args.lambdasm)
     options.require('theta', abs(args.theta) < float('inf'), 'a finite number',
                     args.theta)
-    device, n_vocab, texts = options.prepare(args)
-    model = rnnlm.load(args.save).model
-    if model.n_vocab != n_vocab:
+    device, vocabulary, texts = options.prepare(args)
+    trained = rnnlm.load(args.save)
+    model = trained.model
+    if model.n_vocab != len(vocabulary):
         raise rnnlm.InputError(
-            f'--save: expected a model of {n_vocab} words as --data has, found one of '
-            f'{model.n_vocab}')
+            f'--save: expected a model of {len(vocabulary)} words as --data has, found '
+            f'one of {model.n_vocab}')
+    if trained.vocabulary is not None and trained.vocabulary != vocabulary:
+        raise rnnlm.InputError(
+            '--save: expected a model with the vocabulary of --data, found one with '
+            'other words')
     model.to_device(device)
     for name, words in zip(('valid', 'test'), texts[1:]):
         for what, weight in ('', 0.0), (' with the cache', args.lambdasm):

@@ -13,7 +13,7 @@ import chainer
 import main as first
 import options
 from model import make_model
-from training import KeepBest, NonMonotonic
+from training import KeepBest, NonMonotonic, Until
 
 
 def main(argv=None):
@@ -22,35 +22,21 @@ def main(argv=None):
                         help='folder of the snapshots and the log (default: finetune)')
     parser.add_argument('--resume', default='', help='snapshot to resume from')
     args = options.parse(parser, argv)
-    device, n_vocab, texts = options.prepare(args)
-    model = make_model(n_vocab, args)
+    device, vocabulary, texts = options.prepare(args)
+    model = make_model(len(vocabulary), args)
     rnnlm.load_model(args.save, model)
     trainer, optimizer, evaluator = first.make_trainer(
-        args, device, n_vocab, texts, model)
-    optimizer.begin_averaging()
+        args, device, len(vocabulary), texts, model)
     before = evaluator()['validation/main/loss']
     trainer.extend(KeepBest(optimizer, args.save, before))
     worse = NonMonotonic(args.nonmono)
     trainer.extend(worse)
-    trainer.stop_trigger = Either(worse, args.epochs)
+    trainer.stop_trigger = Until(args.epochs, worse)
     status = first.run(trainer, args)
     if not status:
         with chainer.using_config('train', False):
             first.test(args.save, model, texts[2])
     return status
-
-
-class Either:
-    """Stop trigger that fires when validation gets worse, or after some epochs."""
-
-    def __init__(self, worse, epochs):
-        self.worse, self.epochs = worse, epochs
-
-    def __call__(self, trainer):
-        return self.worse.acted or trainer.updater.epoch >= self.epochs
-
-    def get_training_length(self):
-        return self.epochs, 'epoch'
 
 
 if __name__ == '__main__':

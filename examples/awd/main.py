@@ -18,7 +18,7 @@ import numpy
 
 import options
 from model import make_model
-from training import Evaluator, KeepBest, NonMonotonic, Updater, make_optimizer
+from training import Evaluator, KeepBest, NonMonotonic, Until, Updater, make_optimizer
 
 
 def make_trainer(args, device, n_vocab, texts, model=None):
@@ -29,16 +29,19 @@ def make_trainer(args, device, n_vocab, texts, model=None):
         device: Chainer device.
         n_vocab (int): Size of the vocabulary.
         texts: Ids for training, validation and test.
-        model: From `make_model`; None for a new one.
+        model: A trained model, to fine-tune it; None for a new one.
     """
-    model = make_model(n_vocab, args) if model is None else model
+    fine_tuning = model is not None
+    if not fine_tuning:
+        model = make_model(n_vocab, args)
     target = L.Classifier(model)
     target.compute_accuracy = False
     target.to_device(device)
-    optimizer = make_optimizer(target, args.lr, args.clip, args.wdecay)
+    optimizer = make_optimizer(
+        target, args.lr, args.clip, args.wdecay, fine_tuning)
     updater = Updater(rnnlm.ParallelSequentialIterator(texts[0], args.batch_size),
                       optimizer, args.bptt, args.alpha, args.beta, device)
-    trainer = training.Trainer(updater, (args.epochs, 'epoch'), args.out)
+    trainer = training.Trainer(updater, Until(args.epochs), args.out)
     evaluator = Evaluator(
         rnnlm.ParallelSequentialIterator(texts[1], 10, repeat=False), optimizer)
     trainer.extend(evaluator)
@@ -81,8 +84,8 @@ def main(argv=None):
                              'result_awd)')
     parser.add_argument('--resume', default='', help='snapshot to resume from')
     args = options.parse(parser, argv)
-    device, n_vocab, texts = options.prepare(args)
-    trainer, optimizer, _ = make_trainer(args, device, n_vocab, texts)
+    device, vocabulary, texts = options.prepare(args)
+    trainer, optimizer, _ = make_trainer(args, device, len(vocabulary), texts)
     trainer.extend(KeepBest(optimizer, args.save))
     trainer.extend(NonMonotonic(args.nonmono, optimizer.begin_averaging))
     status = run(trainer, args)

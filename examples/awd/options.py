@@ -1,5 +1,6 @@
 """Command line options shared by the scripts of this folder."""
 import argparse
+import os
 import sys
 
 import rnnlm
@@ -81,6 +82,8 @@ def parse(made, argv):
     for name in 'lr', 'clip', 'alpha', 'beta', 'wdecay', 'nonmono':
         value = getattr(args, name)
         require(name, 0 <= value < float('inf'), 'a finite number of at least 0', value)
+    folder = os.path.dirname(os.path.abspath(args.save))
+    require('save', os.path.isdir(folder), 'a file in a folder that exists', args.save)
     return args
 
 
@@ -92,7 +95,7 @@ def require(name, good, expected, found):
 
 
 def prepare(args):
-    """Returns the device, the size of the vocabulary and the ids of the three parts.
+    """Returns the device, the vocabulary and the ids of the three parts.
 
     Makes the device current, and seeds `numpy.random`.
     """
@@ -103,7 +106,7 @@ def prepare(args):
     texts = [corpus.train, corpus.valid, corpus.test]
     if args.demo:
         texts = [words[:n] for words, n in zip(texts, DEMO_WORDS)]
-    return device, len(corpus.vocabulary), texts
+    return device, corpus.vocabulary, texts
 
 
 def run(main):

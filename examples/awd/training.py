@@ -1,5 +1,6 @@
 """Training of AWD-LSTM: windows of random lengths, NT-ASGD."""
 import contextlib
+import hashlib
 import json
 import math
 
@@ -70,14 +71,16 @@ class NTASGD(chainer.optimizers.SGD):
 
     Args:
         lr (float): Learning rate.
+        fine_tuning (bool): Whether averaging starts at once.
 
     Attributes:
         n_averaged (int): Windows since averaging started; None before.
     """
 
-    def __init__(self, lr):
+    def __init__(self, lr, fine_tuning=False):
         super().__init__(lr)
-        self.n_averaged = None
+        self.n_averaged = 0 if fine_tuning else None
+        self._fine_tuning = fine_tuning
         self._means = {}
 
     def begin_averaging(self):
@@ -112,6 +115,12 @@ class NTASGD(chainer.optimizers.SGD):
 
     def serialize(self, serializer):
         super().serialize(serializer)
+        kinds = 'main.py', 'finetune.py'
+        found = bool(serializer('fine_tuning', self._fine_tuning))
+        if found != self._fine_tuning:
+            raise rnnlm.InputError(
+                f'--resume: expected a snapshot of {kinds[self._fine_tuning]}, found '
+                f'one of {kinds[found]}')
         found = int(serializer(
             'n_averaged', -1 if self.n_averaged is None else self.n_averaged))
         self.n_averaged = None if found < 0 else found
@@ -156,9 +165,9 @@ class TorchClipping:
                 grad *= 2
 
 
-def make_optimizer(target, lr, clip, wdecay):
+def make_optimizer(target, lr, clip, wdecay, fine_tuning=False):
     """Makes the optimizer of awd-lstm-lm: NT-ASGD, clipping, weight decay."""
-    optimizer = NTASGD(lr).setup(target)
+    optimizer = NTASGD(lr, fine_tuning).setup(target)
     optimizer.add_hook(TorchClipping(clip))
     optimizer.add_hook(chainer.optimizer_hooks.WeightDecay(wdecay))
     return optimizer
@@ -212,8 +221,30 @@ class NonMonotonic(training.Extension):
         self._losses = json.loads(str(losses))
 
 
+class Until:
+    """Stop trigger that fires after some epochs, or when validation gets worse.
+
+    Args:
+        epochs (int): Number of epochs.
+        worse: `NonMonotonic`; None: only the epochs count.
+    """
+
+    def __init__(self, epochs, worse=None):
+        self.epochs, self.worse = epochs, worse
+
+    def __call__(self, trainer):
+        return trainer.updater.epoch >= self.epochs or (
+            self.worse is not None and self.worse.acted)
+
+    def get_training_length(self):
+        return self.epochs, 'epoch'
+
+
 class KeepBest(training.Extension):
     """Extension that saves the evaluated model if it is the best so far.
+
+    If the file is no longer that of the snapshot which a run is resumed from, the next
+    evaluated model is saved.
 
     Args:
         optimizer: `NTASGD`.
@@ -225,13 +256,30 @@ class KeepBest(training.Extension):
 
     def __init__(self, optimizer, path, loss=math.inf):
         self._optimizer, self.path, self.loss = optimizer, path, loss
+        self._digest = '' if loss == math.inf else digest(path)
+
+    def initialize(self, trainer):
+        if self.loss < math.inf and digest(self.path) != self._digest:
+            print(f'{self.path}: expected the best model of the snapshot, found '
+                  'another file or none; the next model that is evaluated replaces it')
+            self.loss = math.inf
 
     def __call__(self, trainer):
         loss = float(trainer.observation['validation/main/loss'])
         if loss < self.loss:
             with self._optimizer.averaged():
                 rnnlm.save_npz(self.path, self._optimizer.target.predictor)
-            self.loss = loss
+            self.loss, self._digest = loss, digest(self.path)
 
     def serialize(self, serializer):
         self.loss = float(serializer('loss', self.loss))
+        self._digest = str(serializer('digest', self._digest))
+
+
+def digest(path):
+    """Returns the SHA-256 of a file; '' if there is none."""
+    try:
+        with open(path, 'rb') as f:
+            return hashlib.sha256(f.read()).hexdigest()
+    except FileNotFoundError:
+        return ''

@@ -102,8 +102,8 @@ OPTIONS = {
               'on a CPU, chosen by its length'),
     'config': _option(
         'training', '--config', metavar='FILE', type=a_name,
-        help='repeat the run that a run.json describes, bit-identically; other options '
-             'override it'),
+        help='repeat the run that a run.json describes, on a CPU bit-identically; '
+             'other options override it'),
     'seed': _option(
         'training', '--seed', '-s', type=seed, help='random seed', shown='0'),
     'device': _option(
@@ -151,6 +151,9 @@ OPTIONS['no_sentences'] = _option(
     'training', '--no-sentences', dest='sentences', action='store_const', const=False,
     help='train on running text, even with --init-from a model trained with '
          '--sentences')
+OPTIONS['no_tied'] = _option(
+    'model', '--no-tied', dest='tied', action='store_const', const=False,
+    help='do not share these weights, with a preset that does')
 
 
 def add_options(parser: Union[argparse.ArgumentParser, argparse._ArgumentGroup],

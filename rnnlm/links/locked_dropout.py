@@ -6,7 +6,7 @@ from typing import Any, Union
 import chainer
 from chainer import functions as F
 
-from rnnlm.errors import require_ratio
+from rnnlm.errors import InputError, require_ratio
 from rnnlm.links.masks import Masked
 
 
@@ -24,7 +24,8 @@ class LockedDropout(Masked):
         ratio (float): Ratio of elements dropped, in [0, 1).
 
     Raises:
-        rnnlm.errors.InputError: If the ratio is out of range.
+        rnnlm.errors.InputError: If the ratio is out of range, or if the link is used in
+            two places of different sizes.
 
     Example:
         >>> drop = LockedDropout(0.5)
@@ -52,4 +53,9 @@ class LockedDropout(Masked):
         if self.mask is not None and len(self.mask) < len(h):
             self.begin_window()
         self.draw(h.shape, h.dtype)
+        if self.mask.shape[1:] != h.shape[1:]:
+            raise InputError(
+                f'h: expected {self.mask.shape[1]} features, the size of the mask in '
+                f'this window, found {h.shape[1]}; use a LockedDropout of its own in '
+                'each place')
         return F.dropout(h, self.ratio, mask=self.mask[:len(h)])

@@ -80,6 +80,10 @@ class WeightAverage(training.Extension):
         """str: Prefix of the names of the average in snapshots."""
         return f'extensions/{self.default_name}/averaged/'
 
+    def initialize(self, trainer: Any = None) -> None:
+        if not self.count:  # the parameters may have been loaded meanwhile
+            self.averaged.copyparams(self.target)
+
     def __call__(self, trainer: Any = None) -> None:
         rate = max(SHARE / (self.count + SHARE),
                    -math.expm1(-self._every / self.windows))

@@ -58,6 +58,14 @@ def test_a_run(texts, tmp_path, capsys):
         assert train(texts, out, '--resume', str(out), *options) == 2
 
 
+def test_with_a_preset_that_ties(texts, tmp_path, capsys):
+    options = ['--preset', 'laptop', '--softmax', 'adaptive', '--cutoffs', '4,10',
+               '--epoch', '1', '--unit', '8']
+    assert train(texts, tmp_path / 'run', *options) == 2
+    assert 'tied: expected False' in capsys.readouterr().err
+    assert train(texts, tmp_path / 'run', *options, '--no-tied') == 0
+
+
 def test_the_cutoffs_of_the_text(texts):
     words = corpus.load(str(texts))
     model = experiment.make_model(words, Recipe(n_units=8, softmax='adaptive'))

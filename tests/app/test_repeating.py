@@ -41,7 +41,7 @@ VALUES = {
 NOT_DRAWN = {
     'cache', 'corpus', 'vocabulary', 'extend_vocab', 'preset', 'config', 'device',
     'out', 'resume', 'overwrite', 'save_every', 'communicator', 'timeout', 'n_units',
-    'batch_size', 'bprop_len', 'epochs', 'no_sentences'}
+    'batch_size', 'bprop_len', 'epochs', 'no_sentences', 'no_tied'}
 
 # Kills itself in the middle of a window, if it is told which.
 KILLED = '''

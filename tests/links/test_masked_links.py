@@ -358,6 +358,14 @@ def test_dropouts_that_do_not_fit(arguments, match):
                             L.Linear(3, V), dropout=arguments)
 
 
+def test_one_dropout_in_places_of_other_sizes():
+    twice = LockedDropout()
+    model = rnnlm.LanguageModel(L.EmbedID(V, 3), [L.LSTM(3, 4)], L.Linear(4, V),
+                                dropout=[twice, twice])
+    with pytest.raises(rnnlm.InputError, match='expected 3 features.* found 4'):
+        model(numpy.zeros((2, 3), 'i'))
+
+
 @pytest.mark.parametrize('link', [LockedDropout, lambda r: WeightDropLSTM(3, 3, r)])
 @pytest.mark.parametrize('ratio', [1.0, -.1, float('nan'), 'x'])
 def test_ratios_out_of_range(link, ratio):

@@ -101,6 +101,10 @@ def test_a_snapshot_without_average_begins_one(tmp_path):
     trainer = make(tmp_path / 'resumed')
     rnnlm.resume(str(tmp_path / f'snapshot_iter_{WINDOWS}'), trainer)
     assert average_of(trainer).count == 0
+    average_of(trainer).initialize(trainer)  # by run: the loaded parameters
+    target, averaged = average_of(trainer).target, average_of(trainer).averaged
+    for name, param in arrays_of(target).items():
+        numpy.testing.assert_array_equal(arrays_of(averaged)[name], param)
     after = recorded(trainer)
     assert average_of(trainer).count == WINDOWS == len(after)
 
