@@ -342,6 +342,8 @@ def test_the_run_of_the_paper_is_the_default(awd):
     ('main.py', ['--lr', 'nan'], '--lr: expected a finite number'),
     ('finetune.py', ['--demo', '--save', 'none.npz'], 'none.npz'),
     ('main.py', ['--demo', '--save', 'none/a.npz'], '--save: expected a file in a'),
+    ('main.py', ['--demo', '--save', '.'], '--save: expected a file in a'),
+    ('main.py', ['--demo', '--out', os.devnull], '--out: expected a folder'),
     ('cache.py', ['--lambdasm', '2'], '--lambdasm: expected from 0 to 1')])
 def test_bad_flags(script, args, message, tmp_path):
     done = subprocess.run(

@@ -8,6 +8,8 @@
 The options are those of awd-lstm-lm, with the defaults of its paper.  README.md lists
 the differences.
 """
+import os
+
 import rnnlm  # first: it makes Chainer importable
 
 import chainer
@@ -58,6 +60,12 @@ def make_trainer(args, device, n_vocab, texts, model=None):
 
 def run(trainer, args):
     """Trains, and returns the exit status; a signal leaves a snapshot."""
+    try:
+        os.makedirs(args.out, exist_ok=True)
+    except OSError as e:
+        raise rnnlm.InputError(
+            f'--out: expected a folder that can be written, found {args.out} '
+            f'({e.strerror})') from None
     if args.resume:
         rnnlm.resume(args.resume, trainer)
     signal, snapshot = rnnlm.run(trainer)

@@ -83,7 +83,8 @@ def parse(made, argv):
         value = getattr(args, name)
         require(name, 0 <= value < float('inf'), 'a finite number of at least 0', value)
     folder = os.path.dirname(os.path.abspath(args.save))
-    require('save', os.path.isdir(folder), 'a file in a folder that exists', args.save)
+    require('save', os.path.isdir(folder) and not os.path.isdir(args.save),
+            'a file in a folder that exists', args.save)
     return args
 
 

@@ -46,6 +46,14 @@ def recipe_of(args):
     given = {field: getattr(args, field) for field in FIELDS
              if getattr(args, field) is not None}
     recipe = dataclasses.replace(rnnlm.PRESETS[args.preset or 'chainer'], **given)
+    other = [field.name for field in dataclasses.fields(recipe)
+             if field.name not in FIELDS
+             and getattr(recipe, field.name) != field.default]
+    if other:
+        raise rnnlm.InputError(
+            f'--preset: expected a preset of the options of this script, found '
+            f'{args.preset}, which also sets {", ".join(map(flag_of, other))}; use '
+            f'rnnlm train --preset {args.preset}')
     try:
         os.makedirs(args.out, exist_ok=True)
     except OSError as e:

@@ -305,7 +305,8 @@ def test_train_ptb_and_gentxt(script, tmp_path, story):
     (['-c', '-5'], '--gradclip'), (['-e', '0'], '--epoch'), (['-l', '0'], '--bproplen'),
     (['-b', '0'], '--batchsize'), (['-m', 'nowhere/m.npz'], 'nowhere/m.npz'),
     (['-m', '.'], 'a folder'), (['-o', 'story.txt'], 'story.txt'),
-    (['--corpus', 'gone'], "corpus: 'gone'"), (['--seed', '-1'], '--seed')])
+    (['--corpus', 'gone'], "corpus: 'gone'"), (['--seed', '-1'], '--seed'),
+    (['--preset', 'laptop'], 'which also sets --tied, --average')])
 def test_bad_input_of_the_scripts(script, story, name, args, message):
     out = script(name, '--corpus', story, '-u', '5', *args, status=2)
     assert 'error: ' in out and message in out and 'Traceback' not in out
