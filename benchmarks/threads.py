@@ -22,6 +22,7 @@ from turns import B, PEAK, V, check, race, started
 
 KEPT = os.path.join(HERE, 'threads.json')
 WAYS = 'fast', 'torch', 'torch bfloat16'
+NEEDS_LINUX = 'threads.py needs Linux, to give processes a number of cores'
 
 
 def cpus():
@@ -37,7 +38,7 @@ def cpus():
     try:
         mine = os.sched_getaffinity(0)
     except AttributeError:
-        raise SystemExit('threads.py needs Linux, to give processes a number of cores')
+        raise SystemExit(NEEDS_LINUX) from None
     return sorted(mine, key=lambda one: (is_second(one), one))
 
 
@@ -50,8 +51,11 @@ def use_only(chosen):
 def busy_cores():
     """Returns the number of cores that programs keep busy now, over a second."""
     def ticks():
-        with open('/proc/stat', encoding='ascii') as f:
-            found = [int(part) for part in f.readline().split()[1:9]]
+        try:
+            with open('/proc/stat', encoding='ascii') as f:
+                found = [int(part) for part in f.readline().split()[1:9]]
+        except OSError:
+            raise SystemExit(NEEDS_LINUX) from None
         return sum(found), sum(found) - found[3] - found[4]  # idle, waiting for a disk
 
     all_before, busy_before = ticks()
