@@ -66,9 +66,6 @@ run_readme_command() {
     PATH="$(python_of "$version"):$PATH" bash -c "$(readme_command "$n")"
 }
 
-others_tests=(tests/interchange tests/functions/test_cells.py
-              tests/test_benchmark_gpu.py tests/test_benchmarks.py)
-
 # What other systems say of our files and layouts, in an environment with the tests.
 against_others() {
     step 'layouts and files against other systems'
@@ -77,7 +74,8 @@ against_others() {
     if .venv/bin/pip install -q --no-deps --no-index torch 2>/dev/null; then
         .venv/bin/pip install -q keras torch
     fi
-    .venv/bin/pytest -rs "${others_tests[@]}"
+    .venv/bin/pytest -rs tests/interchange tests/functions/test_cells.py \
+        tests/test_benchmark_gpu.py tests/test_benchmarks.py
     step "the CUDA sources by NVIDIA's compiler"
     .venv/bin/pip install -q nvidia-cuda-nvrtc
     .venv/bin/pytest -rs tests/kernels/test_cuda_compile.py
