@@ -13,6 +13,7 @@ import numpy
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 RESULTS = os.path.join(HERE, 'RESULTS.md')
+CPU = os.path.join(HERE, 'cpu.json')  # what cpu.py keeps, and costs.py estimates from
 
 
 # The machine -----------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Cost model of docs/scaling.md: seconds per window with N processes."""
 import math
-import os
 
 import numpy
 
@@ -194,13 +193,11 @@ def _pair(size, V, B, N):
                      f'({one / gpu_seconds(size, V, B, N, True):.1f})'])
 
 
-CPU = os.path.join(common.HERE, 'cpu.json')  # of cpu.py
-
-
 def cpu_rate():
     """Returns the operations per second in training on two cores, of cpu.py's medium.
     """
-    medium, = (row for row in common.kept(CPU)['training'] if row['size'] == 'medium')
+    medium, = (row for row in common.kept(common.CPU)['training']
+               if row['size'] == 'medium')
     return medium['words/s']['fast'] * models.flops_per_word(medium['units'], V)
 
 

@@ -29,10 +29,10 @@ import compiled
 import models
 import pieces
 import report_cpu
-from common import HERE, begin, keep, kept, median, random_ids, ratio
+from common import CPU, begin, keep, kept, median, random_ids, ratio
 from turns import B, PEAK, SLOW, V, check, race, sgemm_flops, started
 
-KEPT = os.path.join(HERE, 'cpu.json')
+KEPT = CPU
 ONLY_TRAINING = 'torch bfloat16', 'torch compiled'
 
 # The sizes at which torch.compile is measured: it takes minutes for the longer windows.

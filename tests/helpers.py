@@ -11,6 +11,7 @@ from chainer.training import extensions
 import numpy
 import pytest
 
+from rnnlm import structure
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
 from rnnlm.data.vocabulary import Vocabulary
@@ -164,6 +165,20 @@ def lstm_case(T, B, n_in, n, dtype, seed=0):
     grads = [random.randn(*shape).astype(dtype)
              for shape in [(T, B, n), (B, n), (B, n)]]
     return inputs, grads
+
+
+def assert_shapes_refused(found, name, shape, match):
+    """Asserts that parameters of a Structure, one with another shape, are refused.
+
+    If the shape is None, that parameter is missing.
+    """
+    shapes = found.shapes()
+    if shape is None:
+        del shapes[name]
+    else:
+        shapes[name] = shape
+    with pytest.raises(rnnlm.InputError, match=match):
+        structure.of_shapes(shapes, 'a file')
 
 
 def refused(*parts):

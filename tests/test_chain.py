@@ -2,7 +2,7 @@
 import chainer
 from chainer import functions as F
 from chainer import links as L
-from helpers import ROOT  # noqa: F401  (the package of this checkout)
+from helpers import assert_shapes_refused
 import numpy
 import pytest
 
@@ -172,10 +172,4 @@ def test_the_states_of_layers_of_any_size():
     ('l3/b', None, "expected 'l3/W'|found nothing"),
     ('l2/lateral/W', None, 'found')])
 def test_shapes_of_no_model_are_refused(name, shape, match):
-    shapes = STRUCTURES[0].shapes()
-    if shape is None:
-        del shapes[name]
-    else:
-        shapes[name] = shape
-    with pytest.raises(rnnlm.InputError, match=match):
-        structure.of_shapes(shapes, 'a file')
+    assert_shapes_refused(STRUCTURES[0], name, shape, match)

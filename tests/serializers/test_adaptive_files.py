@@ -2,7 +2,7 @@
 from adaptive_case import V, make, window, words
 import chainer
 from chainer import links as L
-from helpers import classifier, make_trainer
+from helpers import assert_shapes_refused, classifier, make_trainer
 import numpy
 import pytest
 
@@ -74,13 +74,7 @@ def test_a_full_softmax_is_not_loaded_into_it(tmp_path):
     ('l2/head/b', (5,), 'head/b'), ('l2/ranks', None, 'ranks'),
     ('l2/ranks', (3,), 'ranks')])
 def test_shapes_of_no_model_are_refused(name, shape, match):
-    shapes = FOUND[0].shapes()
-    if shape is None:
-        del shapes[name]
-    else:
-        shapes[name] = shape
-    with pytest.raises(rnnlm.InputError, match=match):
-        structure.of_shapes(shapes, 'a file')
+    assert_shapes_refused(FOUND[0], name, shape, match)
 
 
 def test_resuming_is_exact(tmp_path):
