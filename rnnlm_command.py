@@ -1,7 +1,7 @@
 """The console script `rnnlm`.
 
-It is no part of the package, so that the package can tell that the command imports it,
-and nobody else does before Chainer is there (`rnnlm._starting`).
+It is not in the package, so that `rnnlm._starting` can detect that the command is
+running and that no user code was imported before.
 """
 running = False
 

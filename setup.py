@@ -1,8 +1,7 @@
-"""Only what a file of settings cannot say: README.md as PyPI shows it.
+"""Makes the long description for PyPI from README.md; the rest is in setup.cfg.
 
-There a link to a file of the repository would lead nowhere.  It leads to the project's
-page if setup.cfg names one as `Source`; else its words are left, and of a picture what
-it shows.
+Relative links do not work on PyPI.  They become links to the `Source` of setup.cfg or,
+without one, plain text; a picture becomes its description.
 """
 import configparser
 import os

@@ -40,10 +40,10 @@ on() {
             return
         fi
     done
-    step "$function: left out, for none of the Pythons $* was found"
+    step "$function: skipped, because none of Python $* was found"
 }
 
-# A clean copy, in which a file that git does not know cannot help.
+# Copies the files that git knows or would add, so that no ignored file hides an error.
 copy_to() {
     mkdir -p "$1"
     (cd "$root"
@@ -66,7 +66,7 @@ run_readme_command() {
     PATH="$(python_of "$version"):$PATH" bash -c "$(readme_command "$n")"
 }
 
-# What other systems say of our files and layouts, in an environment with the tests.
+# Compares our files and layouts with other systems, in an environment with the tests.
 against_others() {
     step 'layouts and files against other systems'
     .venv/bin/pip install -q onnx onnxruntime safetensors

@@ -94,7 +94,8 @@ def measured_table(result, fitted, V, B):
     return '\n'.join([
         f'{common.machine_line(result["machine"])}. By `python '
         f'benchmarks/scaling.py`: batch size {B}, one process against two, one thread '
-        'each; medians over all rounds, for the speedup of the ratios in each round.',
+        'each; medians over all rounds. The speedup is the median of the ratios in '
+        'each round, so it can differ from the ratio of the medians.',
         '',
         common.table(
             ['', 'words/s, 1 process', 'words/s, 2 processes', 'speedup',

@@ -76,7 +76,8 @@ def part(result, machine):
         '## Custom losses', '',
         f'{common.machine_line(machine)}. By `python benchmarks/customising.py`: words '
         'per second in training of `RNNForLM` with several lossfuns, medians over all '
-        'rounds; for the ratio to the default lossfun, of the ratios in each round.',
+        'rounds. The ratio to the default lossfun is the median of the ratios in each '
+        'round.',
         '',
         common.table(['', 'lossfun', 'words/s', 'ratio'], rows)])
 

@@ -39,9 +39,9 @@ KEPT = os.path.join(HERE, 'gpu.json')
 PARTS = {'machine': 60, 'same': 80, 'training': 200, 'kernels': 60, 'epoch': 60,
          'memory': 60, 'mixed': 40, 'tests': 300}
 SIZES = 'small,medium,large'
-RESERVE = 8  # seconds that are left for each part that is still to come
+RESERVE = 8  # seconds reserved for each remaining part
 BY_SIZE = 'same', 'training', 'kernels'  # have a result for each size
-AGAIN = 'same', 'training'  # go on without the way that brought them down
+AGAIN = 'same', 'training'  # repeated without the implementation that crashed them
 
 
 @dataclasses.dataclass
@@ -49,11 +49,11 @@ class Settings:
     """Settings of a part.
 
     Attributes:
-        sizes (list of str): of `gpu_models.SIZES`.
-        rounds (int): of the race.
-        tests (str): what pytest is given.
-        known (dict): the results of the parts before.
-        seconds (float): the most that the part may take; None for its usual limit.
+        sizes (list of str): Keys of `gpu_models.SIZES`.
+        rounds (int): Number of rounds.
+        tests (str): Arguments of pytest.
+        known (dict): Results of the earlier parts.
+        seconds (float): Time limit of the part; None for its usual limit.
     """
     sizes: list
     rounds: int
@@ -199,14 +199,14 @@ def parse(argv):
     if args.add:
         args.parts = ','.join(('machine', *BY_SIZE))
     if args.json is None:
-        args.json = KEPT if args.write or is_whole(args) else os.path.join(
+        args.json = KEPT if args.write or is_complete(args) else os.path.join(
             tempfile.gettempdir(), 'rnnlm-gpu.json')
     args.json = os.path.abspath(args.json)
     return args
 
 
-def is_whole(args):
-    """Returns whether everything is measured, so that it is written."""
+def is_complete(args):
+    """Returns whether all parts and sizes are measured, so that they are written."""
     return (args.parts, args.sizes) == (','.join(PARTS), SIZES)
 
 
@@ -223,7 +223,7 @@ def main(argv=None):
         run_part(args.part, args)
         return 0
     else:
-        common.begin('benchmarks/gpu.py', writes=args.add or is_whole(args))
+        common.begin('benchmarks/gpu.py', writes=args.add or is_complete(args))
         result = run(args)
         if args.add:
             result = joined(common.kept(KEPT), result)

@@ -21,7 +21,7 @@ TORCH_DEVICE = 'cuda'
 LAYERS = models.LAYERS
 SIZES = {name: dict(sizes, V=10000, B=20, words=929589)
          for name, sizes in models.SIZES.items()}
-# For rehearsals.
+# For tests.
 SIZES['tiny'] = dict(n=6, dropout=0.5, T=3, scale=0.1, clip=5, V=14, B=3, words=60)
 
 NO_CLIP = 1e30  # a norm that no gradient has, in float32 too
@@ -46,7 +46,7 @@ class Official(models.Official):
         self.model.to_device(DEVICE)
 
     def loss(self, ids):
-        # Kinder than the example, which sends each step's words by themselves.
+        # Faster than the example, which copies the words of each step separately.
         return super().loss(self.model.xp.asarray(ids))
 
     def train(self, windows):
@@ -232,7 +232,7 @@ class TorchGraph(Torch):
 
 def captured(torch, work):
     """Captures a CUDA graph in PyTorch; returns it and the result of the work."""
-    # As PyTorch's documents have it: first a few times on a stream beside.
+    # As PyTorch's documentation recommends: warm up on another stream.
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -250,7 +250,7 @@ def set_tf32(torch, on):
     torch.backends.cudnn.allow_tf32 = on
 
 
-# The persistent kernels last: one that hangs takes the rest of its process along.
+# The persistent kernels last: one that hangs ends all later measurements.
 WAYS = {
     'official': (Official, {}),
     'torch': (Torch, {}),

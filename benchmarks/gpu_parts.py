@@ -77,7 +77,7 @@ def why(error):
     return f'{type(error).__name__}: {str(error).strip()[:500]}'
 
 
-def go_on():
+def require_usable_gpu():
     """Raises an error if the GPU cannot be used any more."""
     synchronize()
 
@@ -224,7 +224,7 @@ def reference(sizes, weights, ids):
 
 def same(settings, keep):
     """Checks that all implementations compute the same loss and gradients."""
-    # What a process before, which came to no end, has found stands.
+    # Results of an earlier process that did not finish are kept.
     result = settings.known.get('same', {'sizes': {
         size: {name: {'error': NOT_REACHED}
                for name in gpu_models.available(gpu_models.SIZES[size])[0]}
@@ -253,7 +253,7 @@ def same(settings, keep):
                 f'{row["worst"]:.1e}' + (f', {REPLAYED} windows {row["replay"]:.1e}'
                                          if 'replay' in row else '')))
             gc.collect()
-            go_on()
+            require_usable_gpu()
 
 
 def compare(name, found, expected):

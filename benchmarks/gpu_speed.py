@@ -13,7 +13,8 @@ import gpu_models
 import models
 from common import median, random_ids, ratio
 from gpu_parts import (
-    PAIRS, go_on, gpu_kernels, on_device, ours, say, synchronize, usable, wall, why)
+    PAIRS, gpu_kernels, on_device, ours, require_usable_gpu, say, synchronize, usable,
+    wall, why)
 
 LEAST = 0.2  # seconds of a measurement
 WINDOWS = 32  # that are drawn beforehand, and come round
@@ -23,7 +24,7 @@ WINDOWS = 32  # that are drawn beforehand, and come round
 
 def training(settings, keep):
     """Measures the seconds per window of each implementation, in turns."""
-    # What a process before, which came to no end, has found stands.
+    # Results of an earlier process that did not finish are kept.
     result = settings.known.get('training', {})
     todo = [size for size in settings.sizes if not result.get(size, {}).get('done')]
     end = time.monotonic() + settings.limit('training') * 0.92
@@ -91,7 +92,7 @@ def fail(name, row, error, keep):
     row['failed'][name] = why(error)
     say(f'{name}: FAILED: {row["failed"][name]}')
     keep()
-    go_on()
+    require_usable_gpu()
 
 
 def windows(sizes, count):
@@ -110,7 +111,7 @@ def race(made, sizes, row, rounds, until, keep):
             say(f'the race ends after {turn} rounds')
             break
         names = list(made)
-        # Nobody always comes after the same one.
+        # The order rotates, so that none always follows the same one.
         for name in names[turn % len(names):] + names[:turn % len(names)]:
             count = row['windows of a measurement'][name]
             ids = windows(sizes, count)
@@ -245,7 +246,7 @@ class Layer:
             found = {}
             for name, work in (('forward', forward), ('backward', backward),
                                ('layer forward', layer_forward), ('layer', layer)):
-                # What the last one left would grow or vanish.
+                # Values left by the last measurement would grow or vanish.
                 for x in self.z, self.gc, self.gh:
                     x.fill(0)
                 work()

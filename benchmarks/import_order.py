@@ -84,7 +84,7 @@ def part(result, machine):
         '## Import order', '',
         f'{machine_line(machine)}. By `python benchmarks/import_order.py`: words per '
         'second in training, with `import rnnlm` before or after `import numpy`; '
-        'medians over n rounds, for the speedup of the ratios in each round. '
+        'medians over n rounds. The speedup is the median of the ratios in each round. '
         + ('With NumPy first, OPENBLAS_THREAD_TIMEOUT was set too late.' if late else
            'This BLAS has no OPENBLAS_THREAD_TIMEOUT, or also accepts it later.'), '',
         table(['', 'system', 'n', 'rnnlm first', 'NumPy first', 'speedup'], rows)])

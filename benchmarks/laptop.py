@@ -42,7 +42,7 @@ CANDIDATES = {
 STOPPED = {
     'Adam at 2e-3 with an embedding of 200, layers of 400 units and dropout 0.3':
         'after two epochs, far behind SGD',
-    '250 units with dropout 0.2': 'after seven, to try more dropout',
+    '250 units with dropout 0.2': 'after seven epochs, to try more dropout',
 }
 
 
@@ -77,9 +77,9 @@ def part(results):
         'allow. The test part was not read. All have tied weights, windows of 20 '
         'steps, SGD with learning rate 1, and averaged weights.', '',
         common.table(['', 'epochs', 'validation perplexity', ''], rows),
-        f'With {len(STOPPED)} trials that were stopped before, these are '
+        f'{len(STOPPED)} more trials were stopped early, so there were '
         f'{len(found) + len(STOPPED)} in all: '
-        + '; '.join(f'{name} ({why})' for name, why in STOPPED.items()) + '.'])
+        + '; '.join(f'{name} (stopped {why})' for name, why in STOPPED.items()) + '.'])
 
 
 def main(argv=None):

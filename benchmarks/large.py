@@ -189,7 +189,7 @@ def main():
     if args.way:
         print(json.dumps(measure(args.text, args.way, args.minutes)))
         return
-    # A signal ends the script with what it cleans up.
+    # On SIGTERM the script exits normally, so that temporary files are deleted.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     machine = None if args.tables else common.begin(
         'benchmarks/large.py', not args.quick)

@@ -5,10 +5,10 @@
     python benchmarks/precision.py --ptb FOLDER --device 0
                                                  the whole preset on a GPU, also in TF32
 
-A comparison that was stopped continues where it was, on a like machine.  Without a GPU,
-NumPy does its arithmetic: factors in float16; sums, gates and softmax in float32; a
-float32 copy of the weights; a scaled loss.  So this shows the effect on the perplexity,
-but not the speed.
+A comparison that was stopped continues where it was, on the same kind of machine.
+Without a GPU, NumPy does its arithmetic: factors in float16; sums, gates and softmax in
+float32; a float32 copy of the weights; a scaled loss.  So this shows the effect on the
+perplexity, but not the speed.
 """
 import argparse
 import contextlib

@@ -88,10 +88,10 @@ def part(result):
             if result.get(name, {}).get('pieces')}
     if rows:
         out += ['### Time of each part of a word with `fast`, in microseconds', '',
-                'In parentheses an estimate of the least time: of the products at peak '
-                'SGEMM speed; with one stream, of reading the lateral weights, in '
-                'generation all weights, as fast as all threads read arrays of their '
-                'size.',
+                'In parentheses, an estimate of the least time. For products it '
+                'assumes peak SGEMM speed. For the steps of evaluation and for '
+                'generation it is the time to read the weights (in generation, all of '
+                'them) at the measured read speed.',
                 '', in_pieces(rows), '']
     if 'memory MiB' in result:
         out += ['### Peak memory in training, medium, MiB above the bare process', '',

@@ -93,7 +93,8 @@ def same(result):
                if 'replay' in c]
     return ['### Agreement of loss and gradients', '',
             'Largest relative error |a - b| / |b| of the loss and of a parameter\'s '
-            'gradient, from the same weights, compared with float64 on the CPU:', '',
+            'gradient, from the same weights, compared with float64 on the CPU. The '
+            'large size is not compared.', '',
             table(['', *sizes], rows)] + (
         ['Over 50 successive windows, the losses with and without a graph agree to '
          f'{max(replays):.0e}.', ''] if replays else [])

@@ -84,8 +84,9 @@ def part(results):
         "PyTorch's example, by `python benchmarks/word_language_model.py`: the mean "
         'over n complete runs with different seeds, with the range in parentheses. '
         'Each run is evaluated with the model of the best epoch on the validation '
-        'part. The minutes are those of the runs on the most cores that were not '
-        'resumed, if there are any. By `python benchmarks/ptb.py`; '
+        'part. Minutes are averaged over the runs that were not resumed (over all '
+        'runs, if each was resumed), and of these over those on the most cores. By '
+        '`python benchmarks/ptb.py`; '
         '`rnnlm train --preset small --corpus FOLDER --seed N` gives the same run.', '',
         'A result is reproduced if the mean is better than that of the paper, or worse '
         'by no more than the range of the seeds; one run alone does not show it. '

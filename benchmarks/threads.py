@@ -99,9 +99,9 @@ def part(result):
         '## Threads', '',
         f'{machine_line(result["machine"])}. By `python benchmarks/threads.py`: words '
         'per second in training, in processes that may use n cores, with as many '
-        'threads; medians, for the speedups of the ratios in each round. Sizes and '
-        'systems are those of "On a CPU". When it started, other programs kept '
-        f'{result["busy"]:.1f} of the cores busy.', '',
+        'threads; medians. The speedups are medians of the ratios in each round. Sizes '
+        'and systems are those of "On a CPU". At the start, other programs used '
+        f'{result["busy"]:.1f} cores.', '',
         table(['', 'n', *(LABELS[way] for way in WAYS),
                *(f'`fast` / {LABELS[way]}' for way in WAYS[1:]), 'SGEMM, GFLOP/s',
                '`fast` / peak SGEMM speed'], rows)])

@@ -4,11 +4,11 @@
     python benchmarks/word_language_model.py --corpus FOLDER --emsize 650 --nhid 650 \
 --dropout 0.5
 
-The recipe of pytorch/examples/word_language_model with ``--tied``, written anew: two
+The recipe of pytorch/examples/word_language_model with ``--tied``, reimplemented: two
 LSTM layers, SGD at the learning rate 20 on the mean loss, gradients clipped to 0.25,
 and a learning rate that is divided by 4 after each epoch without a better validation.
-Its README gives a perplexity of 87.17 for ``--tied`` after 40 epochs.  What a run gave
-is kept in ptb.json.  With --save it can be stopped between epochs and continued.
+Its README gives a perplexity of 87.17 for ``--tied`` after 40 epochs.  Results
+are stored in ptb.json.  With --save it can be stopped between epochs and continued.
 """
 import argparse
 import math

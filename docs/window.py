@@ -16,7 +16,7 @@ def main():
     with pictures.new_figure(height=6.6) as figure:
         upper, lower = figure.subplots(2, 1)
         draw(upper, 'Step by step: one call per layer and step', by_step)
-        draw(lower, 'As a window: one call per layer', by_window)
+        draw(lower, 'Fused: one call per layer', by_window)
         lower.text(STEPS / 2, -0.85, 'steps of the window, each of B words',
                    ha='center', va='center')
         pictures.save(figure, 'window.png')

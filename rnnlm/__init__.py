@@ -1,4 +1,4 @@
-"""Chainer's recurrent language model on today's machines.
+"""Chainer's recurrent language model for current Python, NumPy and CuPy.
 
 Import it before Chainer: Chainer 7.8.1 alone does not import on a current Python.
 

@@ -1,4 +1,4 @@
-"""Small files that would cost much, and reading one under the system's own limits.
+"""Small files that need much memory or time, read under limits of the system.
 
 Run as a script, `bombs.py READER FILE`, it reads the file and prints what it cost.
 """

@@ -1,4 +1,4 @@
-"""What is said of the distribution, and what PyPI shows of the README."""
+"""Metadata of the distribution, and the README as PyPI shows it."""
 import configparser
 import importlib.util
 import os

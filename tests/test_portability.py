@@ -1,4 +1,4 @@
-"""Nothing needs POSIX.  There is no Windows here: what it lacks is taken away."""
+"""Nothing needs POSIX: tested without the features that Windows lacks."""
 import ast
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The README says what is so."""
+"""The README's examples and claims are correct."""
 import os
 import re
 import subprocess

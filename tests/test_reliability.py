@@ -1,4 +1,4 @@
-"""Whatever happens to a run, it goes on as if nothing had."""
+"""Interrupted runs resume with the same results."""
 import contextlib
 import json
 import os
@@ -219,7 +219,7 @@ def test_two_runs_in_one_folder(tmp_path, capsys):
         (tmp_path / 'out' / 'model.npz').touch()
         for more in (), ('--overwrite',):
             assert cli.main(['train', '--out', out, *more]) == 2
-            assert 'no other run is writing to' in capsys.readouterr().err
+            assert 'another run is writing to' in capsys.readouterr().err
         assert cli.main(['train', '--out', out, '--resume']) == 2
         assert sorted(os.listdir(out)) == ['.lock', 'model.npz']
     with run_folder.locked(out):

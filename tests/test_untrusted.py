@@ -121,7 +121,7 @@ def test_memory_is_asked_for_before(tmp_path, monkeypatch):
     path = str(tmp_path / 'text.npz')
     with open(path, 'wb') as f:
         f.truncate(2 * 10 ** 8)
-    with refused('text.npz', 'memory can hold', '200,000,000 bytes', '100,000,000'):
+    with refused('text.npz', 'fits into memory', '200,000,000 bytes', '100,000,000'):
         rnnlm.load_corpus(path, cache=False)
     with zipfile.ZipFile(path, 'w') as z:
         z.writestr('a.npy', bytes(11 * 10 ** 7))

@@ -20,8 +20,8 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 TOPICS = {
     'Train a model': ['train', 'Recipe', 'PRESETS', 'run', 'resume', 'add_options'],
     'Models, text and updates': [
-        'RNNForLM', 'LanguageModel', 'ParallelSequentialIterator', 'BPTTUpdater',
-        'load_corpus', 'Corpus', 'Vocabulary', 'get_device'],
+        'RNNForLM', 'LanguageModel', 'adaptive_model', 'ParallelSequentialIterator',
+        'BPTTUpdater', 'load_corpus', 'Corpus', 'Vocabulary', 'get_device'],
     'Extensions and triggers': [
         'PerplexityEvaluator', 'Snapshot', 'BestModel', 'WeightAverage', 'Log',
         'add_perplexity', 'PerplexityPlot', 'LearningRateDecay', 'SnapshotTrigger',

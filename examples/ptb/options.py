@@ -96,7 +96,7 @@ def prepare(args, group=rnnlm.parallel.SINGLE_PROCESS):
     return device, text
 
 
-def go_on(path):
+def resume_command(path):
     """Returns the command that resumes from a file, with the same options."""
     return shlex.join(['python', *sys.argv, '--resume', path])
 

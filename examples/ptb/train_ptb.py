@@ -72,7 +72,7 @@ def train(args, recipe, group):
     # Ctrl-C finishes the window and writes a snapshot.
     signal, snapshot = rnnlm.run(trainer)
     if signal:
-        print(f'stopped; resume with: {options.go_on(snapshot)}')
+        print(f'stopped; resume with: {options.resume_command(snapshot)}')
         return 128 + signal
 
     group.on_root(best.load)

@@ -47,7 +47,8 @@ def main():
         print(f'test perplexity: {evaluate(model, test)}')
         status = 0
     except KeyboardInterrupt:
-        print(f'stopped; continue from these weights with: {options.go_on(args.model)}')
+        print('stopped; continue from these weights with: '
+              f'{options.resume_command(args.model)}')
         status = 130
     rnnlm.save_npz(args.model, model)
     rnnlm.save_npz('rnnlm.state', optimizer)

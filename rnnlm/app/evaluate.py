@@ -34,7 +34,7 @@ def evaluate(args: argparse.Namespace) -> int:
     sentences = args.sentences or by_sentences(args.model)
     if sentences and args.dynamic:
         raise InputError(
-            'expected no --dynamic with it, found one' if args.sentences else
+            'cannot be combined with --dynamic' if args.sentences else
             f'expected a model trained on running text, found {args.model}, trained '
             'with --sentences', 'sentences' if args.sentences else 'dynamic')
     trained = load(args.model, args.device)

@@ -15,8 +15,8 @@ from rnnlm.errors import require
 # In the order of the help.
 GROUPS = {
     'text': 'what is read, and its vocabulary',
-    'model': 'the sizes of a new model; their defaults are those of the preset below',
-    'training': 'their defaults are those of the preset below',
+    'model': 'sizes of a new model; the defaults are those of the preset, see below',
+    'training': 'options without a default here take it from the preset, see below',
     'output': 'where results are written, and how to resume',
     'several processes': 'started by mpiexec',
 }
@@ -97,9 +97,9 @@ OPTIONS = {
     'preset': _option(
         'training', '--preset', choices=sorted(PRESETS),
         help='a set of defaults, listed below',
-        shown='demo for the demo corpus; chainer, the values of its example, for the '
-              'Penn Treebank; for any other text, values for a few minutes to an hour '
-              'on a CPU, chosen by its length'),
+        shown="demo for the demo corpus; chainer, the values of Chainer's example, for "
+              'the Penn Treebank; for any other text, values for a few minutes to an '
+              'hour on a CPU, chosen by its length'),
     'config': _option(
         'training', '--config', metavar='FILE', type=a_name,
         help='repeat the run that a run.json describes, on a CPU bit-identically; '
@@ -120,7 +120,8 @@ OPTIONS = {
     'resume': _option(
         'output', '--resume', '-r', type=a_name, nargs='?', const=True, metavar='DIR',
         help='resume the run in DIR, or one snapshot file, with its text and options; '
-             'other options take effect from there', shown='--out'),
+             'changed options apply from that snapshot on',
+        shown='the newest snapshot in the --out folder'),
     'overwrite': _option(
         'output', '--overwrite', action='store_true',
         help='delete an earlier run in the --out folder'),

@@ -39,7 +39,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Creates the parser of all commands."""
     parser = _Parser(
         prog='rnnlm',
-        description="Chainer's recurrent language model on today's machines.",
+        description="Chainer's recurrent language model for current Python, NumPy and "
+                    'CuPy.',
         epilog="'rnnlm COMMAND --help' shows the options of a command.")
     parser.add_argument('--version', action='version', version=__version__)
     subcommands = parser.add_subparsers(dest='name', metavar='COMMAND', required=True)

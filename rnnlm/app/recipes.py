@@ -82,7 +82,7 @@ class Recipe:
     """Sizes and rates of a training run.
 
     Attributes:
-        n_units: Units in the embedding and in each layer.
+        n_units: Units in each layer, and in the embedding unless `n_embed` is given.
         n_layers: LSTM layers.
         dropout: Ratio of elements dropped.
         init_scale: Parameters start in [-init_scale, init_scale].
@@ -127,7 +127,7 @@ class Recipe:
         0.5, require_ratio, '--dropout', type=float, help='dropout ratio')
     init_scale: float = _field(
         0.1, require_positive, '--init-scale', group='model', type=float,
-        help='initialize parameters uniformly in [-INIT_SCALE, INIT_SCALE]')
+        help='initialise parameters uniformly in [-INIT_SCALE, INIT_SCALE]')
     batch_size: int = _field(
         20, require_count, '--batchsize', '-b', type=int, help='minibatch size')
     bprop_len: int = _field(
@@ -137,10 +137,10 @@ class Recipe:
         39, require_count, '--epoch', '-e', type=int, help='number of epochs')
     lr: float = _field(
         None, require_positive, '--lr', type=float,
-        help='learning rate (Adam: alpha); with --resume, it takes effect from there')
+        help='learning rate (Adam: alpha); with --resume, from that snapshot on')
     decay: float = _field(
         1.0, require_positive, '--decay', type=float,
-        help='divide the learning rate by this after each epoch past DECAY_AFTER')
+        help='divide the learning rate by this in each epoch after DECAY_AFTER epochs')
     decay_after: int = _field(
         0, _count_or_0, '--decay-after', type=int,
         help='number of epochs at the full learning rate')
@@ -217,7 +217,7 @@ class Recipe:
 
     def summary(self) -> str:
         """Returns the sizes and rates in a few words."""
-        decay = (f', divided by {self.decay:g} after each epoch past '
+        decay = (f', divided by {self.decay:g} in each epoch after epoch '
                  f'{self.decay_after}' if self.decay != 1 else '')
         adam = ' of Adam' if self.optimizer == 'adam' else ''
         average = (f', weights averaged over {self.average:g} epochs'
@@ -309,8 +309,8 @@ def recipe_for(n_words: int, n_vocab: int, tokens: str,
 
     Example:
         >>> recipe_for(929_589, 10_000, 'word').summary()
-        '2 x 200 units, dropout 0.2, 13 epochs, learning rate 1, divided by 2 after \
-each epoch past 7'
+        '2 x 200 units, dropout 0.2, 13 epochs, learning rate 1, divided by 2 in each \
+epoch after epoch 7'
     """
     sizes: Dict[str, Any] = dict(
         n_units=96 if n_words < 50_000 else 200, dropout=0.2,

@@ -47,7 +47,7 @@ def resume(snapshot: str, trainer: training.Trainer,
         if change['window'] >= trainer.updater.iteration and (
                 not {'lr', 'decay', 'decay_after'}.isdisjoint(recipe)):
             decay = trainer.get_extension('LearningRateDecay')
-            decay.go_on(
+            decay.apply_changes(
                 trainer, recipe.get('decay', [decay.decay])[0],
                 recipe.get('decay_after', [decay.after_epoch])[0],
                 recipe['lr'][1] if 'lr' in recipe else None)

@@ -52,9 +52,8 @@ def locked(folder: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise InputError(
-            f'{folder}: expected a folder that no other run is writing to, found a run '
-            'that is; wait until it ends, or choose another folder with --out'
-        ) from None
+            f'{folder}: another run is writing to this folder; wait until it ends, or '
+            'choose another folder with --out') from None
     except (NotImplementedError, OSError) as e:
         if isinstance(e, OSError) and e.errno not in _NO_LOCKS:
             raise InputError(

@@ -67,8 +67,7 @@ def load_corpus(args: argparse.Namespace) -> corpus.Corpus:
     given = args.vocab_limit, args.min_count
     if args.vocabulary is not None and given != (None, None):
         raise InputError(
-            'expected neither --vocab-limit nor --min-count with it, found one',
-            'vocabulary')
+            'cannot be combined with --vocab-limit or --min-count', 'vocabulary')
     with about('corpus'):
         return corpus.load(args.corpus, args.tokens or 'word', *given,
                            args.vocabulary, **reading_of(args))
@@ -83,7 +82,7 @@ def reading_of(args: argparse.Namespace) -> Dict[str, Any]:
 def check(args: argparse.Namespace) -> None:
     """Refuses --text together with --corpus."""
     if args.text is not None and args.corpus is not None:
-        raise InputError('expected no --corpus with it, found one', 'text')
+        raise InputError('cannot be combined with --corpus', 'text')
 
 
 class TextOfModel:

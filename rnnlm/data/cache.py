@@ -137,16 +137,16 @@ class Cache:
     def _read(self, f: IO[bytes]) -> Optional[Kept]:
         magic, n, size, digest = _HEADER.unpack(f.read(_HEADER.size))
         if magic.rstrip(b'\0') != _MAGIC:
-            raise ValueError('another kind of file')
+            raise ValueError('not a cache file')
         if os.fstat(f.fileno()).st_size != _HEADER.size + 4 * n + size:
-            raise ValueError('another length')
+            raise ValueError('wrong length')
         f.seek(_HEADER.size + 4 * n)
         document = f.read(size)
         if hashlib.sha256(document).digest() != digest:
-            raise ValueError('another vocabulary')
+            raise ValueError('wrong checksum')
         found = json.loads(document)
         if found['key'] != self._key:
-            raise ValueError('of another text')
+            raise ValueError('made from another text')
         if not self._is_of_now(found):
             return None
         facts = flat.Facts(**found['facts'])

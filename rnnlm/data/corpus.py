@@ -1,6 +1,6 @@
 """Corpora: text -> tokens -> `Vocabulary` -> int32 ids.
 
-`load` reads the Penn Treebank benchmark, any directory or text file, or the demo
+`load` reads the Penn Treebank benchmark, any folder or text file, or the demo
 corpus, and returns a `Corpus`: three arrays of ids and the vocabulary.
 """
 from __future__ import annotations
@@ -115,12 +115,12 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
 
             - 'demo': the built-in demo corpus (see :mod:`rnnlm.data.demo`);
             - 'ptb': Penn Treebank, from Chainer's cache or downloaded by Chainer;
-            - a directory with ptb.train.txt, ptb.valid.txt, ptb.test.txt, read as
+            - a folder with ptb.train.txt, ptb.valid.txt, ptb.test.txt, read as
               Chainer reads PTB: the ids are those of
               `chainer.datasets.get_ptb_words`, and an empty line is an ``<eos>``;
-            - a directory with train.txt, valid.txt (or val.txt) and test.txt, or
+            - a folder with train.txt, valid.txt (or val.txt) and test.txt, or
               wiki.train.tokens and so on, in which an empty line is an ``<eos>`` too;
-            - a text file in UTF-8, a list of files, or a directory of documents
+            - a text file in UTF-8, a list of files, or a folder of documents
               (\*.txt, sorted by path): the first 90% of the tokens are the training
               part, 5% the validation part, and the last 5% the test part.  Empty lines
               give no ``<eos>``.  If the text is a single line, each part ends with one;
@@ -165,7 +165,7 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
     if vocabulary is not None:
         if vocab_limit is not None or min_count is not None:
             raise InputError(
-                'vocabulary: expected no limit and no min_count with it, found one')
+                'vocabulary: cannot be combined with vocab_limit or min_count')
         with about('vocabulary'):
             given = read_vocabulary(vocabulary, tokens)
     if tokens not in ('word', 'char'):

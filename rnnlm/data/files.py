@@ -156,8 +156,8 @@ def _blocks(stream: IO[bytes], name: str, packed: bool) -> Iterator[bytes]:
 def changed(path: str) -> InputError:
     """Returns the error for a file that changes while it is read."""
     return InputError(
-        f'{path}: expected a text that stays as it is, found one that changed while it '
-        'was read; wait until it is complete, and start again')
+        f'{path}: the text changed while it was read; wait until it is complete, and '
+        'start again')
 
 
 def tokenise(paths: Union[str, Sequence[str]], tokens: str, blank_lines: bool = True,
@@ -177,7 +177,7 @@ def tokenise(paths: Union[str, Sequence[str]], tokens: str, blank_lines: bool = 
                      blank_lines, several=len(paths) > 1)
 
 
-def part_files(directory: str) -> Optional[list[str]]:
+def part_files(folder: str) -> Optional[list[str]]:
     """Returns the paths of the three parts in a folder; None if it has documents.
 
     Raises:
@@ -186,7 +186,7 @@ def part_files(directory: str) -> Optional[list[str]]:
     """
     complaints = []
     for prefix, suffix in NAMES:
-        found = [_part_file(directory, prefix, part, suffix) for part in PARTS]
+        found = [_part_file(folder, prefix, part, suffix) for part in PARTS]
         missing = [f'{prefix}{part}{suffix}'
                    for part, path in zip(PARTS, found) if path is None]
         if not missing:
@@ -194,24 +194,24 @@ def part_files(directory: str) -> Optional[list[str]]:
         complaints.append((len(missing), prefix, suffix, missing))
     # The message lists what the most complete set of names lacks.
     n_missing, prefix, suffix, missing = min(complaints, key=lambda c: c[0])
-    if n_missing == len(PARTS) and documents(directory):
+    if n_missing == len(PARTS) and documents(folder):
         return None
     names = ', '.join(f'{prefix}{part}{suffix}' for part in PARTS)
     raise InputError(
-        f'{directory}: expected a directory with {names}, or with documents that end '
+        f'{folder}: expected a folder with {names}, or with documents that end '
         f'in .txt or .txt.gz; missing: {", ".join(missing)}')
 
 
-def _part_file(directory: str, prefix: str, part: str, suffix: str) -> Optional[str]:
+def _part_file(folder: str, prefix: str, part: str, suffix: str) -> Optional[str]:
     for name in (part, 'val') if part == 'valid' else (part,):
         for end in '', '.gz':
-            path = os.path.join(directory, f'{prefix}{name}{suffix}{end}')
+            path = os.path.join(folder, f'{prefix}{name}{suffix}{end}')
             if os.path.exists(path):
                 return path
     return None
 
 
-def documents(directory: str) -> list[str]:
+def documents(folder: str) -> list[str]:
     """Lists the documents in a folder and its subfolders, sorted by path.
 
     Documents are all files with a suffix in `DOCUMENTS`, except hidden files.
@@ -220,14 +220,14 @@ def documents(directory: str) -> list[str]:
         rnnlm.errors.InputError: If folders are nested deeper than `DEEPEST`.
     """
     found = []
-    for folder, inner, files in os.walk(directory):
+    for inside, inner, files in os.walk(folder):
         # os.walk fails at a depth of 1,000 before Python 3.12.
-        if folder.count(os.sep) - directory.count(os.sep) > DEEPEST:
+        if inside.count(os.sep) - folder.count(os.sep) > DEEPEST:
             raise InputError(
-                f'{directory}: expected folders nested at most {DEEPEST} deep, '
+                f'{folder}: expected folders nested at most {DEEPEST} deep, '
                 'found deeper ones; give a list of files, or put them into one folder')
         inner[:] = [name for name in inner if not name.startswith('.')]
-        found += [os.path.join(folder, name) for name in files
+        found += [os.path.join(inside, name) for name in files
                   if name.endswith(DOCUMENTS) and not name.startswith('.')]
     return sorted(found)
 

@@ -38,8 +38,8 @@ def load_ptb(tokens: str) -> Sequence[Tokens]:
             for name in ('train.npz', 'valid.npz', 'test.npz', 'vocab.txt')]
     ways = (
         "'demo' is a corpus that needs no download; to get Penn Treebank, put "
-        'ptb.train.txt, ptb.valid.txt and ptb.test.txt in a directory and give that '
-        "directory instead of 'ptb', or place the texts where Chainer looks for "
+        'ptb.train.txt, ptb.valid.txt and ptb.test.txt in a folder and give that '
+        "folder instead of 'ptb', or place the texts where Chainer looks for "
         'them: ' + ', '.join(f'ptb.{part}.txt as {path}'
                              for part, path in zip(PARTS, paths))
         + '; they are at ' + ', '.join(urls))
@@ -88,7 +88,7 @@ def _ptb_from_npz(made: Sequence[str], ways: str) -> Sequence[Sequence[str]]:
         raise InputError(
             f"corpus 'ptb': Chainer's cache in {os.path.dirname(made[0])} is not "
             'usable: '
-            f'{type(e).__name__}: {e}; delete that directory, or: {ways}') from e
+            f'{type(e).__name__}: {e}; delete that folder, or: {ways}') from e
     return parts
 
 

@@ -147,7 +147,7 @@ def _require_there(path: str) -> None:
     if not os.path.exists(path):
         hint = difflib.get_close_matches(path.lower(), ['demo', 'ptb'], 1)
         raise InputError(
-            f"{path!r}: expected 'demo', 'ptb', a directory with ptb.train.txt, "
+            f"{path!r}: expected 'demo', 'ptb', a folder with ptb.train.txt, "
             'ptb.valid.txt and ptb.test.txt, or a text file, but '
             f'{files.absolute(path)} does not exist'
             + (f'; did you mean {hint[0]!r}?' if hint else ''), 'corpus')

@@ -300,7 +300,7 @@ class Vocabulary:
         except OSError as e:
             raise InputError(
                 f'{path}: the vocabulary cannot be written: {e.strerror}; choose a '
-                'file in an existing directory with write permission') from e
+                'file in an existing folder with write permission') from e
 
     @classmethod
     def load(cls, path: Union[str, os.PathLike]) -> Vocabulary:

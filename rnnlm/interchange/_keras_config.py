@@ -144,7 +144,8 @@ def _in_line(inner, layers):
     while True:
         if name not in left:
             raise InputError(f'{short_name(name)}: expected a layer that is used once, '
-                             'found another; it cannot be converted')
+                             'found one that is missing or used several times; the '
+                             'model cannot be converted')
         line.append(left.pop(name))
         above = _inputs(line[-1])
         if not above:

@@ -29,7 +29,7 @@ def weights_h5(path, tensors):
         import h5py
     except ImportError:
         raise InputError(
-            f'{path}: expected h5py to write an HDF5 file, found it missing; '
+            f'{path}: writing an HDF5 file needs h5py, which is not installed; '
             'pip install h5py') from None
     data = io.BytesIO()
     with h5py.File(data, 'w') as f:

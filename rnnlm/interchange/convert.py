@@ -6,8 +6,8 @@ from typing import NamedTuple, Optional
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import InputError
 from rnnlm.interchange import (
-    _by_shape, _chainer_names, _tokens, _untrusted, keras, onnx, pytorch, safetensors,
-    torch7, twin)
+    _by_shape, _chainer_names, _tokens, _untrusted, keras, onnx, pytorch,
+    pytorch_module, safetensors, torch7)
 from rnnlm.interchange.naming import require_sigmoids
 from rnnlm.interchange.weights import as_float32, check_model, untied
 from rnnlm.serializers import reading
@@ -193,7 +193,7 @@ def _write(path, ending, weights, structure, vocabulary, dropout):
         require_sigmoids(structure)
         pytorch.write(outputs(path)[1], pytorch.export_model(weights))
         with writing(path) as f:
-            f.write(twin.source(
+            f.write(pytorch_module.source(
                 structure, weights['embed/W'].dtype, dropout).encode('ascii'))
     elif ending == '.onnx':
         onnx.write(path, weights, vocabulary and _tokens.to_text(vocabulary))

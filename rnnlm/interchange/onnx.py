@@ -45,7 +45,7 @@ def write(path, weights, tokens=None):
         from onnx import TensorProto, checker, helper, numpy_helper
     except ImportError:
         raise InputError(
-            f'{path}: expected onnx to write an ONNX file, found it missing; pip '
+            f'{path}: writing an ONNX file needs onnx, which is not installed; pip '
             'install onnx') from None
     structure = check_model(weights)
     require_full_softmax(structure)

@@ -354,8 +354,8 @@ def write(path, tensors):
         import torch
     except ImportError:
         raise InputError(
-            f'{path}: expected torch to write a state dict of PyTorch, found it '
-            'missing; pip install torch, or write a .safetensors file') from None
+            f'{path}: writing a state dict of PyTorch needs torch, which is not '
+            'installed; pip install torch, or write a .safetensors file') from None
     state = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
     with writing(path) as f:
         torch.save(state, f)

@@ -1,9 +1,10 @@
 """Verification of the CUDA kernels against CuPy before they are used.
 
-Each kernel has a reference implementation in CuPy's own functions.  The first time that
-kernels of a kind and size run in a process, the reference computes the same from the
-same numbers.  If both agree up to rounding, the kernels are used from then on.  If they
-differ, or anything fails, a warning is logged and the process continues with CuPy.
+Each kernel has a reference implementation in CuPy's own functions.  The first `TIMES`
+times that kernels of a kind and size run in a process, the reference computes the same
+from the same numbers.  If both agree each time up to rounding, the kernels are used
+from then on.  If they differ, or anything fails, a warning is logged and the process
+continues with CuPy.
 
 The environment variable `RNNLM_CUDA`: 0 disables the kernels, 1 skips the verification.
 Verification cannot protect from a kernel that writes out of bounds or never ends.
@@ -103,8 +104,8 @@ def refuse(what, reason):
     if not state().refused:
         state().refused = f'{what}: {reason}'
         logger.warning(
-            'the CUDA kernels differ from CuPy and are no longer used, which makes '
-            'training slower: %s.  %s=0 disables them from the start',
+            'the verification of the CUDA kernels failed; they are no longer used, '
+            'which makes training slower: %s.  %s=0 disables them from the start',
             state().refused, SETTING)
 
 

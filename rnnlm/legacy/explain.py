@@ -48,7 +48,7 @@ def explain(path: str) -> typing.List[str]:
     lines = [f'{note.path}:{note.line}: {note.text}' for note in sorted(set(notes))]
     number = f'{len(lines)} thing{"s" * (len(lines) > 1)}' if lines else 'Nothing'
     lines.append(f'{number} to change; written for Chainer {verdict.api} '
-                 f'({verdict.releases}), since {verdict.reason}')
+                 f'({verdict.releases}), because {verdict.reason}')
     return lines
 
 

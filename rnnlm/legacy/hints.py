@@ -12,8 +12,8 @@ SCALARS = {'sqrt', 'log', 'log2', 'log10', 'exp', 'power', 'mean', 'std', 'var',
            'prod', 'max', 'min', 'median', 'float64', 'rand', 'randn', 'uniform',
            'normal', 'sin', 'cos', 'tanh', 'abs', 'float_power', 'norm'}
 
-CURE = ("An environment with the NumPy of its time runs the script unmodified: Python "
-        "3.11 or older with pip install 'numpy<1.24'.")
+CURE = ("The script runs unmodified with an old NumPy: Python 3.11 or older with pip "
+        "install 'numpy<1.24'.")
 ENDS = ('NumPy 1 accepted an array of one element as a number.  Write array.item() or '
         'array[0].')
 
@@ -70,10 +70,10 @@ def _numpy_2(error):
     # The error shows where the types meet, not where float64 came from.
     lines = ''.join(f'\n        line {line}: {text}'
                     for line, text in _suspects(place_of(error)))
-    return ('float64 met a narrower type.  In NumPy 1 an array times a scalar kept '
-            'its type:\n    float32 array * numpy.float64 was float32.  Since NumPy 2 '
-            'it is float64 (NEP 50).\n    Write float(...) around the scalar, or '
-            ".astype('f') after the result."
+    return ('float64 was combined with a narrower type.  In NumPy 1 an array times a '
+            'scalar kept its type:\n    float32 array * numpy.float64 was float32.  '
+            'Since NumPy 2 it is float64 (NEP 50).\n'
+            "    Write float(...) around the scalar, or .astype('f') after the result."
             + (f'  Possible causes:{lines}' if lines else '') + f'\n    {CURE}')
 
 

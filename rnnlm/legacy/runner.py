@@ -115,8 +115,8 @@ def _choose(path, api):
     if api != 'auto':
         return version, ''
     return found.version, (
-        f'Chainer {found.api} ({found.releases}), since {found.reason} '
-        f'(--api {"v2" if found.api == "v1" else "v1"} for the other)')
+        f'Chainer {found.api} ({found.releases}), because {found.reason}.  If that is '
+        f'wrong, use --api {"v2" if found.api == "v1" else "v1"}')
 
 
 @contextlib.contextmanager

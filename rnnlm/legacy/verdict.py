@@ -62,7 +62,7 @@ def judge(reader: Reader) -> Verdict:
     if contradiction:
         reasons.append(contradiction)
     return Verdict(version, _span(releases, possible),
-                   ' and '.join(reasons) or 'it uses nothing of older releases only')
+                   '; '.join(reasons) or 'it uses nothing of older releases only')
 
 
 def distinct(uses: typing.Iterable[Use]) -> typing.List[Use]:
@@ -84,7 +84,7 @@ def _most(releases: table.Releases, uses: typing.List[Use]
         best &= next(use.releases for use in reversed(uses)
                      if use.releases & best and best & ~use.releases)
     against = next(use for use in uses if not use.releases & best)
-    return best, (f'though {place(against)} has {against.text}, '
+    return best, (f'but {place(against)} has {against.text}, '
                   f'{when(releases, against.releases)}')
 
 

@@ -35,8 +35,8 @@ class Hdf5(Npz):
     def _open(self) -> IO[bytes]:
         if importlib.util.find_spec('h5py') is None:
             raise InputError(
-                f'{self.path}: expected h5py to read an HDF5 file, found it missing; '
-                'pip install h5py')
+                f'{self.path}: reading an HDF5 file needs h5py, which is not '
+                'installed; pip install h5py')
         file = tempfile.TemporaryFile()
         reason: object
         try:

@@ -76,7 +76,7 @@ def read_regular(path: Path, expected: str = 'a file', most: float = float('inf'
                 f'{path}: expected {expected}, found one that cannot be read '
                 f'({e.strerror})') from None
         except MemoryError:
-            raise _too_large(path, size, 'there is memory for') from None
+            raise _too_large(path, size, 'this process can allocate') from None
     _require_size(path, expected, len(data), most)
     return data
 
@@ -147,8 +147,8 @@ def require_memory(path: Path, n_bytes: int) -> None:
 
 def _too_large(path: Path, n_bytes: int, limit: str) -> InputError:
     return InputError(
-        f'{path}: expected a file that memory can hold, found one that needs '
-        f'{n_bytes:,} bytes of it, more than {limit}; use a machine with more memory')
+        f'{path}: expected a file that fits into memory, found one that needs '
+        f'{n_bytes:,} bytes, more than {limit}; use a machine with more memory')
 
 
 def free_memory() -> float:

@@ -83,8 +83,8 @@ class LearningRateDecay(training.Extension):
             self._lr = float(getattr(optimizer, rate_name(optimizer)))
         self._lr *= factor
 
-    def go_on(self, trainer: training.Trainer, decay: float, after_epoch: int,
-              lr: Optional[float] = None) -> None:
+    def apply_changes(self, trainer: training.Trainer, decay: float, after_epoch: int,
+                      lr: Optional[float] = None) -> None:
         """Applies changed settings of a resumed run from the current epoch on.
 
         Earlier epochs are not affected.  Calling it again has no effect.

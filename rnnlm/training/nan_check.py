@@ -54,7 +54,7 @@ class FiniteCheck:
             f'window {window}: expected a finite loss and gradient, found the loss '
             f'{loss:g} and a gradient of norm {norm:g} at the learning rate {rate}; '
             f'first affected: {first_hit(optimizer.target) or "the loss alone"}.  '
-            'Lower the learning rate or the norm that gradients are clipped to')
+            'Lower the learning rate or the clipping norm')
 
 
 def first_hit(target: chainer.Link, gradients: bool = True) -> str:

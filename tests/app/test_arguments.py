@@ -1,4 +1,4 @@
-"""What cannot be used is refused by name, before any work."""
+"""Invalid arguments are refused by name before work starts."""
 import re
 
 import chainer

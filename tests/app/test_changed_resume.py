@@ -1,4 +1,4 @@
-"""A run that goes on with other values: as two parts that are made by hand."""
+"""A run resumed with changed options equals two runs that are configured by hand."""
 import dataclasses
 import json
 import os

@@ -317,7 +317,7 @@ def test_train_ptb_keeps_its_folder(script, story, tmp_path):
     (tmp_path / 'result_ptb').mkdir()
     with filelock.FileLock(str(tmp_path / 'result_ptb' / '.lock')):
         out = script('train_ptb.py', *args, status=2)
-        assert 'no other run' in out and 'Traceback' not in out
+        assert 'another run is writing' in out and 'Traceback' not in out
     script('train_ptb.py', *args)
 
 
@@ -332,7 +332,7 @@ def test_custom_loop(script, tmp_path, story):
 
 
 def hear_ctrl_c():
-    """A process in a script's background would inherit that it does not."""
+    """Restores Ctrl-C, which the background processes of a shell script ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -177,7 +177,7 @@ def test_ctrl_c_in_the_first_second(folder):
 
 
 def hear_ctrl_c():
-    """A process in a script's background would inherit that it does not."""
+    """Restores Ctrl-C, which the background processes of a shell script ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,4 +1,4 @@
-"""`rnnlm info`: what it says of this machine is so."""
+"""`rnnlm info`: its output matches this machine."""
 import json
 import os
 import subprocess

@@ -189,14 +189,14 @@ def test_sentences_each_on_their_own(run, story, write):
     assert found['perplexity'] == pytest.approx(numpy.exp(-total.mean()), rel=1e-5)
     out = run('evaluate', '--text', text, '--sentences')
     assert ', state reset before each sentence' in out
-    assert '--sentences: expected no --dynamic' in run(
+    assert '--sentences: cannot be combined with --dynamic' in run(
         'evaluate', '--sentences', '--dynamic', 'sgd', status=2)
 
 
 def test_options_that_do_not_go_together(run, story):
     trained(run, story)
     for args, message in (
-            (['--corpus', story], '--text: expected no --corpus'),
+            (['--corpus', story], '--text: cannot be combined with --corpus'),
             (['--tokens', 'char'], "--tokens: expected 'word'"),
             (['--dynamic', 'rms'], "--dynamic: expected 'sgd'")):
         assert message in run('evaluate', '--text', story, *args, status=2)
@@ -283,7 +283,7 @@ def test_a_vocabulary_of_another_run(run, story, write):
     assert rnnlm.load('one').vocabulary == rnnlm.load('two').vocabulary
     assert 'mixture' in run('interpolate', 'one', 'two', '--json')
     assert 'resumed' in run('train', '--resume', '--out', 'two', '--epoch', '2')
-    assert '--vocab: expected neither --vocab-limit nor --min-count' in run(
+    assert '--vocab: cannot be combined with --vocab-limit or --min-count' in run(
         'train', '--corpus', other, '--vocab', 'one/vocabulary.json',
         '--vocab-limit', '9', '--out', 'three', status=2)
 

@@ -1,4 +1,4 @@
-"""Runs that are repeated, killed or stopped: the same bits, by what was printed."""
+"""Runs that are repeated, killed or stopped, by the commands printed: bit-identical."""
 import itertools
 import json
 import os
@@ -37,7 +37,7 @@ VALUES = {
     'min_count': ['1'], 'tokens': ['char'], 'vocab_limit': ['6'],
     'sentences': [None], 'softmax': ['adaptive'], 'cutoffs': ['3,5']}
 
-# Of no influence on the numbers, or on what is in other tests here.
+# Options that do not affect the results, or that other tests here use.
 NOT_DRAWN = {
     'cache', 'corpus', 'vocabulary', 'extend_vocab', 'preset', 'config', 'device',
     'out', 'resume', 'overwrite', 'save_every', 'communicator', 'timeout', 'n_units',
@@ -192,7 +192,7 @@ def test_a_description_that_cannot_be_used(here, args, message, capsys):
 
 
 def hear_ctrl_c():
-    """A process in a script's background would inherit that it does not."""
+    """Restores Ctrl-C, which the background processes of a shell script ignore."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

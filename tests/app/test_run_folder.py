@@ -1,4 +1,4 @@
-"""run.json: what it holds, and that nothing in it is believed."""
+"""run.json: what it holds, and that all of it is checked when it is read."""
 import dataclasses
 import json
 import os

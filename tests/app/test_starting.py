@@ -1,4 +1,4 @@
-"""A terminal answers at once, and nobody's change is taken for Chainer's own code."""
+"""The command starts quickly, and no change by a user is taken for Chainer's code."""
 import os
 import subprocess
 import sys

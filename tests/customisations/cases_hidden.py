@@ -1,4 +1,4 @@
-"""Customisations that hide: behind proxies, descriptors, and names that look alike."""
+"""Customisations that are hard to detect: proxies, descriptors, similar names."""
 import functools
 import types
 

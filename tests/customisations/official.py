@@ -1,7 +1,7 @@
-"""Chainer 7.8.1's PTB example, said again in other words: what ours is held to.
+"""Chainer 7.8.1's PTB example, reimplemented: the reference for rnnlm.
 
-It knows nothing of `rnnlm`, and does everything word by word, in the order in which
-the example does it.
+It does not import `rnnlm`, and does everything step by step, in the order in which the
+example does it.
 """
 import chainer
 from chainer import functions as F
@@ -113,7 +113,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         optimizer.update()
 
     def step_done(self):
-        """For the referee, who wants the values of all steps."""
+        """Overridden by `compare`, to record the values of each step."""
 
     def window_done(self, loss):
-        """For the referee, who wants the loss of the window."""
+        """Overridden by `compare`, to record the loss of the window."""

@@ -1,13 +1,13 @@
 """Whatever a user changes, the numbers are Chainer's: drawn at random, and one by one.
 
 The number of draws is RNNLM_DRAWS, on a GPU RNNLM_GPU_DRAWS; ``python -m
-tests.customisations.referee --only NAME,NAME --seed SEED`` repeats one.
+tests.customisations.compare --only NAME,NAME --seed SEED`` repeats one.
 """
 import os
 
 import pytest
 
-from tests.customisations import referee, world
+from tests.customisations import compare, world
 
 pytestmark = pytest.mark.slow
 
@@ -16,11 +16,11 @@ GPU_DRAWS = int(os.environ.get('RNNLM_GPU_DRAWS', 20))
 CHUNK = 100  # draws of one test
 
 
-@pytest.mark.parametrize('name', referee.CUSTOMISATIONS)
+@pytest.mark.parametrize('name', compare.CUSTOMISATIONS)
 def test_one_customisation(name):
-    verdict = referee.judge([name])
-    differs = verdict.kind in referee.FAILURES
-    assert differs == referee.excepted([name]), verdict.detail
+    verdict = compare.judge([name])
+    differs = verdict.kind in compare.FAILURES
+    assert differs == compare.excepted([name]), verdict.detail
 
 
 @pytest.mark.parametrize('first', range(0, DRAWS, CHUNK))
@@ -39,9 +39,9 @@ def test_drawn_customisations_on_a_gpu(first, monkeypatch):
 def judge_draws(first, end):
     failing = []
     for seed in range(first, end):
-        names, options = referee.draw(seed)
-        verdict = referee.judge(names, seed, **options)
-        if verdict.kind in referee.FAILURES and not referee.excepted(names):
+        names, options = compare.draw(seed)
+        verdict = compare.judge(names, seed, **options)
+        if verdict.kind in compare.FAILURES and not compare.excepted(names):
             failing.append(
                 f"{verdict.kind} --seed {seed} --only {','.join(names)}: "
                 f'{verdict.detail}')

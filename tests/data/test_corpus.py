@@ -309,7 +309,7 @@ def test_directory(write, prefix):
 
 
 def test_directory_with_files_missing(write, tmp_path):
-    with refused('expected a directory with ptb.train.txt',
+    with refused('expected a folder with ptb.train.txt',
                  'missing: ptb.train.txt, ptb.valid.txt, ptb.test.txt$'):
         load(tmp_path)
     write('train.txt', WORDS)

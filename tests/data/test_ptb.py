@@ -65,7 +65,7 @@ def small(monkeypatch):
 def test_ptb_cannot_be_had(offline, cache, error):
     offline.append(error)
     with refused("corpus 'ptb'", 'cannot be downloaded', type(error).__name__,
-                 "'demo'", 'in a directory and give that directory',
+                 "'demo'", 'in a folder and give that folder',
                  f'ptb.train.txt as .*{CACHED["train"]}'):
         load('ptb')
     assert socket.getdefaulttimeout() is None
@@ -75,7 +75,7 @@ def test_ptb_download_from_a_silent_server_ends(cache, monkeypatch):
     from chainer.datasets import ptb
     with socket.socket() as server:
         server.bind(('127.0.0.1', 0))
-        server.listen(1)  # It takes the connection and never says a word.
+        server.listen(1)  # It accepts the connection and never answers.
         for part in 'train', 'valid', 'test':
             monkeypatch.setattr(ptb, f'_{part}_url',
                                 'http://127.0.0.1:%d/%s' % (

@@ -53,7 +53,7 @@ def test_folders_that_are_too_deep(tmp_path):
 
 
 def test_a_folder_without_documents(tmp_path):
-    with refused('expected a directory with ptb.train.txt', 'or with documents'):
+    with refused('expected a folder with ptb.train.txt', 'or with documents'):
         load(tmp_path)
     with refused('a folder of documents', 'found a folder without'):
         find_unsplit(tmp_path)
@@ -131,7 +131,7 @@ def test_a_vocabulary_that_is_given(write, tmp_path):
         tmp_path / 'v.json')
     with refused('v:2: expected one word per line', "'a rose'"):
         load(text, vocabulary=write('v', 'is\na rose\n'))
-    with refused('vocabulary: expected no limit'):
+    with refused('vocabulary: cannot be combined'):
         load(text, min_count=2, vocabulary=vocabulary)
     with refused('different tokens'):
         load(text, vocabulary=write('v', 'is\nis\n'))

@@ -1,4 +1,4 @@
-"""An oracle of rnnlm.data: texts as lists of str, in memory, by the plainest means."""
+"""A reference for rnnlm.data: texts as lists of str in memory."""
 import gzip
 import os
 

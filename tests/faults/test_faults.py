@@ -1,10 +1,9 @@
-"""Whatever fails of what a command does to files, nothing is lost and nothing is said
-that is not so.
+"""A failing system call loses no data and gives no wrong message.
 
 Every call that changes a file in the folder of a run (open, write, fsync, rename,
 unlink, mkdir) fails once, or kills the process, in each of several commands.  After
-that the run goes on, to the same bits.  RNNLM_FAULTS says how many calls of each
-command and kind of fault are tried, 0 for all.
+that the run can be resumed, with bit-identical results.  RNNLM_FAULTS is the number of
+calls of each command and kind of fault to try, 0 for all.
 """
 import errno
 import json

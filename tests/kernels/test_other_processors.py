@@ -1,4 +1,4 @@
-"""The kernels for processors that are not here: what LLVM makes of them."""
+"""The kernels for other processors: the assembly that LLVM generates."""
 import re
 
 import pytest

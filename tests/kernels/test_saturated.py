@@ -1,7 +1,6 @@
 """Gates that are saturated, against the equations in float64: they pass no gradient on.
 
-A rest of 1e-7 where there should be 0, times a weight or a cell of 1e8, is a gradient
-of another model.
+An error of 1e-7 instead of 0, times a weight or a cell of 1e8, is a wrong gradient.
 """
 from chainer import functions as F
 from helpers import lstm_case, variables

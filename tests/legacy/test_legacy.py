@@ -50,7 +50,7 @@ def numbers(out, *names):
 
 def test_official_trajectory(golden_1, tmp_path):
     out, err = run(SCRIPTS / 'golden_v1.py', golden_1.path, '--out', tmp_path / 'out')
-    assert 'Chainer v1 (1.14 to 1.24), since golden_v1.py:' in err
+    assert 'Chainer v1 (1.14 to 1.24), because golden_v1.py:' in err
     numpy.testing.assert_allclose(
         numbers(out, 'window'), golden_1.window_mean_loss, rtol=1e-4)
     numpy.testing.assert_allclose(
@@ -150,7 +150,7 @@ def test_modules_beside_a_script_count(tmp_path):
     (tmp_path / 'net.py').write_text(
         'import chainer.functions as F\nx = F.dropout(y, train=False)\n')
     _, err = run(tmp_path / 'script.py', status=1)
-    assert 'Chainer v1 (1.0 to 1.24), since net.py:2 has F.dropout(train=...)' in err
+    assert 'Chainer v1 (1.0 to 1.24), because net.py:2 has F.dropout(train=...)' in err
     _, err = run('--api', 'v2', tmp_path / 'script.py', status=1)
     assert 'since' not in err
     _, err = run('--api', '1.99', tmp_path / 'script.py', status=2)

@@ -102,10 +102,10 @@ def test_a_rate_that_is_set_on_the_way(tmp_path):
     trainer.updater.get_iterator('main').epoch = 5  # epoch 6, at 1 / 8
     assert decay.rate(trainer) == 0.125
     for _ in range(2):  # twice is once
-        decay.go_on(trainer, 2, 3, lr=0.7)
+        decay.apply_changes(trainer, 2, 3, lr=0.7)
         assert decay.rate(trainer) == 0.7
     trainer.updater.get_iterator('main').epoch = 6
     assert decay.rate(trainer) == 0.35
     other = rnnlm.LearningRateDecay(4, 0)
-    other.go_on(trainer, 2, 3)  # epoch 6 was at 1 / 8
+    other.apply_changes(trainer, 2, 3)  # epoch 6 was at 1 / 8
     assert other.rate(trainer) == 1 / 8 / 4

@@ -136,8 +136,8 @@ class Recurrent:
         function = module.function(f'lstm_window_{direction}', plan.shared)
         at_once = cuda.blocks_at_once(function, plan.threads, plan.shared)
         if at_once < plan.blocks:
-            logger.info('no persistent kernel for %d units and %d rows: it needs %d '
-                        'blocks, and %d fit', n, B, plan.blocks, at_once)
+            logger.info('no persistent kernel for %d units and batch size %d: it needs '
+                        '%d blocks, and %d fit', n, B, plan.blocks, at_once)
             return None
         return module, plan
 

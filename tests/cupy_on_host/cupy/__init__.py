@@ -1,8 +1,7 @@
 """A stand-in for CuPy on the host, for tests on machines without a GPU.
 
-It has the names of CuPy that Chainer and rnnlm use on the way of a language model.
-Arrays lie in NumPy arrays, but are none: whoever mixes the two, or turns one into
-the other without `get`, is refused as CuPy refuses it.
+It has the names of CuPy that Chainer and rnnlm use for a language model.  Arrays wrap
+NumPy arrays.  As in CuPy, mixing the two, or converting without `get`, is an error.
 
 What it shows:
 

@@ -1,9 +1,9 @@
 """Draws customisations, runs both sides, compares: ``python -m
-tests.customisations.referee --draws 500 --seed 0``.
+tests.customisations.compare --draws 500 --seed 0``.
 
-The referee knows nothing of how ours computes: it compares the loss of every window,
-what was reported, the parameters after every window, what the customisations logged,
-the evaluation, and the same after a resume.
+It compares only results: the loss of every window, what was reported, the parameters
+after every window, what the customisations logged, the evaluation, and the same after
+a resume.
 """
 import argparse
 import collections
@@ -39,8 +39,8 @@ MASKED = ('model_with_locked_dropout', 'model_with_weight_drop',
           'model_with_adaptive_softmax_and_masks')
 CALLED = 'model_called_between_windows', 'target_called_between_windows'
 
-# Compositions in which ours differs on purpose: frozenset of names -> reason.  They
-# stand in docs/customising.md too.
+# Compositions in which ours differs on purpose: frozenset of names -> reason.  Also
+# listed in docs/customising.md.
 EXCEPTIONS = {
     frozenset(['loss_scaling']):
         'the example divides by a scale that it never multiplies the loss with',
@@ -283,11 +283,10 @@ def judge(names, seed=0, evaluators=EVALUATORS, resume=True):
 
 
 def _judge_resume(customisations, seed, evaluator, saved, ours_saved, expected):
-    """Ours shall go on as if nothing had happened.
+    """Checks that our resumed run continues like the example.
 
-    That is, with the states of all recurrent links and the random stream.  What else
-    links keep from word to word, under names of their own, nobody can know: it may
-    be back or not.
+    The states of all recurrent links and the random state are restored.  State that
+    links keep under other names may be lost, so both results are accepted.
     """
     differences, references = [], []
     actual = None
@@ -316,9 +315,9 @@ def _judge_resume(customisations, seed, evaluator, saved, ours_saved, expected):
 
 
 def _silent(customisations, seed, expected, difference, differs):
-    """SILENT, unless rounding alone could do it.
+    """SILENT, unless the difference can be rounding.
 
-    Official runs from parameters a hair off say how far rounding may go.
+    Runs of the example from slightly changed parameters show the effect of rounding.
     """
     rtol = RTOL / 16
     for k in range(NUDGED_RUNS):
@@ -346,7 +345,7 @@ def excepted(names):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog='python -m tests.customisations.referee')
+    parser = argparse.ArgumentParser(prog='python -m tests.customisations.compare')
     parser.add_argument('--draws', type=int, default=100)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--only', help='names, with commas: one composition')
