@@ -6,8 +6,8 @@ A window (T, B) is computed in one of two ways; `why_steps` decides:
   function of `rnnlm.functions`, which calls `rnnlm.kernels`.
 - step by step: `_step` calls the links, T times, with Chainer's functions.
 
-To follow a training window: `loss`, `_loss`, `_features`, `_window` for the embedding
-and the layers; then `_loss_of_features` for output layer and loss.
+To follow a training window: `loss`, `_features`, `_window` for the embedding and the
+layers; then `_loss_of_features` for output layer and loss.
 """
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from rnnlm import functions, parts, states, unaltered
 from rnnlm.errors import (
     InputError, require, require_count, require_ratio, require_words)
 from rnnlm.links import OutputBias, masks
-
 
 logger = logging.getLogger(__name__)
 
@@ -226,13 +225,16 @@ class LanguageModel(states.StatefulChain):
             t: Variable or int array (T, B), the words to predict; -1 is ignored.
 
         Returns:
-            Variable: The loss, a scalar.
+            Variable: The loss, a scalar.  Do not change parameters before its
+            `backward`: the gradients of the output layer are computed here.
         """
         ids = self._window_of(x)
-        return self._loss(ids, t, self.why_steps(ids.shape[1]))
-
-    def _loss(self, ids, t, why_steps):
         t = t.array if isinstance(t, chainer.Variable) else t
+        if numpy.shape(t) != ids.shape:
+            raise InputError(f'expected the shape of x, {ids.shape}, found '
+                             f'{numpy.shape(t)}', 't')
+        require_words('t', t, self._vocabulary_size(), -1)
+        why_steps = self.why_steps(ids.shape[1])
         h = self._features(ids, why_steps)
         if why_steps:
             return sum(
@@ -241,7 +243,7 @@ class LanguageModel(states.StatefulChain):
         return self._loss_of_features(h, t)
 
     def _loss_of_features(self, h, t, last=None):
-        self._check_ids(t, least=-1)
+        require_words('t', t, self._vocabulary_size(), -1)
         part, last = parts.TABLE[type(self._output())], [] if last is None else last
         rows = {'rows': self.row_gradient} if part.rows else {}
         return part.loss(self._output(), h, t, last, *self._shared(), **rows)
@@ -249,23 +251,19 @@ class LanguageModel(states.StatefulChain):
     def _step(self, x):
         """Computes a step as in Chainer's examples/ptb; the reference of `_window`."""
         masked = masks.masked_links(self)
-        if masked and not masks.is_same_window(self._last_states, self._states()):
+        if masked and not masks.is_same_window(self._last_states,
+                                               states.first(self._layers())):
             self._begin_window()
         h = self.embed(x)
         for k, layer in enumerate(self._layers()):
             h = layer(self._drop(k, h))
         if masked:
-            self._last_states = masks.fingerprint(self._states())
+            self._last_states = masks.fingerprint(states.first(self._layers()))
         return self._drop(self._n_layers, h)
 
-    def _states(self):
-        """Returns the recurrent states of the first layer that has any."""
-        for layer in self._layers():
-            found = [getattr(link, name) for link in layer.links()
-                     for name in states.names(link)]
-            if found:
-                return found
-        return []
+    def _is_training(self):
+        """Returns whether dropout is applied; `rnnlm.v1` decides it by a flag."""
+        return bool(chainer.config.train)
 
     def _begin_window(self):
         """Starts a window: links with a mask for a window draw a new one."""
@@ -287,7 +285,8 @@ class LanguageModel(states.StatefulChain):
         """Computes T steps by window functions: h (T, B, n), as T calls of `_step`."""
         T, B = ids.shape
         if isinstance(ids, numpy.ndarray) and ids.min() < 0:
-            ids = ids % self._vocabulary_size()  # negative ids, as in NumPy
+            # Negative ids, as in NumPy.  The size may not fit into their type.
+            ids = numpy.mod(ids, self._vocabulary_size(), dtype=numpy.int64)
         rows = None if self.tied else self.row_gradient
         h = parts.TABLE[type(self.embed)].window(self.embed, ids, rows)
         drop = self._window_dropout(T, B)
@@ -300,8 +299,9 @@ class LanguageModel(states.StatefulChain):
         links = self._dropouts()
         if links:
             return lambda k, h: parts.TABLE[type(links[k])].window(links[k], h)
-        if not (self.dropout and chainer.config.train):
+        if not (self.dropout and self._is_training()):
             return lambda k, h: h
+        require_ratio('dropout', self.dropout)  # it may have been set
         with chainer.using_device(self.device):  # where the masks are computed
             return functions.WindowDropout(self.xp, T, B, self.widths, self.dropout,
                                            self.embed.W.dtype)

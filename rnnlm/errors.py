@@ -211,13 +211,15 @@ def checked_cutoffs(cutoffs: Iterable[int], n_vocab: int) -> Tuple[int, ...]:
     return tuple(map(int, cutoffs))
 
 
-def require_ids(name: str, ids: Any, least: int = 1) -> 'numpy.ndarray':
+def require_ids(name: str, ids: Any, least: int = 1, n_vocab: Optional[int] = None
+                ) -> 'numpy.ndarray':
     """Converts token ids to an array.
 
     Args:
         name: Name of the argument, for the message.
         ids (sequence of int): The ids.
         least: Minimum number of ids.
+        n_vocab: If given, the ids must be in the vocabulary, from 0 to n_vocab - 1.
 
     Returns:
         Array (N,) of integers that fit into int32.
@@ -241,6 +243,10 @@ def require_ids(name: str, ids: Any, least: int = 1) -> 'numpy.ndarray':
         raise InputError(
             f'expected token ids of 32 bits, found {array.min()} to {array.max()}',
             name)
+    if n_vocab is not None and array.size and not (
+            0 <= array.min() and array.max() < n_vocab):
+        raise InputError(f'expected token ids from 0 to {n_vocab - 1} (n_vocab - 1), '
+                         f'found {array.min()} to {array.max()}', name)
     return array
 
 

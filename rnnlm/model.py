@@ -147,9 +147,10 @@ def make_embedding(n_vocab: int, n_embed: int) -> L.EmbedID:
     numbers and fills a gradient with NaN.
     """
     embed = L.EmbedID(1, n_embed)
+    initializer = embed.W.initializer  # for ``embed.copy('init')``
     with embed.init_scope():
         embed.W = chainer.Parameter(numpy.zeros((n_vocab, n_embed), embed.W.dtype))
-        embed.W.initializer = None
+        embed.W.initializer = initializer
     return embed
 
 

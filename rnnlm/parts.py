@@ -16,6 +16,7 @@ from chainer.backends import cuda
 import numpy
 
 from rnnlm import functions, unaltered
+from rnnlm.errors import require
 from rnnlm.functions.adaptive_softmax import tails_without_words
 from rnnlm.functions.gates import SLOPES
 from rnnlm.links import adaptive_softmax
@@ -260,8 +261,15 @@ def add(link, window, state=('c', 'h'), sizes=_sizes_of_lstm,
         link (type): The link, whose `forward` computes one step.
         window, state, sizes, why_not, role: See `Part`; the defaults are those of an
             `L.LSTM`.  The window of an embedding has two arguments in addition to the
-            link: ids (T, B), and a `rnnlm.functions.RowGradient` or None.
+            link: ids (T, B), and a `rnnlm.functions.RowGradient` or None; an embedding
+            has its weights (V, m) in a parameter `W`.
+
+    Raises:
+        rnnlm.errors.InputError: If the role is not 'embed', 'layer' or 'dropout'; for
+            outputs the table cannot be extended.
     """
+    require('role', role, "'embed', 'layer' or 'dropout'",
+            lambda v: v in ('embed', 'layer', 'dropout'))
     unaltered.record_link(link)
     TABLE[link] = Part(window, role, state, sizes, why_not)
 
@@ -290,6 +298,8 @@ def why_not(chain, links, code=unaltered.EVERYTHING):
         if reason:
             return reason
         params += [vars(inner)[name] for inner in inside for name in inner._params]
+    if not isinstance(getattr(links[0], 'W', None), chainer.Parameter):
+        return f'{type(links[0]).__name__} has no W'
     if links[0].W.dtype not in FLOATS:
         return f'the parameters are {links[0].W.dtype}'
     if len(set(map(id, links))) < len(links):
@@ -298,7 +308,7 @@ def why_not(chain, links, code=unaltered.EVERYTHING):
 
 
 def why_not_roles(embed, layers, output, dropouts=()):
-    """Returns which link has no window function or another role (str), or ''."""
+    """Returns which link is not in the table or has another role (str), or ''."""
     links = [embed, *layers, output, *dropouts]
     for link in links:
         if type(link) not in TABLE:
@@ -319,7 +329,7 @@ def why_not_config():
 
 
 def why_not_watched(*links):
-    """Returns whether one of the links has hooks, as a reason (str), or ''."""
+    """Returns which of the links has hooks (str), or ''."""
     for link in links:
         if link._local_link_hooks:  # None before the first hook
             return 'a link hook is called at every step'
@@ -327,8 +337,7 @@ def why_not_watched(*links):
 
 
 def why_not_distinct_params(params):
-    """Returns whether parameters share memory, or differ in type (str reason), or ''.
-    """
+    """Returns why parameters are not distinct arrays of one type (str), or ''."""
     if len(set(map(id, params))) < len(params):
         return 'a parameter is used twice'
     arrays = [param.array for param in params]
@@ -376,6 +385,11 @@ def why_not_states(links, n_streams=None):
             if state is not None and type(state) is not chainer.Variable:
                 return f'the state {name} is a {type(state).__name__}'
             batches.add(None if state is None else len(state.array))
+            expected = TABLE[type(link)].sizes(link)[1], links[0].W.dtype
+            if state is not None and (state.shape[1:], state.dtype) != (
+                    expected[:1], expected[1]):
+                return (f'the state {name} has the shape {state.shape} and the dtype '
+                        f'{state.dtype}')
     if batches <= {None} or batches == {n_streams} or (
             n_streams is None and len(batches) == 1):
         return ''

@@ -1,7 +1,7 @@
 """Saving, restoring and resetting the recurrent states of any chain of links."""
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import chainer
 
@@ -39,6 +39,15 @@ def names(link: chainer.Link) -> Tuple[str, ...]:
             value, chainer.Parameter) or name in ('c', 'h') and value is None))
 
 
+def first(layers: Sequence[chainer.Link]) -> List[Optional[chainer.Variable]]:
+    """Returns the states of the first layer that has any; [] if none has."""
+    for layer in layers:
+        found = [getattr(link, name) for link in layer.links() for name in names(link)]
+        if found:
+            return found
+    return []
+
+
 def get(target: chainer.Link) -> State:
     """Returns the states, not copies, as {path: {name: Variable or None}}."""
     return {path: {name: vars(link).get(name) for name in names(link)}
@@ -56,6 +65,16 @@ def set_back(target: chainer.Link, state: State) -> None:
     for path, link in recurrent_links(target):
         for name in names(link):
             setattr(link, name, state.get(path, {}).get(name))
+
+
+def change(target: chainer.Link, function: Callable[[Any], Any]) -> None:
+    """Replaces each state, an array (B, ...), by a function of it, without a graph."""
+    for _, link in recurrent_links(target):
+        for name in names(link):
+            state = getattr(link, name)
+            if state is not None:
+                array = chainer.as_variable(state).array
+                setattr(link, name, chainer.Variable(function(array)))
 
 
 class StatefulChain(chainer.Chain):

@@ -36,6 +36,7 @@ _CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, proper
 _FOLLOWED = ('chainer.functions.', 'chainer.links.', 'chainer.optimizers.',
              'chainer.optimizer_hooks.')
 
+_bases_of = operator.attrgetter('__bases__')
 _code_of = operator.attrgetter('__code__')
 _defaults_of = operator.attrgetter('__defaults__')
 
@@ -46,6 +47,7 @@ class Code:
     def __init__(self) -> None:
         # Classes with their attributes, and functions with their code.
         self.classes: Dict[type, Dict[str, Any]] = {}
+        self._bases: Dict[type, Tuple[type, ...]] = {}
         self.functions: Dict[types.FunctionType, types.CodeType] = {}
         # Those with defaults.  Defaults given to others change no call that works.
         self._defaults: Dict[types.FunctionType, Any] = {}
@@ -64,6 +66,7 @@ class Code:
         for base in cls.__mro__[:-1]:
             if base not in self.classes:
                 self.classes[base] = dict(vars(base))
+                self._bases[base] = base.__bases__
                 for value in self.classes[base].values():
                     self._record_function(_function_of(value))
         return cls
@@ -129,6 +132,11 @@ class Code:
                 reason = _changed_class(cls, before)
                 if reason:
                     return reason
+        if not all(map(operator.is_, map(_bases_of, self._bases),
+                       self._bases.values())):
+            return next(f'the base classes of {cls.__name__} have been replaced'
+                        for cls, bases in self._bases.items()
+                        if cls.__bases__ is not bases)
         if not all(map(operator.is_, map(dict.get, self._spaces, self._names),
                        self._values)):
             return next(
@@ -277,7 +285,7 @@ def _code_names(cls: Any) -> frozenset:
 
 
 class Shown:
-    """Property that an instance attribute can hide, for subclasses that set their own.
+    """Property that can be set on an instance, by subclasses that use its name.
 
     Args:
         read: Function that maps the object to the value.

@@ -45,7 +45,10 @@ class RNNForLM(model.RNNForLM):
             return super()._step(x)
 
     def _configured(self) -> ContextManager:
-        return chainer.using_config('train', bool(self.train))
+        return chainer.using_config('train', self._is_training())
+
+    def _is_training(self) -> bool:
+        return bool(self.train)
 
 
 chain.KNOWN.add(unaltered.record(RNNForLM, one_step=True))

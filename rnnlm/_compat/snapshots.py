@@ -39,11 +39,15 @@ ROWS = (
           ('LinearShift', 'linear_shift'), ('PolynomialShift', 'polynomial_shift'),
           ('StepShift', 'step_shift'))),
 
-    ('the value that a shift has set is lost if its trigger will not fire again',
+    ('the value that a shift has set is lost if its trigger will not fire again, or if '
+     'snapshot(autoload=True) loads it after the shift has read the initial one',
      'chainer.training.trainer',
-     (('            if initializer and not finished:',
+     (('        for _, entry in extensions:\n            initializer',
+       '        for _, entry in _patches.snapshots.loading_first(extensions):\n'
+       '            initializer'),
+      ('            if initializer and not finished:',
        '            if initializer and (not finished or '
-       '_patches.snapshots.is_shift(entry.extension)):'),)),
+       '_patches.snapshots.is_shift(entry.extension)):'))),
 
     ('MSVAG resumes without the power of its decay rate',
      'chainer.optimizer',
@@ -94,6 +98,12 @@ ROWS = (
 def is_shift(extension):
     """Returns whether an extension is one of Chainer's hyperparameter shifts."""
     return hasattr(extension, '_attr') and hasattr(extension, '_last_value')
+
+
+def loading_first(extensions):
+    """Returns (name, entry) of extensions, those first that load a snapshot."""
+    return sorted(extensions, key=lambda item: not getattr(
+        item[1].extension, 'autoload', False))
 
 
 def optimizer_of(shift, trainer):

@@ -256,7 +256,7 @@ def make_training_run(
         average = WeightAverage(
             classifier, recipe.average * updater.windows_per_epoch)
         trainer.extend(average)
-        best = BestModel(average.averaged, path, saved_as=average.saved_as)
+        best = BestModel(average.averaged, path, saved_as=average)
     else:
         best = BestModel(classifier, path)
     validation = reading.evaluator_of(corpus, 'valid', recipe, best.target, group)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Callable, Iterator, Optional, Sequence, Union
+from typing import Callable, Iterable, Iterator, Optional, Sequence, Union
 
 import numpy
 
@@ -13,7 +13,7 @@ from rnnlm.chain import LanguageModel
 from rnnlm.data.text import UNK, split_text
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
-from rnnlm.errors import InputError, require
+from rnnlm.errors import InputError, require, require_ids
 from rnnlm.inference import generate, scoring
 from rnnlm.serializers.archive import open_verified
 from rnnlm.serializers.model_files import load_from, read_structure
@@ -114,13 +114,13 @@ class TrainedModel:
                 '(<eos>, or a line feed), found none')
         return between
 
-    def score(self, sentences: Sequence[str]) -> list[SentenceScore]:
+    def score(self, sentences: Iterable[str]) -> list[SentenceScore]:
         """Computes log probabilities of sentences, each from a reset state.
 
         Args:
-            sentences: List of str.  Words are separated by blanks, unless the model's
-                tokens are characters.  The end of each sentence is added and scored
-                too.
+            sentences: List or other iterable of str.  Words are separated by blanks,
+                unless the model's tokens are characters.  The end of each sentence is
+                added and scored too.
 
         Returns:
             A `SentenceScore` for each sentence, in the same order.
@@ -129,8 +129,11 @@ class TrainedModel:
             rnnlm.InputError: If the vocabulary has no token that ends a sentence, or a
                 probability is NaN.
         """
-        require('sentences', sentences, 'a list of str', lambda given: not isinstance(
-            given, str) and all(isinstance(one, str) for one in given))
+        require('sentences', sentences, 'a list of str', lambda given: isinstance(
+            given, Iterable) and not isinstance(given, str))
+        sentences = list(sentences)
+        require('sentences', sentences, 'a list of str', lambda given: all(
+            isinstance(one, str) for one in given))
         vocabulary, between = self.require_vocabulary(), self.require_boundary()
         encoded = [scoring.encode_sentence(vocabulary, text) for text in sentences]
         found = scoring.score_sentences(
@@ -251,9 +254,10 @@ class TrainedModel:
 
         Raises:
             rnnlm.InputError: If a word is unknown and the vocabulary has no ``<unk>``,
-                or if there are too few tokens.
+                if an id is not in the vocabulary, or if there are too few tokens.
         """
         if not isinstance(text, str):
+            text = require_ids('text', text, n_vocab=self.model._vocabulary_size())
             evaluator = make_evaluator(text, make_classifier(self.model))
             evaluator.progress = progress
             with numpy.errstate(invalid='ignore'):

@@ -124,7 +124,7 @@ class LSTMWindow(chainer.FunctionNode):
             kernels.gpu_for(backend.get_array_module(x), dtype),
             _key('lstm_window', x, inputs[5], self._slope),
             lambda: self._compute(inputs, dtype), _named_forward)
-        self.retain_inputs((0, 3, 5))
+        self.retain_inputs((0, 1, 2, 3, 4, 5))
         # The final state is copied, because a view would keep the whole window alive.
         _, _, cs, _ = self._kept[1:]
         return (hs[1:].astype(x.dtype, copy=False), cs[-1].astype(x.dtype),
@@ -166,7 +166,7 @@ class LSTMWindow(chainer.FunctionNode):
 
 
 class LSTMWindowGrad(chainer.FunctionNode):
-    """Function node of the gradients; as a node of its own it refuses a second one."""
+    """Function node of the gradients of all inputs; it refuses second derivatives."""
 
     def __init__(self, kept, grad_outputs, slope=None):
         self._kept = kept
@@ -177,14 +177,14 @@ class LSTMWindowGrad(chainer.FunctionNode):
         x = inputs[0]
         return verification.verify(
             kernels.gpu_for(backend.get_array_module(x), kernels.computing(x.dtype)),
-            _key('the gradient of lstm_window', x, inputs[2], self._slope),
+            _key('the gradient of lstm_window', x, inputs[5], self._slope),
             lambda: self._compute(inputs), _named_backward,
-            lambda: 1e-2 * max(float(abs(g).max()) for g in inputs[3:]))
+            lambda: 1e-2 * max(float(abs(g).max()) for g in inputs[6:]))
 
     def _compute(self, inputs):
         """Returns the gradients of the six inputs of `LSTMWindow`."""
-        x, upward_W, lateral_W = inputs[:3]
-        given = iter(inputs[3:])
+        x, _, _, upward_W, _, lateral_W = inputs[:6]
+        given = iter(inputs[6:])
         ghs, gc_T, gh_T = [next(given) if g else None for g in self._given]
         kernel, gate, hs, cs, tanh_cs = self._kept
         xp = backend.get_array_module(x)
@@ -202,7 +202,7 @@ class LSTMWindowGrad(chainer.FunctionNode):
         ghs = (xp.zeros((T, B, n), dtype) if ghs is None
                else ghs.astype(dtype, copy=False))
         lateral_W = lateral_W.astype(dtype, copy=False)
-        # Without the kernel that wrote `gate`, its memory order is converted first.
+        # `gate` has the memory order of the kernel that wrote it.
         if kernel and (xp is numpy or kernels.gpu_for(xp, dtype)):
             kernel.backward(ghs, lateral_W, cs, tanh_cs, gate, gz, gc, gh)
         else:

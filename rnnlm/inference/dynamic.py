@@ -9,7 +9,8 @@ import numpy
 from rnnlm.chain import LanguageModel
 from rnnlm.data import flat
 from rnnlm.data.text import Ids
-from rnnlm.errors import require, require_count, require_ids, require_positive
+from rnnlm.errors import (
+    InputError, require, require_count, require_ids, require_positive)
 
 # Good learning rates for the small model of the Penn Treebank.
 RATES = {'sgd': 0.07, 'rms': 0.0001}
@@ -85,6 +86,7 @@ class DynamicEvaluation:
         self._first = [param.array.copy() for param in self._params]
         self._scale: list = [1.0] * len(self._params)
         self._back: list = [decay] * len(self._params)
+        self._is_ready = rule != 'rms'  # whether `gather` was called, if needed
 
     def gather(self, words: Ids, windows: int = 200, epsilon: float = 0.001) -> None:
         """Computes mean squared gradients on a training text, as rule 'rms' needs.
@@ -99,7 +101,7 @@ class DynamicEvaluation:
         """
         require_count('windows', windows)
         require_positive('epsilon', epsilon)
-        ids = require_ids('words', words, least=2)
+        ids = require_ids('words', words, 2, self.model._vocabulary_size())
         # MS of the paper, averaged over the segments.
         squares = [numpy.zeros_like(first) for first in self._first]
         # Segments spread over the text, each from a reset state, so that none depends
@@ -116,6 +118,7 @@ class DynamicEvaluation:
                 / sum(root.size for root in roots))
         self._scale = [1 / (root + epsilon) for root in roots]
         self._back = [numpy.minimum(1, self.decay * root / mean) for root in roots]
+        self._is_ready = True
 
     def perplexity(self, words: Ids,
                    progress: Optional[Callable[[int], object]] = None,
@@ -130,12 +133,18 @@ class DynamicEvaluation:
             ring: Whether to predict the first word too, after the last one.
 
         Returns:
-            exp of the mean of -log p(word).
+            exp of the mean of -log p(word); infinity or NaN if the learning rate is so
+            high that the parameters diverge.
 
         Raises:
-            rnnlm.InputError: If there are fewer than two ids, or they are not ints.
+            rnnlm.InputError: If there are fewer than two ids, if one is not in the
+                vocabulary, or if `gather` was not called for rule 'rms'.
         """
-        ids = require_ids('words', words, least=1 if ring else 2)
+        ids = require_ids('words', words, 1 if ring else 2,
+                          self.model._vocabulary_size())
+        if not self._is_ready:
+            raise InputError("expected a call of gather before, for 'rms', found none",
+                             'rule')
         n = len(ids) if ring else len(ids) - 1
         self.model.reset_state()
         total = 0.0

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import codecs
 import difflib
-from typing import Callable, Iterable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Optional, Sequence
 
 import chainer
 import numpy
 
+from rnnlm import states
 from rnnlm.data.text import EOS, Ids
 from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.errors import (
@@ -90,8 +91,8 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
              fresh_after: Optional[int] = None) -> Iterator[int]:
     """Generates text: continues a sequence of words by sampling from the model.
 
-    The recurrent state of the model is reset first.  For the same seed, the samples are
-    those of Chainer's gentxt.py.
+    The recurrent state of the model is reset first, and left as it is at the end.  For
+    the same seed, the samples are those of Chainer's gentxt.py.
 
     Args:
         model: The model.
@@ -133,15 +134,18 @@ def generate(model: LanguageModel, prime: Ids, length: int, sample: bool = True,
     if top_p is not None:
         require('top_p', top_p, 'a probability above 0 and at most 1',
                 lambda v: 0 < v <= 1)
-    prime = require_ids('prime', prime)
-    left_out = _left_out(never, model.n_vocab)
+    generator: Any = numpy.random if random is None else random
+    require('random', generator, 'a random generator with a method choice',
+            lambda v: callable(getattr(v, 'choice', None)))
+    prime = require_ids('prime', prime, n_vocab=model._vocabulary_size())
+    left_out = _left_out(model, never, stop, fresh_after)
 
     def draw(logits: numpy.ndarray) -> int:
         logits[left_out] = -numpy.inf
         if not sample:
             return int(logits.argmax())
         p = _probabilities(logits, temperature, top_k, top_p)
-        return int((random or numpy.random).choice(len(p), p=p))
+        return int(generator.choice(len(p), p=p))
 
     # Arguments are checked at once; words are generated when they are requested.
     return _continue(model, prime, length, draw, stop, fresh_after)
@@ -161,11 +165,16 @@ def _continue(model: LanguageModel, prime: numpy.ndarray, length: int,
         logits = _next(model, word, fresh_after)
 
 
-def _left_out(never: Optional[Ids], n_vocab: int) -> numpy.ndarray:
-    """Checks and returns the ids that are never sampled."""
-    ids = require_ids('never', [] if never is None else never, least=0)
-    require('never', sorted(set(ids.tolist())), f'ids below {n_vocab}, not all of them',
-            lambda v: len(v) < n_vocab and (not v or 0 <= v[0] and v[-1] < n_vocab))
+def _left_out(model: LanguageModel, never: Optional[Ids], stop: Optional[int],
+              fresh_after: Optional[int]) -> numpy.ndarray:
+    """Returns the ids that are never sampled, after checking all arguments."""
+    n_vocab = model._vocabulary_size()
+    for name, word in ('stop', stop), ('fresh_after', fresh_after):
+        if word is not None:
+            require_count(name, word, least=0, most=n_vocab - 1)
+    ids = require_ids('never', [] if never is None else never, 0, n_vocab)
+    require('never', sorted(set(ids.tolist())), 'not all ids of the vocabulary',
+            lambda v: len(v) < n_vocab)
     return ids.astype(int)
 
 
@@ -194,7 +203,8 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
                 fresh_after: Optional[int] = None) -> tuple[list[int], float]:
     """Finds the most probable continuation of a sequence of words by beam search.
 
-    The recurrent state of the model is reset first.
+    The recurrent state of the model is reset first; at the end it is that of several
+    streams, so reset or restore it before other use.
 
     Args:
         model: The model.
@@ -221,8 +231,8 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
     """
     require_count('length', length, least=0)
     require_count('width', width)
-    prime = require_ids('prime', prime)
-    left_out = _left_out(never, model.n_vocab)
+    prime = require_ids('prime', prime, n_vocab=model._vocabulary_size())
+    left_out = _left_out(model, never, stop, fresh_after)
     model.reset_state()
     for word in prime[:-1]:
         _next(model, word, fresh_after)
@@ -250,8 +260,7 @@ def beam_search(model: LanguageModel, prime: Ids, length: int, width: int,
         rows, words = numpy.unravel_index(best, scores.shape)
         beams = [(float(scores[row, word]), beams[row][1] + [int(word)])
                  for row, word in zip(rows, words)]
-        model.set_state([tuple(state[rows] for state in layer)
-                         for layer in model.get_state() or ()])
+        states.change(model, lambda state: state[rows])
     else:
         ended = max(ended, *beams, key=lambda beam: beam[0])
     score, found = ended
@@ -270,8 +279,7 @@ def _logits(model: LanguageModel, words: Sequence[int], fresh_after: Optional[in
     """
     if fresh_after in words:
         kept = model.xp.array([[word != fresh_after] for word in words])
-        model.set_state([tuple(array * kept for array in layer)
-                         for layer in model.get_state() or ()] or None)
+        states.change(model, lambda state: state * kept.astype(state.dtype))
     # This must not enclose a yield: the caller would run with this configuration.
     with chainer.using_config('train', False), chainer.no_backprop_mode(), (
             numpy.errstate(over='ignore', invalid='ignore')):

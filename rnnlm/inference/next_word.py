@@ -13,7 +13,7 @@ from rnnlm.links import OutputBias
 
 
 def logits_of_next_word(model: LanguageModel, word: int) -> Optional[numpy.ndarray]:
-    """Computes the same as ``model([word])`` without dropout, and without a graph.
+    """Computes the same as ``model([word])``, without a graph.
 
     Args:
         model: The model; its recurrent state is used and updated.
@@ -21,8 +21,8 @@ def logits_of_next_word(model: LanguageModel, word: int) -> Optional[numpy.ndarr
 
     Returns:
         float32 (V,); None, with the state unchanged, for models that the kernels do
-        not support: they need links of exactly Chainer's types, unaltered, and float32
-        on NumPy.
+        not support: they need links of exactly Chainer's types, unaltered, float32 on
+        NumPy, and no dropout.
     """
     layers, output = model._layers(), model._output()
     if type(model.embed) is not L.EmbedID or type(output) not in (
@@ -30,7 +30,8 @@ def logits_of_next_word(model: LanguageModel, word: int) -> Optional[numpy.ndarr
         return None
     one_stream = kernels.compiled('one_stream', model.xp, model.embed.W.dtype)
     if not one_stream or model.why_steps(1, code=unaltered.ONE_STEP) or (
-            not 0 <= word < len(model.embed.W)):
+            not 0 <= word < len(model.embed.W)) or (
+            model.dropout and model._is_training()):
         return None
     W = (model.embed if model.tied else output).W.array
     matrices = [W] + [link.W.array for layer in layers

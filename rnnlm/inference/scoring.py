@@ -74,8 +74,8 @@ def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
         Natural logarithms, float64 (N + 1,), for each sentence in order.
 
     Raises:
-        rnnlm.InputError: If `between` or a sentence is invalid, or a probability is
-            NaN.
+        rnnlm.InputError: If `between` or a sentence is invalid or has an id that is not
+            in the vocabulary, or if a probability is NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -83,10 +83,12 @@ def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
         >>> [len(log_probs) for log_probs in scores]
         [4, 2]
     """
-    require_count('between', between, least=0)
-    checked = [require_ids('sentence', ids, least=0) for ids in sentences]
-    for start in range(0, len(checked), GROUP):
-        yield from _score_group(model, checked[start:start + GROUP], between)
+    n_vocab = model._vocabulary_size()
+    require_count('between', between, least=0, most=n_vocab - 1)
+    checked = [require_ids('sentence', ids, 0, n_vocab) for ids in sentences]
+    # Arguments are checked at once; sentences are scored when they are requested.
+    return (scores for start in range(0, len(checked), GROUP)
+            for scores in _score_group(model, checked[start:start + GROUP], between))
 
 
 def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
@@ -173,8 +175,8 @@ def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,
         Natural logarithms, float64 (N,).
 
     Raises:
-        rnnlm.InputError: If there are fewer than two ids, if they are not ints, or if a
-            probability is NaN.
+        rnnlm.InputError: If there are fewer than two ids, if one is not in the
+            vocabulary, or if a probability is NaN.
 
     Example:
         >>> model = rnnlm.RNNForLM(n_vocab=10, n_units=8)
@@ -184,7 +186,7 @@ def score_text(model: LanguageModel, ids: Ids, chunk: int = 1000,
         ((3,), True)
     """
     require_count('chunk', chunk)
-    text = require_ids('text', ids, least=2)
+    text = require_ids('text', ids, 2, model._vocabulary_size())
     return _score(model, text, len(text) - 1, chunk, progress)
 
 
@@ -229,9 +231,9 @@ def score_ring(model: LanguageModel, ids: Ids,
         Natural logarithms, float64 (N,), starting with the second word.
 
     Raises:
-        rnnlm.InputError: If there are no ids, or they are not ints.
+        rnnlm.InputError: If there are no ids, or one is not in the vocabulary.
     """
-    text = require_ids('text', ids)
+    text = require_ids('text', ids, n_vocab=model._vocabulary_size())
     return _score(model, text, len(text), progress=progress)
 
 

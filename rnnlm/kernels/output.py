@@ -46,9 +46,13 @@ def log_probabilities(y, b, targets):
 
     Returns:
         array: float64 (M,).
+
+    Raises:
+        IndexError: If a target is not in [0, V).
     """
     losses, _ = _compiled()
     M, V = y.shape
+    _require_targets(targets, V)
     b = numpy.ascontiguousarray(b)
     found, total = numpy.empty((2, M), 'f')
     pointers = [array.ctypes.data for array in (y, b, targets, found, total)]
@@ -69,9 +73,13 @@ def gradients(y, b, targets, weights):
 
     Returns:
         tuple: The log probabilities, float64 (M,), and the gradient of b, (V,).
+
+    Raises:
+        IndexError: If a target is not in [0, V).
     """
     _, kernel = _compiled()
     M, V = y.shape
+    _require_targets(targets, V)
     b = numpy.ascontiguousarray(b)
     found, total = numpy.empty((2, M), 'f')
     pointers = [array.ctypes.data for array in (y, b, targets, found, total, weights)]
@@ -89,6 +97,13 @@ def gradients(y, b, targets, weights):
     for _, gb in sums[1:]:
         total_gb += gb
     return _difference(found, total), total_gb
+
+
+def _require_targets(targets, V):
+    """Raises IndexError, as NumPy does, instead of accessing other memory."""
+    if len(targets) and not 0 <= targets.min() <= targets.max() < V:
+        raise IndexError(f'targets: expected 0 to {V - 1}, found {targets.min()} to '
+                         f'{targets.max()}')
 
 
 def _difference(found, total):

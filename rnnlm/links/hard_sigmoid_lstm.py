@@ -1,7 +1,8 @@
 """LSTM layer with hard sigmoid gates."""
 from __future__ import annotations
 
-from typing import Any, Union
+import math
+from typing import Any, Optional, Union
 
 import chainer
 from chainer import functions as F
@@ -19,8 +20,9 @@ class HardSigmoidLSTM(L.LSTM):
     ``clip(slope * z + 0.5, 0, 1)``.  The slope is saved with the parameters.
 
     Args:
-        in_size (int): Size m of the inputs.
-        out_size (int): Size n of the outputs.
+        in_size (int): Size m of the inputs; None for that of the first input.
+        out_size (int): Size n of the outputs; if None, `in_size` is it, and the size of
+            the inputs is that of the first one.
         slope (float): 0.2, as in Keras 1 and 2, or 1/6, as in Keras 3.
 
     Raises:
@@ -33,7 +35,11 @@ class HardSigmoidLSTM(L.LSTM):
         (20, 2)
     """
 
-    def __init__(self, in_size: int, out_size: int, slope: float = 0.2) -> None:
+    c: Any  # the recurrent state, Variables or None
+    h: Any
+
+    def __init__(self, in_size: Optional[int], out_size: Optional[int] = None,
+                 slope: float = 0.2) -> None:
         require_sizes(in_size, out_size)
         require('slope', slope, '0.2 or 1/6',
                 lambda v: is_real(v) and v in SLOPES.values())
@@ -43,7 +49,16 @@ class HardSigmoidLSTM(L.LSTM):
 
     def forward(self, x: Union[chainer.Variable, Any]) -> chainer.Variable:
         """Computes one step: x (B, m) -> h (B, n)."""
-        c_before, h_before = getattr(self, 'c'), getattr(self, 'h')
+        if self.upward.W.array is None:  # the input size was left out
+            with chainer.using_device(self.device):
+                self.upward._initialize_params(math.prod(x.shape[1:]))
+                self._initialize_params()
+        c_before, h_before = self.c, self.h
+        rest = []  # of the states, if there are fewer streams than before
+        if h_before is not None and len(h_before) > len(x):
+            (c_before, *rest_c), (h_before, *rest_h) = (
+                F.split_axis(state, [len(x)], axis=0) for state in (c_before, h_before))
+            rest = [*rest_c, *rest_h]
         z = self.upward(x)
         if h_before is not None:
             z += self.lateral(h_before)
@@ -51,8 +66,11 @@ class HardSigmoidLSTM(L.LSTM):
         c = F.tanh(gates['a']) * self._gate(gates['i'])
         if c_before is not None:
             c += self._gate(gates['f']) * c_before
-        self.c, self.h = c, self._gate(gates['o']) * F.tanh(c)
-        return self.h
+        h = self._gate(gates['o']) * F.tanh(c)
+        self.c, self.h = (
+            (F.concat([state, old], axis=0) for state, old in zip((c, h), rest))
+            if rest else (c, h))
+        return h
 
     def _gate(self, z):
         return F.clip(self.slope * z + 0.5, 0., 1.)

@@ -51,12 +51,12 @@ def load_from(npz: Npz, target: chainer.Link, strict: bool = True) -> None:
     prefix = model_prefix(npz)
     model = language_model(link)
     if model is not None:
-        check_tied(npz, prefix, model.tied, _names_in_files(link))
-    extra = unknown_names(npz, prefix, _names_in_files(link))
+        check_tied(npz, prefix, model.tied, names_in_files(link))
+    extra = unknown_names(npz, prefix, names_in_files(link))
     root = prefix[:-len('predictor/')]
     if extra and link is not target and prefix.endswith('predictor/'):
         # The extra ones belong to a Classifier that has parameters.
-        extra = unknown_names(npz, prefix, _names_in_files(target), root)
+        extra = unknown_names(npz, prefix, names_in_files(target), root)
         link, prefix = target, root
     if extra and strict:
         refuse_extra(npz, extra)
@@ -113,7 +113,7 @@ def require_sizes(path: Union[str, os.PathLike], **sizes: Any) -> None:
                 'with')
 
 
-def _names_in_files(link: chainer.Link) -> Iterator[str]:
+def names_in_files(link: chainer.Link) -> Iterator[str]:
     yield from (name for name, _ in link.namedparams())
     for path, owner in link.namedlinks():
         yield from (f'{path}/{name}' for name in owner._persistent)

@@ -12,10 +12,12 @@ import chainer
 from chainer import training
 import numpy
 
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, printable
 from rnnlm.serializers import snapshot_values
 from rnnlm.serializers.archive import open_archive, open_verified
 from rnnlm.serializers.loading import Deserializer
+from rnnlm.serializers.model_files import (
+    names_in_files, refuse_extra, unknown_names)
 from rnnlm.serializers.npz import Npz
 
 logger = logging.getLogger(__name__)
@@ -66,12 +68,18 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
                 f'{path}: expected a snapshot of a trainer (snapshot_iter_N), found a '
                 'file without updater/iteration; is it a model?')
         snapshot_values.check(npz, trainer)
+        for name, optimizer in trainer.updater.get_all_optimizers().items():
+            extra = unknown_names(npz, f'updater/model:{name}/',
+                                  names_in_files(optimizer.target))
+            if extra:
+                refuse_extra(npz, extra)
         backup = _Backup(trainer)
         try:
             with warnings.catch_warnings(), _ignoring_missing(npz, trainer):
                 # Old snapshots lack the state of triggers, which Chainer then guesses.
                 warnings.filterwarnings('ignore', '.*(is|are) not saved')
                 Deserializer(npz).load(trainer)
+            _check_states_used(npz, trainer)
         except InputError:
             backup.restore()
             raise
@@ -86,6 +94,28 @@ def resume(path: Union[str, os.PathLike], trainer: training.Trainer) -> str:
                 f'{path}: expected a snapshot that fits this trainer, found one that '
                 f'does not ({type(e).__name__}: {e})') from e
     return path
+
+
+def _check_states_used(npz: Npz, trainer: training.Trainer) -> None:
+    """Raises InputError for the state of another optimizer, such as Adam's for SGD."""
+    saved: dict[str, set[str]] = {}
+    for key in npz:
+        folder, _, name = key.rpartition('/')
+        saved.setdefault(folder, set()).add(name)
+    for name, optimizer in trainer.updater.get_all_optimizers().items():
+        for path, param in optimizer.target.namedparams():
+            rule = param.update_rule
+            if not all(type(thing).__module__.startswith('chainer.')
+                       for thing in (optimizer, rule)):
+                continue  # it may save anything
+            folder = f'updater/optimizer:{name}{path}'
+            for value in sorted(saved.get(folder, ())):
+                if value not in (rule.state or {}) and not hasattr(rule, value):
+                    raise InputError(
+                        f'{npz.path}: expected a snapshot of a run with the same '
+                        f'optimizer, {type(optimizer).__name__}, found '
+                        f'{printable(folder, 200)}/{printable(value, 80)}, which it '
+                        'does not have')
 
 
 def snapshots_in(folder: str) -> list[str]:

@@ -172,8 +172,9 @@ def check(npz: Npz, trainer: training.Trainer) -> None:
         averaged = getattr(entry.extension, 'averaged', None)  # of a WeightAverage
         if f'extensions/{name}/count' in npz and isinstance(averaged, chainer.Link):
             _check_parameters(npz, f'extensions/{name}/averaged/', averaged)
+    own = _own_prefixes(trainer)
     for key in npz:
-        _check_value(npz, key, params)
+        _check_value(npz, key, params, own)
     _check_random(npz)
     _check_states(npz, trainer.updater)
 
@@ -211,11 +212,27 @@ def _optimizer_states(name: str, optimizer: Any) -> Iterator[tuple]:
             yield f'updater/optimizer:{name}{path}', param
 
 
-def _check_value(npz: Npz, key: str, params: dict) -> None:
+def _own_prefixes(trainer: training.Trainer) -> tuple[str, ...]:
+    """Returns the prefixes of what objects with a `serialize` of the user save.
+
+    They may use any names and values, also those of Chainer's objects.
+    """
+    found = {'stop_trigger/': trainer.stop_trigger}
+    for name, entry in trainer._extensions.items():
+        found[f'extensions/{name}/'] = entry.extension
+        found[f'extension_triggers/{name}/'] = entry.trigger
+    for name, iterator in trainer.updater._iterators.items():
+        found[f'updater/iterator:{name}/'] = iterator
+    return tuple(prefix for prefix, thing in found.items() if not str(getattr(
+        getattr(thing, 'serialize', None), '__module__', 'chainer.')).startswith(
+            ('chainer.', 'rnnlm.')))
+
+
+def _check_value(npz: Npz, key: str, params: dict, own: tuple[str, ...]) -> None:
     shape, dtype = npz.describe(key)
     if dtype.hasobject:
         npz[key]  # raises unless it is None
-    if math.prod(shape) * dtype.itemsize > LARGEST:
+    if math.prod(shape) * dtype.itemsize > LARGEST or key.startswith(own):
         return
     for pattern, expected, is_good in RULES:
         if pattern.fullmatch(key):

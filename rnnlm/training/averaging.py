@@ -31,7 +31,8 @@ class WeightAverage(training.Extension):
     exponential moving average over about M windows, or over about the last eighth of
     all windows so far if these are fewer.  SGD at a high learning rate moves around a
     minimum, and the average is closer to it, as after a decay of the learning rate.
-    Training itself is not changed.  The average is saved in snapshots.
+    Training itself is not changed.  Persistent values, such as the statistics of
+    batch normalisation, are copied.  The average is saved in snapshots.
 
     Args:
         target: The link that is trained, a Classifier for example.
@@ -48,8 +49,7 @@ class WeightAverage(training.Extension):
         >>> average = rnnlm.WeightAverage(classifier, windows=500)
         >>> text = rnnlm.ParallelSequentialIterator(numpy.arange(10), 1, repeat=False)
         >>> evaluator = rnnlm.PerplexityEvaluator(text, average.averaged)
-        >>> best = rnnlm.BestModel(
-        ...     average.averaged, 'model.npz', saved_as=average.saved_as)
+        >>> best = rnnlm.BestModel(average.averaged, 'model.npz', saved_as=average)
 
     References:
         Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging"
@@ -77,12 +77,17 @@ class WeightAverage(training.Extension):
 
     @property
     def saved_as(self) -> str:
-        """str: Prefix of the names of the average in snapshots."""
-        return f'extensions/{self.default_name}/averaged/'
+        """str: Prefix of the names of the average in snapshots.
+
+        It includes the name of the extension, which the trainer may change when it is
+        added.
+        """
+        return f'extensions/{self.name or self.default_name}/averaged/'
 
     def initialize(self, trainer: Any = None) -> None:
         if not self.count:  # the parameters may have been loaded meanwhile
-            self.averaged.copyparams(self.target)
+            self.averaged.copyparams(self.target, copy_persistent=False)
+            self._copy_persistent()
 
     def __call__(self, trainer: Any = None) -> None:
         rate = max(SHARE / (self.count + SHARE),
@@ -94,6 +99,12 @@ class WeightAverage(training.Extension):
                 mean = means[name].array
                 mean *= 1 - rate
                 mean += rate * param.array
+            self._copy_persistent()
+
+    def _copy_persistent(self) -> None:
+        for link, mean in zip(self.target.links(), self.averaged.links()):
+            for name in link._persistent:
+                setattr(mean, name, copy.deepcopy(getattr(link, name)))
 
     def serialize(self, serializer: Any) -> None:
         try:

@@ -4,19 +4,20 @@ from __future__ import annotations
 import logging
 import math
 import os
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import chainer
 from chainer import training
 from chainer.training import extensions
 import numpy
 
-from rnnlm.errors import InputError
+from rnnlm.errors import InputError, require
 from rnnlm.serializers.archive import open_archive
 from rnnlm.serializers.atomic import best_effort
 from rnnlm.serializers.loading import MISSING
 from rnnlm.serializers.model_files import load_model
 from rnnlm.serializers.npz import about, write_npz
+from rnnlm.training.averaging import WeightAverage
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +33,27 @@ class BestModel(training.Extension):
         target: The link to save, for example a Classifier.
         path: File to write.  A symbolic link there is replaced.
         key: Name of the validation loss among the reported values.
-        saved_as: Prefix of the target's names in snapshots.
+        saved_as: Prefix of the target's names in snapshots; or the `WeightAverage`
+            whose average the target is.
 
     Attributes:
         loss (float): The lowest validation loss so far.
         window (int or None): The window after which it was found.
+
+    Raises:
+        rnnlm.InputError: If the target is not a link or the path is not the name of a
+            file; by `initialize`, if the file's folder does not exist.
     """
     trigger = 1, 'epoch'
 
     def __init__(self, target: chainer.Link, path: str,
                  key: str = 'validation/main/loss',
-                 saved_as: str = 'updater/model:main/') -> None:
+                 saved_as: Union[str, WeightAverage] = 'updater/model:main/') -> None:
+        require('target', target, 'a link', lambda v: isinstance(v, chainer.Link))
+        require('path', path, 'the name of a file', lambda v: isinstance(
+            v, (str, os.PathLike)) and not os.path.isdir(v))
         self.target = target
-        self.path = path
+        self.path = os.fspath(path)
         self.key = key
         self.saved_as = saved_as
         self.loss = math.inf
@@ -54,6 +63,8 @@ class BestModel(training.Extension):
         self._lost: Optional[str] = None
 
     def initialize(self, trainer: training.Trainer) -> None:
+        require('path', self.path, 'a file in a folder that exists',
+                lambda v: os.path.isdir(os.path.dirname(os.path.abspath(v))))
         self._find(trainer)
         if self._lost:
             logger.warning('%s; the best model from now on is kept', self._lost)
@@ -88,6 +99,9 @@ class BestModel(training.Extension):
         self._find(trainer)
         if self._lost and self.loss == math.inf:
             raise OSError(f'{self._lost}; train again, or use a snapshot as the model')
+        if self.loss == math.inf and trainer.updater.epoch:
+            logger.warning('no best model: %s was not reported at the end of an epoch',
+                           self.key)
         self.write()
 
     def take_over(self, other: BestModel) -> None:
@@ -148,7 +162,8 @@ class BestModel(training.Extension):
             return
         # The snapshot of the best window has the same parameters.
         snapshot = os.path.join(trainer.out, f'snapshot_iter_{self.window}')
-        self._unwritten = self._read(snapshot, self.saved_as)
+        self._unwritten = self._read(snapshot, str(
+            getattr(self.saved_as, 'saved_as', self.saved_as)))
         if self._unwritten is None:
             self._lost = (
                 f'{self.path}: expected the best model, of window '
@@ -176,7 +191,8 @@ class BestModel(training.Extension):
                 return {name: _fitting(name, array, archive[prefix + name])
                         for name, array in self._arrays().items()}
         except (InputError, KeyError) as e:
-            logger.warning('skipped: %s', e)
+            missing = f'{path}: lacks {e}' if isinstance(e, KeyError) else e
+            logger.warning('skipped: %s', missing)
             return None
 
 

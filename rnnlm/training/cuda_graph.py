@@ -47,7 +47,7 @@ def why_not(target, model, optimizer):
         return 'compute_accuracy is set'
     if not is_fused_loss(target):
         return 'the loss is not plain softmax_cross_entropy'
-    layers, output = model.layers, model.output
+    layers, output = model._layers(), model._output()
     if {type(layer) for layer in layers} != {L.LSTM}:
         return 'a layer is not an L.LSTM'
     if type(output) not in (L.Linear, OutputBias):
@@ -110,7 +110,7 @@ class WindowGraph:
         return blas.tf32()
 
     def _key(self, T, B, refuse):
-        return (T, B, refuse, self._model.dropout, chainer.config.train,
+        return (T, B, refuse, self._model.dropout, self._model._is_training(),
                 self._tf32(), self._threshold(),
                 tuple(id(p.array) for p in self._model.params()))
 
@@ -131,7 +131,7 @@ class WindowGraph:
         from rnnlm.kernels.cuda.sgd import SGD  # imported on a GPU only
         model, T, B = self._model, self._T, self._B
         xp, dtype, n = model.xp, model.embed.W.dtype, model.widths[-1]
-        V = model.n_vocab
+        links, V = model._layers(), len(model._output().b.array)
 
         def empty(*shape, dtype=dtype):
             return xp.empty(shape, dtype)
@@ -142,20 +142,20 @@ class WindowGraph:
         self._words = self._ids[:T].reshape(-1)  # the input words
         self._before = xp.zeros(T * B, numpy.int32)
         self._first = empty(T * B, dtype=numpy.int32)
-        self._drops = bool(model.dropout and chainer.config.train)
+        self._drops = bool(model.dropout and model._is_training())
         self._starts = dropout.starts(B, model.widths)
 
         # What each layer's backward needs; row 0 is the initial state.
         self._layers = [
             (xp.zeros((T + 1, B, n), dtype), xp.zeros((T + 1, B, n), dtype),
-             empty(T, B, n), empty(T, B, 4 * n)) for _ in range(model.n_layers)]
+             empty(T, B, n), empty(T, B, 4 * n)) for _ in links]
         self._states = [(cs[0], hs[0]) for hs, cs, _, _ in self._layers]
         hs = [layer[0][1:] for layer in self._layers]
         self._inputs = [empty(T, B, w) for w in model.widths] if self._drops else (
             [empty(T, B, model.widths[0])] + hs)
-        self._zs = [empty(T, B, 4 * n) for _ in range(model.n_layers)]
+        self._zs = [empty(T, B, 4 * n) for _ in links]
         self._gs = [empty(T, B, w) for w in model.widths]  # gradients of the inputs
-        self._g_states = [(empty(B, n), empty(B, n)) for _ in range(model.n_layers)]
+        self._g_states = [(empty(B, n), empty(B, n)) for _ in links]
         rows = softmax_loss.rows_at_once(T * B, V)
         self._y = empty(rows, V)
         self._rows_loss = empty(rows, dtype=numpy.float64)
@@ -205,7 +205,7 @@ class WindowGraph:
             array: The loss, shape (): the sum over the steps of the mean over the
             batch.  It must be read before the next window.
         """
-        optimizer, layers = self._optimizer, self._model.layers
+        optimizer, layers = self._optimizer, self._model._layers()
         prepared, rate, key, ids = self._prepared
         rate[0], ids[...] = optimizer.lr, window
         if self._drops:
@@ -265,7 +265,7 @@ class WindowGraph:
         start = gpu.cuda.mark()
         with chain.cuda.queue():
             chain.cuda.wait(start)
-            for k, layer in enumerate(model.layers):
+            for k, layer in enumerate(model._layers()):
                 hs, cs, tanh_cs, gate = self._layers[k]
                 z = self._zs[k]
                 chain.cuda.dot(_flat(self._inputs[k]), layer.upward.W.array.T, _flat(z))
@@ -277,17 +277,18 @@ class WindowGraph:
 
     def _backward(self):
         model, gpu, chain = self._model, self._gpu, self._chain
-        W = model.embed.W if model.tied else model.output.W
-        top = model.n_layers - 1
+        output = model._output()
+        W = model.embed.W if model.tied else output.W
+        top = len(self._layers) - 1
 
         def begin():  # as soon as the gradient of the output layer's input is there
             chain.cuda.wait(gpu.cuda.mark())
             self._layer_backward(top)
 
         gpu.output.compute(
-            self._inputs[-1], W.array, model.output.b.array, self._ids[1:], self._y,
+            self._inputs[-1], W.array, output.b.array, self._ids[1:], self._y,
             self._rows_loss, self._loss,
-            (self._gs[-1], self._grad(W), self._grad(model.output.b)), begin,
+            (self._gs[-1], self._grad(W), self._grad(output.b)), begin,
             self._piece)
         for k in reversed(range(top)):
             self._layer_backward(k)
@@ -309,7 +310,7 @@ class WindowGraph:
         What follows on the main stream runs beside it, but starts after it, because a
         persistent kernel needs room on all multiprocessors at once.
         """
-        gpu, chain, layer = self._gpu, self._chain, self._model.layers[k]
+        gpu, chain, layer = self._gpu, self._chain, self._model._layers()[k]
         _, cs, tanh_cs, gate = self._layers[k]
         g, gz, g_state = self._gs[k + 1], self._zs[k], self._g_states[k]
         started = []
@@ -324,7 +325,7 @@ class WindowGraph:
         gpu.cuda.wait(*started)
 
     def _weight_gradients(self, k):
-        gpu, layer = self._gpu, self._model.layers[k]
+        gpu, layer = self._gpu, self._model._layers()[k]
         gz = _flat(self._zs[k])
         gpu.cuda.dot(gz.T, _flat(self._inputs[k]), self._grad(layer.upward.W))
         gpu.cuda.dot(gz.T, _flat(self._layers[k][0][:self._T]),

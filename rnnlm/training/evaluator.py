@@ -13,8 +13,8 @@ import numpy
 
 from rnnlm import states
 from rnnlm.chain import LanguageModel, language_model
-from rnnlm.data.iterators import ParallelSequentialIterator
-from rnnlm.errors import require
+from rnnlm.data.iterators import ParallelSequentialIterator, has_ids
+from rnnlm.errors import require, require_count, require_ids
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training.windows import (
     is_fused_loss, loss_of_logits, why_not_windows)
@@ -49,7 +49,8 @@ class PerplexityEvaluator(extensions.Evaluator):
         progress: Function called with the number of words read, after each window.
 
     Raises:
-        rnnlm.errors.InputError: If the iterator repeats, and so never ends.
+        rnnlm.errors.InputError: If the iterator repeats, and so never ends, or
+            `unknown` is not an integer of at least 0.
     """
 
     def __init__(self, iterator: Any, target: Any, *args: Any,
@@ -58,10 +59,19 @@ class PerplexityEvaluator(extensions.Evaluator):
         main = iterator['main'] if isinstance(iterator, dict) else iterator
         require('iterator', main, 'one that ends, repeat=False',
                 lambda i: getattr(i, 'repeat', False) is not True)
+        if unknown is not None:
+            require_count('unknown', unknown, least=0)
         super().__init__(iterator, target, *args, **kwargs)
         self.group, self.unknown = group, unknown
         self.progress: Optional[Callable[[int], object]] = None
         self._left: states.State = {}
+
+    def initialize(self, trainer: Any) -> None:
+        """Checks the ids of the text before training starts."""
+        model, iterator = language_model(self._targets['main']), self._iterators['main']
+        if model is not None and isinstance(
+                iterator, ParallelSequentialIterator) and has_ids(iterator.dataset):
+            model.check_ids(require_ids('iterator', iterator.dataset))
 
     def evaluate(self) -> Dict[str, Any]:
         streams = getattr(self._iterators['main'], 'batch_size', 1)
@@ -117,6 +127,7 @@ class PerplexityEvaluator(extensions.Evaluator):
                     break
                 # This process's part of the mean over all streams.
                 share = window.shape[1] / iterator.batch_size
+                model.check_ids(window)
                 window = model.device.send(window)
                 x, t = window[:-1], window[1:]
                 if is_fused_loss(target):

@@ -100,20 +100,23 @@ class Snapshot(training.Extension):
 
 
 class Log(extensions.LogReport):
-    """Chainer's LogReport, whose file ``log`` is replaced atomically.
+    """Chainer's LogReport, whose file is replaced atomically.
 
     Args:
         trigger: When an entry is added, as for
             :class:`chainer.training.extensions.LogReport`.
         postprocess: Function called with each entry, a dict, which it may change; for
             example `rnnlm.add_perplexity`.
+        filename: Name of the file in the trainer's folder.  Two logs need two names.
     """
     default_name = 'LogReport'
 
-    def __init__(self, trigger: Any,
-                 postprocess: Optional[Callable[[dict], object]]) -> None:
+    def __init__(self, trigger: Any = (1, 'epoch'),
+                 postprocess: Optional[Callable[[dict], object]] = None,
+                 filename: str = 'log') -> None:
         super().__init__(trigger=trigger, postprocess=postprocess)
         self._log_name = None  # the file is written here
+        self._filename = filename
         self._n_written = 0
 
     def __call__(self, trainer: training.Trainer) -> None:
@@ -128,7 +131,7 @@ class Log(extensions.LogReport):
             OSError: If it cannot be written.
         """
         if len(self.log) != self._n_written:
-            with writing(os.path.join(trainer.out, 'log'), follow=False) as f:
+            with writing(os.path.join(trainer.out, self._filename), follow=False) as f:
                 f.write(json.dumps(self.log, indent=4).encode())
             self._n_written = len(self.log)
 

@@ -105,7 +105,7 @@ class _Backup:
                         for name, param in target.namedparams()]
         self._states = [(layer, *(v if v is None else v.array.copy()
                                   for v in (layer.c, layer.h)))
-                        for layer in target.predictor.layers]
+                        for layer in target.predictor._layers()]
         self._stream = numpy.random.get_state()
         self._counts = optimizer.t, [p.update_rule.t for _, p, _ in self._params]
         self._floors = {}
@@ -155,7 +155,7 @@ class _Backup:
         for name, param, before in self._params:
             yield f'the gradient of {name}', param.grad
             yield f'the step of {name}', param.array - before
-        for k, layer in enumerate(self._target.predictor.layers, 1):
+        for k, layer in enumerate(self._target.predictor._layers(), 1):
             yield f'c of layer {k}', layer.c.array
             yield f'h of layer {k}', layer.h.array
 

@@ -74,9 +74,10 @@ def run(trainer: training.Trainer,
     # Signals set a flag; the stop trigger reads it between windows.
     given = trainer.stop_trigger
     stop = trainer.stop_trigger = _StopTrigger(given, group)
-    # Signals that are ignored, as in a script's background job, stay ignored.
+    # Signals that are ignored, as in a script's background job, stay ignored.  A
+    # handler that is None was not set in Python, and cannot be restored.
     stop.before = {number: signal.getsignal(number) for number in _STOP_SIGNALS
-                   if signal.getsignal(number) is not signal.SIG_IGN}
+                   if signal.getsignal(number) not in (signal.SIG_IGN, None)}
     for number in stop.before:
         signal.signal(number, stop.receive)
     try:
@@ -163,5 +164,7 @@ class _StopTrigger:
         if hasattr(self._trigger, 'serialize'):
             self._trigger.serialize(serializer)
 
-    def get_training_length(self) -> tuple:
-        return self._trigger.get_training_length()
+    def __getattr__(self, name: str) -> Any:
+        if name == '_trigger':  # before it is set
+            raise AttributeError(name)
+        return getattr(self._trigger, name)  # for example get_training_length

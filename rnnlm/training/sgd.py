@@ -31,8 +31,9 @@ def why_not_blocks(optimizer):
     params = list(optimizer.target.namedparams())
     for name, param in params:
         array = param.array
-        if type(array) is not numpy.ndarray or not array.flags.c_contiguous:
-            return f'{name} is not a contiguous NumPy array'
+        if type(array) is not numpy.ndarray or not (
+                array.flags.c_contiguous and array.flags.writeable):
+            return f'{name} is not a contiguous NumPy array that can be written'
     return why_not_plain_sgd(optimizer, params)
 
 

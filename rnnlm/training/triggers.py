@@ -57,7 +57,7 @@ class EarlyStoppingTrigger(triggers.EarlyStoppingTrigger):
         return super().__call__(trainer)
 
     def serialize(self, serializer: Any) -> None:
-        # A window's snapshot is written before this is asked about the window.
+        # A window's snapshot is written before the stop trigger is called for it.
         value = self._pending
         if self._trainer and self._asked != self._trainer.updater.iteration:
             value = self._trainer.observation.get(self.monitor)
@@ -116,7 +116,7 @@ class ReportTrigger:
         interval: Number of windows; None for the ends of epochs alone.
 
     Raises:
-        rnnlm.InputError: If `interval` is not None or an int of at least 1.
+        rnnlm.InputError: Unless `interval` is None or an int of at least 1.
     """
 
     def __init__(self, interval: Optional[int] = None) -> None:

@@ -57,7 +57,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             its `group.rows` of the iterator's streams.
 
     Attributes:
-        resumed_from (int): Number of processes that wrote the snapshot it resumed from.
+        resumed_from (int): Number of processes that wrote the last snapshot that was
+            saved or resumed; None before.
 
     Raises:
         rnnlm.errors.InputError: If `bprop_len` is less than 1, or the group cannot
@@ -87,8 +88,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._logged = None
         self._rows = functions.RowGradient()
         self._graph = None
+        self._is_new_epoch: Optional[bool] = None  # of the last window
         self.group = group
         train_iter, optimizer = self.get_iterator('main'), self.get_optimizer('main')
+        require('optimizer', optimizer, 'one with a target; call its setup(model)',
+                lambda v: v.target is not None)
         if group.size > 1:
             require('train_iter.rows', getattr(train_iter, 'rows', None),
                     f'the streams of rank {group.rank}, group.rows(batch_size)',
@@ -106,6 +110,12 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         return why_not_windows(
             self.get_optimizer('main').target, self.get_iterator('main'),
             self.converter, self.loss_of_logits)
+
+    @property
+    def is_new_epoch(self) -> bool:
+        """bool: Whether an epoch ended in the last window, at any of its steps."""
+        return (super().is_new_epoch if self._is_new_epoch is None
+                else self._is_new_epoch)
 
     @property
     def windows_per_epoch(self) -> float:
@@ -127,7 +137,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         else:
             self._update(target, optimizer, windows=not reason)
         # Compared because the epoch may end anywhere in the window.
-        if optimizer.use_auto_new_epoch and getattr(iterator, 'epoch', 0) != epoch:
+        self._is_new_epoch = getattr(iterator, 'epoch', 0) != epoch
+        if optimizer.use_auto_new_epoch and self._is_new_epoch:
             optimizer.new_epoch(auto=True)
 
     def _update(self, target, optimizer, windows, window=None):
@@ -217,8 +228,9 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             model = target.predictor
             if not model.tied:
                 ids = iterator.whole[:-1]
-            unused = parts.TABLE[type(model.output)].unused(
-                model.output, model.device.send(iterator.whole[1:]))
+            output = model._output()
+            unused = parts.TABLE[type(output)].unused(
+                output, model.device.send(iterator.whole[1:]))
         found = self._exchange.backward(
             target, loss, iterator.batch_size, scale, self._rows, ids, unused)
         if isinstance(target, L.Classifier):
@@ -249,6 +261,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         """
         super().serialize(serializer)
         state.serialize(serializer, self)
+        if not isinstance(serializer, chainer.Serializer):
+            self._is_new_epoch = None
 
 
 NO_GPU = 'there is no GPU'

@@ -14,7 +14,8 @@ import numpy
 
 from tests.customisations import official
 
-V, N_UNITS, STREAMS, STEPS = 11, 6, 3, 4
+# Large enough for the compiled kernels, which need a vector of units or words.
+V, N_UNITS, STREAMS, STEPS = 37, 24, 3, 4
 SCALE = 5
 WINDOWS = 6  # two epochs of the text and two words
 TEXT_LENGTH, VALID_LENGTH = 35, 9

@@ -361,3 +361,24 @@ def test_a_run_of_the_trainer(gpu, tmp_path, monkeypatch, caplog):
     numpy.testing.assert_allclose(log, plain_log, rtol=1e-6)
     for one, other in zip(params, plain):
         numpy.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_the_flag_of_v1(gpu):
+    model = rnnlm.v1.RNNForLM(V, 7)
+    optimizer = chainer.optimizers.SGD().setup(L.Classifier(model))
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
+    assert graph._drops
+    model.train = False
+    assert not graph.fits(T, B, True)
+    assert not cuda_graph.WindowGraph(model, optimizer, T, B)._drops
+
+
+def test_names_that_a_subclass_uses_for_itself(gpu, monkeypatch):
+    model, target, optimizer = setup({}, 0.3)
+    model.n_layers, model.n_vocab, model.layers, model.output = 'own', 3, 'own', None
+    graph = cuda_graph.WindowGraph(model, optimizer, T, B)
+    loss = float(graph.update(windows(1)[0]))
+    monkeypatch.setattr(kernels, 'gpu_for', lambda xp, dtype: None)
+    other, target, optimizer = setup({}, 0.3)
+    assert by_chainer(other, target, optimizer, windows(1)[0]) == pytest.approx(
+        loss, rel=1e-5)
