@@ -230,9 +230,8 @@ class LanguageModel(states.StatefulChain):
         """
         ids = self._window_of(x)
         t = t.array if isinstance(t, chainer.Variable) else t
-        if numpy.shape(t) != ids.shape:
-            raise InputError(f'expected the shape of x, {ids.shape}, found '
-                             f'{numpy.shape(t)}', 't')
+        require('t', t, f'an array of the shape of x, {ids.shape}',
+                lambda v: getattr(v, 'shape', None) == ids.shape)
         require_words('t', t, self._vocabulary_size(), -1)
         why_steps = self.why_steps(ids.shape[1])
         h = self._features(ids, why_steps)

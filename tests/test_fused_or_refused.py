@@ -81,8 +81,8 @@ def test_a_second_derivative_is_refused_for_each_input(wanted):
 
 @pytest.mark.parametrize('per_step', [False, True])
 @pytest.mark.parametrize('change, message', [
-    (lambda t: t[:2], 't: expected the shape of x'),
-    (lambda t: t[:, :1], 't: expected the shape of x'),
+    (lambda t: t[:2], 't: expected an array of the shape of x'),
+    (lambda t: t[:, :1], 't: expected an array of the shape of x'),
     (lambda t: numpy.where(t == t[0, 0], -2, t), 't: exp'),
     (lambda t: numpy.where(t == t[0, 0], V, t), 't: exp'),
     (lambda t: t.astype('f'), 't: expected signed integers')])

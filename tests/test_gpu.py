@@ -286,3 +286,44 @@ def test_scripts(run, monkeypatch, capsys, name, flag):
         script('gentxt.py', '-m', f'result_ptb/{model}', '--corpus', 'story', '-u', '8',
                '-p', 'the', '--length', '9', *flag.split('='))
         assert capsys.readouterr().out.strip()
+
+
+# The CUDA graph -----------------------------------------------------------------
+
+def test_extensions_do_not_end_the_use_of_a_graph(tmp_path):
+    """Nothing of ours or Chainer's keeps what a graph overwrites in the next window."""
+    trainer = make_gpu_trainer('@cupy:0', tmp_path, epochs=3, dropout=0.3)
+    target = trainer.updater.get_optimizer('main').target
+    average = rnnlm.WeightAverage(target, 20)
+    trainer.extend(average)
+    trainer.extend(rnnlm.PerplexityEvaluator(rnnlm.ParallelSequentialIterator(
+        gpu_words(60), 1, repeat=False), average.averaged), name='averaged')
+    trainer.extend(rnnlm.PerplexityEvaluator(rnnlm.ParallelSequentialIterator(
+        gpu_words(60), 1, repeat=False), target), name='same_model')
+    trainer.extend(rnnlm.BestModel(target, str(tmp_path / 'best.npz')))
+    trainer.extend(rnnlm.LearningRateDecay(2.0, 1))
+    trainer.extend(rnnlm.Snapshot(), trigger=rnnlm.SnapshotTrigger(0))
+    trainer.extend(lambda t: target.predictor.get_state(), name='state_read')
+    assert rnnlm.run(trainer) == (0, None)
+    assert trainer.updater._graph is not None and not trainer.updater._keeps_arrays
+
+
+@pytest.mark.parametrize('keep', [
+    lambda model: model.l1.h, lambda model: model.l2.c.array,
+    lambda model: model.embed.W.grad, lambda model: model.l3.b.grad[:3],
+    lambda model: model.l1.c[:2]])
+def test_what_is_kept_is_not_overwritten(tmp_path, keep, caplog):
+    trainer = make_gpu_trainer('@cupy:0', tmp_path)
+    model = trainer.updater.get_optimizer('main').target.predictor
+    kept = []
+
+    def extension(trainer):
+        thing = keep(model)
+        kept.append((thing, getattr(thing, 'array', thing).copy()))
+
+    trainer.extend(extension, trigger=(5, 'iteration'), name='keep')
+    with caplog.at_level('INFO', 'rnnlm'):
+        trainer.run()
+    assert len(kept) > 2 and 'are kept without a copy' in caplog.text
+    for thing, value in kept:
+        assert (getattr(thing, 'array', thing) == value).all()

@@ -1,4 +1,5 @@
 """Loading and saving of models in the formats of all systems, for `rnnlm convert`."""
+import contextlib
 import os
 import re
 from typing import NamedTuple, Optional
@@ -252,7 +253,13 @@ def _of_chainer(path):
     with open_verified(path) as archive:
         if has_our_names(archive):
             prefix = model_prefix(archive)
-            structure = read_structure(archive)
+            try:
+                structure = read_structure(archive)
+            except InputError:
+                # Some names of an RNNForLM, such as l1, are common.
+                with contextlib.suppress(InputError):
+                    return by_shape(archive)
+                raise
             check_tied(archive, prefix, structure.tied, structure.shapes())
             found = {name: archive[prefix + name] for name in structure.shapes()}
             found = as_float32(found)

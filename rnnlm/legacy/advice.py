@@ -119,14 +119,14 @@ BEHAVIOURS = {
         '3.0', 'a vector is treated as by numpy.matmul, not as a column',
         'F.reshape(v, (-1, 1)) for a column'),
     'chainer.links.BatchNormalization': (
-        '2.0', 'avg_var starts with 1, not 0, and chainer.config.train decides which '
-        'statistics are used', TRAIN + ' for the fixed ones'),
+        '2.0', 'chainer.config.train decides which statistics are used, and since 5.0 '
+        'avg_var starts with 1, not 0', TRAIN + ' for the fixed ones'),
     'chainer.training.StandardUpdater': (
         '2.0', 'the model is called with arrays, not variables',
         'chainer.Variable(x) in the model where it needs one'),
     'chainer.training.extensions.Evaluator': (
         '2.0', 'it sets chainer.config.train to False, and passes arrays to the model',
-        'no copy of the model with train = False'),
+        'the model itself, not a copy with train = False'),
     'chainer.iterators.SerialIterator': (
         '5.0', 'each epoch draws a new order, and does not shuffle the last one',
         'order_sampler=, if a seed must give the old order'),

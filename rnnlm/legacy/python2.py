@@ -37,8 +37,23 @@ DIVISION = 'libmodernize.fixes.fix_classic_division'
 
 
 def is_meant(error, text):
-    """Returns whether a text that is not Python 3 is Python 2."""
-    return bool(PYTHON_2_ERRORS.search(str(error)) or PYTHON_2_SYNTAX.search(text))
+    """Returns whether a text that is not Python 3 is Python 2.
+
+    It is if the line of the error has syntax of Python 2, or if such syntax, which may
+    also occur in a string, is all that makes the text invalid.
+    """
+    if PYTHON_2_ERRORS.search(str(error)):
+        return True
+    if not PYTHON_2_SYNTAX.search(text):
+        return False
+    line = text.splitlines()[(error.lineno or 1) - 1:][:1]
+    if line and PYTHON_2_SYNTAX.search(line[0]):
+        return True
+    try:
+        ast.parse(as_python_3(text))
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def error(path, line, what, text):
@@ -173,6 +188,9 @@ def first_name(tree, folder):
     # Names that the script defines itself are not Python 2's.
     made = set(dir(builtins))
     guarded = set()
+    flags = VERSION | {target.id for node in ast.walk(tree)
+                       if isinstance(node, ast.Assign) and VERSION & _named(node.value)
+                       for target in node.targets if isinstance(target, ast.Name)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             made.add(node.id)
@@ -185,7 +203,9 @@ def first_name(tree, folder):
                         for alias in node.names)
             if any(alias.name == '*' for alias in node.names):
                 made.update(PYTHON_2_NAMES)
-        if _checks_version(node):
+            if any(alias.name.split('.')[0] == 'pandas' for alias in node.names):
+                made.add('iteritems')  # of old DataFrames
+        if _checks_version(node, flags):
             guarded.update(map(id, ast.walk(node)))
     found = []
     for node in ast.walk(tree):
@@ -197,7 +217,7 @@ def first_name(tree, folder):
                 getattr(node.left, 'id', None) == 'print'):
             found.append((node.lineno, 'print >>'))
         elif isinstance(node, ast.Call) and (
-                getattr(node.func, 'attr', None) in PYTHON_2_METHODS) and (
+                getattr(node.func, 'attr', None) in PYTHON_2_METHODS - made) and (
                 getattr(getattr(node.func, 'value', None), 'id', '') != 'six'):
             found.append((node.lineno, f'.{node.func.attr}()'))
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -210,12 +230,24 @@ def first_name(tree, folder):
     return min(found) if found else None
 
 
-def _checks_version(node):
-    """Returns whether code checks the Python version, or catches a missing name."""
+# Names that stand for the Python version.
+VERSION = {'version_info', 'version', 'PY2', 'PY3', 'hexversion'}
+
+
+def _named(node):
+    """Returns the names and attributes in an expression."""
+    return {getattr(part, 'attr', getattr(part, 'id', '')) for part in ast.walk(node)}
+
+
+def _checks_version(node, flags):
+    """Returns whether code checks the Python version, or for a missing name.
+
+    Args:
+        node (ast.AST): The code.
+        flags (set of str): Names that stand for the version.
+    """
     if isinstance(node, (ast.If, ast.IfExp)):
-        asked = {getattr(part, 'attr', getattr(part, 'id', ''))
-                 for part in ast.walk(node.test)}
-        return bool(asked & {'version_info', 'version', 'PY2', 'PY3', 'hexversion'})
+        return bool(_named(node.test) & (flags | {'hasattr'}))
     if isinstance(node, ast.Try):
         caught = {getattr(part, 'id', '') for handler in node.handlers
                   for part in ast.walk(handler.type or ast.Name('NameError'))}

@@ -3,8 +3,8 @@
 Applied to a script and to the modules in its own folders, but not to libraries:
 
 - in a generator, StopIteration ends it, as until Python 3.6 (PEP 479);
-- `float(x)`, `int(x)`, `math.f(x)` and `'%f' % x` accept an array of one element, as
-  until NumPy 2.3;
+- `float(x)`, `int(x)`, functions of `math` and `'%f' % x` accept an array of one
+  element, as until NumPy 2.3;
 - methods removed from arrays (`x.ptp()`) are found.
 
 Everything else, including line numbers, stays the same.
@@ -13,6 +13,7 @@ import ast
 import builtins
 import functools
 import importlib.machinery
+import math
 import os
 import site
 import sys
@@ -26,7 +27,7 @@ HELPERS = '__rnnlm_legacy__'  # name of this module among the builtins
 METHODS = {*numpy_1.METHODS, *(name for names in python_3.METHODS.values()
                                for name in names)}
 OURS = {'rnnlm', 'chainer', 'chainermn', 'cupy', 'cupyx'}
-NUMBERS = {'float', 'int', 'complex', 'long'}  # includes numpy.float
+NUMBERS = {'float', 'int', 'complex', 'long'}  # functions that take numbers
 ONE_ELEMENT_IS_NO_NUMBER = tuple(map(int, numpy.__version__.split('.')[:2])) >= (1, 25)
 
 
@@ -110,16 +111,32 @@ def rewrite(tree):
            for node in tree.body):
         return tree
     setattr(builtins, HELPERS, sys.modules[__name__])
-    maths = {alias.asname or alias.name for node in ast.walk(tree)
-             if isinstance(node, ast.ImportFrom) and node.module == 'math'
-             for alias in node.names}
-    return ast.fix_missing_locations(_Rewriter(maths).visit(tree))
+    return ast.fix_missing_locations(_Rewriter(*_of_numbers(tree)).visit(tree))
+
+
+def _of_numbers(tree):
+    """Returns what takes numbers: names, and {name of a module: attributes, or None}.
+
+    None stands for all attributes.
+    """
+    names, modules = set(NUMBERS), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name in ('math', 'numpy'):
+                    modules[alias.asname or alias.name] = (
+                        None if alias.name == 'math' else NUMBERS)  # numpy.float
+        elif isinstance(node, ast.ImportFrom) and node.module == 'math':
+            for alias in node.names:
+                names.update(dir(math) if alias.name == '*'
+                             else [alias.asname or alias.name])
+    return names, modules
 
 
 class _Rewriter(ast.NodeTransformer):
 
-    def __init__(self, maths):
-        self._numbers = NUMBERS | maths  # names of functions that take numbers
+    def __init__(self, names, modules):
+        self._names, self._modules = names, modules
 
     def visit_FunctionDef(self, node):
         own = list(_own_nodes(node))
@@ -140,13 +157,19 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_Call(self, node):
         self.generic_visit(node)
-        name = getattr(node.func, 'id', getattr(node.func, 'attr', None))
-        of_math = getattr(getattr(node.func, 'value', None), 'id', None) == 'math'
-        if ONE_ELEMENT_IS_NO_NUMBER and (name in self._numbers or of_math) and (
+        if ONE_ELEMENT_IS_NO_NUMBER and self._takes_numbers(node.func) and (
                 not node.keywords and not all(
                     isinstance(arg, ast.Constant) for arg in node.args)):
             return _call('number', node, node.func, *node.args)
         return node
+
+    def _takes_numbers(self, function):
+        """Returns whether a called expression is a function of numbers by its name."""
+        if isinstance(function, ast.Name):
+            return function.id in self._names
+        owner = getattr(getattr(function, 'value', None), 'id', None)
+        return isinstance(function, ast.Attribute) and owner in self._modules and (
+            self._modules[owner] is None or function.attr in self._modules[owner])
 
     def visit_Attribute(self, node):
         self.generic_visit(node)

@@ -6,6 +6,7 @@ of the script, to install the old names (`site/sitecustomize.py`).
 import ast
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,8 @@ def run(path, args=(), api='auto'):
     from rnnlm.legacy import releases
     if path == '-':
         _keep_standard_input()
+    else:
+        _refuse_own_rnnlm(path)
     version, notice = _choose(path, api)
     if notice:
         print(f'rnnlm run: {notice}', file=sys.stderr)
@@ -117,6 +120,26 @@ def _choose(path, api):
     return found.version, (
         f'Chainer {found.api} ({found.releases}), because {found.reason}.  If that is '
         f'wrong, use --api {"v2" if found.api == "v1" else "v1"}')
+
+
+def _refuse_own_rnnlm(path):
+    """Refuses a script that imports a module `rnnlm` of its own.
+
+    This package has that name in the script's process, and would be imported instead.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    for own in os.path.join(folder, 'rnnlm.py'), os.path.join(folder, 'rnnlm'):
+        if not os.path.exists(own) or os.path.exists(os.path.join(own, '_compat')):
+            continue  # nothing, or a copy of this package
+        for name in sorted(os.listdir(folder)):
+            file = os.path.join(folder, name)
+            if name.endswith('.py') and os.path.isfile(file):
+                with open(file, encoding='utf-8', errors='replace') as f:
+                    if re.search(r'(?m)^\s*(from|import)\s+rnnlm\b', f.read()):
+                        raise InputError(
+                            f'{own}: expected another name for this module, found '
+                            'rnnlm, which is the name of this package; rename it, and '
+                            f'its import in {file}')
 
 
 @contextlib.contextmanager

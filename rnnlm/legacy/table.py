@@ -268,7 +268,7 @@ FILES = tuple(Row(*row) for row in (*snapshots.ROWS, *pickles.ROWS))
 
 
 # Values of `since` of the rows that also serve releases from 2.0 on.
-LATER = '3.0', '4.0', '5.0'
+LATER = '3.0', '4.0', '5.0', '6.0'
 
 
 def install(version=(1, 24, 0)):

@@ -51,8 +51,11 @@ class Reshuffled(OrderSampler):
 def updater_init(original):
     @functools.wraps(original)
     def __init__(self, iterator, optimizer, *args, **kwargs):
+        if release.before(5) and len(args) < 5:
+            # Until then an extension of the script called `optimizer.new_epoch`.
+            kwargs.setdefault('auto_new_epoch', False)
         original(self, iterator, optimizer, *args, **kwargs)
-        # The third argument; a number, which scripts compare with 0.
+        # The fourth argument; a number, which scripts compare with 0.
         self._device_as_given = kwargs.get('device', args[1] if args[1:] else None)
     return __init__
 

@@ -62,7 +62,7 @@ def judge(reader: Reader) -> Verdict:
     if contradiction:
         reasons.append(contradiction)
     return Verdict(version, _span(releases, possible),
-                   '; '.join(reasons) or 'it uses nothing of older releases only')
+                   '; '.join(reasons) or 'nothing in it needs an older release')
 
 
 def distinct(uses: typing.Iterable[Use]) -> typing.List[Use]:

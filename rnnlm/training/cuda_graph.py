@@ -5,7 +5,10 @@ Chainer's graph of Python objects is not built.  Instead, everything that
 launches on fixed arrays, which is captured once and then replayed.  The values that
 change between windows (words, dropout key, learning rate) are in arrays too.
 """
+import itertools
 import logging
+import operator
+import sys
 
 import chainer
 from chainer import links as L
@@ -102,6 +105,7 @@ class WindowGraph:
         self._graph = None
         self._runs = self.verified = 0
         self.must_capture = False
+        self._given, self._counts = [], []  # what the last window has handed out
         self._allocate(refuse)
         self.key = self._key(T, B, refuse)
 
@@ -214,12 +218,33 @@ class WindowGraph:
         self._take_states(layers)
         self._run()
         optimizer.t += 1
+        self._hand_out()
+        # Here, because names in `_hand_out` refer to these objects too.
+        self._counts = self._references()
+        return self._loss
+
+    def _hand_out(self):
+        """Sets the gradients of the parameters and the states of the layers."""
         for param, grad in zip(self._params, self.grads):
             param.update_rule.t += 1
             param._set_grad_without_check(grad)  # it has fitted since `_allocate`
-        for layer, (c, h) in zip(layers, self._states):
-            layer.c, layer.h = chainer.Variable(c), chainer.Variable(h)
-        return self._loss
+        states = [(chainer.Variable(c), chainer.Variable(h)) for c, h in self._states]
+        for layer, (c, h) in zip(self._model._layers(), states):
+            layer.c, layer.h = c, h
+        # With the arrays of all steps, because a view of a state refers to these.
+        self._given = [*self.grads, *itertools.chain(
+            *states, *self._states, *(layer[:2] for layer in self._layers))]
+
+    def _references(self):
+        """Returns the number of references to each gradient, state and its array."""
+        return [sys.getrefcount(thing) for thing in self._given]
+
+    def is_held(self):
+        """Returns whether other code holds gradients or states of the last window.
+
+        The next window would overwrite their memory.
+        """
+        return any(map(operator.gt, self._references(), self._counts))
 
     def _run(self):
         """Runs the sequence of launches, from the second time on as a graph."""

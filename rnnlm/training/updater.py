@@ -88,6 +88,7 @@ class BPTTUpdater(training.updaters.StandardUpdater):
         self._logged = None
         self._rows = functions.RowGradient()
         self._graph = None
+        self._keeps_arrays = False  # whether other code does, from window to window
         self._is_new_epoch: Optional[bool] = None  # of the last window
         self.group = group
         train_iter, optimizer = self.get_iterator('main'), self.get_optimizer('main')
@@ -179,6 +180,10 @@ class BPTTUpdater(training.updaters.StandardUpdater):
     def _why_no_graph(self, target, optimizer):
         if self._exchange is not None and target.xp is not numpy:
             return 'there are several processes'
+        if self._graph is not None and self._graph.is_held():
+            self._keeps_arrays, self._graph = True, None
+        if self._keeps_arrays:
+            return 'gradients or states of the last window are kept without a copy'
         return why_no_graph(target, optimizer)
 
     def _log_way(self, reason, no_graph):

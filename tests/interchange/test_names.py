@@ -1,8 +1,11 @@
 """Layouts of other systems: exact round trips, and what is refused."""
+import chainer
+from chainer import links as L
 import numpy
 import pytest
 
 import rnnlm
+from rnnlm.app import cli
 from rnnlm.interchange import (
     _by_shape, d2l, interleaving, keras, nstep, pytorch, textbook, torch7)
 from rnnlm.interchange.weights import untied
@@ -161,3 +164,20 @@ def test_messages_stay_short(weights):
         with pytest.raises(rnnlm.InputError) as e:
             pytorch.import_model(others)
         assert len(str(e.value)) < 1500
+
+
+@pytest.mark.parametrize('names', [
+    ('embed', 'l1', 'out'), ('embed', 'l1', 'l2', 'out'), ('emb', 'l1', 'fc')])
+def test_models_that_share_some_names_with_ours(tmp_path, names):
+    numpy.random.seed(0)
+    links = [L.EmbedID(9, 5), *(L.LSTM(5, 5) for _ in names[2:]), L.Linear(5, 9)]
+    model = chainer.Chain(**dict(zip(names, links)))
+    path = str(tmp_path / 'model.npz')
+    chainer.serializers.save_npz(path, model)
+    out = str(tmp_path / 'ours.npz')
+    assert cli.main(['convert', path, out]) == 0
+    converted = rnnlm.load(out).model
+    for param, other in zip(
+            (converted.embed.W, converted.output.W, converted.l1.lateral.W),
+            (links[0].W, links[-1].W, links[1].lateral.W)):
+        numpy.testing.assert_array_equal(param.array, other.array)

@@ -155,7 +155,11 @@ class ndarray:
         parts = index if isinstance(index, tuple) else (index,)
         if any(isinstance(p, numpy.ndarray) and p.dtype.kind == 'b' for p in parts):
             _device.wait('boolean index')  # for the size of the result
-        return call(operator.getitem, self, Host(index))
+        found = call(operator.getitem, self, Host(index))
+        if isinstance(found, ndarray) and found._host.base is not None:
+            # As in CuPy, a view refers to the array that owns the memory.
+            found._owner = getattr(self, '_owner', self)
+        return found
 
     def __setitem__(self, index, value):
         if isinstance(value, numpy.ndarray):
