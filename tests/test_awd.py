@@ -326,7 +326,7 @@ def test_the_run_of_the_paper_is_the_default(awd):
     args = options.parse(options.parser(''), [])
     found = {name: getattr(args, name) for name in vars(args)}
     assert found == dict(
-        data='ptb', save='awd.npz', seed=141, device='-1', demo=False, emsize=400,
+        data=None, save='awd.npz', seed=141, device='-1', demo=False, emsize=400,
         nhid=1150, nlayers=3, lr=30, clip=.25, epochs=750, batch_size=40, bptt=70,
         dropout=.4, dropouth=.25, dropouti=.4, dropoute=.1, wdrop=.5, alpha=2, beta=1,
         wdecay=1.2e-6, nonmono=5, log_interval=200)
@@ -338,7 +338,7 @@ def test_the_run_of_the_paper_is_the_default(awd):
 
 @pytest.mark.parametrize('script, args, message', [
     ('main.py', ['--wdrop', '1'], '--wdrop: expected a ratio'),
-    ('main.py', ['--log-interval', '0'], '--log-interval: expected at least 1'),
+    ('main.py', ['--log-interval', '0'], '--log-interval: expected an integer from 1'),
     ('main.py', ['--lr', 'nan'], '--lr: expected a finite number'),
     ('finetune.py', ['--demo', '--save', 'none.npz'], 'none.npz'),
     ('main.py', ['--demo', '--save', 'none/a.npz'], '--save: expected a file in a'),

@@ -43,7 +43,7 @@ def test_numbers_of_the_example_are_checked(example, option, capsys):
     for value in '0', '-1', 'x':
         with pytest.raises(SystemExit):
             example.main([option, value])
-        assert f'{option}: invalid positive value' in capsys.readouterr().err
+        assert f'argument {option}: ' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('loss', ['blackout', 'negative'])

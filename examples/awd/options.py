@@ -29,6 +29,9 @@ FLAGS = [
     ('log-interval', 200, 'windows between two lines of the table'),
 ]
 
+# Maximum values of counts; the others must fit into 32 bits.
+MOST = {'nlayers': 1000}
+
 # A small model on a short text, which trains in seconds.
 DEMO = dict(emsize=40, nhid=60, nlayers=2, epochs=5, batch_size=20, bptt=20, clip=1.0,
             dropout=0.1, dropouth=0.1, dropouti=0.1, dropoute=0.0, wdrop=0.2, alpha=0.5,
@@ -41,10 +44,10 @@ def bare_parser(text):
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = made.add_argument
-    add('--data', default='ptb',
-        help="'ptb' (default), 'demo', or a folder with train.txt, valid.txt, test.txt")
+    add('--data', help="'ptb' (default), 'demo', or a folder with train.txt, valid.txt "
+                       'and test.txt')
     add('--save', default='awd.npz', help='file of the best model (default: awd.npz)')
-    add('--seed', type=seed, default=141, help='seed of numpy.random (default: 141)')
+    rnnlm.add_options(made, 'seed', seed=141)
     add('--device', default='-1', help='-1: NumPy (default); 0, 1, ...: a GPU')
     add('--demo', action='store_true',
         help='a small model and a short text, which take seconds')
@@ -60,14 +63,6 @@ def parser(text):
     return made
 
 
-def seed(text):
-    value = int(text)
-    if not 0 <= value < 2 ** 32:
-        raise argparse.ArgumentTypeError(
-            f'expected an integer from 0 to 2**32 - 1, found {text}')
-    return value
-
-
 def parse(made, argv):
     """Parses and checks the options of training."""
     if made.parse_args(argv).demo:
@@ -75,7 +70,9 @@ def parse(made, argv):
     args = made.parse_args(argv)
     for name in ('emsize', 'nhid', 'nlayers', 'epochs', 'batch_size', 'bptt',
                  'log_interval'):
-        require(name, getattr(args, name) >= 1, 'at least 1', getattr(args, name))
+        require(name, 1 <= getattr(args, name) <= MOST.get(name, 2 ** 31 - 1),
+                f'an integer from 1 to {MOST.get(name, 2 ** 31 - 1)}',
+                getattr(args, name))
     for name in 'dropout', 'dropouth', 'dropouti', 'dropoute', 'wdrop':
         value = getattr(args, name)
         require(name, 0 <= value < 1, 'a ratio of at least 0 and below 1', value)
@@ -85,6 +82,11 @@ def parse(made, argv):
     folder = os.path.dirname(os.path.abspath(args.save))
     require('save', os.path.isdir(folder) and not os.path.isdir(args.save),
             'a file in a folder that exists', args.save)
+    texts = [os.path.join(args.data or '', f'{part}.txt')
+             for part in ('train', 'valid', 'test')]
+    require('save', not os.path.exists(args.save) or not any(
+        os.path.exists(text) and os.path.samefile(text, args.save) for text in texts),
+            'a file other than the texts', args.save)
     return args
 
 
@@ -100,10 +102,12 @@ def prepare(args):
 
     Makes the device current, and seeds `numpy.random`.
     """
+    require('data', not args.demo or args.data is None, 'none with --demo', args.data)
+    data = 'ptb' if args.data is None else args.data
     device = rnnlm.get_device(args.device)
     device.use()
     numpy.random.seed(args.seed)
-    corpus = rnnlm.load_corpus('demo' if args.demo else args.data)
+    corpus = rnnlm.load_corpus('demo' if args.demo else data)
     texts = [corpus.train, corpus.valid, corpus.test]
     if args.demo:
         texts = [words[:n] for words, n in zip(texts, DEMO_WORDS)]
@@ -119,4 +123,7 @@ def run(main):
         sys.exit(2)
     except (rnnlm.NotFinite, OSError) as e:  # NaN; a full disk
         print(f'error: {e}', file=sys.stderr)
+        sys.exit(1)
+    except MemoryError as e:
+        print(f'error: out of memory ({e}); use smaller sizes', file=sys.stderr)
         sys.exit(1)

@@ -102,9 +102,10 @@ def train(corpus, loss='blackout', units=100, epochs=5, samples=50, lr=0.5, batc
 
 
 def positive(text):
-    """Returns the value of an option, an integer of at least 1."""
-    if int(text) < 1:
-        raise ValueError
+    """Returns the value of an option, an integer from 1 to 2**31 - 1."""
+    if not 1 <= int(text) < 2 ** 31:
+        raise argparse.ArgumentTypeError(
+            f'expected an integer from 1 to 2**31 - 1, found {text}')
     return int(text)
 
 
@@ -118,13 +119,13 @@ def main(argv=None):
     add('--epoch', type=positive, default=5)
     add('--samples', type=positive, default=50,
         help='words sampled for each word')
-    add('--seed', type=int, default=0)
+    rnnlm.add_options(parser, 'seed', seed=0)
     args = parser.parse_args(argv)
     numpy.random.seed(args.seed)
     try:
         corpus = rnnlm.load_corpus(args.corpus)
     except rnnlm.InputError as e:
-        parser.error(str(e))
+        parser.error(f'--corpus: {e}')
     print(corpus.summary())
     model, _ = train(corpus, args.loss, args.unit, args.epoch, args.samples)
     print(f'test perplexity {perplexity(model, corpus.test):.1f}')

@@ -4,6 +4,7 @@
 The options are those of Chainer's examples/ptb/gentxt.py.
 """
 import argparse
+import dataclasses
 import sys
 
 import rnnlm
@@ -27,7 +28,12 @@ def main():
         '--length', type=int, default=20, help='words to add (default: 20)')
     rnnlm.add_options(parser, 'seed', 'corpus', 'device', seed=123, corpus='ptb')
     args = parser.parse_args()
+    if args.length < 0:
+        raise rnnlm.InputError(
+            f'--length: expected a number of at least 0, found {args.length}')
 
+    dataclasses.replace(  # checks the sizes
+        rnnlm.PRESETS['chainer'], n_units=args.n_units, n_layers=args.n_layers)
     device, corpus = options.prepare(args)
     vocabulary = corpus.vocabulary
     words = args.primetext.split()

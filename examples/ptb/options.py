@@ -5,6 +5,7 @@ Their definitions are those of `rnnlm train`.
 import argparse
 import contextlib
 import dataclasses
+import glob
 import os
 import shlex
 import sys
@@ -54,6 +55,9 @@ def recipe_of(args):
             f'--preset: expected a preset of the options of this script, found '
             f'{args.preset}, which also sets {", ".join(map(flag_of, other))}; use '
             f'rnnlm train --preset {args.preset}')
+    if not getattr(args, 'timeout', 1) > 0:
+        raise rnnlm.InputError(
+            f'--timeout: expected seconds, more than 0, found {args.timeout}')
     try:
         os.makedirs(args.out, exist_ok=True)
     except OSError as e:
@@ -69,7 +73,19 @@ def recipe_of(args):
         raise rnnlm.InputError(
             f'{args.model}: expected a file that can be written, found a folder, or '
             'one that it cannot be written into')
+    keep_text(args.model, args.corpus)
     return recipe
+
+
+def keep_text(path, corpus):
+    """Refuses a file to write that is a file of the corpus."""
+    texts = [corpus] if os.path.isfile(corpus) else glob.glob(
+        os.path.join(glob.escape(corpus), '**'), recursive=True)
+    if os.path.exists(path) and any(
+            os.path.isfile(text) and os.path.samefile(path, text) for text in texts):
+        raise rnnlm.InputError(
+            f'--model: expected a file that may be overwritten, found {path}, a text '
+            'of the corpus; choose another one')
 
 
 @contextlib.contextmanager
@@ -119,4 +135,7 @@ def run(main):
         sys.exit(2)
     except (rnnlm.NotFinite, OSError) as e:  # NaN; a full disk
         print(f'error: {e}', file=sys.stderr)
+        sys.exit(1)
+    except MemoryError as e:
+        print(f'error: out of memory ({e}); use smaller sizes', file=sys.stderr)
         sys.exit(1)

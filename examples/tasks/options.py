@@ -9,14 +9,6 @@ import chainer
 import numpy
 
 
-def seed(text):
-    value = int(text)
-    if not 0 <= value < 2 ** 32:
-        raise argparse.ArgumentTypeError(
-            f'expected an integer from 0 to 2**32 - 1, found {text}')
-    return value
-
-
 def require_count(name, value, least=1):
     """Raises InputError for a count that is less than `least`."""
     if value < least:
@@ -81,8 +73,7 @@ def parser(text, epochs=None):
     """Returns a parser with --seed and, if it has a default, --epochs."""
     made = argparse.ArgumentParser(
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument('--seed', type=seed, default=0,
-                      help='seed of the random numbers (default: 0)')
+    rnnlm.add_options(made, 'seed', seed=0)
     if epochs is not None:
         made.add_argument('--epochs', type=int, default=epochs,
                           help=f'sweeps over the data (default: {epochs})')

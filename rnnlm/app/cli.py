@@ -123,7 +123,7 @@ def _after_nan(args: argparse.Namespace) -> str:
 
 
 def _set_up_streams() -> None:
-    """Sets standard input and output to UTF-8 where they are files or pipes."""
+    """On Windows, sets standard input and output to UTF-8 if they are no terminals."""
     if hasattr(sys.stdout, 'reconfigure'):
         sys.stdout.reconfigure(errors='replace')  # a terminal that lacks a character
     if os.name == 'nt' and 'PYTHONIOENCODING' not in os.environ:

@@ -224,7 +224,11 @@ def progress(total: int, unit: str, hidden: bool = False) -> _Bar:
 
 def to_json(value: Any) -> str:
     """Returns JSON in one line; NaN and infinity, which JSON lacks, become null."""
-    return printable(json.dumps(finite(value), ensure_ascii=False, allow_nan=False))
+    # Characters that standard output cannot encode would be lost.
+    encoding = getattr(sys.stdout, 'encoding', None) or 'ascii'
+    ascii_only = not encoding.lower().replace('-', '').startswith('utf')
+    return printable(
+        json.dumps(finite(value), ensure_ascii=ascii_only, allow_nan=False))
 
 
 def finite(value: Any) -> Any:

@@ -19,6 +19,8 @@ from rnnlm.inference.perplexity import Perplexity, without_unknown
 def check(args: argparse.Namespace) -> None:
     """Refuses bad options of `evaluate`, before a model or a text is read."""
     texts.check(args)
+    if args.text is not None and args.part != 'test':
+        raise InputError('cannot be combined with --text', 'part')
     for flag, value in ('--dynamic-lr', args.lr), ('--dynamic-decay', args.decay):
         if value is not None and not args.dynamic:
             raise InputError(f'{flag} can only be used with --dynamic')

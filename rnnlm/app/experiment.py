@@ -154,6 +154,7 @@ def train(corpus: Corpus, recipe: Recipe, *, out: str = 'result',
         if snapshot is not None:
             group.on_all(lambda: resuming.resume(
                 snapshot, current.trainer, described))
+            resuming.require_rest(current.trainer, recipe, described)
             group.on_root(lambda: new_run.prepare_to_resume(
                 out, snapshot, corpus, described, current.trainer.updater.iteration))
         else:

@@ -45,6 +45,12 @@ def begin(folder: str, corpus: Corpus, described: RunDescription,
     """
     make(folder)
     check_places(folder, corpus)
+    start = described.began['model'] if described.began else None
+    if start and (same_file(folder, start)
+                  or same_file(folder, os.path.dirname(start) or '.')):
+        raise InputError(
+            f'{folder}: expected a folder without the model of --init-from, found '
+            f'{start}; choose another folder with --out')
     old = _results(folder)
     if old and not overwrite:
         raise _in_use(folder, old)

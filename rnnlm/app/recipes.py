@@ -210,10 +210,12 @@ class Recipe:
                     '--softmax adaptive', lambda v: v == 'adaptive')
         if self.precision == 'mixed16':
             require('average', self.average, '0 with mixed16, because an average of '
-                    'float16 weights would lose digits', lambda v: not v)
+                    'float16 weights would lose digits (give --average 0)',
+                    lambda v: not v)
         if self.softmax == 'adaptive':
             require('tied', self.tied, 'False with an adaptive softmax, whose matrices '
-                    'have other sizes than the embedding', lambda v: not v)
+                    'have other sizes than the embedding (give --no-tied)',
+                    lambda v: not v)
 
     def summary(self) -> str:
         """Returns the sizes and rates in a few words."""

@@ -7,8 +7,8 @@ from chainer import training
 from rnnlm.app import new_run
 from rnnlm.app.console import say
 from rnnlm.app.description import RunDescription
-from rnnlm.app.recipes import flag_of
-from rnnlm.errors import InputError, NotFinite
+from rnnlm.app.recipes import Recipe, flag_of
+from rnnlm.errors import InputError, NotFinite, counted
 from rnnlm.serializers import snapshot_files
 from rnnlm.serializers.snapshot_files import newest_snapshot, window_in
 from rnnlm.training.run import run
@@ -51,6 +51,29 @@ def resume(snapshot: str, trainer: training.Trainer,
                 trainer, recipe.get('decay', [decay.decay])[0],
                 recipe.get('decay_after', [decay.after_epoch])[0],
                 recipe['lr'][1] if 'lr' in recipe else None)
+
+
+def require_rest(trainer: training.Trainer, recipe: Recipe,
+                 described: RunDescription) -> None:
+    """Refuses changed options if the resumed run has nothing left to train.
+
+    They would be recorded although they had no effect.
+
+    Raises:
+        rnnlm.errors.InputError: If there are such options, or the run has already
+            trained more epochs than the recipe has.
+    """
+    done = trainer.updater.epoch
+    if recipe.epochs < done:
+        raise InputError(f'expected at least {done}, the epochs that the run has '
+                         f'trained, found {recipe.epochs}', 'epochs')
+    changed = [flag_of(name) for change in described.changes
+               if change['window'] == trainer.updater.iteration
+               for name in change['recipe'] if name != 'epochs']
+    if changed and trainer.stop_trigger(trainer):
+        raise InputError(
+            f'{", ".join(changed)}: expected a run that is not complete, found one of '
+            f'{counted(done, "epoch")}; train on with --epoch {done + 1} or more')
 
 
 def run_with_rollbacks(made: Any, make: Callable[[], Any],

@@ -203,7 +203,13 @@ def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
     path = os.fsdecode(vocabulary)
     text = files.read_any(path)
     if text.lstrip().startswith('{'):
-        return Vocabulary.load(path)
+        found = Vocabulary.load(path)
+        if found.by_character != (tokens == 'char'):
+            kinds = ['words', 'characters']
+            raise InputError(
+                f'{path}: expected a vocabulary of {kinds[tokens == "char"]}, found '
+                f'one of {kinds[found.by_character]}')
+        return found
     words = [line.rstrip('\r') for line in text.split('\n')]
     if tokens == 'word':
         words = [word.strip() for word in words]

@@ -110,4 +110,4 @@ def _line(path: Optional[str], number: int, line: bytes, size: int) -> Line:
         return Line(number, None, size, (
             f'{name_of(path)}:{number}: expected text in UTF-8, found byte '
             f'0x{line[e.start]:02x} ({e.reason}); convert it, for example with '
-            'iconv -f latin1 -t utf-8'))
+            'iconv -f latin1 -t utf-8, with the encoding that it has'))

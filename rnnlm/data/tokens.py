@@ -59,7 +59,7 @@ def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
             raise InputError(
                 f'{name}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
                 f'offset {offset + e.start} ({e.reason}); convert it, for example with '
-                'iconv -t utf-8') from None
+                'iconv -f latin1 -t utf-8, with the encoding that it has') from None
         if not offset and used:
             text = text.removeprefix('\ufeff')
         rest, offset = data[used:], offset + used

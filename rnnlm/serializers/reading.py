@@ -99,7 +99,7 @@ def decode(data: Union[bytes, bytearray], source: str) -> str:
         raise InputError(
             f'{source}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
             f'offset {e.start} ({e.reason}); convert it, for example with '
-            'iconv -t utf-8') from None
+            'iconv -f latin1 -t utf-8, with the encoding that it has') from None
     return text[1:] if text.startswith('\ufeff') else text
 
 

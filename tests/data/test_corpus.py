@@ -272,7 +272,7 @@ def test_unreadable_file(write, monkeypatch):
 
 
 @pytest.mark.parametrize('spec, parts', [
-    ('no/such/file', ["'no/such/file'", "'demo', 'ptb', a directory", 'text file',
+    ('no/such/file', ["'no/such/file'", "'demo', 'ptb', a folder", 'text file',
                       'does not exist']),
     ('PTB', ["did you mean 'ptb'"]),
     ('demos', ["did you mean 'demo'"]),

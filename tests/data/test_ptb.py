@@ -11,7 +11,7 @@ from rnnlm.data.corpus import load
 
 PTB_DIR = os.environ.get('RNNLM_PTB_DIR')
 needs_ptb = pytest.mark.skipif(
-    not PTB_DIR, reason='set RNNLM_PTB_DIR to a directory with ptb.train.txt, '
+    not PTB_DIR, reason='set RNNLM_PTB_DIR to a folder with ptb.train.txt, '
     'ptb.valid.txt and ptb.test.txt')
 
 # The names under which Chainer keeps the three texts: MD5 of their addresses.
