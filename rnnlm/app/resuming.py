@@ -60,19 +60,20 @@ def require_rest(trainer: training.Trainer, recipe: Recipe,
     They would be recorded although they had no effect.
 
     Raises:
-        rnnlm.errors.InputError: If there are such options, or the run has already
-            trained more epochs than the recipe has.
+        rnnlm.errors.InputError: If there are such options, or fewer epochs than the run
+            has trained.
     """
     done = trainer.updater.epoch
-    if recipe.epochs < done:
+    changed = [name for change in described.changes
+               if change['window'] == trainer.updater.iteration
+               for name in change['recipe']]
+    if 'epochs' in changed and recipe.epochs < done:
         raise InputError(f'expected at least {done}, the epochs that the run has '
                          f'trained, found {recipe.epochs}', 'epochs')
-    changed = [flag_of(name) for change in described.changes
-               if change['window'] == trainer.updater.iteration
-               for name in change['recipe'] if name != 'epochs']
-    if changed and trainer.stop_trigger(trainer):
+    flags = [flag_of(name) for name in changed if name != 'epochs']
+    if flags and trainer.stop_trigger(trainer):
         raise InputError(
-            f'{", ".join(changed)}: expected a run that is not complete, found one of '
+            f'{", ".join(flags)}: expected a run that is not complete, found one of '
             f'{counted(done, "epoch")}; train on with --epoch {done + 1} or more')
 
 

@@ -83,7 +83,8 @@ def evaluator_init(original):
     @functools.wraps(original)
     def __init__(self, iterator, target, *args, **kwargs):
         original(self, iterator, target, *args, **kwargs)
-        self.device = kwargs.get('device', args[1] if args[1:] else None)
+        if (release.script or (1,)) < (2,):  # only `evaluate` below takes a number
+            self.device = kwargs.get('device', args[1] if args[1:] else None)
     return __init__
 
 

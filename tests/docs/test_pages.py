@@ -24,9 +24,9 @@ from rnnlm.app import cli
 args = sys.argv[1:]
 if args[0] == 'train' and '--help' not in args:
     new = not {{'--resume', '--init-from', '--config'}} & set(args)
-    args += ['--epoch', '1' if new else '2']
+    args += ['--epoch', '1' if new else '4' if '--epoch' in args else '2']
     if new:
-        args += ['--unit', '8', '--batchsize', '50', '--bproplen', '100']
+        args += ['--unit', '8', '--batchsize', '20', '--bproplen', '20']
     if '--resume' not in args:
         args += ['--overwrite']
 args = ['./ptb' if a == 'ptb' and args[k - 1] == '--corpus' else a
@@ -57,7 +57,7 @@ def made(tmp_path_factory):
     (folder / 'score').write_text('a-1 -3.5\na-2 -3.6\n')
     shutil.copy(os.path.join(OLD_RUN, 'ptb_snapshot'), folder / 'snapshot_iter_60')
     recipe = rnnlm.Recipe(
-        n_units=8, n_layers=2, dropout=0, batch_size=50, bprop_len=100, epochs=1)
+        n_units=8, n_layers=2, dropout=0, batch_size=20, bprop_len=20, epochs=1)
     for corpus, runs in (('demo', ['result']), ('novel.txt', ['novel', 'second'])):
         where = 'demo' if corpus == 'demo' else str(folder / corpus)
         for out in runs:

@@ -139,7 +139,7 @@ def test_a_script_mixed_of_two(tmp_path):
         F.dropout(x, train=False)
     ''', tmp_path, IMPORTS)
     assert found.api == 'v2'
-    assert 'though script.py:9 has F.dropout(train=...), removed in' in found.reason
+    assert 'but script.py:9 has F.dropout(train=...), removed in' in found.reason
 
 
 def test_modules_of_its_own(tmp_path, monkeypatch):
