@@ -104,14 +104,14 @@ def make_model(n_vocab, args):
 
 
 def loss_of_window(model, x, t, alpha, beta):
-    """Computes the loss of a window with regularization, and its cross entropy.
+    """Computes the loss of a window with regularisation, and its cross entropy.
 
     Args:
         model: From `make_model`.
         x, t: int (T, B), inputs and targets.
-        alpha (float): Weight of the activation regularization: the mean square of the
+        alpha (float): Weight of the activation regularisation: the mean square of the
             last layer's output after dropout.
-        beta (float): Weight of the temporal activation regularization: the mean square
+        beta (float): Weight of the temporal activation regularisation: the mean square
             of the change of the last layer's output between steps, before dropout.
 
     Returns:

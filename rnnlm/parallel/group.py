@@ -4,8 +4,9 @@
 class Group:
     """Group of the processes of a job.
 
-    All methods except `heartbeat` are collective: every rank must call them, in the
-    same order.
+    Methods that exchange values are collective: every rank must call them, in the same
+    order.  `heartbeat`, `rows`, `clock`, `device`, `exchange` and
+    `separate_random_streams` are not.
 
     Attributes:
         rank (int): Number of this process, from 0.

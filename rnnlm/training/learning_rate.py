@@ -56,8 +56,14 @@ class LearningRateDecay(training.Extension):
         self._since = 0  # first epoch with `_lr`, if it was changed later
 
     def initialize(self, trainer: training.Trainer) -> None:
-        self.scale(trainer, 1)
+        self._remember(trainer)
         self._set(trainer)
+
+    def _remember(self, trainer: training.Trainer) -> None:
+        """Remembers the first learning rate, unless one was resumed."""
+        if self._lr is None:
+            optimizer = trainer.updater.get_optimizer('main')
+            self._lr = float(getattr(optimizer, rate_name(optimizer)))
 
     def __call__(self, trainer: training.Trainer) -> None:
         assert self._lr is not None  # set by initialize
@@ -72,15 +78,14 @@ class LearningRateDecay(training.Extension):
 
     def rate(self, trainer: training.Trainer) -> float:
         """Returns the learning rate of a trainer's current epoch."""
-        self.scale(trainer, 1)
+        self._remember(trainer)
         return self._of_epoch(
             trainer.updater.epoch + 1, self.decay, self.after_epoch)
 
     def scale(self, trainer: training.Trainer, factor: float) -> None:
         """Multiplies the learning rates of a trainer that is not running."""
-        if self._lr is None:
-            optimizer = trainer.updater.get_optimizer('main')
-            self._lr = float(getattr(optimizer, rate_name(optimizer)))
+        self._remember(trainer)
+        assert self._lr is not None
         self._lr *= factor
 
     def apply_changes(self, trainer: training.Trainer, decay: float, after_epoch: int,
@@ -95,7 +100,7 @@ class LearningRateDecay(training.Extension):
             lr: The rate of the current epoch; if None, that of the previous epoch,
                 divided according to `decay` and `after_epoch` of this extension.
         """
-        self.scale(trainer, 1)
+        self._remember(trainer)
         behind = trainer.updater.epoch
         if lr is not None:
             self._lr, self._since = lr, behind + 1

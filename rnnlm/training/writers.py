@@ -20,7 +20,7 @@ class DurableWriter(snapshot_writers.Writer):
     Args:
         savefun: Function that writes the file, called with a path and a dict of
             arrays, like :func:`chainer.serializers.save_hdf5`.  By default `save_npz`.
-        kwds: Keyword arguments for `savefun`.
+        kwds: Keyword arguments for `savefun`; without one, those of `rnnlm.save_npz`.
 
     Example:
         >>> writer = rnnlm.DurableWriter()

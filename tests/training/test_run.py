@@ -96,10 +96,11 @@ def test_changes_on_resume_are_stored(story, capsys):
     with open('result/run.json') as f:
         recipe = json.load(f)['recipe']
     assert (recipe['dropout'], recipe['epochs']) == (0.4, 2)
-    # Fewer epochs than before: nothing is left to do.
-    run('train', '--resume', '-e', '1')
-    with open('result/log') as f:
-        assert len(json.load(f)) == 2
+    # Fewer epochs than before: they would be recorded, but are not what was trained.
+    run('train', '--resume', '-e', '1', status=2)
+    assert 'expected at least 2, the epochs' in capsys.readouterr().err
+    with open('result/run.json') as f:
+        assert json.load(f)['recipe'] == recipe
 
 
 @pytest.mark.parametrize('flags, message', [
