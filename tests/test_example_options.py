@@ -9,6 +9,7 @@ from helpers import ROOT
 import pytest
 
 import rnnlm
+from rnnlm import parts
 
 EXAMPLES = os.path.join(ROOT, 'examples')
 BIG = '99999999999999999999'
@@ -61,8 +62,10 @@ def here(tmp_path, monkeypatch):
 
     for name in 'RNNForLM', 'LanguageModel', 'ParallelSequentialIterator', 'load':
         monkeypatch.setattr(rnnlm, name, begun)
-    before = set(sys.modules)
+    before, table = set(sys.modules), dict(parts.TABLE)
     yield
+    parts.TABLE.clear()  # examples/awd adds links to it
+    parts.TABLE.update(table)
     for name in set(sys.modules) - before:  # each folder has its own `options`
         if (getattr(sys.modules[name], '__file__', None) or '').startswith(EXAMPLES):
             del sys.modules[name]
