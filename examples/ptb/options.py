@@ -96,8 +96,8 @@ def locked(folder):
             yield
     except filelock.Timeout:
         raise rnnlm.InputError(
-            f'{folder}: expected a folder that no other run is writing to, found one '
-            'that is; choose another by --out') from None
+            f'{folder}: another run is writing to this folder; choose another one with '
+            '--out') from None
 
 
 def prepare(args, group=rnnlm.parallel.SINGLE_PROCESS):

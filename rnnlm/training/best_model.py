@@ -41,8 +41,8 @@ class BestModel(training.Extension):
         window (int or None): The window after which it was found.
 
     Raises:
-        rnnlm.InputError: If the target is not a link or the path is not the name of a
-            file; by `initialize`, if the file's folder does not exist.
+        rnnlm.InputError: If the target is not a link or the path is not a name; by
+            `initialize`, if it is a folder, or in a folder that does not exist.
     """
     trigger = 1, 'epoch'
 
@@ -50,8 +50,8 @@ class BestModel(training.Extension):
                  key: str = 'validation/main/loss',
                  saved_as: Union[str, WeightAverage] = 'updater/model:main/') -> None:
         require('target', target, 'a link', lambda v: isinstance(v, chainer.Link))
-        require('path', path, 'the name of a file', lambda v: isinstance(
-            v, (str, os.PathLike)) and not os.path.isdir(v))
+        require('path', path, 'the name of a file',
+                lambda v: isinstance(v, (str, os.PathLike)))
         self.target = target
         self.path = os.fspath(path)
         self.key = key
@@ -64,7 +64,8 @@ class BestModel(training.Extension):
 
     def initialize(self, trainer: training.Trainer) -> None:
         require('path', self.path, 'a file in a folder that exists',
-                lambda v: os.path.isdir(os.path.dirname(os.path.abspath(v))))
+                lambda v: os.path.isdir(os.path.dirname(os.path.abspath(v)))
+                and not os.path.isdir(v))
         self._find(trainer)
         if self._lost:
             logger.warning('%s; the best model from now on is kept', self._lost)

@@ -167,11 +167,13 @@ def test_best_model_arguments(tmp_path, caplog):
     with refused('target: expected a link'):
         rnnlm.BestModel(str(tmp_path / 'best.npz'), model)
     with refused('path: expected the name of a file'):
-        rnnlm.BestModel(model, str(tmp_path))
-    trainer = make_trainer(model, text(), tmp_path, stop=(1, 'epoch'))
-    trainer.extend(rnnlm.BestModel(model, str(tmp_path / 'no' / 'best.npz')))
-    with refused('path: expected a file in a folder that exists'):
-        rnnlm.run(trainer)
+        rnnlm.BestModel(model, 3)
+    for path in tmp_path / 'no' / 'best.npz', tmp_path:
+        trainer = make_trainer(model, text(), tmp_path, stop=(1, 'epoch'))
+        trainer.extend(rnnlm.BestModel(model, str(path)))
+        with refused('path: expected a file in a folder that exists'):
+            rnnlm.run(trainer)
+        assert trainer.updater.iteration == 0
     trainer = make_trainer(small(), text(), tmp_path / 'new', stop=(1, 'epoch'))
     trainer.extend(rnnlm.BestModel(
         model, str(tmp_path / 'new' / 'best.npz'), key='validation/loss'))
