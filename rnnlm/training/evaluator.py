@@ -71,7 +71,7 @@ class PerplexityEvaluator(extensions.Evaluator):
         model, iterator = language_model(self._targets['main']), self._iterators['main']
         if model is not None and isinstance(
                 iterator, ParallelSequentialIterator) and has_ids(iterator.dataset):
-            model.check_ids(require_ids('iterator', iterator.dataset))
+            model._check_ids(require_ids('iterator', iterator.dataset))
 
     def evaluate(self) -> Dict[str, Any]:
         streams = getattr(self._iterators['main'], 'batch_size', 1)
@@ -127,7 +127,7 @@ class PerplexityEvaluator(extensions.Evaluator):
                     break
                 # This process's part of the mean over all streams.
                 share = window.shape[1] / iterator.batch_size
-                model.check_ids(window)
+                model._check_ids(window)
                 window = model.device.send(window)
                 x, t = window[:-1], window[1:]
                 if is_fused_loss(target):
