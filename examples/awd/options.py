@@ -103,11 +103,11 @@ def prepare(args):
     Makes the device current, and seeds `numpy.random`.
     """
     require('data', not args.demo or args.data is None, 'none with --demo', args.data)
-    data = 'ptb' if args.data is None else args.data
+    data = 'demo' if args.demo else 'ptb' if args.data is None else args.data
     device = rnnlm.get_device(args.device)
     device.use()
     numpy.random.seed(args.seed)
-    corpus = rnnlm.load_corpus('demo' if args.demo else data)
+    corpus = rnnlm.load_corpus(data)
     texts = [corpus.train, corpus.valid, corpus.test]
     if args.demo:
         texts = [words[:n] for words, n in zip(texts, DEMO_WORDS)]

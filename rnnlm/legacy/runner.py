@@ -127,7 +127,7 @@ def _refuse_own_rnnlm(path):
 
     This package has that name in the script's process, and would be imported instead.
     """
-    folder = os.path.dirname(os.path.abspath(path))
+    folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
     for own in os.path.join(folder, 'rnnlm.py'), os.path.join(folder, 'rnnlm'):
         if not os.path.exists(own) or os.path.exists(os.path.join(own, '_compat')):
             continue  # nothing, or a copy of this package

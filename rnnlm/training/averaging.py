@@ -86,8 +86,7 @@ class WeightAverage(training.Extension):
 
     def initialize(self, trainer: Any = None) -> None:
         if not self.count:  # the parameters may have been loaded meanwhile
-            self.averaged.copyparams(self.target, copy_persistent=False)
-            self._copy_persistent()
+            self.averaged.copyparams(self.target)
 
     def __call__(self, trainer: Any = None) -> None:
         rate = max(SHARE / (self.count + SHARE),

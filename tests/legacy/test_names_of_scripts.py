@@ -84,6 +84,18 @@ def test_a_module_of_the_script_named_like_this_package(own, tmp_path):
         runner.run(str(tmp_path / 'train.py'))
 
 
+def test_a_folder_is_searched_itself_not_the_one_above(tmp_path):
+    (tmp_path / 'rnnlm.py').write_text('')
+    (tmp_path / 'other.py').write_text('import rnnlm\n')
+    folder = tmp_path / 'script'
+    folder.mkdir()
+    (folder / '__main__.py').write_text('import rnnlm\n')
+    runner._refuse_own_rnnlm(str(folder))
+    (folder / 'rnnlm.py').write_text('')
+    with refused('expected another name for this module', '__main__.py'):
+        runner._refuse_own_rnnlm(str(folder))
+
+
 NEW_EPOCH = '''
 import chainer
 from chainer import training
