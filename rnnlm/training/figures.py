@@ -66,12 +66,13 @@ def png(figure: Any) -> bytes:
 
     The same figure gives the same bytes, with the same matplotlib.
     """
+    import numpy
     from PIL import Image
 
-    drawn, file = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format='png', metadata={'Software': None})
-    image: Any = Image.open(drawn).convert('RGB')
-    image.quantize(COLOURS, dither=0).save(file, 'PNG', optimize=True)
+    figure.canvas.draw()
+    image: Any = Image.fromarray(numpy.asarray(figure.canvas.buffer_rgba()))
+    file = io.BytesIO()
+    image.convert('RGB').quantize(COLOURS, dither=0).save(file, 'PNG', optimize=True)
     return file.getvalue()
 
 
