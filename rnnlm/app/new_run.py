@@ -4,7 +4,7 @@ import os
 import shlex
 import shutil
 import stat
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import numpy
 
@@ -44,17 +44,37 @@ def begin(folder: str, corpus: Corpus, described: RunDescription,
             message says whether the earlier run is unchanged.
     """
     make(folder)
-    check_places(folder, corpus)
-    start = described.began['model'] if described.began else None
-    if start and (same_file(folder, start)
-                  or same_file(folder, os.path.dirname(start) or '.')):
+    old = check_folder(folder, corpus.source or {},
+                       described.began['model'] if described.began else None, overwrite)
+    _describe(folder, corpus, described, old)
+
+
+def check_folder(folder: str, source: Dict[str, Any], start: Optional[str],
+                 overwrite: bool) -> List[str]:
+    """Refuses an existing folder that a new run cannot be written to.
+
+    Args:
+        folder: The folder.
+        source: What the text was, or will be, read from: as `Corpus.source`.
+        start: The model that the run starts from, if any: a folder or a file.
+        overwrite: As for `begin`.
+
+    Returns:
+        The files of an earlier run.
+
+    Raises:
+        rnnlm.errors.InputError: As for `begin`.
+    """
+    check_places(folder, source)
+    if start and same_file(folder, start if os.path.isdir(start)
+                           else os.path.dirname(start) or '.'):
         raise InputError(
             f'{folder}: expected a folder without the model of --init-from, found '
             f'{start}; choose another folder with --out')
     old = _results(folder)
     if old and not overwrite:
         raise _in_use(folder, old)
-    _describe(folder, corpus, described, old)
+    return old
 
 
 def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
@@ -74,7 +94,7 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
         InputError: If the folder has newer snapshots, or contains another run.
         OSError: If the folder cannot be written to.
     """
-    check_places(folder, corpus)
+    check_places(folder, corpus.source or {})
     origin = os.path.dirname(snapshot) or '.'
     if os.path.samefile(origin, folder):
         newer = _newer(folder, window)
@@ -102,12 +122,12 @@ def prepare_to_resume(folder: str, snapshot: str, corpus: Corpus,
     _copy(snapshot, copy)
 
 
-def check_places(folder: str, corpus: Corpus) -> None:
+def check_places(folder: str, source: Dict[str, Any]) -> None:
     """Refuses a folder in which a file of the run cannot be written safely.
 
     Args:
         folder: The existing folder of a run.
-        corpus: The corpus, which must not be a file that the run writes.
+        source: As for `check_folder`: the text must not be a file that the run writes.
 
     Raises:
         rnnlm.errors.InputError: If the name of a file of the run belongs to a folder, a
@@ -122,7 +142,7 @@ def check_places(folder: str, corpus: Corpus) -> None:
             raise InputError(
                 f'{path}: expected a file or nothing, found {_kind(path)}; move it '
                 'away, or choose another folder with --out')
-        if any(same_file(path, text) for text in _texts(corpus)):
+        if any(same_file(path, text) for text in _texts(source)):
             raise InputError(
                 f'{path}: expected a file that may be overwritten, found the text of '
                 'the corpus; move it, or choose another folder with --out')
@@ -242,10 +262,9 @@ def _copy(source: str, path: str) -> None:
         shutil.copyfileobj(old, new)
 
 
-def _texts(corpus: Corpus) -> List[str]:
-    """Returns the files that a corpus was read from, as far as known."""
-    source = corpus.source or {}
-    paths = source.get('corpus', [])
+def _texts(source: Dict[str, Any]) -> List[str]:
+    """Returns the files of a text, as far as known."""
+    paths = source.get('corpus') or []
     found = []
     for path in [paths] if isinstance(paths, str) else paths:
         if os.path.isdir(path):

@@ -38,6 +38,19 @@ def seed(text: str) -> int:
     return value
 
 
+class _Once(argparse.Action):
+    """Stores the value of an option that is refused when it is repeated.
+
+    argparse keeps only the last value, but --corpus may look as if it added a file.
+    """
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: Optional[str] = None) -> None:
+        if getattr(namespace, self.dest) is not self.default:
+            raise argparse.ArgumentError(self, 'expected once, found twice')
+        setattr(namespace, self.dest, values)
+
+
 @dataclasses.dataclass(frozen=True)
 class Option:
     """Option of the command line.
@@ -61,7 +74,7 @@ def _option(group: str, *flags: str, shown: str = '', **options: Any) -> Option:
 
 OPTIONS = {
     'corpus': _option(
-        'text', '--corpus', metavar='CORPUS', type=a_name,
+        'text', '--corpus', metavar='CORPUS', type=a_name, action=_Once,
         help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
              'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
              "file, also .gz; '-' for standard input",

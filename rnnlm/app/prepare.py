@@ -11,7 +11,7 @@ from rnnlm import parallel
 from rnnlm.app import reading, run_folder, texts
 from rnnlm.app.description import RUN, RunDescription, hash_of_vocabulary
 from rnnlm.app.initial import InitialModel, load_by
-from rnnlm.app.new_run import resume_folder_command
+from rnnlm.app.new_run import check_folder, resume_folder_command
 from rnnlm.app.options import OPTIONS
 from rnnlm.app.recipes import (
     PRESETS, Recipe, changed, check_options, flag_of, recipe_for, recipe_options)
@@ -144,6 +144,9 @@ def _resumed(args: argparse.Namespace) -> Optional[str]:
     resume = args.resume
     if resume is None:
         args.out = args.out or 'result'
+        if os.path.lexists(args.out):  # before a long text is read
+            run_folder.make(args.out)
+            check_folder(args.out, vars(args), args.init_from, args.overwrite)
         return None
     with about('resume'):
         if resume is True:

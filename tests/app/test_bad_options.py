@@ -6,6 +6,7 @@ import pytest
 
 import rnnlm
 from rnnlm.app import cli
+from rnnlm.data import sources
 
 BIG = '99999999999999999999'
 VALUES = ['', 'x', '-1', '0', '1e999', 'nan', '1e-400', '1.5', BIG, 'folder']
@@ -87,6 +88,22 @@ def test_an_option_is_refused_by_its_flag(name, here, capsys):
         argv = [name, *given, *WITH[name]] if name == 'run' else [
             name, *WITH[name], *given]
         assert flag in refused(argv, capsys), argv
+
+
+# Whether these are valid depends on the text.
+BY_THE_TEXT = {('--batchsize', BIG), ('--bproplen', BIG)}
+
+
+def test_a_long_text_is_not_read_before_an_option_is_refused(here, capsys, monkeypatch):
+    def find(*args):
+        raise AssertionError('the text is read')
+
+    monkeypatch.setattr(sources, 'find', find)
+    argv = ['train', *WITH['train']]
+    for flag, value in values_of(commands()['train']):
+        if (flag, value) not in BY_THE_TEXT and flag != '--corpus':
+            assert flag in refused([*argv, f'{flag}={value}'], capsys), (flag, value)
+    assert 'expected a folder without a run' in refused([*argv, '--out=run'], capsys)
 
 
 def test_all_commands_are_tried():

@@ -350,6 +350,13 @@ def test_several_files_are_kept_and_never_written_over(run, write):
     assert 'a.txt does not exist' in run('evaluate', status=2)
 
 
+def test_a_corpus_that_is_given_twice(story, capsys):
+    for command in 'train', 'evaluate':  # argparse would forget the first
+        with pytest.raises(SystemExit):
+            cli.main([command, '--corpus', 'story', '--corpus', 'story'])
+        assert '--corpus: expected once, found twice' in capsys.readouterr().err
+
+
 # --- long texts ---
 
 @pytest.fixture

@@ -110,8 +110,9 @@ def test_a_gpu_as_in_chainers_scripts(here, monkeypatch, flags, device):
         return {'signal': 2, 'snapshot': 'x'}
 
     monkeypatch.setattr(commands.experiment, 'train', train)
+    monkeypatch.setattr(commands, 'get_device', found.append)
     assert cli.main([*SMALL, *flags]) == 130
-    assert found == [device]
+    assert found == [device, device]
 
 
 def test_the_help_is_in_groups_with_numbers(capsys):
