@@ -3,7 +3,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
@@ -41,6 +41,7 @@ class RunDescription:
             its path; 'weights', their SHA-256; 'vocabulary', 'kept' or 'extended'.
         changes: One dict for each resume with other values: 'window', and 'recipe', a
             dict of the changed fields, each with its values before and after.
+        unknown: Entries of the recipe in the file that this version does not know.
     """
     corpus: str
     tokens: str
@@ -53,6 +54,7 @@ class RunDescription:
     seed: Optional[int] = None
     began: Optional[Dict[str, str]] = None
     changes: List[Dict[str, Any]] = dataclasses.field(default_factory=list)
+    unknown: Tuple[str, ...] = ()
 
     @classmethod
     def of(cls, corpus: Corpus, recipe: Recipe,
@@ -61,6 +63,19 @@ class RunDescription:
         return cls(corpus.name, corpus.tokens, len(corpus.train),
                    hash_of_vocabulary(corpus.vocabulary), hash_of_text(corpus),
                    corpus.source or {}, recipe, computed or {}, seed, began)
+
+    def require_known(self, path: str) -> None:
+        """Refuses to train by a file with fields that this version does not know.
+
+        Raises:
+            rnnlm.errors.InputError: If there are such fields.
+        """
+        if self.unknown:
+            names = ', '.join(map(short_repr, self.unknown[:3]))
+            raise InputError(
+                f'{path}: expected only fields of a recipe that this version knows, '
+                f'found {names}; correct the name, or use the version of rnnlm that '
+                'wrote the file')
 
     def recipe_at(self, window: int) -> Recipe:
         """Returns the recipe that was in effect when a snapshot was written."""
@@ -135,12 +150,13 @@ class RunDescription:
         require('changes', changes, 'a list of windows and recipes',
                 lambda v: isinstance(v, list) and all(map(_is_change, v)))
         # A field added after the run was made gets its default, which was the behaviour
-        # then.  Fields of later versions are ignored.
+        # then.
         described = cls(
             found['corpus'], found['tokens'], found['training words'],
             found['vocabulary'], text, source or {}, Recipe(**_known(recipe)),
             computed or {}, seed, began,
-            [{**change, 'recipe': _known(change['recipe'])} for change in changes])
+            [{**change, 'recipe': _known(change['recipe'])} for change in changes],
+            tuple(name for name in recipe if name not in _known(recipe)))
         described.recipe_at(0)  # refuses invalid values
         return described
 
@@ -225,6 +241,7 @@ def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
     if earlier is None:
         return snapshot
     path = os.path.join(os.path.dirname(snapshot), RUN)
+    earlier.require_known(path)
     _check_text(path, earlier, RunDescription.of(corpus, recipe))
     for field in dataclasses.fields(Recipe):
         name = field.name

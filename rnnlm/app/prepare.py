@@ -171,6 +171,7 @@ def _repeated(args: argparse.Namespace) -> RunDescription:
         path = os.path.join(path, RUN)
     with about('config'):
         described = RunDescription.read(path)
+        described.require_known(path)
         if described.seed is None and args.seed is None:
             raise InputError(
                 f'{path}: expected the seed of the run, found none; give --seed')

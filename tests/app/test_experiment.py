@@ -149,3 +149,19 @@ def test_runs_from_before_a_field_go_on(tmp_path):
     del began['recipe']['n_embed'], began['recipe']['tied']
     path.write_text(json.dumps(began))
     assert cli.main(args + ['-e', '2', '--resume']) == 0
+
+
+def test_fields_that_are_misspelt_or_of_a_later_version(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'text').write_text('the cat sees the dog\n' * 60)
+    assert cli.main(['train', '--corpus', 'text', '-u', '4', '-b', '4', '-l', '5', '-e',
+                     '1', '--out', 'out']) == 0
+    path = tmp_path / 'out' / 'run.json'
+    began = json.loads(path.read_text())
+    began['recipe']['droput'] = began['recipe'].pop('dropout')
+    path.write_text(json.dumps(began))
+    capsys.readouterr()
+    for args in ['--config', 'out', '--out', 'new'], ['--resume', 'out', '-e', '2']:
+        assert cli.main(['train', *args]) == 2
+        assert "found 'droput'; correct the name, or use" in capsys.readouterr().err
+    assert cli.main(['evaluate', 'out']) == 0  # does not need them
