@@ -70,7 +70,7 @@ def inspect(args: argparse.Namespace) -> int:
             print(f'{name[:-1]:9}{printable(text, 300)}')
     for name, entry in found['arrays'].items():
         shape = 'x'.join(map(str, entry['shape'])) or '-'
-        print(printable(f'{entry["dtype"]:9}{shape:16}{name}', 300))
+        print(printable(f'{entry["dtype"]:8} {shape:15} {name}', 300))
     return 0
 
 
