@@ -30,6 +30,8 @@ KNOWN = (
 )
 PICKLED = ('Until 1.16.2, NumPy unpickled files with objects, which can run code from '
            'them.  If you trust the file, write numpy.load(..., allow_pickle=True).')
+PYTHON_2 = ('A pickle written by Python 2 needs an encoding.  Write '
+            "pickle.load(file, encoding='latin1').")
 
 
 def explain(error):
@@ -42,7 +44,8 @@ def explain(error):
         str: The script's line, what it did before, and the remedy; None if the error
         has other causes.
     """
-    text = _removed(error) or _of_chainer(error) or _numpy_2(error)
+    text = (_removed(error) or _of_chainer(error) or _of_python_2(error)
+            or _numpy_2(error))
     if not text:
         return None
     place = place_of(error)
@@ -57,6 +60,18 @@ def place_of(error):
         if finder.is_users(frame.f_globals.get('__name__', ''), path):
             return path, line, linecache.getline(path, line).strip()
     return None
+
+
+def _of_python_2(error):
+    """Returns the remedy for a pickle with strings of bytes, or None."""
+    if not isinstance(error, UnicodeDecodeError):
+        return None
+    # The reader is written in C: unlike that of a text, it has no line of its own.
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    place = place_of(error)
+    reads = place and place[:2] == (frame.f_code.co_filename, line) and (
+        re.search(r'\bloads?\(', place[2]))
+    return PYTHON_2 if reads else None
 
 
 def _numpy_2(error):

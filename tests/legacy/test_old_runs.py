@@ -17,12 +17,17 @@ HERE = pathlib.Path(__file__).parent / 'old_runs'
 RELEASES = '1.11.0', '1.17.0', '1.24.0', '2.0.0'
 
 
-def lines_of(script, *args, release, cwd):
-    """The words of each line that a script prints, run for a release."""
+def start(script, *args, release, cwd):
+    """Runs a script for a release."""
     api = 'v1' if release.startswith('1') else 'v2'
     command, environment = runner.start(str(script), args, api, release)
-    done = subprocess.run(command, env=environment, capture_output=True, text=True,
+    return subprocess.run(command, env=environment, capture_output=True, text=True,
                           cwd=cwd)
+
+
+def lines_of(script, *args, release, cwd):
+    """The words of each line that a script prints, run for a release."""
+    done = start(script, *args, release=release, cwd=cwd)
     assert done.returncode == 0 and not done.stderr, done.stderr
     out = done.stdout.replace('\033[J', '')
     return [line.split() for line in out.splitlines() if line.strip()]
@@ -64,6 +69,27 @@ def test_pickles_and_saved_optimizers(release, tmp_path):
     if (folder / 'state.h5').exists():
         pytest.importorskip('h5py')
     lines = lines_of(HERE / 'links.py', 'use', folder, release=release, cwd=tmp_path)
+    assert_alike(
+        lines, json.loads((folder / 'expected.json').read_text())['links.py'])
+
+
+def test_pickles_of_python_2(tmp_path):
+    """They need an encoding; without one the script's line and the cure are printed."""
+    folder = HERE / 'chainer-1.24.0-python2'
+    done = start(HERE / 'links.py', 'use', str(folder), release='1.24', cwd=tmp_path)
+    assert done.returncode == 1 and 'UnicodeDecodeError' in done.stderr
+    assert 'links, made = pickle.load(f)\n    A pickle written by ' in done.stderr
+    assert "pickle.load(file, encoding='latin1')" in done.stderr
+
+    (tmp_path / 'text.json').write_bytes(b'\xff')  # no pickle
+    (tmp_path / 'text.py').write_text(
+        "import json\njson.load(open('text.json', encoding='ascii'))")
+    done = start(tmp_path / 'text.py', release='1.24', cwd=tmp_path)
+    assert 'UnicodeDecodeError' in done.stderr and 'Python 2' not in done.stderr
+
+    (tmp_path / 'links.py').write_text((HERE / 'links.py').read_text().replace(
+        'pickle.load(f)', "pickle.load(f, encoding='latin1')"))
+    lines = lines_of(tmp_path / 'links.py', 'use', folder, release='1.24', cwd=tmp_path)
     assert_alike(
         lines, json.loads((folder / 'expected.json').read_text())['links.py'])
 
@@ -121,10 +147,8 @@ def test_current_files_need_no_guesses(tmp_path):
         arrays = dict(d)
     del arrays['updater/iteration']
     numpy.savez(tmp_path / 'broken.npz', **arrays)
-    command, environment = runner.start(
-        str(script), ['--resume', 'broken.npz', '--stop', '5'], 'v2')
-    done = subprocess.run(command, env=environment, capture_output=True, text=True,
-                          cwd=tmp_path)
+    done = start(script, '--resume', 'broken.npz', '--stop', '5', release='7.8.1',
+                 cwd=tmp_path)
     assert done.returncode == 1 and "KeyError: 'updater/iteration" in done.stderr
 
 
