@@ -115,3 +115,48 @@ def lstm_of_1_5(original):
             link.W.array[...] = numpy.random.normal(
                 0, numpy.sqrt(1. / size), link.W.shape)
     return __init__
+
+
+def bias_if_given(original):
+    """A link of v1 that has a bias only if its initial value is given."""
+    def __init__(self, *args, initial_bias=None, **kwargs):
+        kwargs.setdefault('nobias', initial_bias is None)
+        original(self, *args, initial_bias=initial_bias, **kwargs)
+    return __init__
+
+
+def embed_id_of_1_8(original):
+    """``L.EmbedID(in_size, out_size, ignore_label)`` of 1.8."""
+    def __init__(self, in_size, out_size, *args, **kwargs):
+        if args and release.before(1, 9):
+            kwargs['ignore_label'], *args = args
+        original(self, in_size, out_size, *args, **kwargs)
+    return __init__
+
+
+def adam_of_1_2(original):
+    """``Adam(alpha, beta1, beta2, lam, eps)`` of 1.0 to 1.2; ``lam`` decayed beta1."""
+    def __init__(self, alpha=0.001, beta1=0.9, beta2=0.999, *args, **kwargs):
+        if release.before(1, 3):
+            lam, *args = args or [kwargs.pop('lam', 1.0)]
+            if not 1 - 1e-7 <= lam <= 1:
+                raise TypeError(f'Adam: expected lam=1 - 1e-8, because Chainer 1.3 '
+                                f'removed it, found {lam!r}')
+        original(self, alpha, beta1, beta2, *args, **kwargs)
+    return __init__
+
+
+def eps_of_1_13(place):
+    """Returns a decorator for batch normalization, whose eps was 1e-5 until 1.13.
+
+    Args:
+        place (int): The place of eps among the positional arguments.
+    """
+    def with_eps(original):
+        @functools.wraps(original)
+        def call(*args, **kwargs):
+            if release.before(1, 14) and len(args) <= place:
+                kwargs.setdefault('eps', 1e-5)
+            return original(*args, **kwargs)
+        return call
+    return with_eps

@@ -12,7 +12,9 @@ import typing
 
 from rnnlm.legacy import (
     cuda, links, mixed, optimizers, pickles, snapshots, training, update_one, variables)
-from rnnlm.legacy.arguments import arguments, init_weight, lstm_of_1_5, matmul
+from rnnlm.legacy.arguments import (
+    adam_of_1_2, arguments, bias_if_given, embed_id_of_1_8, eps_of_1_13, init_weight,
+    lstm_of_1_5, matmul)
 
 
 class Row(typing.NamedTuple):
@@ -113,7 +115,16 @@ ROWS = (
         'convolution_2d(x, W, b=None, stride=1, pad=0, use_cudnn=True, '
         'cover_all=False, deterministic=False)',
         'deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, '
-        'use_cudnn=True, deterministic=False)'),
+        'use_cudnn=True, deterministic=False)',
+        'max_pooling_nd(x, ksize, stride=None, pad=0, cover_all=True, '
+        'use_cudnn=True)',
+        'average_pooling_nd(x, ksize, stride=None, pad=0, use_cudnn=True)',
+        'convolution_nd(x, W, b=None, stride=1, pad=0, use_cudnn=True, '
+        'cover_all=False)',
+        'deconvolution_nd(x, W, b=None, stride=1, pad=0, outsize=None, '
+        'use_cudnn=True)',
+        'dilated_convolution_2d(x, W, b=None, stride=1, pad=0, dilate=1, '
+        'use_cudnn=True, cover_all=False)'),
     *_functions('2.0', 'force_tuple=True by default',
                 'split_axis(x, indices_or_sections, axis, force_tuple=False)'),
     Row('chainer.functions.matmul', '3.0', 'the rules of numpy.matmul', matmul),
@@ -138,12 +149,25 @@ ROWS = (
                     'initialW=None, initial_bias=None'),
     _link('Convolution2D', _CONV.format(outsize='')),
     _link('Deconvolution2D', _CONV.format(outsize='outsize=None, ')),
+    _link('DilatedConvolution2D', _CONV.format(outsize='').replace(
+        'wscale', 'dilate=1, wscale').replace(', deterministic=False', '')),
+    *(Row(f'chainer.links.{name}.__init__', '2.0', 'nobias', bias_if_given)
+      for name in ('ConvolutionND', 'DeconvolutionND')),
+    _link('ConvolutionND', 'ndim, in_channels, out_channels, ksize, stride=1, pad=0, '
+          'initialW=None, initial_bias=None, use_cudnn=True, cover_all=False'),
+    _link('DeconvolutionND', 'ndim, in_channels, out_channels, ksize, stride=1, pad=0, '
+          'outsize=None, initialW=None, initial_bias=0, use_cudnn=True'),
+    Row('chainer.links.EmbedID.__init__', '1.9', 'ignore_label=', embed_id_of_1_8),
     _link('Maxout', 'in_size, out_size, pool_size, wscale=1, initialW=None, '
                     'initial_bias=0'),
     _link('BatchNormalization',
           'size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, '
           'use_beta=True, initial_gamma=None, initial_beta=None, use_cudnn=True, '
           'initial_avg_var=0', CUDNN + '; avg_var started at 0'),
+    *(Row(f'chainer.{name}', '1.14', 'eps=1e-5', eps_of_1_13(place))
+      for name, place in (('links.BatchNormalization.__init__', 3),
+                          ('functions.batch_normalization', 3),
+                          ('functions.fixed_batch_normalization', 5))),
     Row('chainer.links.BatchNormalization.forward', '2.0', CONFIG,
         arguments('self, x, test=False, finetune=False')),
     _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
@@ -179,6 +203,7 @@ ROWS = (
       for owner in owners.split() for name in names.split()),
 
     # Optimizers.
+    Row('chainer.optimizers.Adam.__init__', '1.3', 'eps=', adam_of_1_2),
     *(Row(f'chainer.Optimizer.{serve.__name__}', '2.0', instead, serve)
       for serve, instead in (
           (optimizers.zero_grads, 'link.cleargrads()'),
