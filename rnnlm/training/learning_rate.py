@@ -124,9 +124,10 @@ class LearningRateDecay(training.Extension):
 
     def serialize(self, serializer: Any) -> None:
         try:
-            self._lr = serializer('lr', self._lr)
+            lr = serializer('lr', self._lr)
         except MISSING:  # a snapshot of a run without decay
             return
+        self._lr = None if lr is None else float(lr)  # in a file it may be an integer
         try:
             self._since = int(serializer('since', self._since))
             self.best = float(serializer('best', self.best))
