@@ -171,6 +171,7 @@ def run(kind, customisations, seed, evaluator='stock', saved=None, nudge=None,
             world.trainer.extend(recorder, name='recorder')
             if nudge is not None:
                 _nudge(world.target, nudge)
+                _nudge_gradients(world.updater.get_optimizer('main'), nudge)
             if saved:
                 _load(world, saved, names)
             world.trainer.run(show_loop_exception_msg=False)
@@ -184,6 +185,25 @@ def _nudge(target, seed):
         if param.array is not None:
             sign = signs.choice([-1, 1], size=param.shape)
             param.array *= param.xp.asarray(1 + NUDGE * sign, param.dtype)
+
+
+def _nudge_gradients(optimizer, seed):
+    """Changes gradients as rounding would, before each update.
+
+    Behind a saturated gate they are smaller than the rounding of others.  Those that
+    are zero, as of words that do not occur, stay so.
+    """
+    signs, update = numpy.random.RandomState(seed), optimizer.update
+
+    def nudged(*args, **kwargs):
+        for param in optimizer.target.params():
+            if param.grad is not None and not args:
+                largest = float(abs(param.grad).max()) if param.size else 0
+                noise = largest * NUDGE * signs.choice([-1, 1], size=param.shape)
+                param.grad += param.xp.asarray(noise, param.dtype) * (param.grad != 0)
+        update(*args, **kwargs)
+
+    optimizer.update = nudged
 
 
 def first_difference(expected, actual, first=1, rtol=RTOL):
