@@ -140,11 +140,14 @@ def _refuse(args: argparse.Namespace) -> None:
 
 
 def _resumed(args: argparse.Namespace) -> Optional[str]:
-    """Returns the snapshot or folder to resume, if any; sets ``args.out``."""
+    """Returns the snapshot or folder to resume, if any; sets ``args.out``.
+
+    Refuses an output folder that cannot be used, before a long text is read.
+    """
     resume = args.resume
     if resume is None:
         args.out = args.out or 'result'
-        if os.path.lexists(args.out):  # before a long text is read
+        if os.path.lexists(args.out):
             run_folder.make(args.out)
             check_folder(args.out, vars(args), args.init_from, args.overwrite)
         return None

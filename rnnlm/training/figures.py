@@ -10,6 +10,8 @@ import io
 import math
 from typing import Any, Iterator, List, Sequence
 
+import numpy
+
 # Text; lines that are not data; the grid.
 INK, GREY, GRID = '#1f2328', '#6b7280', '#e2e5e9'
 
@@ -66,7 +68,6 @@ def png(figure: Any) -> bytes:
 
     The same figure gives the same bytes, with the same matplotlib.
     """
-    import numpy
     from PIL import Image
 
     figure.canvas.draw()
