@@ -120,7 +120,10 @@ BEHAVIOURS = {
         'F.reshape(v, (-1, 1)) for a column'),
     'chainer.links.BatchNormalization': (
         '2.0', 'chainer.config.train decides which statistics are used, and since 5.0 '
-        'avg_var starts with 1, not 0', TRAIN + ' for the fixed ones'),
+        'avg_var starts with 1, not 0; eps was 1e-5 until 1.13',
+        TRAIN + ' for the fixed ones'),
+    'chainer.links.ConvolutionND': (
+        '2.0', 'it has a bias unless nobias=True', 'nobias=True for the old default'),
     'chainer.training.StandardUpdater': (
         '2.0', 'the model is called with arrays, not variables',
         'chainer.Variable(x) in the model where it needs one'),

@@ -30,6 +30,7 @@ def _same(value):
 
 CONFIG = "chainer.using_config('train', ...)"
 CUDNN = "chainer.using_config('use_cudnn', ...)"
+NO_BIAS = 'nobias=True for initial_bias=None; ' + CUDNN
 BACKEND = 'CuPy itself, cuda.cupy'
 
 
@@ -151,12 +152,12 @@ ROWS = (
     _link('Deconvolution2D', _CONV.format(outsize='outsize=None, ')),
     _link('DilatedConvolution2D', _CONV.format(outsize='').replace(
         'wscale', 'dilate=1, wscale').replace(', deterministic=False', '')),
-    *(Row(f'chainer.links.{name}.__init__', '2.0', 'nobias', bias_if_given)
+    *(Row(f'chainer.links.{name}.__init__', '2.0', NO_BIAS, bias_if_given)
       for name in ('ConvolutionND', 'DeconvolutionND')),
     _link('ConvolutionND', 'ndim, in_channels, out_channels, ksize, stride=1, pad=0, '
-          'initialW=None, initial_bias=None, use_cudnn=True, cover_all=False'),
+          'initialW=None, initial_bias=None, use_cudnn=True, cover_all=False', NO_BIAS),
     _link('DeconvolutionND', 'ndim, in_channels, out_channels, ksize, stride=1, pad=0, '
-          'outsize=None, initialW=None, initial_bias=0, use_cudnn=True'),
+          'outsize=None, initialW=None, initial_bias=0, use_cudnn=True', NO_BIAS),
     Row('chainer.links.EmbedID.__init__', '1.9', 'ignore_label=', embed_id_of_1_8),
     _link('Maxout', 'in_size, out_size, pool_size, wscale=1, initialW=None, '
                     'initial_bias=0'),
@@ -164,10 +165,12 @@ ROWS = (
           'size=None, decay=0.9, eps=2e-5, dtype=None, use_gamma=True, '
           'use_beta=True, initial_gamma=None, initial_beta=None, use_cudnn=True, '
           'initial_avg_var=0', CUDNN + '; avg_var started at 0'),
-    *(Row(f'chainer.{name}', '1.14', 'eps=1e-5', eps_of_1_13(place))
-      for name, place in (('links.BatchNormalization.__init__', 3),
-                          ('functions.batch_normalization', 3),
-                          ('functions.fixed_batch_normalization', 5))),
+    *(Row(f'chainer.{name}', '1.14', f'{CUDNN}{also}; eps was 1e-5 until 1.13',
+          eps_of_1_13(place))
+      for name, place, also in (
+          ('links.BatchNormalization.__init__', 3, '; avg_var started at 0'),
+          ('functions.batch_normalization', 3, ''),
+          ('functions.fixed_batch_normalization', 5, ''))),
     Row('chainer.links.BatchNormalization.forward', '2.0', CONFIG,
         arguments('self, x, test=False, finetune=False')),
     _link('LSTM', 'in_size, out_size=None, lateral_init=None, upward_init=None, '
