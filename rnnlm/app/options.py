@@ -38,16 +38,17 @@ def seed(text: str) -> int:
     return value
 
 
-class _Once(argparse.Action):
-    """Stores the value of an option that is refused when it is repeated.
+class _OnceIfSeveral(argparse.Action):
+    """Stores the value of an option; refuses to repeat one that takes several values.
 
-    argparse keeps only the last value, but --corpus may look as if it added a file.
+    argparse keeps the last only, but a repeated one may look as if it added values.
     """
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: Any, option_string: Optional[str] = None) -> None:
-        if getattr(namespace, self.dest) is not self.default:
-            raise argparse.ArgumentError(self, 'expected once, found twice')
+        if self.nargs and getattr(namespace, self.dest) is not self.default:
+            raise argparse.ArgumentError(
+                self, 'expected once, with all values, found twice')
         setattr(namespace, self.dest, values)
 
 
@@ -74,7 +75,8 @@ def _option(group: str, *flags: str, shown: str = '', **options: Any) -> Option:
 
 OPTIONS = {
     'corpus': _option(
-        'text', '--corpus', metavar='CORPUS', type=a_name, action=_Once,
+        'text', '--corpus', metavar='CORPUS', type=a_name,
+        action=_OnceIfSeveral,
         help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
              'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
              "file, also .gz; '-' for standard input",

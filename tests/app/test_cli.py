@@ -140,8 +140,9 @@ def test_a_run_goes_on_only_as_it_began(command, tmp_path, story):
             (['--tokens', 'char'], "--tokens: expected 'word'"),
             (['--overwrite'], '--overwrite cannot be combined with --resume'),
             (['--seed', '1'], '--seed cannot be combined with --resume: ')):
-        out = command('train', '--corpus', story, '--resume', *args, status=2)
-        assert message in out
+        if '--corpus' not in args:
+            args = ['--corpus', story, *args]
+        assert message in command('train', '--resume', *args, status=2)
     # Without flags, by the recipe it began with; with more epochs, further.
     out = command('train', '--corpus', story, '--resume')
     assert 'training 2 epochs' in out and '12 LSTM units' in out
