@@ -49,7 +49,7 @@ def test_a_file_of_an_earlier_or_later_version(text, tmp_path):
     found['recipe']['of a later version'] = 1
     (tmp_path / 'run.json').write_text(json.dumps(found))
     assert RunDescription.load(str(tmp_path)) == dataclasses.replace(
-        described, source={}, text=None)
+        described, source={}, text=None, unknown=('of a later version',))
 
 
 @pytest.mark.parametrize('changes, found', [
