@@ -160,3 +160,16 @@ def eps_of_1_13(place):
             return original(*args, **kwargs)
         return call
     return with_eps
+
+
+def mlp_convolution(original):
+    """``L.MLPConvolution2D`` with ``wscale`` and ``use_cudnn``."""
+    def __init__(self, in_channels, out_channels, ksize, stride=1, pad=0, wscale=1,
+                 activation=chainer.functions.relu, use_cudnn=True, conv_init=None,
+                 bias_init=None):
+        scale = wscale if release.before(1, 9) else math.sqrt(wscale)
+        if scale != 1:
+            conv_init = _scaled(conv_init, scale)
+        original(self, in_channels, out_channels, ksize, stride, pad, activation,
+                 conv_init=conv_init, bias_init=bias_init)
+    return __init__

@@ -13,23 +13,35 @@ def _in_order(link, names):
     return [name for name in vars(link) if name in names]
 
 
+def _named_children(link):
+    """Yields (name, child); a child that was replaced has lost its name."""
+    if isinstance(link, chainer.ChainList):
+        yield from ((str(k), child) for k, child in enumerate(link))
+    elif isinstance(link, chainer.Chain):
+        yield from ((name, vars(link)[name])
+                    for name in _in_order(link, link._children))
+
+
 def params(original):
-    def params(self, include_uninit=True):
+    def params(self, include_uninit=False):
         for _, param in self.namedparams(include_uninit):
             yield param
     return params
 
 
 def namedparams(original):
-    """Yields parameters of the link itself first, then those of its children."""
-    def namedparams(self, include_uninit=True):
+    """Yields parameters of the link itself first, then those of its children.
+
+    Until 1.24 there were none whose shape is not known yet.
+    """
+    def namedparams(self, include_uninit=False):
         for name in _in_order(self, self._params):
             param = vars(self)[name]
             if include_uninit or param.is_initialized:
                 yield '/' + name, param
-        for child in self.children():
+        for name, child in _named_children(self):
             for path, param in child.namedparams(include_uninit):
-                yield f'/{child.name}{path}', param
+                yield f'/{name}{path}', param
     return namedparams
 
 
@@ -51,8 +63,8 @@ def namedlinks(original):
     def namedlinks(self, skipself=False):
         if not skipself:
             yield '/', self
-        for child in self.children():
-            path = '/' + child.name
+        for name, child in _named_children(self):
+            path = '/' + name
             yield path, child
             for below, link in child.namedlinks(skipself=True):
                 yield path + below, link
@@ -98,7 +110,8 @@ class FunctionSet(chainer.Chain):
         # Setting a link again replaces it, which init_scope alone would refuse.
         if name in vars(self).get('_children', ()):
             vars(self)[name].name = None
-            delattr(self, name)
+            vars(self)[name], value.name = value, name
+            return
         with self.init_scope():
             super().__setattr__(name, value)
 

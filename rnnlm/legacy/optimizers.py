@@ -4,6 +4,8 @@ import math
 from chainer import optimizer_hooks
 from chainer import serializer as serializers
 
+from rnnlm.legacy.update_one import take_rules
+
 
 def zero_grads(original):
     def zero_grads(self):
@@ -44,9 +46,9 @@ def accumulate_grads(original):
 
 
 def prepare(original):
-    """Until 1.24 created the states of all parameters; now the first update does."""
+    """Creates what is missing of the states of all parameters, as until 1.24."""
     def prepare(self):
-        pass
+        take_rules(self)
     return prepare
 
 
@@ -65,9 +67,9 @@ def hook_call(original):
 def serialize(original):
     """Restores the update counts of parameters; until 2.0 only optimizers had one."""
     def serialize(self, serializer):
+        take_rules(self)
         original(self, serializer)
         if isinstance(serializer, serializers.Deserializer):
-            for param in self.target.params():
-                if param.update_rule is not None:
-                    param.update_rule.t = self.t
+            for rule in self._rules.values():
+                rule.t = self.t
     return serialize

@@ -11,10 +11,11 @@ import types
 import typing
 
 from rnnlm.legacy import (
-    cuda, links, mixed, optimizers, pickles, snapshots, training, update_one, variables)
+    cuda, formulas, links, mixed, optimizers, pickles, snapshots, training, update_one,
+    variables)
 from rnnlm.legacy.arguments import (
     adam_of_1_2, arguments, bias_if_given, embed_id_of_1_8, eps_of_1_13, init_weight,
-    lstm_of_1_5, matmul)
+    lstm_of_1_5, matmul, mlp_convolution)
 
 
 class Row(typing.NamedTuple):
@@ -66,10 +67,10 @@ ROWS = (
     Row('chainer.FunctionNode.apply', '2.0', 'chainer.no_backprop_mode()',
         variables.apply),
     Row('chainer.FunctionNode.apply', '1.2', 'F.cast', mixed.apply),
-    Row('chainer.Flag', '2.0', 'chainer.no_backprop_mode()', _same(variables.Flag)),
-    Row('chainer.ON', '2.0', 'chainer.no_backprop_mode()', _same(variables.ON)),
-    Row('chainer.OFF', '2.0', 'chainer.no_backprop_mode()', _same(variables.OFF)),
-    Row('chainer.AUTO', '2.0', 'chainer.no_backprop_mode()', _same(variables.AUTO)),
+    *(Row(f'chainer.{name}', '2.0', 'chainer.no_backprop_mode()',
+          _same(getattr(variables, name))) for name in ('Flag', 'ON', 'OFF', 'AUTO')),
+    Row('chainer.Variable.backward', '6.0', 'retain_grad=True', variables.backward),
+    Row('chainer.Variable.__hash__', '3.0', 'id(variable)', variables.hashed),
     Row('chainer.Parameter.__setitem__', '1.5', 'param.array', variables.set_item),
     Row('chainer.Parameter.__array__', '1.5', 'param.array', variables.as_array),
     Row('chainer.Parameter.__getattr__', '1.5', 'param.array',
@@ -82,9 +83,7 @@ ROWS = (
     # Functions.
     *_functions(
         '2.0', CONFIG,
-        'dropout(x, ratio=0.5, train=True)',
-        'zoneout(h, x, ratio=0.5, train=True)',
-        'simplified_dropconnect(x, W, b=None, ratio=0.5, train=True, mask=None)',
+        'dropout(x, ratio=0.5, train=True)', 'zoneout(h, x, ratio=0.5, train=True)',
         'n_step_lstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs, train=True, '
         'use_cudnn=True)',
         'n_step_bilstm(n_layers, dropout_ratio, hx, cx, ws, bs, xs, train=True, '
@@ -99,27 +98,23 @@ ROWS = (
         "use_cudnn=True, activation='tanh')"),
     *_functions(
         '2.0', CUDNN,
-        'log_softmax(x, use_cudnn=True)',
-        'relu(x, use_cudnn=True)',
-        'sigmoid(x, use_cudnn=True)',
+        'log_softmax(x, use_cudnn=True)', 'relu(x, use_cudnn=True)',
+        'sigmoid(x, use_cudnn=True)', 'tanh(x, use_cudnn=True)',
         'softmax(x, use_cudnn=True, axis=1)',
-        'tanh(x, use_cudnn=True)',
         'sigmoid_cross_entropy(x, t, use_cudnn=True, normalize=True, reduce="mean")',
         'softmax_cross_entropy(x, t, use_cudnn=True, normalize=True, '
         'cache_score=True, class_weight=None, ignore_label=-1, reduce="mean")',
         f'batch_normalization(x, gamma, beta, {_BN})',
         'fixed_batch_normalization(x, gamma, beta, mean, var, eps=2e-5, '
         'use_cudnn=True)',
-        'max_pooling_2d(x, ksize, stride=None, pad=0, cover_all=True, '
-        'use_cudnn=True)',
-        'average_pooling_2d(x, ksize, stride=None, pad=0, use_cudnn=True)',
+        *(f'max_pooling_{n}d(x, ksize, stride=None, pad=0, cover_all=True, '
+          'use_cudnn=True)' for n in '2n'),
+        *(f'average_pooling_{n}d(x, ksize, stride=None, pad=0, use_cudnn=True)'
+          for n in '2n'),
         'convolution_2d(x, W, b=None, stride=1, pad=0, use_cudnn=True, '
         'cover_all=False, deterministic=False)',
         'deconvolution_2d(x, W, b=None, stride=1, pad=0, outsize=None, '
         'use_cudnn=True, deterministic=False)',
-        'max_pooling_nd(x, ksize, stride=None, pad=0, cover_all=True, '
-        'use_cudnn=True)',
-        'average_pooling_nd(x, ksize, stride=None, pad=0, use_cudnn=True)',
         'convolution_nd(x, W, b=None, stride=1, pad=0, use_cudnn=True, '
         'cover_all=False)',
         'deconvolution_nd(x, W, b=None, stride=1, pad=0, outsize=None, '
@@ -129,6 +124,8 @@ ROWS = (
     *_functions('2.0', 'force_tuple=True by default',
                 'split_axis(x, indices_or_sections, axis, force_tuple=False)'),
     Row('chainer.functions.matmul', '3.0', 'the rules of numpy.matmul', matmul),
+
+    *(Row(*row) for row in formulas.ROWS),
 
     # Links.
     *(Row(f'chainer.link.{owner}.{name}', '2.0', 'an order of its own', serve)
@@ -151,7 +148,7 @@ ROWS = (
     _link('Convolution2D', _CONV.format(outsize='')),
     _link('Deconvolution2D', _CONV.format(outsize='outsize=None, ')),
     _link('DilatedConvolution2D', _CONV.format(outsize='').replace(
-        'wscale', 'dilate=1, wscale').replace(', deterministic=False', '')),
+        'wscale', 'dilate=1, wscale')),
     *(Row(f'chainer.links.{name}.__init__', '2.0', NO_BIAS, bias_if_given)
       for name in ('ConvolutionND', 'DeconvolutionND')),
     _link('ConvolutionND', 'ndim, in_channels, out_channels, ksize, stride=1, pad=0, '
@@ -185,8 +182,8 @@ ROWS = (
         links.zoneout_forward),
     Row('chainer.links.GRU', '2.0', 'StatelessGRU(n_inputs, n_units); GRU has a state',
         _same(links.GRU)),
-    Row('chainer.links.SimplifiedDropconnect.forward', '2.0', CONFIG,
-        arguments('self, x, train=True, mask=None')),
+    Row('chainer.links.MLPConvolution2D.__init__', '2.0', 'conv_init and bias_init',
+        mlp_convolution),
     *_n_step('NStepLSTM', 'hx, cx'), *_n_step('NStepBiLSTM', 'hx, cx'),
     *(row for name in ('GRU', 'BiGRU', 'RNNTanh', 'RNNReLU', 'BiRNNTanh', 'BiRNNReLU')
       for row in _n_step('NStep' + name, 'hx')),
@@ -244,6 +241,8 @@ ROWS = (
         training.snapshot),
     Row('chainer.training.extensions.snapshot_object', '2.0',
         'trainer.extend(..., trigger=)', training.snapshot_object),
+    *(Row(f'chainer.training.extensions.{name}', '6.0', 'its name, _Snapshot',
+          training.snapshot_name(name)) for name in ('snapshot', 'snapshot_object')),
     Row('chainer.training.Trainer.extend', '2.0', 'Extension.initialize',
         training.extend),
     Row('chainer.training.make_extension', '2.0', 'initializer=',

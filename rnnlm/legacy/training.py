@@ -134,6 +134,18 @@ def snapshot_object(original):
     return snapshot_object
 
 
+def snapshot_name(name):
+    """Names a snapshot extension as until 5.4, for `get_extension` and in files."""
+    def named(original):
+        @functools.wraps(original)
+        def make(*args, **kwargs):
+            extension = original(*args, **kwargs)
+            extension.name = name
+            return extension
+        return make
+    return named
+
+
 def extend(original):
     def extend(self, extension, name=None, trigger=None, priority=None,
                invoke_before_training=None, **later):

@@ -15,11 +15,34 @@ def setup(original):
         if 'hyperparam' not in vars(self):  # until 1.24 there was no base __init__
             chainer.GradientMethod.__init__(self)
         original(self, link)
-        if _own(self, 'update_one'):
-            for param in link.params():
-                param.update_rule = Rule(self, param.update_rule)
+        self._rules = {}
+        for param in link.params():
+            param.update_rule = None
+        take_rules(self, new=True)
         return self
     return setup
+
+
+def take_rules(optimizer, new=None):
+    """Gives the target's parameters the rules of this optimizer.
+
+    Until 1.24 each optimizer had states of its own, so a model could have several, and
+    since 1.5 an update made those of parameters that were added after the setup.
+    """
+    rules, names = vars(optimizer).setdefault('_rules', {}), {}
+    for path, param in optimizer.target.namedparams():
+        rule = param.update_rule
+        if path not in rules and rule is not None and rule not in rules.values() and (
+                rule.hyperparam.parent is optimizer.hyperparam):
+            rules[path] = rule  # of an optimizer that was unpickled
+        elif path not in rules and (new or not release.before(1, 5)):
+            rules[path] = optimizer.create_update_rule()
+            if _own(optimizer, 'update_one'):
+                rules[path] = Rule(optimizer, rules[path])
+        names.setdefault(id(param), []).append(path)
+        param.update_rule = rules.get(path, rule)
+        if len(names[id(param)]) > 1:
+            param.update_rule = TiedRule([rules[name] for name in names[id(param)]])
 
 
 def create_update_rule(original):
@@ -31,10 +54,42 @@ def create_update_rule(original):
 def update(original):
     """Until 1.24 each update called ``prepare()`` first."""
     def update(self, lossfun=None, *args, **kwds):
-        if _own(self, 'prepare'):
-            self.prepare()
-        return original(self, lossfun, *args, **kwds)
+        def prepare():
+            if _own(self, 'prepare'):
+                self.prepare()
+            take_rules(self)
+
+        def loss(*args, **kwds):  # it may add parameters
+            found = lossfun(*args, **kwds)
+            prepare()
+            return found
+
+        if lossfun is not None:
+            return original(self, loss, *args, **kwds)
+        prepare()
+        return original(self)
     return update
+
+
+class TiedRule(chainer.UpdateRule):
+    """The rules of a parameter with several names, each with a state of its own.
+
+    What is done for all names takes them in turn.
+    """
+
+    def __init__(self, rules):
+        super().__init__()
+        self._rules = rules
+
+    def _next(self):
+        self._rules.append(self._rules.pop(0))
+        return self._rules[-1]
+
+    def update(self, param):
+        self._next().update(param)
+
+    def serialize(self, serializer):
+        self._next().serialize(serializer)
 
 
 def tuples(original):

@@ -144,3 +144,20 @@ def parameter_forward(original):
         variable._volatile = Flag(volatile)
         return variable
     return forward
+
+
+def backward(original):
+    """``y.backward()`` keeps the gradient of y itself, as until 5.4."""
+    def backward(self, *args, **kwargs):
+        grad = self.grad
+        if grad is None and self.size == 1:
+            grad = self.xp.ones_like(self.array)
+        original(self, *args, **kwargs)
+        if self.grad is None:
+            self.grad = grad
+    return backward
+
+
+def hashed(original):
+    """``{variable: ...}``: until 2.1 a variable could be a key."""
+    return object.__hash__

@@ -1,4 +1,5 @@
 """Fixtures that run old scripts in separate processes."""
+import json
 import os
 import subprocess
 import sys
@@ -21,4 +22,16 @@ def script(tmp_path):
         assert done.returncode == status, done.stderr
         assert status or not done.stderr
         return done.stderr if status else done.stdout
+    return run
+
+
+@pytest.fixture
+def run(script):
+    """Runs a few lines with the usual imports; returns what they print as JSON."""
+    imports = ('import json\nimport chainer, numpy as np\n'
+               'import chainer.functions as F\nimport chainer.links as L\n')
+
+    def run(lines, api='1.24', **kwargs):
+        found = script(imports + textwrap.dedent(lines), api=api, **kwargs)
+        return found if kwargs else json.loads(found)
     return run

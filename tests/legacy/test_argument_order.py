@@ -3,9 +3,7 @@
 A positional argument would silently get another meaning, so each such function has a
 row in the table of old names, or a reason why it needs none.
 """
-import json
 import re
-import textwrap
 
 import pytest
 
@@ -33,8 +31,7 @@ NO_ROW = {
     'chainer.initializers.DownsamplingConvFilter.__init__': 'as Constant',
     'chainer.initializers.UpsamplingDeconvFilter.__init__': 'as Constant',
     'chainer.links.BatchRenormalization.__init__': 'only its eleventh, of 3.0 to 4.5',
-    'chainer.links.GoogLeNet.extract': 'a fourth argument is refused',
-    'chainer.links.MLPConvolution2D.__init__': 'more than six are refused'}
+    'chainer.links.GoogLeNet.extract': 'a fourth argument is refused'}
 
 
 def moved():
@@ -59,18 +56,6 @@ def test_moved_arguments_have_a_row():
     found = set(moved())
     assert found - rows == set(NO_ROW)
     assert len(found & rows) > 40
-
-
-@pytest.fixture
-def run(script):
-    """Runs a few lines with the usual imports; returns what they print as JSON."""
-    imports = ('import json\nimport chainer, numpy as np\n'
-               'import chainer.functions as F\nimport chainer.links as L\n')
-
-    def run(lines, api='1.24', **kwargs):
-        found = script(imports + textwrap.dedent(lines), api=api, **kwargs)
-        return found if kwargs else json.loads(found)
-    return run
 
 
 def test_they_mean_what_they_meant(run):
