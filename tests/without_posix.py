@@ -42,6 +42,7 @@ SIGNAL = '''
 
 def take_away():
     import multiprocessing.context  # noqa: F401
+    import pathlib  # noqa: F401; until 3.9 it keeps os.open as a method
     import subprocess  # noqa: F401
     import numpy  # noqa: F401
     for name in MODULES:

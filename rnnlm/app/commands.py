@@ -12,7 +12,8 @@ import sys
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say, say_results
-from rnnlm.app.prepare import prepare, resume_command, resume_command_if_possible
+from rnnlm.app.prepare import (
+    prepare, refuse, refuse_folder, resume_command, resume_command_if_possible)
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, printable
 from rnnlm.legacy import runner
@@ -22,8 +23,9 @@ from rnnlm.serializers.atomic import require_new
 def train(args: argparse.Namespace) -> int:
     with parallel.joined(args.communicator, args.timeout,
                          lambda: resume_command_if_possible(args)) as group:
-        # Before a long text is read.
+        group.on_all(lambda: refuse(args))
         group.on_all(lambda: get_device(group.device(args.device)))
+        group.on_root(lambda: refuse_folder(args))
         job = group.on_all(lambda: prepare(args))
         result = experiment.train(
             job.corpus, job.recipe, out=args.out, device=args.device, seed=job.seed,

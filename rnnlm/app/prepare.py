@@ -54,13 +54,41 @@ class Job:
     initial: Optional[InitialModel]
 
 
+def refuse(args: argparse.Namespace) -> None:
+    """Refuses options that exclude each other, and bad values."""
+    for name, other, why in _NOT_TOGETHER:
+        if getattr(args, name) not in (None, False) and getattr(args, other):
+            raise InputError(f'{OPTIONS[name].flags[0]} cannot be combined with '
+                             f'{OPTIONS[other].flags[0]}{why}')
+    if args.init_from is None and args.config is None and args.extend_vocab:
+        raise InputError('--extend-vocab can only be used with --init-from')
+    if args.init_from is not None and args.min_count is not None and (
+            not args.extend_vocab):
+        raise InputError(
+            '--min-count can only be combined with --init-from if --extend-vocab '
+            'adds words')
+    require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
+    require('save_every', args.save_every, 'minutes, at least 0', lambda v: v >= 0)
+    check_options(args)
+
+
+def refuse_folder(args: argparse.Namespace) -> None:
+    """Refuses a folder that a new run cannot be written to, before a text is read."""
+    out = args.out or 'result'
+    if args.resume is None and os.path.lexists(out):
+        with run_folder.locked(out):
+            check_folder(out, vars(args), args.init_from, args.overwrite)
+
+
 def prepare(args: argparse.Namespace) -> Job:
     """Loads and checks the text, recipe and model of a run; sets ``args.out``.
+
+    Args:
+        args: The arguments, after `refuse`.
 
     Raises:
         rnnlm.errors.InputError: If an option is invalid.
     """
-    _refuse(args)
     resume = _resumed(args)
     own_text = args.corpus is not None
     described = initial = None
@@ -121,35 +149,11 @@ def _reads_stdin(args: argparse.Namespace) -> bool:
     return files.STDIN in paths
 
 
-def _refuse(args: argparse.Namespace) -> None:
-    """Refuses options that exclude each other, and bad values."""
-    for name, other, why in _NOT_TOGETHER:
-        if getattr(args, name) not in (None, False) and getattr(args, other):
-            raise InputError(f'{OPTIONS[name].flags[0]} cannot be combined with '
-                             f'{OPTIONS[other].flags[0]}{why}')
-    if args.init_from is None and args.config is None and args.extend_vocab:
-        raise InputError('--extend-vocab can only be used with --init-from')
-    if args.init_from is not None and args.min_count is not None and (
-            not args.extend_vocab):
-        raise InputError(
-            '--min-count can only be combined with --init-from if --extend-vocab '
-            'adds words')
-    require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
-    require('save_every', args.save_every, 'minutes, at least 0', lambda v: v >= 0)
-    check_options(args)
-
-
 def _resumed(args: argparse.Namespace) -> Optional[str]:
-    """Returns the snapshot or folder to resume, if any; sets ``args.out``.
-
-    Refuses an output folder that cannot be used, before a long text is read.
-    """
+    """Returns the snapshot or folder to resume, if any; sets ``args.out``."""
     resume = args.resume
     if resume is None:
         args.out = args.out or 'result'
-        if os.path.lexists(args.out):
-            run_folder.make(args.out)
-            check_folder(args.out, vars(args), args.init_from, args.overwrite)
         return None
     with about('resume'):
         if resume is True:
