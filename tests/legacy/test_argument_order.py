@@ -77,6 +77,7 @@ def test_they_mean_what_they_meant(run):
         [2, 3, 2, 2], [2, 3, 2, 2]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('api, what, expected', [
     ('1.13', '[L.BatchNormalization(2).eps, L.BatchNormalization(2, .9, .1).eps]',
      [1e-5, 0.1]),

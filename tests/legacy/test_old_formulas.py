@@ -2,6 +2,8 @@
 import numpy
 import pytest
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 FIRST = 'r = lambda *shape: np.random.uniform(-1, 1, shape).astype("f")\n'
 
 
