@@ -151,12 +151,13 @@ class RunDescription:
                 lambda v: isinstance(v, list) and all(map(_is_change, v)))
         # A field added after the run was made gets its default, which was the behaviour
         # then.
+        known = _known(recipe)
         described = cls(
             found['corpus'], found['tokens'], found['training words'],
-            found['vocabulary'], text, source or {}, Recipe(**_known(recipe)),
+            found['vocabulary'], text, source or {}, Recipe(**known),
             computed or {}, seed, began,
             [{**change, 'recipe': _known(change['recipe'])} for change in changes],
-            tuple(name for name in recipe if name not in _known(recipe)))
+            tuple(name for name in recipe if name not in known))
         described.recipe_at(0)  # refuses invalid values
         return described
 

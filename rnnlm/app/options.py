@@ -75,8 +75,7 @@ def _option(group: str, *flags: str, shown: str = '', **options: Any) -> Option:
 
 OPTIONS = {
     'corpus': _option(
-        'text', '--corpus', metavar='CORPUS', type=a_name,
-        action=_OnceIfSeveral,
+        'text', '--corpus', metavar='CORPUS', type=a_name, action=_OnceIfSeveral,
         help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
              'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
              "file, also .gz; '-' for standard input",

@@ -47,8 +47,8 @@ def namedparams(original):
 
 def children(original):
     def children(self):
-        for name in _in_order(self, self._children):
-            yield vars(self)[name]
+        for _, child in _named_children(self):
+            yield child
     return children
 
 
