@@ -12,31 +12,55 @@ State = Dict[str, Dict[str, Optional[chainer.Variable]]]
 
 
 def recurrent_links(target: chainer.Link) -> Iterator[Tuple[str, chainer.Link]]:
-    """Yields (path, link) for each link in `target` that has a recurrent state.
+    """Yields (path, link) for each link in `target` that may have a recurrent state.
 
-    Such a link has a method `reset_state` and an attribute that holds a state.
+    Such a link has a method `reset_state`, or is part of a link that has one; a
+    `StatefulChain` does not count, because it only calls those of its layers.
     """
     # A link that is shared has several paths; only the first one counts.
     seen = set()
-    for path, link in target.namedlinks():
-        if id(link) not in seen and callable(getattr(link, 'reset_state', None)) and (
-                names(link)):
+    inside: List[str] = []
+    for path, link in target.namedlinks():  # a link comes before its parts
+        if resets(link) and not isinstance(link, StatefulChain):
+            inside.append(path.rstrip('/') + '/')
+        if id(link) not in seen and (resets(link) or path.startswith(tuple(inside))):
             seen.add(id(link))
             yield path, link
 
 
-def names(link: chainer.Link) -> Tuple[str, ...]:
+def names(link: chainer.Link, unset: bool = False) -> Tuple[str, ...]:
     """Returns the names of a link's attributes that hold its recurrent state.
 
     For a link that is not in the table of parts these are its Variables that are not
-    parameters, and c and h even while they are None.
+    parameters, and c and h also if they are arrays or None.
+
+    Args:
+        link: The link.
+        unset: Whether to include all attributes that are None, because a state may
+            have any name and is usually None until the first step.
     """
     if type(link) in parts.TABLE:
         return parts.TABLE[type(link)].state
+    values = dict(vars(link))
+    if unset:  # None may be the value in the class, too
+        values = {name: None for cls in type(link).__mro__
+                  for name, value in vars(cls).items() if value is None} | values
     return tuple(sorted(
-        name for name, value in vars(link).items()
+        name for name, value in values.items()
         if isinstance(value, chainer.Variable) and not isinstance(
-            value, chainer.Parameter) or name in ('c', 'h') and value is None))
+            value, chainer.Parameter)
+        or name in ('c', 'h') and (value is None or is_array(value))
+        or unset and value is None and name != 'name' and not name.startswith('_')))
+
+
+def resets(link: chainer.Link) -> bool:
+    """Returns whether a link has a method `reset_state`."""
+    return callable(getattr(link, 'reset_state', None))
+
+
+def is_array(value: Any) -> bool:
+    """Returns whether a state is an array, which Chainer's functions accept too."""
+    return isinstance(value, chainer.get_array_types())
 
 
 def first(layers: Sequence[chainer.Link]) -> List[Optional[chainer.Variable]]:
@@ -57,14 +81,20 @@ def get(target: chainer.Link) -> State:
 def reset(target: chainer.Link) -> None:
     """Resets the states of all links."""
     for _, link in recurrent_links(target):
-        link.reset_state()
+        if resets(link):
+            link.reset_state()
 
 
 def set_back(target: chainer.Link, state: State) -> None:
-    """Restores states returned by `get`; links that had none then have none again."""
+    """Restores states returned by `get`; links that it does not contain have none."""
     for path, link in recurrent_links(target):
-        for name in names(link):
-            setattr(link, name, state.get(path, {}).get(name))
+        if path not in state and resets(link) and names(link) and (
+                type(link) not in parts.TABLE):
+            link.reset_state()  # which of its Variables are states it knows best
+            continue
+        before = state.get(path, {})
+        for name in {*names(link), *before}:
+            setattr(link, name, before.get(name))
 
 
 def change(target: chainer.Link, function: Callable[[Any], Any]) -> None:
@@ -73,8 +103,9 @@ def change(target: chainer.Link, function: Callable[[Any], Any]) -> None:
         for name in names(link):
             state = getattr(link, name)
             if state is not None:
-                array = chainer.as_variable(state).array
-                setattr(link, name, chainer.Variable(function(array)))
+                array = function(chainer.as_variable(state).array)
+                setattr(link, name, array if is_array(state) else
+                        chainer.Variable(array))
 
 
 class StatefulChain(chainer.Chain):
@@ -88,10 +119,12 @@ class StatefulChain(chainer.Chain):
         """Resets c and h of every layer to zeros.
 
         As in Chainer's example, only layers are reset, not a subclass's other links.
+        Of a layer without `reset_state`, such as a Sequential, the links in it are.
         """
         for layer in self._layers():
-            if hasattr(layer, 'reset_state'):
-                layer.reset_state()
+            for link in [layer] if resets(layer) else layer.links():
+                if resets(link):
+                    link.reset_state()
 
     def get_state(self) -> Optional[List[Tuple[Any, ...]]]:
         """Returns a copy of the recurrent state of the layers.

@@ -14,7 +14,8 @@ from rnnlm.errors import require
 
 # In the order of the help.
 GROUPS = {
-    'text': 'what is read, and its vocabulary',
+    'text': 'what is read, and its vocabulary; a new run reads words, and by default '
+            'the demo corpus',
     'model': 'sizes of a new model; the defaults are those of the preset, see below',
     'training': 'options without a default here take it from the preset, see below',
     'output': 'where results are written, and how to resume',
@@ -79,11 +80,11 @@ OPTIONS = {
         help="'demo', 'ptb', a folder with {,ptb.}{train,valid,test}.txt or "
              'wiki.{train,valid,test}.tokens, a folder of documents (*.txt), or a text '
              "file, also .gz; '-' for standard input",
-        shown='the corpus of the run; demo for a new run'),
+        shown='that of the run'),
     'tokens': _option(
         'text', '--tokens', choices=('word', 'char'),
         help='split the text into words or characters',
-        shown='as in the run; word for a new run'),
+        shown='as in the run'),
     'cache': _option(
         'text', '--no-cache', action='store_false',
         help='keep the ids of a long text in memory, not in ~/.cache/rnnlm'),

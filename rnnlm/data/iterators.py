@@ -142,11 +142,19 @@ class ParallelSequentialIterator(chainer.dataset.Iterator):
         return self.whole[:, self.rows]
 
     def _words_at(self, places: numpy.ndarray) -> numpy.ndarray:
-        """Reads the words at `places`, int32; again each time, as they can change."""
-        if not isinstance(self.dataset, numpy.ndarray):
-            words = [self.dataset[k] for k in places.ravel().tolist()]
-            return numpy.asarray(words, numpy.int32).reshape(places.shape)
-        return self.dataset[places].astype(numpy.int32, copy=False)
+        """Reads the words at `places`; again each time, as they can change.
+
+        Returns int32, or words that are no such ids unchanged, to be refused.
+        """
+        if isinstance(self.dataset, numpy.ndarray):
+            words = self.dataset[places]
+        else:
+            words = numpy.asarray([self.dataset[k] for k in places.ravel().tolist()])
+            words = words.reshape(places.shape)
+        if words.dtype.kind not in 'iu':
+            return words
+        ids = words.astype(numpy.int32, copy=False)
+        return ids if ids is words or (ids == words).all() else words
 
     def _left(self) -> Optional[int]:
         """Returns the number of steps left; None if there is no end."""

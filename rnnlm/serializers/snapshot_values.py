@@ -121,7 +121,7 @@ RULES = [(re.compile(pattern), *rule) for pattern, rule in [
     (r'updater/state/is_set', BOOL),
     (r'updater/state/batch_size', (
         'None or an integer of at least 1', lambda a: _is_none(a) or _count(1)[1](a))),
-    (r'updater/state/.+_rank', _count(0)),
+    (r'updater/state/.+_rank', _count(-1)),
     (r'updater/loss_scale:[^/]+/scale', _number(1e-300, 1e300)),
     (r'updater/loss_scale:[^/]+/was_nan', BOOL),
     (r'.*_trigger/previous_iteration|extension_triggers/[^/]+/(.+/)?previous_iteration',
@@ -283,8 +283,8 @@ def _check_states(npz: Npz, updater: Any) -> None:
     any_set, batches = False, set()
     for place, link in _places(updater.get_optimizer('main').target):
         found = {key: npz[key] for key in (
-            f'updater/state/{place}/{name}' for name in states.names(link))
-            if key in npz}
+            f'updater/state/{place}/{name}'
+            for name in states.names(link, unset=True)) if key in npz}
         here = {key for key, array in found.items() if not _is_none(array)}
         any_set = any_set or bool(here)
         if type(link) in parts.TABLE:

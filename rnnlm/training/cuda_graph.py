@@ -226,7 +226,7 @@ class WindowGraph:
     def _hand_out(self):
         """Sets the gradients of the parameters and the states of the layers."""
         for param, grad in zip(self._params, self.grads):
-            param.update_rule.t += 1
+            sgd.count_update(param)
             param._set_grad_without_check(grad)  # it has fitted since `_allocate`
         states = [(chainer.Variable(c), chainer.Variable(h)) for c, h in self._states]
         for layer, (c, h) in zip(self._model._layers(), states):

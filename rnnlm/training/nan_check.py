@@ -44,7 +44,7 @@ class FiniteCheck:
                 return
             window -= 1
             loss, norm = (last.read() + [0.0])[:2]
-        loss, norm = float(loss), float(norm)
+        loss, norm = numpy.asarray(loss).item(), numpy.asarray(norm).item()
         if math.isfinite(loss) and math.isfinite(norm):
             return
         optimizer = updater.get_optimizer('main')
@@ -81,6 +81,5 @@ def first_hit(target: chainer.Link, gradients: bool = True) -> str:
 def gradient_norm(target: chainer.Link) -> float:
     """Returns the L2 norm of all gradients of a link; those on a GPU count as 0."""
     grads = [param.grad for param in target.params()]
-    return math.sqrt(sum(
-        sgd.sum_of_squares(grad.ravel()) for grad in grads
-        if isinstance(grad, numpy.ndarray)))
+    return sgd.norm_of([grad.ravel() for grad in grads
+                        if isinstance(grad, numpy.ndarray)])

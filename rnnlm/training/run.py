@@ -90,7 +90,8 @@ def run(trainer: training.Trainer,
         e.signal = group.agree_on_signal(stop.received)
         raise
     finally:
-        trainer.stop_trigger = given
+        if trainer.stop_trigger is stop:
+            trainer.stop_trigger = given
         for number, handler in stop.before.items():
             signal.signal(number, handler)
 
@@ -133,7 +134,11 @@ _STOP_SIGNALS = [getattr(signal, name)
 
 
 class _StopTrigger:
-    """Stop trigger that also fires after a signal."""
+    """Stop trigger that also fires after a signal.
+
+    The trainer's loop reads its trigger once.  After this the trainer has the original
+    trigger again, so that extensions see and change that one.
+    """
 
     before: dict
 
@@ -156,13 +161,11 @@ class _StopTrigger:
                 'snapshot; repeat to stop at once\n')
 
     def __call__(self, trainer: training.Trainer) -> bool:
+        if trainer.stop_trigger is self:
+            trainer.stop_trigger = self._trigger
         self.over = self._trigger(trainer)
         self.signal = self._group.agree_on_signal(self.received)
         return self.over or bool(self.signal)
-
-    def serialize(self, serializer: Any) -> None:
-        if hasattr(self._trigger, 'serialize'):
-            self._trigger.serialize(serializer)
 
     def __getattr__(self, name: str) -> Any:
         if name == '_trigger':  # before it is set

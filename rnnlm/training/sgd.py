@@ -71,6 +71,8 @@ def why_not_plain_sgd(optimizer, params=None):
         reason = unaltered.shadowed(param, rule)
         if type(param) is not chainer.Parameter or reason:
             return reason or f'{name} is a {type(param).__name__}'
+        if numpy.ndim(rule.hyperparam.lr):
+            return f'the learning rate of {name} is an array'
     return parts.why_not_distinct_params([param for _, param in params])
 
 
@@ -97,21 +99,30 @@ def update(optimizer, rows, check=None):
     hooks = optimizer._hookable._pre_update_hooks.values()
     rate = 1.0
     if hooks or check:
-        norm = math.sqrt(math.fsum([
-            _sum_of_units(compiled), *(sum_of_squares(g) for *_, g in plain)]))
+        norm = norm_of([g for *_, g in plain], _sum_of_units(compiled))
+        if compiled and not math.isfinite(norm):
+            norm = norm_of([_flat(param, rows.of(param.grad))[1] for param in params])
         if check:
             check(norm)
         for hook in hooks:
             rate = hook.threshold / norm if norm else 1.0
     optimizer.t += 1
     for param in params:
-        param.update_rule.t += 1
+        count_update(param)
     _step_units(compiled, float(rate))
     for param, ids, p, g in plain:
         _step(p, g, rate, param.update_rule.hyperparam.lr)
         if ids is not None and len(ids):
             param.array[ids] = p.reshape(len(ids), -1)
             param.grad[ids] = g.reshape(len(ids), -1)
+
+
+def count_update(param):
+    """Counts an update in a parameter's update rule, and creates its empty state."""
+    rule = param.update_rule
+    rule.t += 1
+    if rule.state is None:
+        rule._init_states(param)
 
 
 def _flat(param, ids):
@@ -177,16 +188,31 @@ def _step_units(units, rate):
 
 # On NumPy alone --------------------------------------------------------------------
 
-def sum_of_squares(g):
+def norm_of(grads, squares=0.0):
+    """Returns the L2 norm of flat NumPy arrays, a float.
+
+    Args:
+        grads: The arrays.
+        squares (float): The sum of the squares of others.
+    """
+    total = math.fsum([squares, *map(sum_of_squares, grads)])
+    if not math.isfinite(total):  # the squares of finite float32 may overflow
+        total = math.fsum([squares, *(
+            sum_of_squares(g, numpy.float64) for g in grads)])
+    return math.sqrt(total)
+
+
+def sum_of_squares(g, dtype=None):
     """Returns the sum of the squares of a flat NumPy array, a float."""
     sums = []
 
     def work(start, stop):
         for k in range(start, stop, BLOCK):
             block = g[k:min(k + BLOCK, stop)]
-            if block.dtype == numpy.float16:  # whose squares would overflow
-                block = block.astype(numpy.float32)
-            sums.append(float(numpy.dot(block, block)))
+            if dtype or block.dtype == numpy.float16:  # whose squares would overflow
+                block = block.astype(dtype or numpy.float32)
+            with numpy.errstate(over='ignore'):
+                sums.append(float(numpy.dot(block, block)))
 
     threads.split(work, len(g), grain=8 * BLOCK)
     return math.fsum(sums)  # independent of the order of the threads

@@ -18,6 +18,9 @@ from rnnlm.serializers.loading import MISSING
 
 logger = logging.getLogger(__name__)
 
+# In place of the rank of a Variable.
+OF_AN_ARRAY = -1
+
 
 def serialize(serializer, updater):
     """Saves or loads the random states, the recurrent states, the loss scales, and the
@@ -39,7 +42,7 @@ def _serialize_randoms(serializer, group):
     If the number of ranks has changed, rank 0 continues its state, others get new ones.
     """
     if isinstance(serializer, chainer.Serializer):
-        streams = group.gather(numpy.random.get_state())
+        streams = group.gather(_random_state())
         if group.is_root:
             serialize_random(serializer['random'])
             for rank, stream in enumerate(streams[1:], 1):
@@ -63,13 +66,26 @@ def _serialize_randoms(serializer, group):
 def serialize_random(serializer, stream=None):
     """Saves or loads NumPy's random state, used by dropout; or saves the one given."""
     names = ('keys', 'position', 'has_gauss', 'gauss')
-    kind, *values = stream or numpy.random.get_state()
+    kind, *values = _random_state() if stream is None else stream
+    if not values:
+        return
     try:
         values = [serializer(name, value) for name, value in zip(names, values)]
     except MISSING:
         return
     if not isinstance(serializer, chainer.Serializer):
         numpy.random.set_state((kind, *values))
+
+
+def _random_state():
+    """Returns NumPy's random state, or only the name of a generator that has no such.
+    """
+    name = numpy.random.get_state(legacy=False)['bit_generator']
+    if name == 'MT19937':
+        return numpy.random.get_state()
+    logger.warning('the random state of numpy.random is not saved or loaded: expected '
+                   'its default, MT19937, found %s', name)
+    return (name,)
 
 
 def _serialize_float32(serializer, optimizer):
@@ -112,12 +128,12 @@ def _serialize_states(serializer, updater, group):
     target = updater.get_optimizer('main').target
     model = language_model(target)
     prefix = next((path for path, link in target.namedlinks() if link is model), '/')
-    found = []
+    found, loads = [], not isinstance(serializer, chainer.Serializer)
     for path, link in states.recurrent_links(target):
         inner = path[len(prefix):] if path.startswith(prefix) else path
         found += [(serializer[inner.strip('/')], link, name)
-                  for name in states.names(link)]
-    if isinstance(serializer, chainer.Serializer):
+                  for name in states.names(link, unset=loads)]
+    if not loads:
         serializer('batch_size', getattr(
             updater.get_iterator('main'), 'batch_size', None))
         if model is not None:
@@ -183,11 +199,15 @@ def _part(array, group):
 
 
 def _save_variable(serializer, link, name, group):
-    variable = vars(link).get(name)
-    if variable is not None:  # may be an array, which Chainer's functions accept too
-        variable = chainer.as_variable(variable)
-    serializer(name, None if variable is None else _gathered(variable.array, group))
-    serializer(f'{name}_rank', 0 if variable is None else variable.rank)
+    state = vars(link).get(name)
+    if state is None:
+        array, rank = None, 0
+    elif states.is_array(state):
+        array, rank = _gathered(state, group), OF_AN_ARRAY
+    else:
+        array, rank = _gathered(state.array, group), state.rank
+    serializer(name, array)
+    serializer(f'{name}_rank', rank)
 
 
 def _read(serializer, name):
@@ -199,10 +219,13 @@ def _read(serializer, name):
 
 
 def _variable(link, name, array, rank):
-    """Restores the state of a link: a Variable or None."""
+    """Restores the state of a link: a Variable, an array or None."""
     if array is None:
         return None
-    variable = chainer.Variable(link.device.send(_fitting(link, name, array)))
+    array = link.device.send(_fitting(link, name, array))
+    if rank == OF_AN_ARRAY:
+        return array
+    variable = chainer.Variable(array)
     # Backward sums gradients in the order of these ranks (of graph nodes).
     variable.node._rank = 0 if rank is None else int(rank)
     return variable

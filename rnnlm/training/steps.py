@@ -1,4 +1,5 @@
 """Chainer's step-by-step loop: the target is called once for each step."""
+from collections.abc import Iterator
 import contextlib
 
 import chainer
@@ -29,7 +30,7 @@ def loss_by_steps(updater, loss_func):
     model = language_model(target)
     if model is not None:
         model._end_window()  # steps since the last one
-    reports = _Means()
+    reports = Means()
     loss = 0
     for _ in range(updater.bprop_len):
         batch = updater.converter(iterator.__next__(), device)
@@ -40,15 +41,19 @@ def loss_by_steps(updater, loss_func):
 
 
 def _call(loss_func, batch):
-    """Passes a batch as `StandardUpdater` does: arrays, by position or by name."""
+    """Passes a batch as `StandardUpdater` does: arrays, by position or by name.
+
+    Chainer's example unpacks any two elements, such as the rows of an array.
+    """
     if isinstance(batch, dict):
         return loss_func(**batch)
-    if isinstance(batch, (tuple, list)):
+    if isinstance(batch, (tuple, list, Iterator)) or (
+            getattr(batch, 'shape', ())[:1] == (2,)):
         return loss_func(*batch)
     return loss_func(batch)
 
 
-class _Means:
+class Means:
     """Computes the means of values reported in several steps."""
 
     def __init__(self):
@@ -56,6 +61,7 @@ class _Means:
 
     @contextlib.contextmanager
     def of_a_step(self):
+        """Collects what is reported in a step, instead of reporting it."""
         observation = {}
         try:
             scope = chainer.get_current_reporter().scope(observation)
@@ -75,6 +81,7 @@ class _Means:
             self._last[name] = value
 
     def report(self):
+        """Reports the mean of each value."""
         report({name: self._mean(name) for name in self._last})
 
     def _mean(self, name):

@@ -12,6 +12,7 @@ import numpy
 
 from rnnlm import functions, parts
 from rnnlm.chain import language_model
+from rnnlm.data.iterators import ParallelSequentialIterator
 from rnnlm.errors import require, require_count
 from rnnlm.parallel import SINGLE_PROCESS, Group
 from rnnlm.training import cuda_graph, graph_verification, nan_check, sgd, state
@@ -139,7 +140,9 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self._update(target, optimizer, windows=not reason)
         # Compared because the epoch may end anywhere in the window.
         self._is_new_epoch = getattr(iterator, 'epoch', 0) != epoch
-        if optimizer.use_auto_new_epoch and self._is_new_epoch:
+        # An object that only wraps an optimizer may not have this method's argument.
+        if self._is_new_epoch and isinstance(optimizer, chainer.Optimizer) and (
+                optimizer.use_auto_new_epoch):
             optimizer.new_epoch(auto=True)
 
     def _update(self, target, optimizer, windows, window=None):
@@ -245,7 +248,11 @@ class BPTTUpdater(training.updaters.StandardUpdater):
 
     def _next_window(self, target):
         """Returns the next window, int (T + 1, B) on the host, with ids checked."""
-        window = self.get_iterator('main').next_window(self.bprop_len)
+        iterator = self.get_iterator('main')
+        window = iterator.next_window(self.bprop_len)
+        if len(window) <= self.bprop_len and isinstance(
+                iterator, ParallelSequentialIterator):
+            raise StopIteration  # the text ends in this window, as step by step
         target.predictor.check_ids(window)
         return window
 

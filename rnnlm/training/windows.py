@@ -14,6 +14,7 @@ from rnnlm import parts, unaltered
 from rnnlm._compat import windows
 from rnnlm.chain import LanguageModel, language_model
 from rnnlm.data.iterators import ParallelSequentialIterator, has_ids
+from rnnlm.training.steps import Means
 
 windows.PREDICTORS.append(LanguageModel)
 
@@ -43,7 +44,7 @@ def why_not_windows(target, iterator=None, converter=convert.concat_examples,
         reason = why_not_iterator(iterator)
         if reason:
             return reason
-    if converter is not convert.concat_examples:
+    if not _is_concat_examples(converter):
         return 'the converter is not concat_examples'
     model = language_model(target)
     if type(target) is not L.Classifier or model is None:
@@ -87,6 +88,13 @@ def _has_windows(cls):
         if '__next__' in vars(base):
             return False
     return False
+
+
+def _is_concat_examples(converter):
+    """Returns whether a converter is Chainer's default, or a copy of this object."""
+    default = convert.concat_examples
+    return converter is default or (
+        type(converter) is type(default) and vars(converter) == vars(default))
 
 
 def is_fused_loss(target):
@@ -136,5 +144,13 @@ def window_loss(target, x, t):
 
 
 def loss_of_logits(target, y, t):
-    """Returns the sum over the steps (Variable) of a lossfun of y (T, B, V)."""
-    return sum(target.lossfun(y_t, t_t) for y_t, t_t in zip(F.separate(y), t))
+    """Returns the sum over the steps (Variable) of a lossfun of y (T, B, V).
+
+    What the lossfun reports is reported as in `steps.loss_by_steps`.
+    """
+    loss, reports = 0, Means()
+    for y_t, t_t in zip(F.separate(y), t):
+        with reports.of_a_step():
+            loss += target.lossfun(y_t, t_t)
+    reports.report()
+    return loss

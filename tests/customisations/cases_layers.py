@@ -39,16 +39,13 @@ class CoupledLSTM(chainer.Chain):
         return self.h
 
 
-class OwnRNN(chainer.Chain):
-    """Elman's, whose state has a name of its own."""
+class Cell(chainer.Chain):
+    """Elman's, whose state has a name of its own, and which does not reset it."""
 
     def __init__(self, n):
         super().__init__()
         with self.init_scope():
             self.x, self.y = L.Linear(n, n), L.Linear(n, n)
-        self.memory = None
-
-    def reset_state(self):
         self.memory = None
 
     def forward(self, x):
@@ -57,6 +54,11 @@ class OwnRNN(chainer.Chain):
             h += self.y(self.memory)
         self.memory = F.tanh(h)
         return self.memory
+
+
+class OwnRNN(Cell):
+    def reset_state(self):
+        self.memory = None
 
 
 class Residual(chainer.Chain):
@@ -72,6 +74,38 @@ class Residual(chainer.Chain):
 
     def forward(self, x):
         return x + self.link(x)
+
+
+class ArrayRNN(OwnRNN):
+    """Keeps its state as an array, so that no gradient flows through it."""
+
+    h = None
+
+    def reset_state(self):
+        self.h = None
+
+    def forward(self, x):
+        h = self.x(x)
+        if self.h is not None:
+            h += self.y(self.h)
+        h = F.tanh(h)
+        self.h = h.array
+        return h
+
+
+class Around(chainer.Chain):
+    """A layer that resets the state of a cell in it."""
+
+    def __init__(self, n):
+        super().__init__()
+        with self.init_scope():
+            self.cell = Cell(n)
+
+    def reset_state(self):
+        self.cell.memory = None
+
+    def forward(self, x):
+        return self.cell(x)
 
 
 class CosineOutput(chainer.Chain):
@@ -299,3 +333,13 @@ def class_of_output_changed(w):
         def forward(self, x, n_batch_axes=1):
             return super().forward(x, n_batch_axes) / 2
     w.model.l3.__class__ = Softer
+
+
+@custom('model')
+def layer_with_an_array_as_state(w):
+    replace(w.model, 'l1', ArrayRNN(N_UNITS))
+
+
+@custom('model')
+def layer_around_a_cell_with_the_state(w):
+    replace(w.model, 'l2', Around(N_UNITS))

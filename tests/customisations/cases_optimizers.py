@@ -359,3 +359,37 @@ def setup_with_model_alone(w):
 def new_epoch_called(w):
     w.updater.auto_new_epoch = w.optimizer.use_auto_new_epoch = False
     w.every(lambda: w.optimizer.new_epoch(), 2)
+
+
+@custom('classes')
+def optimizer_in_a_wrapper(w):
+    """As Lookahead is often written."""
+    class Wrapper:
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+        def update(self, *args):
+            self.optimizer.update(*args)
+            for p in self.target.params():
+                p.array *= .99
+
+        def __getattr__(self, name):
+            return getattr(vars(self)['optimizer'], name)
+    make = w.make_optimizer
+    w.make_optimizer = lambda: Wrapper(make())
+
+
+@custom('optimizer')
+def a_rate_for_each_row(w):
+    rates = numpy.linspace(.1, 1, w.model.embed.W.shape[0], dtype='f')
+    w.model.embed.W.update_rule.hyperparam.lr = w.model.xp.asarray(rates[:, None])
+
+
+@custom('trainer')
+def values_kept_in_the_state_of_a_rule(w):
+    def keep():
+        state = w.model.l1.upward.W.update_rule.state
+        state['largest'] = max(state.get('largest', 0), float(
+            abs(w.model.l1.upward.W.grad).max()))
+        w.log('largest', state['largest'])
+    w.every(keep)

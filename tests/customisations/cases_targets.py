@@ -69,6 +69,7 @@ for _name, _function in {
         'focal': focal,
         'of_arrays': of_arrays,
         'hinge': flat_margin,
+        'of_shape_1': lambda y, t: F.reshape(F.softmax_cross_entropy(y, t), (1,)),
         'sum': lambda y, t: F.sum(F.softmax_cross_entropy(y, t, reduce='no')),
         'with_dropout': lambda y, t: F.softmax_cross_entropy(F.dropout(y, .2), t),
         'with_temperature': lambda y, t: F.softmax_cross_entropy(y / 2, t),

@@ -1,5 +1,8 @@
 """Customisations: updaters, their windows and what they tell."""
+import copy
+
 from chainer.dataset import convert
+import numpy
 
 from tests.customisations.world import STREAMS, V, custom
 
@@ -59,3 +62,20 @@ def streams_reduced(w):
     def fewer():
         w.iterator.offsets = w.iterator.offsets[:STREAMS - 1]
     w.at(3, fewer)
+
+
+@custom('trainer')
+def converter_returns_an_array(w):
+    w.updater.converter = lambda batch, device=None: numpy.asarray(batch, 'i').T
+
+
+@custom('trainer')
+def converter_returns_a_generator(w):
+    w.updater.converter = lambda batch, device=None: (
+        numpy.asarray(words, 'i') for words in zip(*batch))
+
+
+@custom('trainer')
+def converter_copied(w):
+    """The copy of Chainer's default converter is still the default."""
+    w.updater.converter = copy.deepcopy(w.updater.converter)

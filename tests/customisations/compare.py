@@ -111,7 +111,7 @@ def _watched(Updater):
                     self.steps[name].append(float(value))
 
         def window_done(self, loss):
-            self.mean_loss = float(loss.array) / self.bprop_len
+            self.mean_loss = loss.array.item() / self.bprop_len
             self.means = {k: numpy.mean(v) for k, v in self.steps.items()}
             self.steps.clear()
 

@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 import rnnlm
+from rnnlm.errors import InputError
 
 
 class Official:
@@ -112,3 +113,17 @@ def test_old_snapshots_lack_the_previous_epoch_detail(tmp_path):
 def test_wrong_arguments_are_refused(n, B):
     with pytest.raises(rnnlm.InputError, match='batch_size|dataset'):
         rnnlm.ParallelSequentialIterator(list(range(n)), B)
+
+
+@pytest.mark.parametrize('words', [
+    numpy.arange(12) + .5, (numpy.arange(12) + .5).tolist(), numpy.arange(12) > 3,
+    numpy.arange(12) + 2 ** 32])
+def test_a_dataset_replaced_by_other_values_is_not_converted_in_silence(words):
+    """They would become other ids."""
+    iterator = rnnlm.ParallelSequentialIterator(numpy.arange(12, dtype='i'), 2)
+    assert iterator.next_window(3).dtype == numpy.int32
+    iterator.dataset = words
+    found = iterator.next_window(3)
+    assert found.dtype == numpy.asarray(words).dtype
+    with pytest.raises(InputError, match='ids: expected'):
+        rnnlm.RNNForLM(20, 4).check_ids(found)

@@ -119,3 +119,21 @@ def test_two_shifts_of_one_rate(tmp_path, first):
 @pytest.mark.parametrize('hook', HOOKS)
 def test_hooks(tmp_path, hook):
     check(tmp_path, hook=hook)
+
+
+@pytest.mark.skipif(not hasattr(numpy.random, 'set_bit_generator'), reason=(
+    'NumPy 1.23 has one generator behind numpy.random'))
+def test_another_generator_of_random_numbers_is_not_saved(tmp_path, caplog):
+    """Such a snapshot can still be loaded, as by Chainer."""
+    before = numpy.random.get_bit_generator()
+    try:
+        numpy.random.set_bit_generator(numpy.random.PCG64(3))
+        trainer = make(tmp_path)
+        trainer.run()
+        serializers.save_npz(str(tmp_path / 'snapshot'), trainer)
+        assert 'expected its default, MT19937, found PCG64' in caplog.text
+        for generator in numpy.random.PCG64(3), before:
+            numpy.random.set_bit_generator(generator)
+            serializers.load_npz(str(tmp_path / 'snapshot'), make(tmp_path))
+    finally:
+        numpy.random.set_bit_generator(before)

@@ -3,6 +3,7 @@ import json
 import os
 import signal
 
+from chainer.training import triggers
 from helpers import (
     TINY, assert_same_parameters, make_trainer, poisoned_above, small, text,
     tiny_corpus)
@@ -229,3 +230,15 @@ def test_rollback_from_a_snapshot_of_another_folder(tmp_path, monkeypatch, capsy
     out = capsys.readouterr().out
     copy = os.path.join(str(tmp_path / 'second'), os.path.basename(snapshot))
     assert f'rollback to {copy}; learning rate multiplied by 0.5' in out
+
+
+def test_an_extension_can_change_the_stop_trigger(tmp_path):
+    def longer(trainer):
+        assert type(trainer.stop_trigger) is triggers.IntervalTrigger
+        trainer.stop_trigger.period = 8
+
+    trainer = make_trainer(small(), text(), tmp_path, stop=(5, 'iteration'))
+    given = trainer.stop_trigger
+    trainer.extend(longer, trigger=(1, 'iteration'))
+    rnnlm.run(trainer)
+    assert trainer.updater.iteration == 8 and trainer.stop_trigger is given

@@ -6,8 +6,8 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm import functions
-from rnnlm.training import mixed_precision, sgd
+from rnnlm import functions, kernels
+from rnnlm.training import mixed_precision, nan_check, sgd
 
 
 def pair(dtype='f', clip=None, lr=0.5, n_units=9, seed=0):
@@ -208,3 +208,17 @@ def test_gradients_of_zero_are_not_clipped():
         p.grad = numpy.zeros_like(p.array)
     mixed_precision.GradientClipping(1.0)(optimizer)
     assert all((p.grad == 0).all() for p in link.params())
+
+
+@pytest.mark.parametrize('fast', [False, True])
+def test_the_norm_is_finite_where_float32_squares_overflow(fast, monkeypatch):
+    """Chainer goes on with such gradients, so they are not refused as infinite."""
+    monkeypatch.setattr(kernels, 'enabled', fast)
+    _, (ours, optimizer) = pair(clip=5)
+    for param in ours.params():
+        param.grad = numpy.full(param.shape, 3e20, 'f')
+    norms = []
+    sgd.update(optimizer, functions.RowGradient(), norms.append)
+    size = sum(param.size for param in ours.params())
+    assert norms == [pytest.approx(3e20 * size ** .5)]
+    assert nan_check.gradient_norm(ours) == pytest.approx(5)

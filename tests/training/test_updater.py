@@ -207,6 +207,17 @@ def test_evaluator_gives_the_result_of_chainers(B):
     numpy.testing.assert_allclose(both['main/loss'], expected['main/loss'], rtol=1e-6)
 
 
+@pytest.mark.parametrize('per_step', [False, True])
+def test_a_text_that_is_read_once_ends_before_a_short_window(per_step, tmp_path):
+    trainer = make_trainer(small(), text(60), tmp_path, B=3, T=6, per_step=per_step)
+    trainer.updater.get_iterator('main').repeat = False
+    for _ in range(3):
+        trainer.updater.update()
+    with pytest.raises(StopIteration):
+        trainer.updater.update()
+    assert trainer.updater.get_optimizer('main').t == 3
+
+
 @pytest.mark.parametrize('by_steps', [False, True])
 def test_evaluator_shows_its_progress(by_steps, capsys):
     model = small()

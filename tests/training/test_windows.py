@@ -175,3 +175,15 @@ def test_a_classifier_of_a_whole_window(per_step):
         numpy.testing.assert_array_equal(model.accuracy.array, accuracy)
     model.predictor.reset_state()
     assert model(x[0], t[0]).shape == () and model.y.shape == (5, 20)
+
+
+@pytest.mark.parametrize('way', [{'loss_of_logits': True}, {'per_step': True}])
+def test_what_a_lossfun_reports_is_the_mean_of_the_window(way):
+    def lossfun(y, t):
+        loss = squares(y, chainer.as_variable(t)) * 1e-3
+        chainer.report({'seen': loss})
+        return loss
+
+    observation = trained(lossfun, **way).observation
+    numpy.testing.assert_allclose(
+        observation['seen'].array, observation['main/loss'].array, rtol=1e-5)
