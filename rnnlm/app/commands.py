@@ -8,12 +8,14 @@ import argparse
 import json
 import os
 import sys
+from typing import Any, Dict, Iterator, Optional
 
 from rnnlm import parallel
 from rnnlm.app import experiment, run_folder
 from rnnlm.app.console import say, say_results
 from rnnlm.app.prepare import (
     prepare, refuse, refuse_folder, resume_command, resume_command_if_possible)
+from rnnlm.data.vocabulary import Vocabulary
 from rnnlm.devices import get_device
 from rnnlm.errors import InputError, printable
 from rnnlm.legacy import runner
@@ -90,6 +92,22 @@ def convert(args: argparse.Namespace) -> int:
         interchange.require_vocabulary_beside(args.output, vocabulary, args.overwrite)
     written = interchange.save(args.output, weights, vocabulary, dropout)
     print(f'written  {printable(" and ".join(written))}: {check_model(weights)}')
-    for text in notes:
+    for text in [*notes, *_not_converted(args, weights, vocabulary)]:
         print(f'note     {printable(text, 300)}')
     return 0
+
+
+def _not_converted(args: argparse.Namespace, weights: Dict[str, Any],
+                   vocabulary: Optional[Vocabulary]) -> Iterator[str]:
+    """Yields notes on what the written file does not say about the model."""
+    from rnnlm.interchange.weights import shares_embedding
+    if shares_embedding(weights):
+        yield ("the output layer's weights are those of the embedding; the file has "
+               'them twice, and does not say that they are one parameter')
+    if run_folder.by_sentences(args.input):
+        yield ('the model was trained by sentences, which the file does not say; '
+               'evaluate it with --sentences')
+    beside = os.path.join(os.path.dirname(args.output), run_folder.VOCABULARY)
+    if vocabulary is None and os.path.lexists(beside):
+        yield (f"the model's tokens are not known; {beside} was there before, and must "
+               'be its vocabulary')

@@ -18,7 +18,7 @@ import tqdm
 
 from rnnlm.app.recipes import Recipe
 from rnnlm.data.corpus import Corpus
-from rnnlm.data.text import PARTS, UNK
+from rnnlm.data.text import PARTS, UNITS, UNK
 from rnnlm.errors import counted, printable
 from rnnlm.training import plotting
 from rnnlm.training.updater import BPTTUpdater
@@ -145,7 +145,7 @@ def without_them(known: float) -> str:
 
 def say_results(result: Dict[str, Any], out: str) -> None:
     """Prints the perplexities that `rnnlm.train` returned, and what to do next."""
-    unit = 'word' if result['tokens'] == 'word' else 'character'
+    unit = UNITS[result['tokens']]
     for part in 'valid', 'test':
         rate = result[f'{part}_unknown']
         unknown = '' if not rate else (
@@ -160,10 +160,10 @@ def say_results(result: Dict[str, Any], out: str) -> None:
 
 
 def bits(perplexity: float, tokens: str) -> str:
-    """Formats the perplexity in bits per character, if tokens are characters."""
-    if tokens != 'char':
+    """Formats the perplexity in bits per token, if tokens are characters or bytes."""
+    if tokens == 'word':
         return ''
-    return f' per character, {numpy.log2(perplexity):.3f} bits'
+    return f' per {UNITS[tokens]}, {numpy.log2(perplexity):.3f} bits'
 
 
 def relative_to_limit(perplexity: float, limit: Optional[float]) -> str:

@@ -54,7 +54,7 @@ def evaluate(args: argparse.Namespace) -> int:
     result = {'part': name, 'tokens': vocabulary.tokens, 'words': count,
               **found.to_json()}
     if vocabulary.by_character:
-        result['bits per character'] = float(numpy.log2(found.value))
+        result[f'bits per {vocabulary.unit}'] = float(numpy.log2(found.value))
     if sentences:
         result['sentences'] = True
     adapted = None
@@ -64,7 +64,7 @@ def evaluate(args: argparse.Namespace) -> int:
     if args.json:
         print(to_json(result))
         return 0
-    unit = 'character' if vocabulary.by_character else 'word'
+    unit = vocabulary.unit
     how = ', state reset before each sentence' if sentences else ''
     print(f'{name:9}perplexity {found.value:.3f}'
           + bits(found.value, vocabulary.tokens) + how
@@ -102,18 +102,9 @@ def score_sentences_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
 
     The recurrent state is reset before each sentence.
     """
-    between = trained.require_boundary()
-    ends = numpy.flatnonzero(words == between)
-    sentences = [ids[ids != between] for ids in numpy.split(words, ends + 1)]
-    if len(sentences) > 1 and not len(sentences[-1]):
-        sentences.pop()
-    found = []
     with progress(len(words), ' words', quiet) as bar:
-        for log_probs in scoring.score_sentences(trained.model, sentences, between):
-            found.append(log_probs)
-            bar.update(len(log_probs))
-    return numpy.concatenate(found), numpy.concatenate(
-        [numpy.append(ids, between) for ids in sentences])
+        return scoring.score_text_by_sentences(
+            trained.model, words, trained.require_boundary(), bar.update_to)
 
 
 def score_stream_of(trained: TrainedModel, words: numpy.ndarray, quiet: bool
@@ -181,7 +172,7 @@ def interpolate(args: argparse.Namespace) -> int:
             f'{name} without unknown': one.known for name, one in found.items()}}))
         return 0
     name = 'test' if args.text is None else 'text'
-    unit = 'character' if vocabulary.by_character else 'word'
+    unit = vocabulary.unit
     weights = f'interpolated, weights {weight:.3f} and {1 - weight:.3f}'
     how = ', state reset before each sentence' if sentences else ''
     for key, label in (('first', args.model), ('second', args.other),

@@ -94,7 +94,7 @@ class Total:
     Attributes:
         sentences: Number of sentences.
         words: Number of words, without ends of sentences.
-        oov: Number of words that are not in the vocabulary.
+        oov: Number of words that are not in the vocabulary, or are <unk> already.
         logprob: Sum of the log probabilities of known words and ends of sentences.
         unk_logprob: Sum over the unknown words; -inf if they cannot be scored.
         bad: Number of lines that could not be read.
@@ -164,18 +164,17 @@ class Entry:
     oov: numpy.ndarray  # bool (N + 1,)
 
     @classmethod
-    def of(cls, score: SentenceScore, vocabulary: Vocabulary, srilm: bool,
-           unk: bool) -> 'Entry':
+    def of(cls, score: SentenceScore, vocabulary: Vocabulary, unk: bool) -> 'Entry':
         """Creates the output for a score.
 
         Args:
             score: The score.
             vocabulary: The vocabulary of the model.
-            srilm: Whether <unk> in the text counts as an unknown word too.
             unk: Whether no word counts as unknown.
         """
+        # <unk> in the text stands for a word that was unknown before.
         oov = numpy.array([
-            not unk and (token not in vocabulary or srilm and token == UNK)
+            not unk and (token not in vocabulary or token == UNK)
             for token in score.tokens], bool)
         return cls(score.tokens, score.token_log_probs / math.log(10), oov)
 
@@ -216,7 +215,7 @@ def score(args: argparse.Namespace) -> int:
                 if not args.total:
                     show_unreadable(args, line)
                 continue
-            entry = Entry.of(next(scores), models.vocabulary, args.srilm, args.unk)
+            entry = Entry.of(next(scores), models.vocabulary, args.unk)
             total += entry.total()
             if not args.total:
                 show(args, line.text, entry)
@@ -271,7 +270,7 @@ def show_unreadable(args: argparse.Namespace, line: Line) -> None:
 def show_total(args: argparse.Namespace, total: Total, vocabulary: Vocabulary
                ) -> None:
     """Prints the totals of a text, to standard output or standard error."""
-    unit = 'character' if vocabulary.by_character else 'word'
+    unit = vocabulary.unit
     if args.srilm:
         show_srilm(f'file {printable(args.file or "-")}:', total)
     elif args.total:

@@ -246,7 +246,8 @@ class TrainedModel:
                 tokens are predicted, the first one as the start of a sentence.
                 Or ids (N,), as in `Corpus`.  The first id is then predicted after the
                 last, as by `PerplexityEvaluator` and ``rnnlm evaluate``, which return
-                the same number.
+                the same number.  If the model was trained by sentences, each sentence
+                of either starts from a reset state, as in ``rnnlm evaluate``.
             progress: Function called with the number of tokens read so far.
 
         Returns:
@@ -258,6 +259,8 @@ class TrainedModel:
         """
         if not isinstance(text, str):
             text = require_ids('text', text, n_vocab=self.model._vocabulary_size())
+            if self._sentences:
+                return self._perplexity_by_sentences(text, progress)
             evaluator = make_evaluator(text, make_classifier(self.model))
             evaluator.progress = progress
             with numpy.errstate(invalid='ignore'):
@@ -270,12 +273,22 @@ class TrainedModel:
             text, 'char' if vocabulary.by_character else 'word', blank_lines=False)
         ids = vocabulary.encode(
             vocabulary.split(tokens) if isinstance(tokens, str) else tokens)
+        if self._sentences:
+            return self._perplexity_by_sentences(ids, progress)
         between = scoring.boundary(vocabulary)
         if between is not None:
             ids = numpy.insert(ids, 0, between)
         with numpy.errstate(over='ignore'):
             return float(numpy.exp(-scoring.score_text(
                 self.model, ids, progress=progress).mean()))
+
+    def _perplexity_by_sentences(
+            self, ids: numpy.ndarray, progress: Optional[Callable[[int], object]]
+    ) -> float:
+        log_probs, _ = scoring.score_text_by_sentences(
+            self.model, ids, self.require_boundary(), progress)
+        with numpy.errstate(over='ignore'):
+            return float(numpy.exp(-log_probs.mean()))
 
 
 def load(path: Union[str, os.PathLike], device: Union[int, str] = -1) -> TrainedModel:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Optional, Sequence, Union
 import numpy
 
 from rnnlm.data import encoding, files, flat, rules, sources
-from rnnlm.data.text import PARTS, UNK
+from rnnlm.data.text import PARTS, UNITS, UNK
 from rnnlm.data.vocabulary import Vocabulary, check_limit
 from rnnlm.errors import InputError, about, require, require_count
 
@@ -73,8 +73,8 @@ class Corpus:
 
     @property
     def unit(self) -> str:
-        """'word' or 'character', the name of a token in reports."""
-        return 'word' if self.tokens == 'word' else 'character'
+        """'word', 'character' or 'byte', the name of a token in reports."""
+        return UNITS[self.tokens]
 
     def unknown_rate(self, part: str) -> float:
         """Returns the fraction of ``<unk>`` among the tokens of a part, from 0 to 1.

@@ -13,6 +13,9 @@ UNK = '<unk>'
 
 PARTS = ('train', 'valid', 'test')
 
+# The kinds of tokens, and what a token is called in reports.
+UNITS = {'word': 'word', 'char': 'character', 'byte': 'byte'}
+
 
 def split_text(text: str, tokens: str,
                blank_lines: bool = True) -> Union[str, list[str]]:

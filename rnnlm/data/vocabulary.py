@@ -9,7 +9,7 @@ from typing import Iterable, Mapping, Optional, Sequence, Union
 
 import numpy
 
-from rnnlm.data.text import EOS, UNK, Ids
+from rnnlm.data.text import EOS, UNITS, UNK, Ids
 from rnnlm.errors import InputError, require, require_count, short_repr
 from rnnlm.serializers import reading
 from rnnlm.serializers.atomic import writing
@@ -188,6 +188,11 @@ class Vocabulary:
     def by_character(self) -> bool:
         """Whether tokens are characters (and perhaps ``<unk>``)."""
         return self.tokens in ('char', 'byte')
+
+    @property
+    def unit(self) -> str:
+        """'word', 'character' or 'byte', the name of a token in reports."""
+        return UNITS[self.tokens]
 
     @property
     def ids(self) -> Mapping[str, int]:

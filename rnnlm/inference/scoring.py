@@ -91,6 +91,40 @@ def score_sentences(model: LanguageModel, sentences: Sequence[Ids],
             for scores in _score_group(model, checked[start:start + GROUP], between))
 
 
+def score_text_by_sentences(
+        model: LanguageModel, ids: numpy.ndarray, between: int,
+        progress: Optional[Callable[[int], object]] = None
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """Computes log probabilities of a text whose sentences start from a reset state.
+
+    Args:
+        model: The model.
+        ids: The text, int (N,).
+        between: The id of the token that ends a sentence.
+        progress: Function called with the number of tokens scored so far.
+
+    Returns:
+        The natural logarithms, float64, and the words they belong to: those of the
+        text, and `between` at its end if that is missing.
+
+    Raises:
+        rnnlm.InputError: If the text has no token, or a probability is NaN.
+    """
+    require('text', ids, 'at least one token', len)
+    ends = numpy.flatnonzero(ids == between)
+    sentences = [part[part != between] for part in numpy.split(ids, ends + 1)]
+    if len(sentences) > 1 and not len(sentences[-1]):
+        sentences.pop()
+    found, n_words = [], 0
+    for log_probs in score_sentences(model, sentences, between):
+        found.append(log_probs)
+        n_words += len(log_probs)
+        if progress:
+            progress(n_words)
+    return numpy.concatenate(found), numpy.concatenate(
+        [numpy.append(part, between) for part in sentences])
+
+
 def _score_group(model: LanguageModel, sentences: Sequence[numpy.ndarray],
                  between: int) -> list[numpy.ndarray]:
     """Returns the scores of some sentences, in the given order."""

@@ -39,7 +39,7 @@ def describe(path):
         found['layers'] = [f'{name.rstrip(".") or "the model"}: {kind}'
                            for name, kind in file.classes.items()]
     elif module is safetensors:
-        found = _record('safetensors', 'tensors', 'an unknown program',
+        found = _record('safetensors', 'tensors', safetensors.writer_of(path),
                         safetensors.read(path))
     else:
         binary = 'in ASCII' if _torch7_reader.is_ascii(path) else 'binary'

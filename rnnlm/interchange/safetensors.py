@@ -88,13 +88,24 @@ def metadata_of(structure, vocabulary=None, dropout=None):
     return metadata
 
 
-def _dropout_in(metadata):
-    """Returns the dropout ratio that `metadata_of` wrote; None if there is none."""
+def writer_of(path):
+    """Returns the name of the program that wrote a file: rnnlm, or an unknown one."""
+    version = _facts_in(_read(path)[1]).get('rnnlm')
+    return f'rnnlm {version}' if type(version) is str else 'an unknown program'
+
+
+def _facts_in(metadata):
+    """Returns the properties of a model that `metadata_of` wrote; {} without any."""
     try:
         found = _untrusted.parse_json(metadata.get(METADATA, ''), _tokens.MOST_BYTES)
     except ValueError:
-        return None
-    dropout = found.get('dropout') if type(found) is dict else None
+        return {}
+    return found if type(found) is dict else {}
+
+
+def _dropout_in(metadata):
+    """Returns the dropout ratio that `metadata_of` wrote; None if there is none."""
+    dropout = _facts_in(metadata).get('dropout')
     return dropout if type(dropout) in (int, float) and 0 <= dropout < 1 else None
 
 

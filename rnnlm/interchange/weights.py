@@ -81,6 +81,13 @@ def untied(weights):
     return {**weights, output: weights['embed/W']}
 
 
+def shares_embedding(weights):
+    """Returns whether the output matrix equals the embedding, as in a tied model."""
+    n_layers = count_matching(weights, r'l(\d+)/lateral/W', first=1)
+    output = weights.get(f'l{n_layers + 1}/W')
+    return output is not None and numpy.array_equal(output, weights['embed/W'])
+
+
 def layer_of(weights, k):
     """Returns layer k, 1 the lowest, of a model's weights (dict)."""
     return {name: weights[f'l{k}/{name}'] for name in LAYER}

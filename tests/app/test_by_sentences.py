@@ -63,9 +63,43 @@ def test_all_commands_agree(run, tokens):
         assert score['perplexity'] == pytest.approx(found['perplexity'], rel=1e-5)
         assert score['perplexity without oov'] == pytest.approx(
             found['perplexity without unknown'], rel=1e-5)
+        assert score['oov'] / (score['words'] + score['sentences']) == pytest.approx(
+            found['unknown'])
+        with open(f'text/{part}.txt') as f:
+            given = f.read()
+        # Empty lines are sentences of a part, but not of another text.
+        assert rnnlm.load('result').perplexity(given) == pytest.approx(json.loads(
+            run('evaluate', '--text', f'text/{part}.txt', '--json'))['perplexity'])
+    ids = rnnlm.load_corpus('text', tokens=tokens).test
+    assert rnnlm.load('result').perplexity(ids) == pytest.approx(
+        found['perplexity'], rel=1e-6)
     printed = run('evaluate')
     assert ', state reset before each sentence' in printed
     assert f'{result["test"]["perplexity"]:.3f}' in printed
+
+
+@pytest.mark.parametrize('text', ['a <unk> cat\nthe <unk>\n', 'a new cat\nthe one\n'])
+def test_unknown_words_count_in_score_as_in_evaluate(run, text):
+    """Those that are <unk> in the text already do too, as in PTB."""
+    with open('with_unk.txt', 'w') as f:
+        f.write('a <unk> cat\nthe <unk>\n' * 40)
+    with open('other.txt', 'w') as f:
+        f.write(text)
+    run('train', '--corpus', 'with_unk.txt', '--sentences', '--epoch', '1', *SMALL)
+    evaluated = json.loads(run('evaluate', '--text', 'other.txt', '--json'))
+    scored = json.loads(run('score', '--total', '--json', 'result', 'other.txt'))
+    assert scored['oov'] == 2 == round(evaluated['unknown'] * evaluated['words'])
+    for name, ours in ('perplexity', 'perplexity'), (
+            'perplexity without oov', 'perplexity without unknown'):
+        assert scored[name] == pytest.approx(evaluated[ours])
+
+
+def test_a_converted_model_does_not_say_that_it_was_trained_by_sentences(run):
+    run('train', '--corpus', 'text', '--sentences', '--epoch', '1', *SMALL)
+    os.makedirs('out')
+    for name in 'model.npz', 'model.safetensors':
+        assert 'note     the model was trained by sentences' in run(
+            'convert', 'result', f'out/{name}')
 
 
 def sentences_corpus():

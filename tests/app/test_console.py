@@ -10,7 +10,7 @@ import numpy
 import pytest
 
 import rnnlm
-from rnnlm.app import cli
+from rnnlm.app import cli, console
 from rnnlm.app.console import Console, ProgressBar, say
 
 
@@ -150,3 +150,10 @@ def test_counts_of_a_run_are_true(tmp_path, capsys, batch_size, epochs, says):
     rnnlm.train(rnnlm.load_corpus(str(tmp_path / 'text')), recipe,
                 out=str(tmp_path / 'out'))
     assert says in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('tokens, shown', [
+    ('word', ''), ('char', ' per character, 3.000 bits'),
+    ('byte', ' per byte, 3.000 bits')])
+def test_bits_are_those_of_a_token(tokens, shown):
+    assert console.bits(8.0, tokens) == shown

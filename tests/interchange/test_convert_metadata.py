@@ -148,3 +148,27 @@ def test_read_by_safetensors_itself(folder):
         found = f.metadata()
     assert json.loads(found['rnnlm model'])['dropout'] == 0.35
     assert json.loads(found['rnnlm vocabulary'])['tokens'] == 'word'
+
+
+def test_inspect_names_our_version(folder, capsys):
+    assert cli.main(['convert', 'run', 'out/m.safetensors']) == 0
+    safetensors.write('out/plain.safetensors', {'x': numpy.zeros(3, 'f')})
+    for name, writer in ('m', f'rnnlm {__version__}'), ('plain', 'an unknown program'):
+        capsys.readouterr()
+        assert cli.main(['inspect', f'out/{name}.safetensors']) == 0
+        assert f'written  by {writer}\n' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('tied', [False, True])
+def test_notes_on_what_a_file_does_not_say(tmp_path, monkeypatch, capsys, tied):
+    monkeypatch.chdir(tmp_path)
+    os.makedirs('out')
+    rnnlm.save_npz('plain.npz', rnnlm.RNNForLM(5, 4, tied=tied))
+    assert cli.main(['convert', 'plain.npz', 'out/m.safetensors']) == 0
+    out = capsys.readouterr().out
+    assert ("the output layer's weights are those of the embedding" in out) == tied
+    assert 'tokens are not known' not in out
+    rnnlm.Vocabulary(LETTERS).save('out/vocabulary.json')
+    assert cli.main(['convert', 'plain.npz', 'out/n.safetensors']) == 0
+    assert ("the model's tokens are not known; out/vocabulary.json was there before"
+            in capsys.readouterr().out)
