@@ -91,7 +91,7 @@ def test_interrupting_leaves_a_snapshot(kernel, tmp_path):
     seen = kernel.printed(until=r'epoch 0\.[1-9]')  # the bar moves
     assert 'perplexity' in seen
     kernel.interrupt()
-    seen = kernel.printed(until=r"\{'signal': 2\}")
+    seen = kernel.printed(until=r"\{'signal': 2, 'snapshot': .*\}")
     assert 'stopped' in seen
     assert list((tmp_path / 'result').glob('snapshot_iter_*'))
     # The kernel lives, and goes on.
