@@ -11,8 +11,8 @@ import types
 import typing
 
 from rnnlm.legacy import (
-    cuda, formulas, links, mixed, optimizers, pickles, snapshots, training, update_one,
-    variables)
+    cuda, formulas, links, mixed, names_of_links, optimizers, pickles, snapshots,
+    training, update_one, variables)
 from rnnlm.legacy.arguments import (
     adam_of_1_2, arguments, bias_if_given, embed_id_of_1_8, eps_of_1_13, init_weight,
     lstm_of_1_5, matmul, mlp_convolution)
@@ -227,26 +227,7 @@ ROWS = (
     Row('chainer.init_weight', '2.0', 'an initializer', init_weight),
     Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
 
-    # The trainer.
-    *(Row(f'chainer.training.updaters.StandardUpdater.{name}', since, instead, serve)
-      for name, since, instead, serve in (
-          ('__init__', '6.0', 'chainer.get_device', training.updater_init),
-          ('device', '6.0', 'chainer.get_device', training.updater_device),
-          ('update_core', '2.0', 'arrays', training.update_core))),
-    Row('chainer.training.extensions.Evaluator.__init__', '6.0', 'chainer.get_device',
-        training.evaluator_init),
-    Row('chainer.training.extensions.Evaluator.evaluate', '2.0', 'arrays',
-        training.evaluate),
-    Row('chainer.training.extensions.snapshot', '2.0', 'trainer.extend(..., trigger=)',
-        training.snapshot),
-    Row('chainer.training.extensions.snapshot_object', '2.0',
-        'trainer.extend(..., trigger=)', training.snapshot_object),
-    *(Row(f'chainer.training.extensions.{name}', '6.0', 'its name, _Snapshot',
-          training.snapshot_name(name)) for name in ('snapshot', 'snapshot_object')),
-    Row('chainer.training.Trainer.extend', '2.0', 'Extension.initialize',
-        training.extend),
-    Row('chainer.training.make_extension', '2.0', 'initializer=',
-        training.make_extension),
+    *(Row(*row) for row in (*training.ROWS, *names_of_links.ROWS)),
 
     # The GPU.
     Row('chainer.cuda.init', '2.0', 'cuda.get_device_from_id(gpu).use()', cuda.init),

@@ -5,6 +5,7 @@ import functools
 import chainer
 from chainer import reporter
 from chainer.iterators import OrderSampler
+from chainer.iterators._statemachine import IteratorState
 import numpy
 
 from rnnlm.legacy import release
@@ -48,6 +49,28 @@ class Reshuffled(OrderSampler):
         return order
 
 
+def state_machine(original):
+    """Until 5.4 no order was drawn at the end of an iterator that does not repeat."""
+    def iterator_statemachine(state, batch_size, repeat, order_sampler, dataset_len):
+        def sampler(order, position):
+            return order_sampler(order, position) if repeat else order
+        return original(state, batch_size, repeat, sampler, dataset_len)
+    return iterator_statemachine
+
+
+def iterator_state(name):
+    """``iterator.epoch = 0``: until 5.4 a subclass could set what is a property now."""
+    def attribute(original):
+        def get(self):
+            return getattr(self._state, name)
+
+        def set_(self, value):
+            state = vars(self).get('_state', IteratorState(0, 0, False, None))
+            self._state = state._replace(**{name: value})
+        return property(get, set_)
+    return attribute
+
+
 def updater_init(original):
     @functools.wraps(original)
     def __init__(self, iterator, optimizer, *args, **kwargs):
@@ -61,8 +84,14 @@ def updater_init(original):
 
 
 def updater_device(original):
-    """``updater.device`` as it was given, usually a number."""
-    return property(lambda self: self._device_as_given)
+    """``updater.device`` as it was given, usually a number.
+
+    An updater that replaces ``__init__`` sets it.
+    """
+    def set_(self, device):
+        self._device_as_given = device
+        self._input_device = None if device is None else chainer.get_device(device)
+    return property(lambda self: self._device_as_given, set_)
 
 
 def update_core(original):
@@ -96,7 +125,7 @@ def evaluate(original):
         if self.eval_hook:
             self.eval_hook(self)
         iterator = self.get_iterator('main')
-        if hasattr(iterator, 'reset'):
+        if hasattr(iterator, 'reset') and not release.before(1, 23):
             iterator.reset()
         else:
             # As in v1: an iterator without reset is copied to leave it at its start.
@@ -168,3 +197,29 @@ def make_extension(original):
             return extension
         return decorator
     return make_extension
+
+
+# Rows as in `table`: (name, since, instead, serve).
+_UPDATER = 'chainer.training.updaters.StandardUpdater'
+ROWS = (
+    ('chainer.iterators._statemachine.iterator_statemachine', '6.0',
+     'an order for each reset', state_machine),
+    *((f'chainer.iterators.SerialIterator.{name}', '6.0', 'an order_sampler',
+       iterator_state(name.lstrip('_')))
+      for name in ('current_position', 'epoch', 'is_new_epoch', '_order')),
+    (f'{_UPDATER}.__init__', '6.0', 'chainer.get_device', updater_init),
+    (f'{_UPDATER}.device', '6.0', 'chainer.get_device', updater_device),
+    # For an updater that replaces __init__.
+    (f'{_UPDATER}.auto_new_epoch', '5.0', 'super().__init__', lambda original: False),
+    (f'{_UPDATER}.update_core', '2.0', 'arrays', update_core),
+    ('chainer.training.extensions.Evaluator.__init__', '6.0', 'chainer.get_device',
+     evaluator_init),
+    ('chainer.training.extensions.Evaluator.evaluate', '2.0', 'arrays', evaluate),
+    *((f'chainer.training.extensions.{serve.__name__}', '2.0',
+       'trainer.extend(..., trigger=)', serve)
+      for serve in (snapshot, snapshot_object)),
+    *((f'chainer.training.extensions.{name}', '6.0', 'its name, _Snapshot',
+       snapshot_name(name)) for name in ('snapshot', 'snapshot_object')),
+    ('chainer.training.Trainer.extend', '2.0', 'Extension.initialize', extend),
+    ('chainer.training.make_extension', '2.0', 'initializer=', make_extension),
+)
