@@ -95,6 +95,13 @@ def init_weight(original):
     return init_weight
 
 
+def get_initializer(original):
+    """``initializers._get_initializer(W, scale)``, in copies of Chainer's links."""
+    def _get_initializer(initializer, scale=1.0):
+        return original(initializer if scale == 1 else _scaled(initializer, scale))
+    return _get_initializer
+
+
 def matmul(original):
     """``F.matmul`` of v1, which treats a vector as a matrix of one column."""
     def matmul(a, b, transa=False, transb=False):

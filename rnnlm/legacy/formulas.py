@@ -2,6 +2,7 @@
 import chainer
 from chainer import functions as F
 from chainer import initializers
+from chainer.functions.math import clip as clip_functions
 import numpy
 
 from rnnlm.legacy import release
@@ -39,6 +40,22 @@ def layer_normalization(original):
     return forward
 
 
+class Clip(clip_functions.Clip):
+    """`F.clip` until 5.4: its gradient at the bounds is 0."""
+
+    def backward(self, indexes, grad_outputs):
+        x, = self.get_retained_inputs()
+        node = clip_functions.ClipGrad(x.array, self.x_min, self.x_max)
+        node.cond = node.cond * (x.array != self.x_min) * (x.array != self.x_max)
+        return node.apply(grad_outputs)
+
+
+def clip(original):
+    def clip(x, x_min, x_max):
+        return Clip(x_min, x_max).apply((x,))[0]
+    return clip
+
+
 def orthogonal(original):
     """`Orthogonal` until 5.4, by a singular value decomposition."""
     def __call__(self, array):
@@ -70,6 +87,7 @@ ROWS = (
      layer_normalization_init),
     ('chainer.links.LayerNormalization.forward', '3.0',
      'eps is added to the variance', layer_normalization),
+    ('chainer.functions.clip', '6.0', 'a gradient of 1 at the bounds', clip),
     ('chainer.initializers.Orthogonal.__call__', '6.0', 'a QR decomposition',
      orthogonal),
     ('chainer.initializer.get_fans', '2.0', 'fans that include the kernel', fans),

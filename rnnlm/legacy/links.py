@@ -3,6 +3,7 @@ import importlib
 
 import chainer
 from chainer import links as L
+from chainer.backends import cuda
 
 from rnnlm.legacy.arguments import arguments
 
@@ -80,6 +81,11 @@ def set_attribute(original):
         else:
             original(self, name, value)
     return __setattr__
+
+
+def on_cpu(original):
+    """``link._cpu``, in copies of Chainer's links."""
+    return property(lambda self: self.xp is not cuda.cupy)
 
 
 def gradient_of(name):

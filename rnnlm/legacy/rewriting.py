@@ -5,7 +5,9 @@ Applied to a script and to the modules in its own folders, but not to libraries:
 - in a generator, StopIteration ends it, as until Python 3.6 (PEP 479);
 - `float(x)`, `int(x)`, functions of `math` and `'%f' % x` accept an array of one
   element, as until NumPy 2.3;
-- methods removed from arrays (`x.ptp()`) are found.
+- methods removed from arrays (`x.ptp()`) are found;
+- functions imported from the module of Chainer that defines them are those of
+  `chainer.functions`, which have the arguments of the script's release.
 
 Everything else, including line numbers, stays the same.
 """
@@ -18,6 +20,7 @@ import os
 import site
 import sys
 import sysconfig
+import types
 
 import numpy
 
@@ -27,6 +30,7 @@ HELPERS = '__rnnlm_legacy__'  # name of this module among the builtins
 METHODS = {*numpy_1.METHODS, *(name for names in python_3.METHODS.values()
                                for name in names)}
 OURS = {'rnnlm', 'chainer', 'chainermn', 'cupy', 'cupyx'}
+FUNCTIONS = 'chainer.functions'
 NUMBERS = {'float', 'int', 'complex', 'long'}  # functions that take numbers
 ONE_ELEMENT_IS_NO_NUMBER = tuple(map(int, numpy.__version__.split('.')[:2])) >= (1, 25)
 
@@ -101,6 +105,27 @@ def generator(values):
             raise
 
 
+def served(value):
+    """Returns the function of `chainer.functions` for the one that defines it.
+
+    For a module of such functions, returns a module with them.  Chainer itself uses
+    the functions as they are.
+    """
+    functions = sys.modules[FUNCTIONS]
+    if isinstance(value, types.ModuleType):
+        names = {name: served(given) for name, given in vars(value).items()
+                 if isinstance(given, types.FunctionType)
+                 and given.__module__ == value.__name__}
+        if all(vars(value)[name] is given for name, given in names.items()):
+            return value
+        found = types.ModuleType(value.__name__, value.__doc__)
+        vars(found).update(vars(value), **names)
+        return found
+    if isinstance(value, types.FunctionType):
+        return vars(functions).get(value.__name__, value)
+    return value
+
+
 # The syntax tree -------------------------------------------------------------------
 
 def rewrite(tree):
@@ -137,6 +162,22 @@ class _Rewriter(ast.NodeTransformer):
 
     def __init__(self, names, modules):
         self._names, self._modules = names, modules
+
+    def visit_Import(self, node):
+        return self._served(node, [alias.asname for alias in node.names if alias.asname
+                                   and alias.name.startswith(FUNCTIONS + '.')])
+
+    def visit_ImportFrom(self, node):
+        below = not node.level and (node.module or '').startswith(FUNCTIONS + '.')
+        return self._served(node, [alias.asname or alias.name for alias in node.names
+                                   if below and alias.name != '*'])
+
+    def _served(self, node, names):
+        """Returns an import, and assignments that pass its names to `served`."""
+        return [node, *(ast.copy_location(ast.Assign(
+            [ast.copy_location(ast.Name(name, ast.Store()), node)],
+            _call('served', node, ast.Name(name, ast.Load()))), node)
+            for name in names)]
 
     def visit_FunctionDef(self, node):
         own = list(_own_nodes(node))

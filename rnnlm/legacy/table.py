@@ -14,8 +14,8 @@ from rnnlm.legacy import (
     cuda, formulas, links, mixed, names_of_links, optimizers, pickles, snapshots,
     training, update_one, variables)
 from rnnlm.legacy.arguments import (
-    adam_of_1_2, arguments, bias_if_given, embed_id_of_1_8, eps_of_1_13, init_weight,
-    lstm_of_1_5, matmul, mlp_convolution)
+    adam_of_1_2, arguments, bias_if_given, embed_id_of_1_8, eps_of_1_13,
+    get_initializer, init_weight, lstm_of_1_5, matmul, mlp_convolution)
 
 
 class Row(typing.NamedTuple):
@@ -70,6 +70,9 @@ ROWS = (
     *(Row(f'chainer.{name}', '2.0', 'chainer.no_backprop_mode()',
           _same(getattr(variables, name))) for name in ('Flag', 'ON', 'OFF', 'AUTO')),
     Row('chainer.Variable.backward', '6.0', 'retain_grad=True', variables.backward),
+    Row('chainer.Function.__call__', '1.5', 'a new object', variables.call_copy),
+    Row('chainer.function.FunctionAdapter.check_type_forward', '2.0',
+        'numbers instead of expressions', variables.check_type_forward),
     Row('chainer.Variable.__hash__', '3.0', 'id(variable)', variables.hashed),
     Row('chainer.Parameter.__setitem__', '1.5', 'param.array', variables.set_item),
     Row('chainer.Parameter.__array__', '1.5', 'param.array', variables.as_array),
@@ -138,6 +141,7 @@ ROWS = (
           ('Chain', 'links', links.links),
           ('Chain', 'namedlinks', links.namedlinks))),
     Row('chainer.Link.__setattr__', '1.5', 'param.array', links.set_attribute),
+    Row('chainer.Link._cpu', '2.0', 'link.xp', links.on_cpu),
     Row('chainer.Link.add_uninitialized_param', '2.0', 'chainer.Parameter()',
         links.add_uninitialized_param),
     Row('chainer.Link.has_uninitialized_params', '2.0', 'param.is_initialized',
@@ -226,6 +230,8 @@ ROWS = (
       for name in ('chainer.Optimizer', 'chainer.optimizer.Optimizer')),
     Row('chainer.init_weight', '2.0', 'an initializer', init_weight),
     Row('chainer.initializers.init_weight', '2.0', 'an initializer', init_weight),
+    Row('chainer.initializers._get_initializer', '2.0', 'an initializer',
+        get_initializer),
 
     *(Row(*row) for row in (*training.ROWS, *names_of_links.ROWS)),
 

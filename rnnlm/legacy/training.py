@@ -94,6 +94,14 @@ def updater_device(original):
     return property(lambda self: self._device_as_given, set_)
 
 
+def epoch_detail(original):
+    """``updater.epoch_detail``; until 1.17 an iterator could lack one."""
+    def get(self):
+        iterator = self.get_iterator('main')
+        return getattr(iterator, 'epoch_detail', iterator.epoch)
+    return property(get)
+
+
 def update_core(original):
     """Passes Variables to the model; since 2.0 it gets arrays."""
     def update_core(self):
@@ -211,6 +219,7 @@ ROWS = (
     (f'{_UPDATER}.device', '6.0', 'chainer.get_device', updater_device),
     # For an updater that replaces __init__.
     (f'{_UPDATER}.auto_new_epoch', '5.0', 'super().__init__', lambda original: False),
+    (f'{_UPDATER}.epoch_detail', '1.18', 'iterator.epoch_detail', epoch_detail),
     (f'{_UPDATER}.update_core', '2.0', 'arrays', update_core),
     ('chainer.training.extensions.Evaluator.__init__', '6.0', 'chainer.get_device',
      evaluator_init),

@@ -1,5 +1,8 @@
 """The volatile flag of Chainer v1: variables that are ON do not build a graph."""
+import copy
+
 import chainer
+from chainer.utils import type_check
 
 from rnnlm.legacy import release
 
@@ -152,10 +155,54 @@ def backward(original):
         grad = self.grad
         if grad is None and self.size == 1:
             grad = self.xp.ones_like(self.array)
+        if release.before(1, 5):
+            _clear_leaves(self.node)
         original(self, *args, **kwargs)
         if self.grad is None:
             self.grad = grad
     return backward
+
+
+def _clear_leaves(node):
+    """Clears the gradients of the variables that a graph starts from.
+
+    Until 1.4 `backward` replaced them; only parameters accumulated gradients.
+    """
+    seen, waiting = set(), [node] if node.creator_node is not None else []
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.creator_node is not None:
+            waiting.extend(node.creator_node.inputs)
+            continue
+        variable = node.get_variable_or_none()
+        if variable is not None and not isinstance(variable, chainer.Parameter):
+            variable.cleargrad()
+
+
+def call_copy(original):
+    """``function(x)``: until 1.4 a call copied the function, for use at each step."""
+    if not release.before(1, 5):
+        return original
+
+    def __call__(self, *inputs):
+        self = copy.copy(self)
+        self._node = self._owned_node = None
+        return original(self, *inputs)
+    return __call__
+
+
+def check_type_forward(original):
+    """``in_types.size().eval()``: until 1.24 there were only expressions."""
+    def check_type_forward(self, in_types):
+        of_script = not type(self.function).__module__.startswith('chainer.')
+        if of_script and type_check.in_light_mode():
+            # Chainer repeats a check that fails, with expressions.
+            raise type_check.InvalidType('', '')
+        original(self, in_types)
+    return check_type_forward
 
 
 def hashed(original):

@@ -56,6 +56,28 @@ class Sorted(iterators.SerialIterator):
     next = __next__
 
 
+class Words(dataset.Iterator):
+    """Needs `epoch_detail` since 1.18."""
+
+    def __init__(self, words):
+        self.words, self.position, self.is_new_epoch = words, 0, False
+
+    def __next__(self):
+        self.position += 1
+        self.is_new_epoch = self.position % 4 == 0
+        return [(self.words[(self.position + k) % 8],) * 2 for k in (0, 4)]
+
+    next = __next__
+
+    @property
+    def epoch(self):
+        return self.position // 4
+
+    @property
+    def epoch_detail(self):
+        return self.position / 4.
+
+
 class Updater(training.StandardUpdater):
     """Replaces ``__init__``."""
 
@@ -92,6 +114,28 @@ def of_iterators():
     return found + [iterator.next()]
 
 
+def of_plain_iterator():
+    np.random.seed(0)
+    words = np.random.randint(0, 5, 8).astype('i')
+    model = L.Classifier(L.EmbedID(5, 5))
+    optimizer = optimizers.SGD(.5)
+    optimizer.setup(model)
+    trainer = training.Trainer(
+        training.StandardUpdater(Words(words), optimizer), (3, 'epoch'), out='words')
+    trainer.extend(extensions.LogReport(trigger=(1, 'epoch')))
+    trainer.run()
+    with open('words/log') as f:
+        return [[entry['iteration'], entry['main/loss']] for entry in json.load(f)]
+
+
+def of_clip():
+    x = chainer.Variable(np.array([-1, -.5, 0, .5, 1], 'f'))
+    y = F.clip(x, -.5, .5)
+    y.grad = np.ones(5, 'f')
+    y.backward()
+    return x.grad.tolist()
+
+
 def of_training():
     np.random.seed(0)
     x = np.random.RandomState(3).randn(20, 4).astype('f')
@@ -114,4 +158,5 @@ def of_training():
 
 
 np.random.seed(0)
-print(json.dumps([of_links(), of_iterators(), of_training()], default=int))
+print(json.dumps([of_links(), of_iterators(), of_training(),
+                  of_plain_iterator(), of_clip()], default=int))
