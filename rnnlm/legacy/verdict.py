@@ -57,7 +57,11 @@ def judge(reader: Reader) -> Verdict:
     likely, hint = _narrow(reader, possible)
     version = releases.versions[likely.bit_length() - 1]
     reasons = _bounds(releases, uses, possible)
-    if hint and _both(releases, possible):
+    pinned, where = _pinned(reader, possible)
+    if pinned:
+        version = pinned
+        reasons.append(where)
+    elif hint and _both(releases, possible):
         reasons.append(hint)
     if contradiction:
         reasons.append(contradiction)
@@ -118,6 +122,24 @@ WEIGHTS = {
 STATED = re.compile(
     r'(?<![\w-])chainer(?:\]\([^)\s]*\))?`? *(?:version|ver\.?)? *\(?[:v]? *'
     r'(>=|~=|={1,2})? *v?([1-7]\.\d+)', re.I)
+PINNED = re.compile(r'(?<![\w-])chainer *={1,3} *v?(\d+(?:\.\d+)+)', re.I)
+
+
+def _pinned(reader: Reader, possible: int
+            ) -> typing.Tuple[typing.Tuple[int, ...], str]:
+    """Returns the one possible release that is required exactly, and where; or (), ''.
+    """
+    versions, found = reader.table.versions, {}
+    for name, remarks in reader.remarks():
+        for text in PINNED.findall(remarks):
+            wanted = table.as_tuple(text)
+            for version in versions:  # the last one of a series is taken
+                if version[:len(wanted)] == wanted:
+                    found[wanted] = version, f'{name} has chainer=={text}'
+    if len(found) != 1:
+        return (), ''
+    (version, where), = found.values()
+    return (version, where) if possible >> versions.index(version) & 1 else ((), '')
 
 
 def _signs(reader: Reader, old: int, new: int

@@ -100,6 +100,22 @@ def test_requirements_beside_the_script(tmp_path):
     assert judge(CHAIN, tmp_path, IMPORTS).api == 'v2'
 
 
+@pytest.mark.parametrize('name, text, version', [
+    ('requirements.txt', 'six\nchainer==1.8.2\n', (1, 8, 2)),
+    ('environment.yml', '  - chainer=1.20', (1, 20, 0, 1)),
+    # Not exact, several, of another package, or lacking what the script uses.
+    ('requirements.txt', 'chainer>=1.8.2', (1, 24, 0)),
+    ('README.md', 'chainer==1.8.2 or chainer==1.20', (1, 24, 0)),
+    ('requirements.txt', 'my-chainer==1.8.2', (1, 24, 0)),
+    ('requirements.txt', 'chainer==3.2.0', (1, 24, 0)),
+])
+def test_a_release_that_is_required_exactly(name, text, version, tmp_path):
+    (tmp_path / name).write_text(text)
+    found = judge('L.Linear(3, 4, wscale=2)', tmp_path, 'import chainer.links as L\n')
+    assert found.version == version
+    assert ('has chainer==' in found.reason) == (version < (1, 24))
+
+
 @pytest.mark.parametrize('name, text, api', [
     ('README.md', '* [Chainer](https://chainer.org/) >= 1.15.0', 'v1'),
     ('README.rst', 'Tested with `chainer` version 3.1', 'v2'),
