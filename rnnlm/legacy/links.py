@@ -5,6 +5,7 @@ import chainer
 from chainer import links as L
 from chainer.backends import cuda
 
+from rnnlm.legacy import release
 from rnnlm.legacy.arguments import arguments
 
 
@@ -97,6 +98,55 @@ def gradient_of(name):
     return attribute
 
 
+def arrays_of(attribute):
+    """``link.parameters`` and ``link.gradients``, tuples of arrays, until 1.4."""
+    def serve(original):
+        if not release.before(1, 5):
+            return original
+
+        def get(self):
+            return tuple(getattr(param, attribute) for param in self.params())
+
+        def set_(self, arrays):
+            for param, array in zip(self.params(), arrays):
+                setattr(param, attribute, array)
+        return property(get, set_)
+    return serve
+
+
+def parameter_names(original):
+    """``link.parameter_names``, until 1.4."""
+    if not release.before(1, 5):
+        return original
+    return property(lambda self: tuple(_in_order(self, self._params)))
+
+
+def init_subclass(original):
+    """Refuses methods by which a class changed a function with parameters, until 1.4.
+
+    Chainer calls none of them for a link.
+    """
+    if not release.before(1, 5):
+        return original
+
+    def __init_subclass__(cls, **kwargs):
+        original(**kwargs)
+        methods = [name for name in METHODS_OF_FUNCTIONS if name in vars(cls)]
+        if methods and cls.__module__.split('.')[0] not in ('chainer', 'rnnlm') and (
+                not issubclass(cls, (chainer.Chain, chainer.ChainList))
+                and any(base.__module__.startswith('chainer.links.')
+                        for base in cls.__mro__)):
+            raise TypeError(
+                f'{cls.__name__}: expected no method {methods[0]} in a subclass of the '
+                f'function with parameters {cls.__base__.__name__}, which is not '
+                'supported; write a chainer.Chain that calls functions on Variables')
+    return classmethod(__init_subclass__)
+
+
+METHODS_OF_FUNCTIONS = [way + device for way in ('forward', 'backward')
+                        for device in ('', '_cpu', '_gpu')]
+
+
 class FunctionSet(chainer.Chain):
     """Chain whose links are registered as attributes, as in Chainer 1.0 to 1.24."""
 
@@ -106,6 +156,13 @@ class FunctionSet(chainer.Chain):
             setattr(self, name, link)
 
     def __setattr__(self, name, value):
+        if isinstance(value, chainer.Function) and getattr(
+                value, 'parameter_names', ()):
+            raise TypeError(
+                f'{name}: expected a link of chainer.links, or a Function without '
+                f'parameter_names, found {type(value).__name__}, a Function with '
+                'parameters, which is not supported; write a chainer.Link with '
+                'add_param')
         if not isinstance(value, chainer.Link):
             prop = getattr(type(self), name, None)
             if isinstance(prop, property) and prop.fset:
@@ -123,6 +180,11 @@ class FunctionSet(chainer.Chain):
 
     def collect_parameters(self):
         return self
+
+    def __iter__(self):
+        """Yields two tuples of arrays: `collect_parameters` of 1.0 returned them."""
+        yield self.parameters
+        yield self.gradients
 
     def _sorted_params(self):
         return [param for _, param in sorted(self.namedparams())]
@@ -199,3 +261,12 @@ def caffe():
         kind.forward = arguments('self, inputs, outputs, disable=(), train=True')(
             kind.forward)
     return module
+
+
+# Rows as in `table`: (name, since, instead, serve).
+ROWS = (
+    ('chainer.Link.parameters', '1.5', 'link.params()', arrays_of('array')),
+    ('chainer.Link.gradients', '1.5', 'link.params()', arrays_of('grad')),
+    ('chainer.Link.parameter_names', '1.5', 'link.namedparams()', parameter_names),
+    ('chainer.Link.__init_subclass__', '1.5', 'a chainer.Chain', init_subclass),
+)

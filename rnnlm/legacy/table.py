@@ -11,8 +11,8 @@ import types
 import typing
 
 from rnnlm.legacy import (
-    cuda, formulas, links, mixed, names_of_links, optimizers, pickles, snapshots,
-    training, update_one, variables)
+    arrays, cuda, formulas, links, mixed, names_of_links, optimizers, pickles,
+    snapshots, training, update_one, variables)
 from rnnlm.legacy.arguments import (
     adam_of_1_2, arguments, bias_if_given, embed_id_of_1_8, eps_of_1_13,
     get_initializer, init_weight, lstm_of_1_5, matmul, mlp_convolution)
@@ -74,12 +74,6 @@ ROWS = (
     Row('chainer.function.FunctionAdapter.check_type_forward', '2.0',
         'numbers instead of expressions', variables.check_type_forward),
     Row('chainer.Variable.__hash__', '3.0', 'id(variable)', variables.hashed),
-    Row('chainer.Parameter.__setitem__', '1.5', 'param.array', variables.set_item),
-    Row('chainer.Parameter.__array__', '1.5', 'param.array', variables.as_array),
-    Row('chainer.Parameter.__getattr__', '1.5', 'param.array',
-        variables.array_attribute),
-    *(Row(f'chainer.Parameter.__{name}__', '1.5', 'param.array',
-          variables.of_array(f'__{name}__')) for name in variables.OF_ARRAYS),
     Row('chainer.links.Parameter.forward', '2.0', 'link.W',
         variables.parameter_forward),
 
@@ -233,7 +227,8 @@ ROWS = (
     Row('chainer.initializers._get_initializer', '2.0', 'an initializer',
         get_initializer),
 
-    *(Row(*row) for row in (*training.ROWS, *names_of_links.ROWS)),
+    *(Row(*row) for row in (
+        *training.ROWS, *links.ROWS, *names_of_links.ROWS, *arrays.ROWS)),
 
     # The GPU.
     Row('chainer.cuda.init', '2.0', 'cuda.get_device_from_id(gpu).use()', cuda.init),
@@ -344,7 +339,9 @@ def _put(row):
     # For modules, vars(): NumPy's getattr would warn about names that it lacks.
     there = (getattr(owner, name, None) if isinstance(owner, type)
              else vars(owner).get(name))
-    setattr(owner, name, row.serve(there))
+    served = row.serve(there)
+    if served is not there:
+        setattr(owner, name, served)
 
 
 def _refuse(owner, path, name, since, instead):

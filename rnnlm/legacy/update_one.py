@@ -4,16 +4,22 @@ Since 2.0 each parameter has an update rule instead.  The rule made here calls t
 script's method: ``update_one(param, state)`` or its variants for CPU and GPU; until 1.4
 ``update_one(param, grad, state)`` with arrays.
 """
+import gc
+
 import chainer
 from chainer.backends import cuda
+import numpy
 
 from rnnlm.legacy import release
+from rnnlm.legacy.arrays import array_of
 
 
 def setup(original):
     def setup(self, link):
         if 'hyperparam' not in vars(self):  # until 1.24 there was no base __init__
             chainer.GradientMethod.__init__(self)
+        if isinstance(link, tuple):
+            link = _link_of(link[0])
         original(self, link)
         self._rules = {}
         for param in link.params():
@@ -21,6 +27,26 @@ def setup(original):
         take_rules(self, new=True)
         return self
     return setup
+
+
+def _link_of(arrays):
+    """Returns a link with the parameters that have the given arrays.
+
+    Until 1.4 the target could be a tuple of parameters and one of gradients.
+    """
+    owners = {id(param.array): param for param in gc.get_objects()
+              if issubclass(type(param), chainer.Parameter)}
+    link = chainer.Link()
+    for k, array in enumerate(map(array_of, arrays)):
+        if id(array) not in owners:
+            raise TypeError(
+                'optimizer.setup: expected arrays of the parameters of links, such as '
+                f'model.parameters, found an array of shape {numpy.shape(array)} that '
+                'is none of them')
+        name = f'{k:04}'
+        link._params.add(name)
+        vars(link)[name] = owners[id(array)]
+    return link
 
 
 def take_rules(optimizer, new=None):

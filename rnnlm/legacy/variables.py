@@ -6,11 +6,6 @@ from chainer.utils import type_check
 
 from rnnlm.legacy import release
 
-# Operators that parameters had as arrays, until 1.5.
-OF_ARRAYS = ('getitem', 'add', 'radd', 'sub', 'rsub', 'mul', 'rmul', 'truediv',
-             'rtruediv', 'pow', 'rpow', 'neg', 'abs', 'matmul', 'rmatmul', 'lt', 'le',
-             'gt', 'ge')
-
 
 class Flag:
     """Flag ON, OFF or AUTO; ``Flag('on') is Flag(True) is ON``, and so on."""
@@ -104,40 +99,6 @@ def apply(original):
             y._volatile = flag
         return outputs
     return apply
-
-
-def set_item(original):
-    """``param[...] = values``: a parameter was an array until 1.5."""
-    def __setitem__(self, key, value):
-        self.array[key] = value
-    return __setitem__
-
-
-def as_array(original):
-    """``numpy.asarray(param)``, for the same reason."""
-    def __array__(self, dtype=None, copy=None):
-        return chainer.cuda.to_cpu(self.array).astype(
-            dtype or self.dtype, copy=bool(copy))
-    return __array__
-
-
-def of_array(name):
-    """Operator of a parameter that, until 1.5, acted on its array and gave one."""
-    def operator(original):
-        if not release.before(1, 5):
-            return original
-        return lambda self, *args: getattr(self.array, name)(*args)
-    return operator
-
-
-def array_attribute(original):
-    """``link.W.max()``: attributes that a parameter lacks are those of its array."""
-    def __getattr__(self, name):
-        if name.startswith('_') or not release.before(1, 5):
-            raise AttributeError(
-                f'{type(self).__name__!r} object has no attribute {name!r}')
-        return getattr(self.array, name)
-    return __getattr__
 
 
 def parameter_forward(original):

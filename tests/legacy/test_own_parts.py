@@ -55,7 +55,51 @@ def test_checks_of_types_and_copies_of_links(run):
         True, False, True, 3600, True, None, True]
 
 
-def test_functions_of_1_4(run):
-    leaves, calls = run((HERE / 'functions_1_4.py').read_text(), '1.4')
+def test_functions_and_parameters_of_1_4(run):
+    leaves, calls, arrays, trained = run((HERE / 'functions_1_4.py').read_text(), '1.4')
     assert leaves == pytest.approx([0.3685688, 0.3431093, 0.3220734], rel=1e-5)
     assert calls == pytest.approx([5.126685, 4.540893], rel=1e-5)
+    numpy.testing.assert_allclose(
+        arrays[:14],
+        [-0.0756252, -0.2358185, -0.3431533, -0.2836622, 0.1241071, 0.6712716,
+         0.0834713, 2.0780811, -0.4432173, 0.1681654, 1.3197004, 1.2512777, 1.2512777,
+         -0.4432173], rtol=1e-5)
+    assert arrays[14:19] == [True, True, 0, 0, [1, 1]]
+    assert arrays[19:22] == pytest.approx([0.1945646, 2, 0.4243264], rel=1e-5)
+    numpy.testing.assert_allclose(
+        arrays[22:], [[[2.5281653, 2.0177929]], [[1.5281653, 1.0177929]]], rtol=1e-5)
+    b = [2.8567328, 1.4228522, 0.1554038, 1]  # only the parameters of `b` are trained
+    numpy.testing.assert_allclose(
+        trained, [[2.8567328, 0.3428195, 1.0119429, 0], b, b, b], rtol=1e-5)
+
+
+def test_what_is_not_supported_of_1_4(run):
+    tuples, *errors = run("""
+from chainer import FunctionSet, optimizers
+params, grads = FunctionSet(a=F.Linear(3, 2)).collect_parameters()
+found = [[array.shape for array in params + grads]]
+class Scale(chainer.Function):
+    parameter_names = 'W',
+def subclass(name, base=F.Linear):
+    type('Mine', (base,), {name: lambda self, x, gy=None: x})
+for wrong in (lambda: FunctionSet(a=Scale()), lambda: subclass('forward'),
+              lambda: subclass('backward_cpu', F.EmbedID),
+              lambda: optimizers.SGD().setup(((np.ones((2, 3)),), (None,)))):
+    try:
+        wrong()
+    except TypeError as e:
+        found.append(str(e))
+subclass('backward', FunctionSet)  # the script's own names
+subclass('__call__')
+print(json.dumps(found))
+""", '1.4')
+    assert tuples == [[2, 3], [2]] * 2
+    for error, start in zip(errors, (
+            'a: expected a link of chainer.links, or a Function without '
+            'parameter_names, found Scale',
+            'Mine: expected no method forward in a subclass of',
+            'Mine: expected no method backward_cpu in a subclass of the function with '
+            'parameters EmbedID',
+            'optimizer.setup: expected arrays of the parameters')):
+        assert error.startswith(start)
+    assert len(errors) == 4
