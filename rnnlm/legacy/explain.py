@@ -86,6 +86,8 @@ def _removed(reader: Reader) -> typing.Iterator[Note]:
 
 def instead_of(use: Use, releases: table.Releases) -> str:
     """Returns what to write instead of a removed name or argument, or ''."""
+    if use.argument == '=':
+        return 'another name, because this one is a property of Chainer'
     if use.argument == '()':
         return 'the arguments are ' + _arguments(use.name, releases)
     if use.argument:

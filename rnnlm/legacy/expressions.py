@@ -71,6 +71,9 @@ class Expressions:
     def hint(self, node: ast.AST, text: str, preferred: int) -> None:
         raise NotImplementedError
 
+    def sets(self, owner: Object, target: ast.Attribute) -> None:
+        raise NotImplementedError
+
     def old(self) -> int:
         """Returns the releases of Chainer v1."""
         raise NotImplementedError
@@ -220,6 +223,7 @@ class Expressions:
         elif isinstance(target, ast.Attribute):
             owner = self.value(target.value)
             if isinstance(owner, Object):
+                self.sets(owner, target)
                 if not nothing:
                     owner.of.attributes.join(target.attr, value)
             else:

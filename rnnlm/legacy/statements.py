@@ -269,6 +269,7 @@ class Statements(Expressions):
         before = self.scope
         self.scope = Scope(before.module, {}, before, made)
         self.body(node.body)
+        made.defined.update(self.scope.names)
         for name, value in self.scope.names.items():
             made.attributes.join(name, value)
             if isinstance(value, Function):

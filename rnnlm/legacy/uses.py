@@ -24,6 +24,16 @@ LONGEST = 100000
 # Methods of an optimizer that Chainer calls, and a script may define.
 OVERRIDDEN = {'update_one', 'update_one_cpu', 'update_one_gpu', 'create_update_rule'}
 
+# Attributes that a script's own class could set, and the release since which they are
+# properties: of links, and of other classes.
+OF_LINKS = {'device': '6.0', 'printable_specs': '6.0', 'local_link_hooks': '5.0',
+            'update_enabled': '2.0', 'within_init_scope': '2.0'}
+READ_ONLY = {
+    'Link': OF_LINKS, 'Chain': OF_LINKS, 'ChainList': OF_LINKS,
+    'StandardUpdater': {'device': '6.0'},
+    'SerialIterator': dict.fromkeys(
+        ('current_position', 'epoch', 'is_new_epoch'), '6.0')}
+
 
 class Use(typing.NamedTuple):
     """Use of a name or argument of Chainer."""
@@ -179,6 +189,18 @@ class Reader(Statements):
                 path.startswith('chainer.links.') for path in found):
             return variable()
         return Name(tuple(found.items()), text)
+
+    def sets(self, owner: Object, target: ast.Attribute) -> None:
+        """Records an attribute of the script's own class that is a property now."""
+        if any(target.attr in part.defined for part in owner.of.line()):
+            return
+        for base in owner.of.of_chainer():
+            for path, _ in base.found:
+                names = OF_LINKS if path.startswith('chainer.links.') else (
+                    READ_ONLY.get(path.rpartition('.')[2], {}))
+                if target.attr in names:
+                    self.record(target, f'{ast.unparse(target)} = ...',
+                                self.table.until(names[target.attr]), path, '=')
 
     def overrides(self, made: Class, name: str, node: typing.Any) -> None:
         """Records a method called by Chainer that the script's optimizer defines."""

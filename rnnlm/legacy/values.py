@@ -71,6 +71,7 @@ class Class:
         self.name = name
         self.bases = bases
         self.attributes = Attributes()
+        self.defined: typing.Set[str] = set()  # names in the body of the class
 
     def line(self) -> typing.List['Class']:
         """Returns this class and its base classes within the script."""

@@ -46,7 +46,12 @@ def test_changed_behaviour(tmp_path):
         l = L.LSTM(2, 3)
         g = L.GRU(2, 3)
         y = F.dropout(x, 0.5, False)
+        class Net(chainer.Chain):
+            def __init__(self, gpu):
+                self.device = gpu
     ''', tmp_path)
+    assert any('script.py:12: self.device = ...: removed in 6.0; instead: another name'
+               in note for note in old)
     assert any('script.py:7: L.LSTM: since 2.0 the forget gate' in note for note in old)
     assert any('script.py:8: L.GRU: since 2.0' in note for note in old)
     new = report('l = L.LSTM(2, 3)\nchainer.config.train = False', tmp_path)

@@ -100,6 +100,35 @@ def test_requirements_beside_the_script(tmp_path):
     assert judge(CHAIN, tmp_path, IMPORTS).api == 'v2'
 
 
+@pytest.mark.parametrize('base, line, version', [
+    ('chainer.Chain', 'self.device = gpu', (5, 4, 0)),
+    ('L.Linear', 'self.update_enabled = gpu', (1, 24, 0)),
+    ('training.StandardUpdater', 'self.device = gpu', (5, 4, 0)),
+    ('chainer.iterators.SerialIterator', 'self.epoch = 0', (5, 4, 0)),
+    # These can be set today too, or are the script's own.
+    ('training.StandardUpdater', 'self.gpu = gpu', (7, 8, 1)),
+    ('chainer.dataset.Iterator', 'self.epoch = 0', (7, 8, 1)),
+    ('object', 'self.device = gpu', (7, 8, 1)),
+    ('chainer.Chain', 'self.device = gpu\n    device = property(1, 2)', (7, 8, 1)),
+    ('chainer.Chain', 'self.gpu = self.device', (7, 8, 1)),
+    ('chainer.Chain', 'if hasattr(self, "device"): self.device = gpu', (7, 8, 1)),
+])
+def test_attributes_that_are_properties_now(base, line, version, tmp_path):
+    found = judge(f'''
+class Net({base}):
+    def __init__(self, gpu):
+        super().__init__()
+        {line}
+x = chainer.Variable(1)
+chainer.config.train
+''' if version > (2,) else f'''
+class Net({base}):
+    def __init__(self, gpu):
+        {line}
+''', tmp_path, IMPORTS)
+    assert found.version == version, found
+
+
 @pytest.mark.parametrize('name, text, version', [
     ('requirements.txt', 'six\nchainer==1.8.2\n', (1, 8, 2)),
     ('environment.yml', '  - chainer=1.20', (1, 20, 0, 1)),
