@@ -77,6 +77,23 @@ class RunDescription:
                 f'found {names}; correct the name, or use the version of rnnlm that '
                 'wrote the file')
 
+    def other_text(self, now: 'RunDescription') -> Optional[str]:
+        """Describes how a text differs from that of this run; None if it does not.
+
+        The content is compared, so a file may be renamed or moved.  Older runs did not
+        store hashes, and are compared by name and length.
+        """
+        if self.training_words != now.training_words:
+            return (f'a text of {now.training_words:,} training tokens instead of '
+                    f'{self.training_words:,}')
+        if self.vocabulary != now.vocabulary:
+            return 'a text with another vocabulary'
+        if self.text is not None and self.text != now.text:
+            return 'a different text of the same length'
+        if self.text is None and self.corpus != now.corpus:
+            return f'{short_repr(now.corpus)} instead of {short_repr(self.corpus)}'
+        return None
+
     def recipe_at(self, window: int) -> Recipe:
         """Returns the recipe that was in effect when a snapshot was written."""
         before = {name: values[0] for change in reversed(self.changes)
@@ -256,25 +273,12 @@ def check_resumable(snapshot: str, corpus: Corpus, recipe: Recipe) -> str:
 
 
 def _check_text(path: str, earlier: RunDescription, now: RunDescription) -> None:
-    """Refuses a text that differs from that of the run to be resumed.
-
-    The content is compared, so a file may be renamed or moved.  Older runs did not
-    store hashes, and are compared by name and length.
-    """
+    """Refuses a text that differs from that of the run to be resumed."""
     if earlier.tokens != now.tokens:
         raise InputError(
             f'expected {earlier.tokens!r}, as in the run to be resumed ({path}), found '
             f'{now.tokens!r}; start a new run', 'tokens')
-    found = None
-    if earlier.training_words != now.training_words:
-        found = (f'a text of {now.training_words:,} training tokens instead of '
-                 f'{earlier.training_words:,}')
-    elif earlier.vocabulary != now.vocabulary:
-        found = 'a text with another vocabulary'
-    elif earlier.text is not None and earlier.text != now.text:
-        found = 'a different text of the same length'
-    elif earlier.text is None and earlier.corpus != now.corpus:
-        found = f'{short_repr(now.corpus)} instead of {short_repr(earlier.corpus)}'
+    found = earlier.other_text(now)
     if found:
         raise InputError(
             f'{now.corpus}: expected the text of the run to be resumed ({path}), found '

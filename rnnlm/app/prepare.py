@@ -97,6 +97,10 @@ def prepare(args: argparse.Namespace) -> Job:
         if args.seed is not None and not (described and described.seed == args.seed):
             raise InputError('--seed cannot be combined with --resume: the random '
                              'state continues from the snapshot')
+        if described is None and args.corpus is None:
+            raise InputError(
+                f'expected the text of the run, found none, and no {RUN} with '
+                f'{resume} that names it', 'corpus')
         text = _text(args, described, _vocabulary_of(args, resume, described))
     else:
         if args.config:

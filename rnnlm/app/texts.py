@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 
 from rnnlm.app import run_folder
 from rnnlm.app.console import progress
-from rnnlm.app.run_folder import RunDescription
+from rnnlm.app.description import RunDescription, hash_of_vocabulary
 from rnnlm.data import corpus, files, sources
 from rnnlm.data.text import PARTS
 from rnnlm.data.vocabulary import Vocabulary
@@ -28,7 +28,11 @@ def choose_corpus(args: argparse.Namespace,
     """
     source = described.source if described else {}
     if args.corpus is None:
-        args.corpus = source.get('corpus', 'demo')
+        args.corpus = source.get('corpus', described.corpus if described else 'demo')
+        if described and not source and args.corpus not in ('demo', 'ptb'):
+            raise InputError(
+                f'expected a corpus, found none, and {run_folder.RUN} does not say '
+                'where its text is; give the text', 'corpus')
         if args.corpus == files.STDIN:
             raise InputError(
                 'expected a corpus, found none, because the run read its text from '
@@ -121,14 +125,17 @@ class TextOfModel:
             raise InputError(
                 f'expected a corpus or --text, found none, and no {run_folder.RUN} '
                 f'with {path} that names one', 'corpus')
+        of_run = described if args.corpus is None else None
         choose_corpus(args, described)
         if vocabulary is None:
             text = load_corpus(args)
-            if len(text.vocabulary) != n_vocab:
+            if len(text.vocabulary) != n_vocab or described and (
+                    described.vocabulary != hash_of_vocabulary(text.vocabulary)):
                 raise InputError(
                     f'{args.corpus}: expected the vocabulary of {path}, {n_vocab:,} '
                     f'tokens, found another one of {len(text.vocabulary):,}; use the '
-                    'corpus that the model was trained on')
+                    'corpus and vocabulary that the model was trained on, or restore '
+                    f'{run_folder.VOCABULARY}')
             self.vocabulary = text.vocabulary
             self._ids = {}
             for part in PARTS:
@@ -136,17 +143,32 @@ class TextOfModel:
                 self._ids[part] = corpus.Encoded(
                     ids, len(ids), round(text.unknown_rate(part) * len(ids)))
             self.name, self.limit = text.name, text.perplexity_limit
-            return
-        with about('corpus'):
-            source = sources.find(args.corpus, vocabulary.tokens)
-            self._ids = dict(zip(PARTS, self._encode(source, args)))
-        self.name = source.name
-        self.limit = None if vocabulary.unknown is not None else source.limit
+        else:
+            with about('corpus'):
+                source = sources.find(args.corpus, vocabulary.tokens)
+                self._ids = dict(zip(PARTS, self._encode(source, args)))
+            self.name = source.name
+            self.limit = None if vocabulary.unknown is not None else source.limit
+        if of_run:
+            self._require_text_of(of_run, path)
 
     def _encode(self, source: sources.Source, args: argparse.Namespace
                 ) -> List[corpus.Encoded]:
         assert self.vocabulary is not None
         return corpus.encode_source(source, self.vocabulary, **reading_of(args))
+
+    def _require_text_of(self, described: RunDescription, path: str) -> None:
+        """Refuses a text that changed since the run that names it."""
+        assert self.vocabulary is not None
+        train, valid, test = (self._ids[part].ids for part in PARTS)
+        found = described.other_text(RunDescription.of(
+            corpus.Corpus(self.name, train, valid, test, self.vocabulary),
+            described.recipe))
+        if found:
+            raise InputError(
+                f'{self.name}: expected the text that {path} was trained on, by the '
+                f'hash in its {run_folder.RUN}, found {found}; restore that text, or '
+                'give it with --corpus to evaluate it as it is now', 'corpus')
 
     def part(self, name: str) -> corpus.Encoded:
         """Returns the ids of a part, or of the complete text with --text.
