@@ -24,7 +24,11 @@ DOWNLOAD_TIMEOUT = 15.
 
 
 def load_ptb(tokens: str) -> Sequence[Tokens]:
-    """Loads the Penn Treebank: three lists of words, or three str by character."""
+    """Loads the Penn Treebank: three lists of words, or three str of characters.
+
+    Args:
+        tokens: 'word'; or 'char' or 'byte', both as characters.
+    """
     # Imported here because the rest of this file works without Chainer.
     from chainer.dataset import download
     from chainer.datasets import ptb
@@ -50,8 +54,8 @@ def load_ptb(tokens: str) -> Sequence[Tokens]:
     try:
         texts: list[Tokens] = [_words_of(path) for path in paths]
         _check_ptb(texts, paths)
-        if tokens == 'char':
-            texts = [''.join(map(''.join, tokenise(path, 'char'))) for path in paths]
+        if tokens != 'word':
+            texts = [''.join(map(''.join, tokenise(path, tokens))) for path in paths]
     except InputError as e:
         raise InputError(
             f"corpus 'ptb': Chainer's cache in {os.path.dirname(paths[0])} is not "

@@ -7,7 +7,9 @@ from helpers import refused
 import pytest
 
 from rnnlm.data import ptb as ptb_text
-from rnnlm.data.corpus import load
+from rnnlm.data import sources
+from rnnlm.data.corpus import encode_source, load
+from rnnlm.data.vocabulary import Vocabulary
 
 PTB_DIR = os.environ.get('RNNLM_PTB_DIR')
 needs_ptb = pytest.mark.skipif(
@@ -100,6 +102,22 @@ def test_ptb_from_cached_texts(offline, cache, write, small):
     assert c.vocabulary.words == tuple(ptb.get_ptb_words_vocabulary())
     by_char = load('ptb', 'char')
     assert ''.join(by_char.vocabulary.decode(by_char.train)) == small[0]
+
+
+@pytest.mark.parametrize('tokens', ['word', 'char', 'byte'])
+def test_ptb_by_a_vocabulary_of_any_kind(offline, cache, write, small, tokens):
+    """The ids are those of the same texts in a folder."""
+    small[2] = small[2].replace('c', 'ö')
+    place(cache, write, small)
+    for part, text in zip(('train', 'valid', 'test'), small):
+        folder = os.path.dirname(write(f'folder/ptb.{part}.txt', text))
+    words = ['a', 'b', 'ö'] if tokens == 'word' else ' abc\n\xc3\xb6'
+    vocabulary = Vocabulary(words, tokens)
+    for one, other in zip(*(
+            encode_source(sources.find(spec, tokens), vocabulary)
+            for spec in ('ptb', folder))):
+        assert one.ids.tolist() == other.ids.tolist() and len(one.ids)
+        assert (one.n_tokens, one.n_unknown) == (other.n_tokens, other.n_unknown)
 
 
 def test_ptb_from_the_ids_that_chainer_made(offline, cache, write, small):
