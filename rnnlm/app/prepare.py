@@ -54,22 +54,38 @@ class Job:
     initial: Optional[InitialModel]
 
 
+# Options that change the ids of a text.
+_OF_IDS = (
+    'tokens', 'vocab_limit', 'min_count', 'vocabulary', 'init_from', 'extend_vocab')
+
+
 def refuse(args: argparse.Namespace) -> None:
     """Refuses options that exclude each other, and bad values."""
-    for name, other, why in _NOT_TOGETHER:
-        if getattr(args, name) not in (None, False) and getattr(args, other):
-            raise InputError(f'{OPTIONS[name].flags[0]} cannot be combined with '
-                             f'{OPTIONS[other].flags[0]}{why}')
+    _refuse_together(args, OPTIONS['init_from'].flags[0])
     if args.init_from is None and args.config is None and args.extend_vocab:
         raise InputError('--extend-vocab can only be used with --init-from')
-    if args.init_from is not None and args.min_count is not None and (
-            not args.extend_vocab):
-        raise InputError(
-            '--min-count can only be combined with --init-from if --extend-vocab '
-            'adds words')
     require('timeout', args.timeout, 'seconds, more than 0', lambda v: v > 0)
     require('save_every', args.save_every, 'minutes, at least 0', lambda v: v >= 0)
     check_options(args)
+
+
+def _refuse_together(args: argparse.Namespace, start: str) -> None:
+    """Refuses options that exclude each other.
+
+    Args:
+        args: The arguments.
+        start: Name of what gives ``args.init_from``, for messages.
+    """
+    for name, other, why in _NOT_TOGETHER:
+        if getattr(args, name) not in (None, False) and getattr(args, other):
+            flag = start if other == 'init_from' else OPTIONS[other].flags[0]
+            raise InputError(
+                f'{OPTIONS[name].flags[0]} cannot be combined with {flag}{why}')
+    if args.init_from is not None and args.min_count is not None and (
+            not args.extend_vocab):
+        raise InputError(
+            f'--min-count can only be combined with {start} if --extend-vocab adds '
+            'words')
 
 
 def refuse_folder(args: argparse.Namespace) -> None:
@@ -91,6 +107,7 @@ def prepare(args: argparse.Namespace) -> Job:
     """
     resume = _resumed(args)
     own_text = args.corpus is not None
+    other_ids = any(getattr(args, name) not in (None, False) for name in _OF_IDS)
     described = initial = None
     if resume:
         described = RunDescription.load(run_folder.folder_of(resume))
@@ -113,7 +130,9 @@ def prepare(args: argparse.Namespace) -> Job:
     if args.config:
         assert described is not None
         seed = described.seed if seed is None else seed
-        _require_same(args, described, text, initial, own_text)
+        if not own_text:
+            _require_same_text(args, described, text, other_ids)
+        _require_same_model(args, described, text, initial)
     return Job(text, recipe, seed or 0, resume, initial)
 
 
@@ -204,20 +223,47 @@ def _repeated(args: argparse.Namespace) -> RunDescription:
         args.init_from = began['model']
     if began and not args.extend_vocab:
         args.extend_vocab = began['vocabulary'] == 'extended'
+    if args.extend_vocab and args.init_from is None:
+        raise InputError(
+            '--extend-vocab can only be used with --init-from, or if the run in '
+            f'{path} started from a model')
+    _refuse_together(args, f'{args.config}, whose run started from a model')
     if began and args.extend_vocab and args.min_count is None:
         args.min_count = described.source.get('min_count')
     return described
 
 
-def _require_same(args: argparse.Namespace, described: RunDescription, text: Corpus,
-                  initial: Optional[InitialModel], own_text: bool) -> None:
-    """Refuses a text or initial model that changed since --config was written."""
-    now = RunDescription.of(text, described.recipe)
-    if not own_text and (described.text, described.vocabulary) != (
-            now.text, now.vocabulary):
+def _require_same_text(args: argparse.Namespace, described: RunDescription,
+                       text: Corpus, other_ids: bool) -> None:
+    """Refuses a text that changed since --config was written.
+
+    Args:
+        args: The arguments, with the corpus that the file names.
+        described: The content of the file.
+        text: The text.
+        other_ids: Whether other options than those of the run may have changed its ids.
+            The text is then compared by the run's vocabulary, if that is beside the
+            file, or else by its length.
+    """
+    found = described.other_text(RunDescription.of(text, described.recipe))
+    if found and other_ids:
+        vocabulary = _vocabulary_beside(args.config, described)
+        if vocabulary is not None:
+            with about('corpus'):
+                text = load_by(vocabulary, args.corpus, **texts.reading_of(args))
+            found = described.other_text(RunDescription.of(text, described.recipe))
+        elif text.tokens != described.tokens or (
+                len(text.train) == described.training_words):
+            found = None
+    if found:
         raise InputError(
             f'{text.name}: expected the text of the run in {args.config}, found '
-            'another one; restore that text, or give one with --corpus', 'config')
+            f'{found}; restore that text, or give one with --corpus', 'config')
+
+
+def _require_same_model(args: argparse.Namespace, described: RunDescription,
+                        text: Corpus, initial: Optional[InitialModel]) -> None:
+    """Refuses an initial model that changed since --config was written."""
     began = described.began
     if initial and began and initial.path == began['model'] and (
             initial.describe(text)['weights'] != began['weights']):
@@ -233,11 +279,17 @@ def _vocabulary_of(args: argparse.Namespace, resume: str,
     if described is None or any(
             getattr(args, name) is not None for name in texts.VOCABULARY):
         return None
+    if args.tokens not in (None, described.tokens):
+        return None
+    return _vocabulary_beside(resume, described)
+
+
+def _vocabulary_beside(path: str, described: RunDescription) -> Optional[Vocabulary]:
+    """Loads the vocabulary in the folder of a run, unless it is missing or another."""
     with contextlib.suppress(InputError):
         found = Vocabulary.load(os.path.join(
-            run_folder.folder_of(resume), run_folder.VOCABULARY))
-        if hash_of_vocabulary(found) == described.vocabulary and (
-                args.tokens in (None, described.tokens)):
+            run_folder.folder_of(path), run_folder.VOCABULARY))
+        if hash_of_vocabulary(found) == described.vocabulary:
             return Vocabulary(found.words, described.tokens)
     return None
 

@@ -40,12 +40,16 @@ def choose_corpus(args: argparse.Namespace,
         _check_source(args)
     if described and args.tokens is None:
         args.tokens = described.tokens
-    if any(getattr(args, name, None) is not None for name in VOCABULARY):
+    given = [name for name in VOCABULARY if getattr(args, name, None) is not None]
+    if 'vocabulary' in given:
         return
     for name, key in VOCABULARY.items():
-        setattr(args, name, source.get(key))
-    if source and 'min_count' not in source:  # the run is older than this option
-        args.min_count = 1
+        if name not in given:
+            setattr(args, name, source.get(key))
+    if given:
+        args.vocabulary = None
+    if source and 'min_count' not in source and 'min_count' not in given:
+        args.min_count = 1  # the run is older than this option
     if args.vocabulary is not None:
         args.min_count = None  # it was not used
 

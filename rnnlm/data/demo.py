@@ -216,10 +216,10 @@ class Grammar:
         """Computes the lowest expected perplexity that a model can reach on sentences.
 
         Args:
-            tokens (str): 'word', per token with `<eos>`, or 'char', per character
-                with one blank between words and one newline after a sentence.
+            tokens (str): 'word', per token with `<eos>`; 'char' or 'byte', per
+                character with one blank between words and one newline after a sentence.
         """
-        if tokens == 'char':
+        if tokens != 'word':
             return math.exp(self.entropy() / self.expected(lambda w: len(w) + 1))
         return math.exp(self.entropy() / self.expected_length())
 

@@ -117,6 +117,7 @@ def test_figures():
     assert g.expected_length() == pytest.approx(LENGTH, rel=1e-9)
     assert g.perplexity() == pytest.approx(math.exp(ENTROPY / LENGTH), rel=1e-9)
     assert 6 < g.perplexity() < 10
+    assert g.perplexity('byte') == g.perplexity('char')  # it is ASCII
     assert demo.demo() is g
 
 
