@@ -349,8 +349,9 @@ def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescrip
     else:
         n_sentences = reading.count_sentences(text) if _by_sentences(
             args, described, initial) else None
+        # The learning rate of a new run falls in the second half of its epochs.
         recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens,
-                            n_sentences, **sizes)
+                            n_sentences, None if args.resume else args.epochs, **sizes)
     return dataclasses.replace(
         recipe, **sizes, sentences=_by_sentences(args, described, initial))
 
