@@ -125,6 +125,8 @@ def described_of(path: str) -> Optional[RunDescription]:
 def find_file(path: str) -> str:
     """Returns the file with the parameters: `path`, or the one in a run folder.
 
+    A warning is logged if the model of a complete run is missing.
+
     Raises:
         rnnlm.errors.InputError: If there is none.
     """
@@ -138,7 +140,13 @@ def find_file(path: str) -> str:
         raise InputError(
             f'{path}: expected the folder of a run, found one without {MODEL} and '
             "without a snapshot; train a model with 'rnnlm train'")
-    return newest_snapshot(path) if os.path.isdir(path) else path
+    if not os.path.isdir(path):
+        return path
+    newest = newest_snapshot(path)
+    if os.path.exists(os.path.join(path, RESULT)):  # the best model was there
+        logger.warning('%s: expected %s, the model of the best epoch, found none; the '
+                       'newest snapshot is used: %s', path, MODEL, newest)
+    return newest
 
 
 def convert_command(path: str) -> Optional[str]:

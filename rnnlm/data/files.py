@@ -214,13 +214,21 @@ def _part_file(folder: str, prefix: str, part: str, suffix: str) -> Optional[str
 def documents(folder: str) -> list[str]:
     """Lists the documents in a folder and its subfolders, sorted by path.
 
-    Documents are all files with a suffix in `DOCUMENTS`, except hidden files.
+    Documents are all files with a suffix in `DOCUMENTS`, except hidden files.  Hidden
+    folders and links to folders are skipped.
 
     Raises:
-        rnnlm.errors.InputError: If folders are nested deeper than `DEEPEST`.
+        rnnlm.errors.InputError: If folders are nested deeper than `DEEPEST`, or one
+            cannot be read.
     """
+    def refuse(e: OSError) -> None:
+        raise InputError(
+            f'{folder}: expected folders that can be read, found one that cannot '
+            f'({e.strerror}); change its permissions, or give a list of files: '
+            f'{e.filename}') from None
+
     found = []
-    for inside, inner, files in os.walk(folder):
+    for inside, inner, files in os.walk(folder, onerror=refuse):
         # os.walk fails at a depth of 1,000 before Python 3.12.
         if inside.count(os.sep) - folder.count(os.sep) > DEEPEST:
             raise InputError(

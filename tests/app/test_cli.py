@@ -155,7 +155,8 @@ def test_a_run_goes_on_only_as_it_began(command, tmp_path, story):
 def test_generate_from_a_snapshot(command, tmp_path, story):
     command('train', '--corpus', story, *SMALL)
     text = command('generate', '-s', '1')
-    os.unlink(tmp_path / 'result' / 'model.npz')  # as of a run that was killed
+    for name in 'model.npz', 'result.json':  # as of a run that was killed
+        os.unlink(tmp_path / 'result' / name)
     assert command('generate', '-s', '1') == text
     snapshot, = (n for n in os.listdir(tmp_path / 'result') if n.endswith('_11'))
     assert command('generate', f'result/{snapshot}', '-s', '1').strip()

@@ -111,3 +111,26 @@ def test_only_some_fields_may_change(text, tmp_path):
             description.check_resumable(
                 snapshot, text, dataclasses.replace(RECIPE, **{name: value}))
         assert e.value.name == name
+
+
+@pytest.mark.parametrize('command', [
+    ['evaluate', 'run', '--text', 'text'],
+    ['generate', 'run', '--length', '1'], ['inspect', 'run'],
+    ['convert', 'run', 'new.npz'], ['interpolate', 'run', 'run', '--text', 'text',
+                                    '--weight', '0.5']], ids=lambda args: args[0])
+@pytest.mark.parametrize('complete', [True, False])
+def test_a_complete_run_without_its_model(
+        text, tmp_path, monkeypatch, caplog, command, complete):
+    """That a snapshot is used instead is said; an incomplete run has no model yet."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'text').write_text('the cat sees the dog\n')
+    rnnlm.train(text, dataclasses.replace(RECIPE, epochs=1), out='run', seed=0)
+    os.unlink('run/model.npz')
+    if not complete:
+        os.unlink('run/result.json')
+    caplog.clear()
+    assert cli.main(command) == 0
+    said = [r.getMessage() for r in caplog.records if 'snapshot' in r.getMessage()]
+    assert bool(said) == complete and all(
+        'run: expected model.npz' in one and 'run/snapshot_iter_' in one
+        for one in said)

@@ -52,6 +52,32 @@ def test_folders_that_are_too_deep(tmp_path):
         load(str(tmp_path))
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='needs paths longer than allowed')
+@pytest.mark.parametrize('read', [load, find_unsplit])
+def test_a_subfolder_that_cannot_be_read(write, tmp_path, monkeypatch, read):
+    """Its path is too long, which is an error for root too."""
+    write('d/a.txt', TEXT)
+    monkeypatch.chdir(tmp_path / 'd')
+    for _ in range(25):
+        os.mkdir('x' * 200)
+        os.chdir('x' * 200)
+    with open('b.txt', 'w') as f:
+        f.write(TEXT)
+    with refused('/d: expected folders that can be read', 'too long', 'x/xxx'):
+        read(str(tmp_path / 'd'))
+
+
+@pytest.mark.skipif(os.name != 'posix', reason='needs symbolic links')
+def test_links_to_folders_are_not_followed(write, tmp_path):
+    write('d/a.txt', TEXT)
+    write('other/b.txt', TEXT)
+    os.symlink(tmp_path / 'other', tmp_path / 'd' / 'link')
+    os.symlink(tmp_path / 'other' / 'b.txt', tmp_path / 'd' / 'b.txt')
+    found, = find_unsplit(str(tmp_path / 'd')).parts
+    assert [os.path.relpath(path, tmp_path / 'd') for path in found] == [
+        'a.txt', 'b.txt']
+
+
 def test_a_folder_without_documents(tmp_path):
     with refused('expected a folder with ptb.train.txt', 'or with documents'):
         load(tmp_path)
