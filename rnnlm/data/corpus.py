@@ -13,8 +13,8 @@ import numpy
 
 from rnnlm.data import encoding, files, flat, rules, sources
 from rnnlm.data.text import PARTS, UNITS, UNK
-from rnnlm.data.vocabulary import Vocabulary, check_limit
-from rnnlm.errors import InputError, about, require, require_count
+from rnnlm.data.vocabulary import Vocabulary, check_limit, parse
+from rnnlm.errors import InputError, about, require, require_count, short_repr
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -159,6 +159,8 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
         ['if', 'the', 'witch', 'eats']
     """
     check_limit(vocab_limit)
+    if tokens not in ('word', 'char'):
+        raise InputError(f"tokens: expected 'word' or 'char', found {tokens!r}")
     if min_count is not None:
         require_count('min_count', min_count)
     given = None
@@ -168,8 +170,6 @@ def load(spec: sources.Spec, tokens: str = 'word', vocab_limit: Optional[int] = 
                 'vocabulary: cannot be combined with vocab_limit or min_count')
         with about('vocabulary'):
             given = read_vocabulary(vocabulary, tokens)
-    if tokens not in ('word', 'char'):
-        raise InputError(f"tokens: expected 'word' or 'char', found {tokens!r}")
     text = sources.find(spec, tokens)
     rule: Union[rules.Fitted, rules.Given] = rules.Fitted(
         tokens, vocab_limit, min_count, text.own)
@@ -200,27 +200,36 @@ def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
     """Reads a vocabulary from a vocabulary.json or a list of tokens, one per line."""
     if isinstance(vocabulary, Vocabulary):
         return vocabulary
-    path = os.fsdecode(vocabulary)
-    text = files.read_any(path)
+    name = files.name_of(os.fsdecode(vocabulary))
+    text = files.read_any(vocabulary)
     if text.lstrip().startswith('{'):
-        found = Vocabulary.load(path)
-        if found.by_character != (tokens == 'char'):
-            kinds = ['words', 'characters']
+        found = parse(text, name)
+        ascii_only = found.by_byte and all(word.isascii() for word in found.words)
+        if ascii_only:
+            found = Vocabulary(found.words, 'char')
+        if found.tokens != tokens:
+            kinds = {'word': 'words', 'char': 'characters', 'byte': 'bytes'}
             raise InputError(
-                f'{path}: expected a vocabulary of {kinds[tokens == "char"]}, found '
-                f'one of {kinds[found.by_character]}')
+                f'{name}: expected a vocabulary of {kinds[tokens]}, found '
+                f'one of {kinds[found.tokens]}')
         return found
     words = [line.rstrip('\r') for line in text.split('\n')]
     if tokens == 'word':
         words = [word.strip() for word in words]
-        for number, word in enumerate(words, 1):
-            if len(word.split()) > 1:
-                raise InputError(
-                    f'{path}:{number}: expected one word per line, found {word!r}')
+    for number, word in enumerate(words, 1):
+        # Such as <unk>: a special token, which no text has.
+        special = word.startswith('<') and word.endswith('>')
+        if tokens == 'word' and len(word.split()) > 1:
+            raise InputError(
+                f'{name}:{number}: expected one word per line, found {word!r}')
+        if tokens == 'char' and len(word) > 1 and not special:
+            raise InputError(
+                f'{name}:{number}: expected one character per line, found '
+                f'{short_repr(word)}')
     try:
         return Vocabulary([word for word in words if word], tokens)
     except InputError as e:
-        raise InputError(f'{path}: {e}') from None
+        raise InputError(f'{name}: {e}') from None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

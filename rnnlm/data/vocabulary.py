@@ -321,23 +321,38 @@ class Vocabulary:
             rnnlm.InputError: If the file cannot be read or is not a vocabulary.
         """
         path = os.fspath(path)
-        data = reading.read_json(path, 'a vocabulary', MOST_BYTES)
-        if not isinstance(data, dict) or data.get('format') != _FORMAT:
-            raise InputError(
-                f'{path}: expected a vocabulary, a JSON object with "format": '
-                f'"{_FORMAT}", found another kind of file')
-        version = data.get('version')
-        by_byte = data.get('tokens') == 'byte'
-        if type(version) is not int or version != _VERSION + by_byte:
-            raise InputError(
-                f'{path}: expected version {_VERSION} of the vocabulary format, '
-                f'found {short_repr(version)}; a newer rnnlm may read it')
-        if not isinstance(data.get('words'), list):
-            raise InputError(f'{path}: expected a list under "words"')
-        try:
-            return cls(data['words'], data.get('tokens'))
-        except InputError as e:
-            raise InputError(f'{path}: {e}') from None
+        return parse(reading.decode(
+            reading.read_regular(path, 'a vocabulary', MOST_BYTES), path), path)
+
+
+def parse(text: str, path: str) -> Vocabulary:
+    """Returns the vocabulary in the text of a file; `path` is its name in messages.
+
+    Raises:
+        rnnlm.InputError: If it is not a vocabulary.
+    """
+    try:
+        data = reading.parse_json(text, MOST_BYTES)
+    except ValueError as e:
+        raise InputError(
+            f'{path}: expected a vocabulary in JSON, but it does not parse: {e}'
+        ) from None
+    if not isinstance(data, dict) or data.get('format') != _FORMAT:
+        raise InputError(
+            f'{path}: expected a vocabulary, a JSON object with "format": '
+            f'"{_FORMAT}", found another kind of file')
+    version = data.get('version')
+    by_byte = data.get('tokens') == 'byte'
+    if type(version) is not int or version != _VERSION + by_byte:
+        raise InputError(
+            f'{path}: expected version {_VERSION} of the vocabulary format, '
+            f'found {short_repr(version)}; a newer rnnlm may read it')
+    if not isinstance(data.get('words'), list):
+        raise InputError(f'{path}: expected a list under "words"')
+    try:
+        return Vocabulary(data['words'], data.get('tokens'))
+    except InputError as e:
+        raise InputError(f'{path}: {e}') from None
 
 
 def check_limit(limit: Optional[int]) -> None:

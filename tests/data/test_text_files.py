@@ -1,6 +1,8 @@
 """Several files, folders of documents, other names of parts, gzip; and vocabularies."""
 import gzip
+import io
 import os
+import sys
 
 from helpers import refused
 import pytest
@@ -161,6 +163,57 @@ def test_a_vocabulary_that_is_given(write, tmp_path):
         load(text, min_count=2, vocabulary=vocabulary)
     with refused('different tokens'):
         load(text, vocabulary=write('v', 'is\nis\n'))
+
+
+@pytest.mark.parametrize('form', ['file', 'gzip', 'pipe', 'standard input'])
+@pytest.mark.parametrize('kind', ['json', 'list', 'damaged'])
+def test_a_vocabulary_is_read_once(write, tmp_path, monkeypatch, form, kind):
+    vocabulary = Vocabulary(['<eos>', 'is', 'a', 'rose'], 'word')
+    data = {'json': vocabulary.to_bytes(), 'damaged': b'{"format": 1}',
+            'list': '\n'.join(vocabulary.words).encode()}[kind]
+    path = write('v', data)
+    if form == 'gzip':
+        path = write('v.gz', gzip.compress(data))
+    elif form == 'pipe':
+        if not os.path.isdir('/dev/fd'):
+            pytest.skip('needs /dev/fd')
+        end, other = os.pipe()
+        os.write(other, data)
+        os.close(other)
+        path = f'/dev/fd/{end}'
+    elif form == 'standard input':
+        monkeypatch.setattr(sys, 'stdin', io.TextIOWrapper(io.BytesIO(data)))
+        path = '-'
+    text = write('text', TEXT)
+    if kind == 'damaged':
+        name = form if form == 'standard input' else path
+        with refused(f'{name}: expected a vocabulary, a JSON object'):
+            load(text, vocabulary=path)
+    else:
+        assert load(text, vocabulary=path).vocabulary == vocabulary
+
+
+@pytest.mark.parametrize('content, tokens, message', [
+    ('a\n \n<unk>\n<eos>\nb', 'char', None),
+    ('a\nrose', 'char', "v:2: expected one character per line, found 'rose'"),
+    ('rose\nr', 'word', None),
+    (Vocabulary('\nab', 'byte'), 'char', None),
+    (Vocabulary('\na\xe9', 'byte'), 'char', 'of characters, found one of bytes'),
+    (Vocabulary('\nab', 'byte'), 'word', 'of words, found one of characters'),
+    (Vocabulary('ab', 'char'), 'word', 'of words, found one of characters'),
+    (Vocabulary('ab', 'word'), 'char', 'of characters, found one of words')])
+def test_a_vocabulary_of_another_kind(write, content, tokens, message):
+    data = content if isinstance(content, str) else content.to_bytes()
+    text, path = write('text', TEXT), write('v', data)
+    if message:
+        with refused('vocabulary: .*v', message):
+            load(text, tokens, vocabulary=path)
+    else:
+        found = load(text, tokens, vocabulary=path)
+        assert found.vocabulary.tokens == tokens
+        whole = load(text, tokens, vocabulary=Vocabulary(
+            found.vocabulary.words, tokens))
+        assert found.digest() == whole.digest()
 
 
 def test_the_kind_of_the_tokens_is_kept(write, tmp_path):
