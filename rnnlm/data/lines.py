@@ -7,6 +7,7 @@ import sys
 from typing import IO, ContextManager, Iterator, NamedTuple, Optional
 
 from rnnlm.errors import InputError
+from rnnlm.serializers.reading import remedy
 
 # Maximum bytes of a line; a file with longer lines is not a text of sentences.
 LONGEST_LINE = 2 ** 24
@@ -44,7 +45,7 @@ def read_lines(path: Optional[str], most: int) -> Iterator[list[Line]]:
     line that is not UTF-8 has a `problem`, and reading continues after it.
 
     Args:
-        path: A file; None or '-' for standard input.
+        path: A file, which is not decompressed; None or '-' for standard input.
         most: Maximum number of lines in a group.
 
     Yields:
@@ -109,5 +110,5 @@ def _line(path: Optional[str], number: int, line: bytes, size: int) -> Line:
     except UnicodeDecodeError as e:
         return Line(number, None, size, (
             f'{name_of(path)}:{number}: expected text in UTF-8, found byte '
-            f'0x{line[e.start]:02x} ({e.reason}); convert it, for example with '
-            'iconv -f latin1 -t utf-8, with the encoding that it has'))
+            f'0x{line[e.start]:02x} ({e.reason}); '
+            + remedy(line if number == 1 else b'', gzip=False)))

@@ -12,6 +12,7 @@ import numpy
 from rnnlm.data.short_words import ShortWords, fits
 from rnnlm.data.text import EOS
 from rnnlm.errors import InputError
+from rnnlm.serializers.reading import remedy
 
 # Consecutive tokens: a list of words, a str of characters, or a text of complete words.
 Tokens = Union[Sequence[str], str]
@@ -58,8 +59,8 @@ def _decode(blocks: Iterable[bytes], name: str) -> Iterator[str]:
         except UnicodeDecodeError as e:
             raise InputError(
                 f'{name}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
-                f'offset {offset + e.start} ({e.reason}); convert it, for example with '
-                'iconv -f latin1 -t utf-8, with the encoding that it has') from None
+                f'offset {offset + e.start} ({e.reason}); '
+                + remedy(b'' if offset else data)) from None
         if not offset and used:
             text = text.removeprefix('\ufeff')
         rest, offset = data[used:], offset + used

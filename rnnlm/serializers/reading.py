@@ -98,9 +98,29 @@ def decode(data: Union[bytes, bytearray], source: str) -> str:
     except UnicodeDecodeError as e:
         raise InputError(
             f'{source}: expected text in UTF-8, found byte 0x{data[e.start]:02x} at '
-            f'offset {e.start} ({e.reason}); convert it, for example with '
-            'iconv -f latin1 -t utf-8, with the encoding that it has') from None
+            f'offset {e.start} ({e.reason}); {remedy(data)}') from None
     return text[1:] if text.startswith('\ufeff') else text
+
+
+def remedy(data: Union[bytes, bytearray], gzip: bool = True) -> str:
+    """Says what to do with a text that is not UTF-8, for the end of a message.
+
+    Args:
+        data: The text, or at least its first 4 bytes; b'' if they are not known.
+        gzip: Whether a file with a name in ``.gz`` would be decompressed.
+    """
+    if data.startswith(b'\x1f\x8b'):
+        return ('it is compressed by gzip: decompress it, for example with gunzip -c'
+                + (', or add .gz to its name' if gzip else ''))
+    encoding = 'latin1'
+    if data.startswith((b'\xff\xfe\0\0', b'\0\0\xfe\xff')):
+        encoding = 'utf-32'
+    elif data.startswith((b'\xff\xfe', b'\xfe\xff')):
+        encoding = 'utf-16'
+    if encoding != 'latin1':  # by its byte order mark
+        return f'convert it, for example with iconv -f {encoding} -t utf-8'
+    return ('convert it, for example with iconv -f latin1 -t utf-8, with the encoding '
+            'that it has')
 
 
 def is_stream(path: Path) -> bool:

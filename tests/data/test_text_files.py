@@ -2,6 +2,7 @@
 import gzip
 import io
 import os
+import re
 import sys
 
 from helpers import refused
@@ -9,6 +10,7 @@ import pytest
 
 import rnnlm
 from rnnlm.data.corpus import Vocabulary, encode, encode_source, load
+from rnnlm.data.lines import read_lines
 from rnnlm.data.sources import find_unsplit
 
 TEXT = 'a rose is a rose\n' * 20
@@ -163,6 +165,26 @@ def test_a_vocabulary_that_is_given(write, tmp_path):
         load(text, min_count=2, vocabulary=vocabulary)
     with refused('different tokens'):
         load(text, vocabulary=write('v', 'is\nis\n'))
+
+
+@pytest.mark.parametrize('data, advice, of_score', [
+    (gzip.compress(TEXT.encode()), 'or add .gz to its name', 'with gunzip -c$'),
+    *((mark + TEXT.encode(f'utf-{bits}-{end}'), f'iconv -f utf-{bits} -t utf-8', '')
+      for bits, end, mark in (
+          (16, 'le', b'\xff\xfe'), (16, 'be', b'\xfe\xff'),
+          (32, 'le', b'\xff\xfe\0\0'), (32, 'be', b'\0\0\xfe\xff'))),
+    (TEXT.encode() + b'caf\xe9', 'iconv -f latin1 -t utf-8, with the encoding', ''),
+    # The same bytes further on say nothing.
+    (b'a' * 2 ** 16 + b'\n\xff\xfe', 'iconv -f latin1 -t utf-8', '')],
+    ids=['gzip', '16le', '16be', '32le', '32be', 'latin1', 'later'])
+def test_what_to_do_with_another_encoding(write, data, advice, of_score):
+    path = write('text', data)
+    for read in load, lambda path: load('demo', vocabulary=path):
+        with refused('text: expected text in UTF-8', advice):
+            read(path)
+    problem = next(line.problem for group in read_lines(path, 256)
+                   for line in group if line.problem)
+    assert re.search(of_score or advice, problem)
 
 
 @pytest.mark.parametrize('form', ['file', 'gzip', 'pipe', 'standard input'])
