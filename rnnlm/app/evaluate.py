@@ -1,5 +1,6 @@
 """The commands `evaluate` and `interpolate`: perplexity on a text."""
 import argparse
+import dataclasses
 from typing import List, Tuple
 
 import numpy
@@ -71,7 +72,7 @@ def evaluate(args: argparse.Namespace) -> int:
           + relative_to_limit(found.value, None if found.rate else text.limit)
           + found.say_unknown(unit))
     if adapted is not None:
-        rate = f', with {100 * found.rate:.3g}% unknown {unit}s' if found.rate else ''
+        rate = dataclasses.replace(found, known=numpy.nan).say_unknown(unit)
         print(f'{name:9}perplexity {adapted:.3f}' + bits(adapted, vocabulary.tokens)
               + f' with dynamic evaluation ({args.dynamic}){rate}')
     return 0

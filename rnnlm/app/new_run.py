@@ -127,7 +127,8 @@ def check_places(folder: str, source: Dict[str, Any]) -> None:
 
     Args:
         folder: The existing folder of a run.
-        source: As for `check_folder`: the text must not be a file that the run writes.
+        source: As for `check_folder`: text and vocabulary must not be files that the
+            run writes.
 
     Raises:
         rnnlm.errors.InputError: If the name of a file of the run belongs to a folder, a
@@ -142,10 +143,14 @@ def check_places(folder: str, source: Dict[str, Any]) -> None:
             raise InputError(
                 f'{path}: expected a file or nothing, found {_kind(path)}; move it '
                 'away, or choose another folder with --out')
-        if any(same_file(path, text) for text in _texts(source)):
+        vocabulary = source.get('vocabulary')
+        found = ('the vocabulary of --vocab' if vocabulary and same_file(
+            path, vocabulary) else 'the text of the corpus' if any(
+                same_file(path, text) for text in _texts(source)) else None)
+        if found:
             raise InputError(
-                f'{path}: expected a file that may be overwritten, found the text of '
-                'the corpus; move it, or choose another folder with --out')
+                f'{path}: expected a file that may be overwritten, found {found}; move '
+                'it, or choose another folder with --out')
 
 
 def computed_by(device: object) -> Dict[str, str]:
@@ -272,8 +277,7 @@ def _texts(source: Dict[str, Any]) -> List[str]:
                       if name.endswith(('.txt', '.gz', '.tokens', '.raw'))]
         elif os.path.isfile(path):
             found.append(path)
-    vocabulary = source.get('vocabulary')
-    return found + ([vocabulary] if vocabulary else [])
+    return found
 
 
 def _kind(path: str) -> str:

@@ -196,10 +196,14 @@ def part_files(folder: str) -> Optional[list[str]]:
     n_missing, prefix, suffix, missing = min(complaints, key=lambda c: c[0])
     if n_missing == len(PARTS) and documents(folder):
         return None
+    if n_missing == len(PARTS):
+        raise InputError(
+            f'{folder}: expected a folder with documents that end in .txt or .txt.gz, '
+            'or with train.txt, valid.txt and test.txt, also as ptb.train.txt, ... or '
+            'wiki.train.tokens, ..., found none of these')
     names = ', '.join(f'{prefix}{part}{suffix}' for part in PARTS)
     raise InputError(
-        f'{folder}: expected a folder with {names}, or with documents that end '
-        f'in .txt or .txt.gz; missing: {", ".join(missing)}')
+        f'{folder}: expected a folder with {names}; missing: {", ".join(missing)}')
 
 
 def _part_file(folder: str, prefix: str, part: str, suffix: str) -> Optional[str]:

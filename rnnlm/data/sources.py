@@ -75,6 +75,10 @@ def find(spec: Spec, tokens: str = 'word') -> Source:
              for one in paths]
     if len(paths) > 1:
         for path in paths:
+            if path in ('demo', 'ptb', files.STDIN) and not os.path.exists(path):
+                raise InputError(
+                    f'{path!r}: expected files only, because this cannot be combined '
+                    'with other texts; give it alone', 'corpus')
             _require_there(path)
         name = f'{len(paths)} files'
         return Source(name, name, [paths], known, split=True, blank_lines=False)

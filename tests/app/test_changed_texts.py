@@ -114,3 +114,18 @@ def test_a_vocabulary_is_not_replaced_by_one_of_its_size(run, write):  # noqa: F
                              'evaluate', *args, status=2))
     shutil.move('vocabulary.json', 'result/vocabulary.json')
     assert run('evaluate') == before
+
+
+def test_a_vocabulary_is_not_overwritten(run, story):  # noqa: F811
+    trained(run, story)
+    args = ['train', '--corpus', story, '--overwrite', '--vocab']
+    for path in 'result/vocabulary.json', 'result/run.json':
+        err = run(*args, path, status=2)
+        assert f'{path}: expected a file that may be overwritten, found the voc' in err
+
+
+def test_dynamic_evaluation_skips_unknown_words_too(run, write):  # noqa: F811
+    trained(run, write('closed.txt', LINES * 20))
+    other = write('other.txt', 'the zebra saw the cat .\n' * 2)
+    out = run('evaluate', '--text', other, '--dynamic', 'sgd')
+    assert out.count(', 14.3% unknown words skipped: the vocabulary has no') == 2

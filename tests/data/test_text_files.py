@@ -33,6 +33,14 @@ def test_files_in_a_row(write, tokens):
     assert tokens_of(load(several.source['corpus'], tokens)) == tokens_of(whole)
 
 
+@pytest.mark.parametrize('name', ['demo', 'ptb', '-'])
+def test_files_and_another_text(write, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    write('1.txt', TEXT)
+    with refused(f"^corpus: '{name}': .*cannot be combined with other texts"):
+        load(['1.txt', name])
+
+
 def test_a_folder_of_documents(write, tmp_path):
     write('d/b.txt', 'the rose')
     write('d/c/a.txt', TEXT.replace('is', 'was'))
@@ -83,7 +91,7 @@ def test_links_to_folders_are_not_followed(write, tmp_path):
 
 
 def test_a_folder_without_documents(tmp_path):
-    with refused('expected a folder with ptb.train.txt', 'or with documents'):
+    with refused('expected a folder with documents', 'ptb.train.txt', 'none of these'):
         load(tmp_path)
     with refused('a folder of documents', 'found a folder without'):
         find_unsplit(tmp_path)
