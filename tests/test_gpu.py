@@ -253,7 +253,7 @@ def test_precisions(run, precision):
 
 
 def test_a_run_goes_on(run):
-    train = 'train', '--corpus', 'story', *SMALL, '--device', '0', '--decay', '1'
+    train = 'train', '--corpus', 'story', *SMALL, '--device', '0'
     run(*train, '-e', '2', '-o', 'whole')
     run(*train, '-e', '1', '-o', 'part')
     run('train', '--resume', '-e', '2', '-o', 'part', '--device', '0')

@@ -41,8 +41,8 @@ def rnnlm_(*args, status=0):
 
 def train(out, epochs, *args, status=0):
     rnnlm_('train', '--corpus', 'story.txt', '--unit', '8', '--batchsize', '4',
-           '--bproplen', '5', '--decay', '1', '--epoch', str(epochs), '--out', out,
-           *args, status=status)
+           '--bproplen', '5', '--epoch', str(epochs), '--out', out, *args,
+           status=status)
 
 train('one', 2)
 train('two', 1)

@@ -349,9 +349,8 @@ def _base(args: argparse.Namespace, text: Corpus, described: Optional[RunDescrip
     else:
         n_sentences = reading.count_sentences(text) if _by_sentences(
             args, described, initial) else None
-        # The learning rate of a new run falls in the second half of its epochs.
         recipe = recipe_for(len(text.train), len(text.vocabulary), text.tokens,
-                            n_sentences, None if args.resume else args.epochs, **sizes)
+                            n_sentences, **sizes)
     return dataclasses.replace(
         recipe, **sizes, sentences=_by_sentences(args, described, initial))
 

@@ -294,8 +294,7 @@ BUDGET = 2e14
 
 
 def recipe_for(n_words: int, n_vocab: int, tokens: str,
-               n_sentences: Optional[int] = None, epochs: Optional[int] = None,
-               **given: Any) -> Recipe:
+               n_sentences: Optional[int] = None, **given: Any) -> Recipe:
     """Returns the default recipe for a user's text, based on its size.
 
     Args:
@@ -303,13 +302,12 @@ def recipe_for(n_words: int, n_vocab: int, tokens: str,
         n_vocab: Size of the vocabulary.
         tokens: 'word' or 'char'.
         n_sentences: Number of sentences of the training part, to train by sentences.
-        epochs: Number of epochs; by default chosen by the size.
-        given: Other fields of the recipe that are already determined.
+        given: Fields of the recipe that are already determined.
 
     Returns:
         The recipe.  It has 13 to 40 epochs, the more the shorter the text; for a long
-        text only as many as `BUDGET` allows, at least 1; or `epochs`.  In the second
-        half of them the learning rate falls to 1/64.
+        text only as many as `BUDGET` allows, at least 1.  In the second half of the
+        epochs the learning rate falls to 1/64.
 
     Example:
         >>> recipe_for(929_589, 10_000, 'word').summary()
@@ -325,10 +323,9 @@ epoch after epoch 7'
     # A sentence that is shorter than a window takes a window to itself.
     steps = max(n_words / sizes['bprop_len'], n_sentences or 0)
     windows = steps / sizes['batch_size']
-    if epochs is None:
-        wanted = min(40, max(13, 2500 / windows))
-        affordable = BUDGET / (Recipe(**sizes).operations(n_vocab) * n_words)
-        epochs = int(max(1, min(wanted, affordable)))
+    wanted = min(40, max(13, 2500 / windows))
+    affordable = BUDGET / (Recipe(**sizes).operations(n_vocab) * n_words)
+    epochs = int(max(1, min(wanted, affordable)))
     half = (epochs + 1) // 2
     decay = round(64 ** (1 / (epochs - half)), 2) if epochs > half else 1.0
     return Recipe(**sizes, epochs=epochs, decay=decay, decay_after=half)

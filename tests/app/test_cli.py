@@ -16,8 +16,7 @@ import rnnlm
 pytestmark = pytest.mark.slow
 
 PTB = os.path.join(ROOT, 'examples', 'ptb')
-# The learning rate does not depend on the number of epochs.
-SMALL = '--unit 12 --batchsize 10 --bproplen 10 --decay 1 --epoch 2'.split()
+SMALL = '--unit 12 --batchsize 10 --bproplen 10 --epoch 2'.split()
 
 
 @pytest.fixture(scope='module')

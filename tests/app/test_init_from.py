@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 FIRST = 'the cat sat on the mat\nthe dog saw the red cat\n' * 20
 SECOND = 'the horse sat on the mat\nthe zebra saw the red horse\n' * 20
 SMALL = ['-u', '6', '-b', '4', '-l', '5', '-e', '1']
-NEXT = ['-b', '4', '-l', '5', '--decay', '1', '-e', '1']
+NEXT = ['-b', '4', '-l', '5', '-e', '1']
 
 
 @pytest.fixture(scope='module')

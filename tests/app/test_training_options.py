@@ -99,33 +99,6 @@ def test_decay_on_a_plateau(here, curve, more, rates):
     assert recipe.plateau_decay == 4 and recipe.decay == (2 if more else 1)
 
 
-@pytest.mark.parametrize('epochs', [1, 2, 5, 24])
-def test_the_rate_falls_in_the_second_half_of_the_epochs(here, epochs):
-    """Of those that are given to a new run; a resumed one keeps its schedule."""
-    assert cli.main([*SMALL, '-e', str(epochs)]) == 0
-    rates = [entry['lr'] for entry in log()]
-    half = (epochs + 1) // 2
-    assert rates[:half] == [1] * half and sorted(rates, reverse=True) == rates
-    if epochs > 1:
-        assert rates[-1] == pytest.approx(1 / 64, rel=0.05)
-    before = RunDescription.load('result').recipe
-    assert cli.main([*SMALL, '--resume', '-e', str(epochs + 1)]) == 0
-    after = RunDescription.load('result').recipe
-    assert (after.decay, after.decay_after) == (before.decay, before.decay_after)
-    assert cli.main(['train', '--config', 'result', '-e', '9', '--out', 'new']) == 0
-    assert RunDescription.load('new').recipe.decay == before.decay
-
-
-@pytest.mark.parametrize('options, expected', [
-    (['--decay', '3'], (3, 2)), (['--decay-after', '1'], (64, 1)),
-    (['--decay', '3', '--decay-after', '1'], (3, 1)),
-    (['--decay-on-plateau', '2'], (1, 0)), (['--preset', 'small'], (2, 4))])
-def test_what_is_given_of_the_decay_is_kept(here, options, expected):
-    assert cli.main([*SMALL, '-e', '3', *options]) == 0
-    recipe = RunDescription.load('result').recipe
-    assert (recipe.decay, recipe.decay_after) == expected
-
-
 @pytest.mark.parametrize('flags, device', [
     (['-g', '-1'], '-1'), (['--gpu=-1'], '-1'), (['-g', '1'], '1'), (['-g'], '0'),
     (['--device', '2'], '2'), ([], '-1')])

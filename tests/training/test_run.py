@@ -22,8 +22,7 @@ def story(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, line in ('story', 'the cat sat on the mat\n'), ('other', 'a dog ran\n'):
         (tmp_path / name).write_text(line * 60)
-    return ['train', '--corpus', 'story', '-u', '4', '-b', '4', '-l', '5',
-            '--decay', '1']
+    return ['train', '--corpus', 'story', '-u', '4', '-b', '4', '-l', '5']
 
 
 def run(*args, status=0):
