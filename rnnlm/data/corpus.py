@@ -208,10 +208,9 @@ def read_vocabulary(vocabulary: Union[Vocabulary, str, os.PathLike],
         if ascii_only:
             found = Vocabulary(found.words, 'char')
         if found.tokens != tokens:
-            kinds = {'word': 'words', 'char': 'characters', 'byte': 'bytes'}
             raise InputError(
-                f'{name}: expected a vocabulary of {kinds[tokens]}, found '
-                f'one of {kinds[found.tokens]}')
+                f'{name}: expected a vocabulary of {UNITS[tokens]}s, found one of '
+                f'{UNITS[found.tokens]}s')
         return found
     words = [line.rstrip('\r') for line in text.split('\n')]
     if tokens == 'word':
