@@ -64,9 +64,13 @@ def is_array(value: Any) -> bool:
 
 
 def first(layers: Sequence[chainer.Link]) -> List[Optional[chainer.Variable]]:
-    """Returns the states of the first layer that has any; [] if none has."""
+    """Returns the states of the first layer that has any; [] if none has.
+
+    Arrays are left out: they have no graph, which shows where a window ends.
+    """
     for layer in layers:
         found = [getattr(link, name) for link in layer.links() for name in names(link)]
+        found = [state for state in found if not is_array(state)]
         if found:
             return found
     return []
