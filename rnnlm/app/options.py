@@ -237,8 +237,8 @@ def add_text_options(parser: argparse.ArgumentParser) -> None:
 _OTHER_TEXT = (
     'any other text: as chainer, but 96 units for less than 50,000 tokens, else 200;',
     'dropout 0.2; windows of 20 words or 50 characters; 13 to 40 epochs, fewer for a',
-    'long text; in the second half of these, even with --epoch, the learning rate falls',
-    'to 1/64')
+    'long text; in the second half of these, even with --epoch, the learning rate',
+    'falls to 1/64')
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
