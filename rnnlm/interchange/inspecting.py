@@ -39,8 +39,8 @@ def describe(path):
         found['layers'] = [f'{name.rstrip(".") or "the model"}: {kind}'
                            for name, kind in file.classes.items()]
     elif module is safetensors:
-        found = _record('safetensors', 'tensors', safetensors.writer_of(path),
-                        safetensors.read(path))
+        tensors, writer = safetensors.read_with_writer(path)
+        found = _record('safetensors', 'tensors', writer, tensors)
     else:
         binary = 'in ASCII' if _torch7_reader.is_ascii(path) else 'binary'
         found = _record(f'Torch7, {binary}', 'tensors', 'Torch7', torch7.read(path))

@@ -88,10 +88,13 @@ def metadata_of(structure, vocabulary=None, dropout=None):
     return metadata
 
 
-def writer_of(path):
-    """Returns the name of the program that wrote a file: rnnlm, or an unknown one."""
-    version = _facts_in(_read(path)[1]).get('rnnlm')
-    return f'rnnlm {version}' if type(version) is str else 'an unknown program'
+def read_with_writer(path):
+    """Returns the tensors of `read`, and what wrote them: rnnlm or an unknown program.
+    """
+    tensors, metadata = _read(path)
+    version = _facts_in(metadata).get('rnnlm')
+    return tensors, (
+        f'rnnlm {version}' if type(version) is str else 'an unknown program')
 
 
 def _facts_in(metadata):

@@ -74,8 +74,7 @@ def untied(weights):
     Returns:
         dict: With 'l{N+1}/W', which is 'embed/W' if it was missing.
     """
-    n_layers = count_matching(weights, r'l(\d+)/lateral/W', first=1)
-    output = f'l{n_layers + 1}/W'
+    output = _output_matrix(weights)
     if output in weights or 'embed/W' not in weights:
         return dict(weights)
     return {**weights, output: weights['embed/W']}
@@ -83,9 +82,14 @@ def untied(weights):
 
 def shares_embedding(weights):
     """Returns whether the output matrix equals the embedding, as in a tied model."""
-    n_layers = count_matching(weights, r'l(\d+)/lateral/W', first=1)
-    output = weights.get(f'l{n_layers + 1}/W')
+    output = weights.get(_output_matrix(weights))
     return output is not None and numpy.array_equal(output, weights['embed/W'])
+
+
+def _output_matrix(weights):
+    """Returns the name of the output matrix, that after the last layer."""
+    n_layers = count_matching(weights, r'l(\d+)/lateral/W', first=1)
+    return f'l{n_layers + 1}/W'
 
 
 def layer_of(weights, k):

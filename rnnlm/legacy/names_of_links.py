@@ -4,10 +4,9 @@ import sys
 import chainer
 
 from rnnlm.legacy import release
+from rnnlm.legacy.releases import PROPERTIES_OF_LINKS
 
-# Name -> first release that has it.  Properties refuse a value.
-PROPERTIES = {'within_init_scope': '2.0', 'update_enabled': '2.0',
-              'local_link_hooks': '5.0', 'device': '6.0', 'printable_specs': '6.0'}
+# Name -> first release that has it.
 METHODS = {'repeat': '4.0', 'count_params': '4.0', 'add_hook': '5.0',
            'delete_hook': '5.0', 'to_device': '6.0'}
 
@@ -39,7 +38,7 @@ def given(name):
 def set_attribute(original):
     """``chain.add_link('repeat', link)``, which the later name would refuse."""
     def __setattr__(self, name, value):
-        since = {**PROPERTIES, **METHODS}.get(name)
+        since = {**PROPERTIES_OF_LINKS, **METHODS}.get(name)
         if since and isinstance(value, chainer.Link) and self.within_init_scope and (
                 name not in vars(self)
                 and release.before(*map(int, since.split('.')))):
@@ -54,6 +53,6 @@ def set_attribute(original):
 # Rows as in `table`: (name, since, instead, serve).
 ROWS = (
     *((f'chainer.Link.{name}', since, 'another name', given(name))
-      for name, since in PROPERTIES.items()),
+      for name, since in PROPERTIES_OF_LINKS.items()),
     ('chainer.Chain.__setattr__', '6.0', 'another name', set_attribute),
 )

@@ -10,6 +10,11 @@ import typing
 
 from rnnlm.errors import InputError
 
+# Properties of links, which refuse a value, and the first release that has each.
+PROPERTIES_OF_LINKS = {
+    'within_init_scope': '2.0', 'update_enabled': '2.0', 'local_link_hooks': '5.0',
+    'device': '6.0', 'printable_specs': '6.0'}
+
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'releases.txt')
 
 Found = typing.Dict[str, int]  # {path of a name: releases in which it has this path}

@@ -25,11 +25,9 @@ LONGEST = 100000
 OVERRIDDEN = {'update_one', 'update_one_cpu', 'update_one_gpu', 'create_update_rule'}
 
 # Attributes that a script's own class could set, and the release since which they are
-# properties: of links, and of other classes.
-OF_LINKS = {'device': '6.0', 'printable_specs': '6.0', 'local_link_hooks': '5.0',
-            'update_enabled': '2.0', 'within_init_scope': '2.0'}
+# properties.
 READ_ONLY = {
-    'Link': OF_LINKS, 'Chain': OF_LINKS, 'ChainList': OF_LINKS,
+    **dict.fromkeys(('Link', 'Chain', 'ChainList'), table.PROPERTIES_OF_LINKS),
     'StandardUpdater': {'device': '6.0'},
     'SerialIterator': dict.fromkeys(
         ('current_position', 'epoch', 'is_new_epoch'), '6.0')}
@@ -196,8 +194,9 @@ class Reader(Statements):
             return
         for base in owner.of.of_chainer():
             for path, _ in base.found:
-                names = OF_LINKS if path.startswith('chainer.links.') else (
-                    READ_ONLY.get(path.rpartition('.')[2], {}))
+                name = ('Link' if path.startswith('chainer.links.')
+                        else path.rpartition('.')[2])
+                names = READ_ONLY.get(name, {})
                 if target.attr in names:
                     self.record(target, f'{ast.unparse(target)} = ...',
                                 self.table.until(names[target.attr]), path, '=')
