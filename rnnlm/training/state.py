@@ -78,8 +78,7 @@ def serialize_random(serializer, stream=None):
 
 
 def _random_state():
-    """Returns NumPy's random state, or only the name of a generator that has no such.
-    """
+    """Returns NumPy's random state, or (name,) if its generator is not MT19937."""
     name = numpy.random.get_state(legacy=False)['bit_generator']
     if name == 'MT19937':
         return numpy.random.get_state()

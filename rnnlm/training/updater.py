@@ -140,7 +140,8 @@ class BPTTUpdater(training.updaters.StandardUpdater):
             self._update(target, optimizer, windows=not reason)
         # Compared because the epoch may end anywhere in the window.
         self._is_new_epoch = getattr(iterator, 'epoch', 0) != epoch
-        # An object that only wraps an optimizer may not have this method's argument.
+        # `StandardUpdater` prepares what it is given for this call.  If that is a
+        # wrapper, the optimizer in it is not prepared, and would raise an error.
         if self._is_new_epoch and isinstance(optimizer, chainer.Optimizer) and (
                 optimizer.use_auto_new_epoch):
             optimizer.new_epoch(auto=True)
